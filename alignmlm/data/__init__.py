@@ -1,0 +1,1 @@
+"""Text to shards to rows to batches, left to right."""

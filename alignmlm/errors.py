@@ -1,0 +1,29 @@
+"""Errors that a user can fix: each names the key, file or rank, what was found and what is allowed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AlignMLMError(Exception):
+    """Root of everything that a user can fix; any other exception is a bug."""
+
+
+class ConfigError(AlignMLMError):
+    """A setting that cannot be honoured."""
+
+    def __init__(self, key: str, found: object, must: str) -> None:
+        super().__init__(f"{key} = {found!r}, but it must {must}")
+
+
+class DataError(AlignMLMError):
+    """A corpus, shard, dictionary or manifest that cannot be used."""
+
+
+class CheckpointError(AlignMLMError):
+    """A checkpoint that is damaged, or that belongs to another run."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A hint like "; did you mean 'alpha'?", or nothing where no name is close."""
+    close = get_close_matches(name, list(allowed), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

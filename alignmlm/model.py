@@ -1,0 +1,196 @@
+"""A transformers encoder whose head runs on masked positions only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, RobertaConfig
+
+from alignmlm.data.batches import Batch
+from alignmlm.data.tokenizer import Vocabulary
+from alignmlm.errors import ConfigError
+
+SIZES = {  # layers, hidden, heads, feed-forward
+    "tiny": (2, 128, 2, 512),
+    "small": (4, 256, 4, 1024),
+    "paper": (8, 512, 8, 2048),  # Tang et al., 2022: vocabulary 40,000, doubled
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The encoder. Source of the sizes' form: Liu et al., 2019 (RoBERTa)."""
+
+    size: Literal["tiny", "small", "paper"] = "tiny"
+    start: str | None = None  # a Hugging Face masked-LM checkpoint to go on from, instead of size
+    dropout: float = 0.0  # 0: the same numbers at every world size
+    seed: int = 0  # of the initial weights
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("model.dropout", self.dropout, "lie in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where an architecture keeps what the masked-LM head needs."""
+
+    encoder: Callable[[Any], nn.Module]
+    transform: Callable[[Any, Tensor], Tensor]  # between the encoder and the vocabulary
+    decoder: Callable[[Any], nn.Linear]  # its weight is tied to the input embedding
+    first_position: Callable[[Any], int]
+    language_embeddings: bool
+
+
+def roberta_transform(model: Any, hidden: Tensor) -> Tensor:
+    """Dense, GELU, norm of RoBERTa's head."""
+    head = model.lm_head
+    return head.layer_norm(nn.functional.gelu(head.dense(hidden)))
+
+
+ROBERTA = Parts(
+    lambda model: model.roberta,
+    roberta_transform,
+    lambda model: model.lm_head.decoder,
+    lambda model: model.config.pad_token_id + 1,
+    True,
+)
+ARCHITECTURES = {
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "bert": Parts(
+        lambda model: model.bert,
+        lambda model, hidden: model.cls.predictions.transform(hidden),
+        lambda model: model.cls.predictions.decoder,
+        lambda model: 0,
+        True,
+    ),
+    "modernbert": Parts(
+        lambda model: model.model,
+        lambda model, hidden: model.head(hidden),
+        lambda model: model.decoder,
+        lambda model: 0,
+        False,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedOutput:
+    """What the losses need of the model."""
+
+    hidden: Float[Tensor, "masked hidden"]  # after the head's transform
+    weight: Float[Tensor, "vocab hidden"]  # output and input embedding, tied
+    bias: Float[Tensor, " vocab"] | None
+
+
+class MaskedLanguageModel(nn.Module):
+    """Any known encoder with its masked-LM head at masked positions."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self.parts = ARCHITECTURES[model.config.model_type]
+
+    def forward(self, batch: Batch) -> MaskedOutput:
+        """Hidden states at the masked positions, and the tied matrix."""
+        inputs: dict[str, Tensor | None] = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "position_ids": batch.position_ids + self.parts.first_position(self.model),
+        }
+        if getattr(self.model.config, "type_vocab_size", 1) > 1:
+            inputs["token_type_ids"] = batch.language_ids
+        states = self.parts.encoder(self.model)(**inputs).last_hidden_state
+        hidden = self.parts.transform(self.model, states.flatten(0, 1)[batch.masked])
+        decoder = self.parts.decoder(self.model)
+        return MaskedOutput(hidden, decoder.weight, decoder.bias)
+
+    @property
+    def embedding(self) -> nn.Parameter:
+        """The word embeddings, one row a token of the model's vocabulary."""
+        return self.model.get_input_embeddings().weight  # type: ignore[return-value]
+
+
+def roberta_config(
+    config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
+) -> RobertaConfig:
+    """RoBERTa of a named size; token types serve as language embeddings."""
+    layers, hidden, heads, feed_forward = SIZES[config.size]
+    return RobertaConfig(
+        vocab_size=size,
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=feed_forward,
+        max_position_embeddings=vocabulary.pad + 1 + seq_len,
+        type_vocab_size=languages,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        layer_norm_eps=1e-5,
+        bos_token_id=vocabulary.bos,
+        pad_token_id=vocabulary.pad,
+        eos_token_id=vocabulary.eos,
+    )
+
+
+def new_model(
+    config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
+) -> MaskedLanguageModel:
+    """A model for `size` tokens, random from model.seed, or gone on from model.start.
+
+    `languages` is how many language embeddings the objective wants; 1 means none.
+
+    Raises:
+        ConfigError: model.start is no masked LM that we know, or cannot hold the recipe.
+    """
+    torch.manual_seed(config.seed)
+    if config.start is None:
+        shape = roberta_config(config, vocabulary, size, seq_len, languages)
+        return MaskedLanguageModel(AutoModelForMaskedLM.from_config(shape))
+    return MaskedLanguageModel(
+        started_model(config.start, config.dropout, size, seq_len, languages)
+    )
+
+
+def started_model(
+    start: str, dropout: float, size: int, seq_len: int, languages: int
+) -> PreTrainedModel:
+    """A checkpoint's model with its vocabulary and language embeddings grown to the recipe."""
+    try:
+        shape = AutoConfig.from_pretrained(start)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "model.start", start, f"be a Hugging Face checkpoint ({error})"
+        ) from error
+    if shape.model_type not in ARCHITECTURES:
+        found = f"{start} of type {shape.model_type}"
+        raise ConfigError("model.start", found, f"be one of {sorted(ARCHITECTURES)}")
+    parts = ARCHITECTURES[shape.model_type]
+    if languages > 1 and not parts.language_embeddings:
+        raise ConfigError("model.start", start, "have token types for language embeddings")
+    room = shape.max_position_embeddings - (shape.pad_token_id + 1 if parts is ROBERTA else 0)
+    if room < seq_len:
+        raise ConfigError("train.seq_len", seq_len, f"be at most {room} with model.start = {start}")
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if hasattr(shape, name):
+            setattr(shape, name, dropout)
+    model = AutoModelForMaskedLM.from_pretrained(start, config=shape, dtype=torch.float32)
+    if size < shape.vocab_size:
+        raise ConfigError("data.vocabulary_size", size, f"be at least {shape.vocab_size}")
+    model.resize_token_embeddings(size, mean_resizing=False)
+    if languages > getattr(shape, "type_vocab_size", 1):
+        grow_language_embeddings(model, parts.encoder(model).embeddings, languages)
+    return model
+
+
+def grow_language_embeddings(model: PreTrainedModel, embeddings: Any, languages: int) -> None:
+    """Give each language the embedding that the checkpoint had for its first token type."""
+    old = embeddings.token_type_embeddings.weight.data
+    new = nn.Embedding(languages, old.shape[1])
+    new.weight.data.copy_(old[:1].expand(languages, -1))
+    embeddings.token_type_embeddings = new
+    model.config.type_vocab_size = languages

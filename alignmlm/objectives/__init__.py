@@ -1,0 +1,1 @@
+"""What the model is trained to do: pure functions of (batch, model outputs)."""

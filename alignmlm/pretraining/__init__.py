@@ -1,0 +1,1 @@
+"""The engine (DeepSpeed), the loop, checkpoints, metrics, export."""

@@ -1,0 +1,227 @@
+"""From a recipe and a store to what the loop runs on: loader, dictionaries, model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from alignmlm_kernels import WordPairs
+from jaxtyping import Int
+from tokenizers import Tokenizer
+
+from alignmlm.alignment import word_pairs
+from alignmlm.data.batches import Loader
+from alignmlm.data.masking import Corruption, Lexicon
+from alignmlm.data.rows import Rendering
+from alignmlm.data.schedule import mixture_table
+from alignmlm.data.sources import expand_path
+from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
+from alignmlm.data.tokenizer import encode_words, load_tokenizer
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.languages.dictionary import (
+    Dictionary,
+    DictionaryConfig,
+    Word,
+    derived_pairs,
+    file_pairs,
+    from_pairs,
+    split,
+)
+from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
+from alignmlm.model import MaskedLanguageModel, new_model
+from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.pretraining.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class LanguagePair:
+    """The dictionary between two languages of a recipe, by their numbers."""
+
+    source: int
+    target: int
+    used: Dictionary
+    held_out: Dictionary
+
+
+def recipe_languages(recipe: Recipe, store: Store) -> list[Language]:
+    """The languages of a recipe.
+
+    Raises:
+        ConfigError: a base language that the store does not have.
+    """
+    languages = [parse_language(name) for name in recipe.languages.ids]
+    for language in languages:
+        if language.base not in store.languages:
+            must = f"use base languages of {store.path}: {', '.join(store.languages)}"
+            raise ConfigError("languages.ids", str(language), must)
+    return languages
+
+
+def source_of(number: int, languages: list[Language]) -> int | None:
+    """The language that a derived one is paired with: the first of its base in another script."""
+    here = languages[number]
+    for other, language in enumerate(languages):
+        if language.base == here.base and language.script == "" and here.script != "":
+            return other
+    return None
+
+
+def language_pairs(
+    recipe: Recipe, store: Store, languages: list[Language], scripts: Scripts
+) -> list[LanguagePair]:
+    """Dictionaries of all pairs of languages: derived ones, and those of the recipe's files."""
+    config, pairs = recipe.dictionary, []
+    for number in range(len(languages)):
+        source = source_of(number, languages)
+        if source is not None:
+            words = derived_pairs(scripts.tables[source], scripts.tables[number])
+            used, held_out = split(from_pairs(words), config.fraction, config.seed)
+            pairs.append(LanguagePair(source, number, used, held_out))
+    return pairs + file_language_pairs(config, store, languages, scripts)
+
+
+def file_language_pairs(
+    config: DictionaryConfig, store: Store, languages: list[Language], scripts: Scripts
+) -> list[LanguagePair]:
+    """Dictionaries of the files.
+
+    Raises:
+        ConfigError: a file of languages that the recipe does not train on.
+        DataError: no usable pair: every word is the same in both languages.
+    """
+    tokenizer = load_tokenizer(store.path / TOKENIZER)
+    names, pairs = [str(language) for language in languages], []
+    for file in config.files:
+        for name in (file.source, file.target):
+            if name not in names:
+                raise ConfigError("dictionary.files", name, f"be one of languages.ids: {names}")
+        source, target = names.index(file.source), names.index(file.target)
+        encoders = [word_encoder(tokenizer, scripts.tables[n]) for n in (source, target)]
+        whole = from_pairs(file_pairs(expand_path(file.path), *encoders))
+        if not len(whole):
+            raise DataError(f"dictionary {file.path} has no usable pair for {names}")
+        pairs.append(LanguagePair(source, target, *split(whole, config.fraction, config.seed)))
+    return pairs
+
+
+def word_encoder(tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"]):
+    """A function from words to their token ids in one script."""
+
+    def encoder(words: list[str]) -> list[Word]:
+        encoded = encode_words(tokenizer, words)
+        return [tuple(table[list(ids)].tolist()) if ids else () for ids in encoded]
+
+    return encoder
+
+
+def merged(dictionaries: list[Dictionary]) -> Dictionary:
+    """All pairs of some dictionaries."""
+    return from_pairs(pair for dictionary in dictionaries for pair in dictionary.words())
+
+
+def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray:
+    """The partner of each token from one language to another, -1 where there is none.
+
+    Words of several tokens have no partner here; of several translations the first counts.
+    """
+    count = len(scripts.tables)
+    table = np.full((count, count, scripts.vocabulary_size), -1, np.int64)
+    for pair in pairs:
+        source, target = pair.used.single_tokens().T[:, ::-1]
+        table[pair.source, pair.target, source] = target
+        table[pair.target, pair.source, target] = source
+    return table
+
+
+def check_objective(recipe: Recipe, corruption: Corruption, pairs: list[LanguagePair]) -> None:
+    """Whether the data has what the objective wants.
+
+    Raises:
+        DataError: no dictionary pair for align_mlm or dict_mlm.
+        ConfigError: no two languages of one base for tlm.
+    """
+    name, usable = recipe.objective.name, sum(len(pair.used) for pair in pairs)
+    if (name == "align_mlm" or corruption.dictionary) and not usable:
+        raise DataError(
+            f"{name} needs a dictionary, and there is no usable pair: languages.ids = "
+            f"{recipe.languages.ids} gives pairs where a language has another script than its "
+            f"base (such as -x-trans); dictionary.fraction = {recipe.dictionary.fraction}; "
+            f"dictionary.files = {[file.path for file in recipe.dictionary.files]}"
+        )
+    bases = [parse_language(language).base for language in recipe.languages.ids]
+    if corruption.translation_rows and len(set(bases)) == len(bases):
+        must = "hold two languages of one base for tlm, which needs the same text in both"
+        raise ConfigError("languages.ids", recipe.languages.ids, must)
+
+
+def make_loader(
+    recipe: Recipe, store: Store, languages: list[Language], scripts: Scripts, pairs: list
+) -> Loader:
+    """The loader of a recipe."""
+    corruption = objective_of(recipe.objective).corruption(recipe.objective)
+    check_objective(recipe, corruption, pairs)
+    vocabulary, seed = store.vocabulary, recipe.languages.seed
+    special = np.zeros(scripts.vocabulary_size, bool)
+    special[list(vocabulary.special)] = True
+    ordinary = vocabulary.alphabet().ordinary()
+    translations = translation_table(pairs if corruption.dictionary else [], scripts)
+    lexicon = Lexicon(special, vocabulary.mask, ordinary, scripts.tables, translations)
+    splits = {
+        base: {name: store.split(base, name) for name in (TRAIN, VALIDATION)}
+        for base in {language.base for language in languages}
+    }
+    renderings = [
+        Rendering(number, language, scripts.tables[number], seed)
+        for number, language in enumerate(languages)
+    ]
+    return Loader(
+        renderings,
+        [splits[language.base] for language in languages],
+        vocabulary,
+        lexicon,
+        mixture_table(recipe.languages.weights or [1.0] * len(languages)),
+        recipe.mask,
+        corruption,
+        recipe.train.seq_len,
+        recipe.train.seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All that a run is made of."""
+
+    store: Store
+    loader: Loader
+    pairs: list[LanguagePair]
+    vocabulary_size: int  # of the model: all scripts
+
+    @property
+    def used(self) -> Dictionary:
+        """The dictionary pairs to train on."""
+        return merged([pair.used for pair in self.pairs])
+
+    @property
+    def held_out(self) -> Dictionary:
+        """The dictionary pairs that training never sees."""
+        return merged([pair.held_out for pair in self.pairs])
+
+    def training_pairs(self, recipe: Recipe) -> WordPairs | None:
+        """What the alignment term pulls together; nothing for other objectives."""
+        return word_pairs(self.used) if recipe.objective.name == "align_mlm" else None
+
+
+def assemble(recipe: Recipe) -> Assembly:
+    """Open the store of a recipe and make everything ready, the model excepted."""
+    store = Store(expand_path(recipe.data.store))
+    languages = recipe_languages(recipe, store)
+    scripts = lay_out_scripts(languages, store.vocabulary.alphabet(), recipe.languages.seed)
+    pairs = language_pairs(recipe, store, languages, scripts)
+    loader = make_loader(recipe, store, languages, scripts, pairs)
+    return Assembly(store, loader, pairs, scripts.vocabulary_size)
+
+
+def make_model(recipe: Recipe, assembly: Assembly) -> MaskedLanguageModel:
+    """The model of a recipe, with language embeddings where the objective wants them."""
+    wanted = objective_of(recipe.objective).language_embeddings
+    languages = len(assembly.loader.renderings) if wanted else 1
+    vocabulary, size = assembly.store.vocabulary, assembly.vocabulary_size
+    return new_model(recipe.model, vocabulary, size, recipe.train.seq_len, languages)

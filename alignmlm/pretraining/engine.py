@@ -1,0 +1,282 @@
+"""DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the engine's policy."""
+
+import json
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from alignmlm_kernels import WordPairs
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from alignmlm.data.batches import Batch
+from alignmlm.errors import ConfigError, nearest
+from alignmlm.model import MaskedLanguageModel
+from alignmlm.objectives.losses import Losses
+from alignmlm.objectives.objective import Objective, ObjectiveConfig
+from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+
+log = logging.getLogger(__name__)
+
+POLICY_KEYS = frozenset(
+    {
+        "zero_optimization", "communication_data_type", "prescale_gradients",
+        "gradient_predivide_factor", "zero_allow_untested_optimizer", "wall_clock_breakdown",
+        "memory_breakdown", "steps_per_print", "activation_checkpointing", "aio", "comms_logger",
+        "flops_profiler", "dump_state", "zero_force_ds_cpu_optimizer", "data_types",
+    }
+)  # fmt: skip
+
+
+class TrainingModule(nn.Module):
+    """Model and objective as one module, so that ZeRO-3 gathers the tied matrix once for both."""
+
+    def __init__(
+        self,
+        model: MaskedLanguageModel,
+        objective: Objective,
+        config: ObjectiveConfig,
+        pairs: WordPairs | None,
+        languages: int,
+    ) -> None:
+        super().__init__()
+        self.masked_model, self.objective, self.config = model, objective, config
+        self.pairs, self.languages = pairs, languages
+
+    def forward(self, batch: Batch) -> Losses:
+        """The objective's losses of one micro-batch."""
+        outputs = self.masked_model(batch)
+        return self.objective.loss(self.config, batch, outputs, self.pairs, self.languages)
+
+
+def start_distributed() -> tuple[int, int]:
+    """Join the other ranks; (rank, world size). Without a launcher there is one rank."""
+    if "RANK" not in os.environ:
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=os.environ.get("MASTER_PORT") or str(free_port()))
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if not torch.cuda.is_available():
+        # its shared-memory all-reduce takes half a minute of C++ compilation at the first run
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def read_policy(path: Path) -> dict[str, Any]:
+    """The settings of a ds_configs file.
+
+    Raises:
+        ConfigError: no such file, or not a JSON object.
+    """
+    try:
+        policy = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError("--deepspeed", str(path), f"be a JSON file ({error})") from error
+    if not isinstance(policy, dict):
+        raise ConfigError("--deepspeed", str(path), "hold a JSON object")
+    return policy
+
+
+def micro_batch_rows(train: TrainConfig, world_size: int) -> tuple[int, int]:
+    """Rows of a micro-batch, and micro-batches a step on each rank.
+
+    Raises:
+        ConfigError: the sizes do not divide each other.
+    """
+    if train.batch_rows % world_size:
+        must = f"be a multiple of the world size, {world_size}"
+        raise ConfigError("train.batch_rows", train.batch_rows, must)
+    share = train.batch_rows // world_size
+    micro = train.micro_rows or share
+    if share % micro:
+        must = f"divide train.batch_rows / world size = {share}"
+        raise ConfigError("train.micro_rows", micro, must)
+    return micro, share // micro
+
+
+def engine_settings(
+    policy: dict[str, Any],
+    path: Path,
+    train: TrainConfig,
+    optimizer: OptimizerConfig,
+    world_size: int,
+) -> dict[str, Any]:
+    """What DeepSpeed is told: the policy, and what the recipe owns.
+
+    Raises:
+        ConfigError: the file sets something else than the recipe, or a key that has no meaning.
+    """
+    micro, parts = micro_batch_rows(train, world_size)
+    owned: dict[str, Any] = {
+        "train_batch_size": train.batch_rows,
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": parts,
+        "gradient_clipping": optimizer.clip_norm,
+        "bf16": {"enabled": precision(train) == "bf16"},
+        "fp16": {"enabled": False},
+        "optimizer": None,
+        "scheduler": None,
+    }
+    owners = {
+        "train_batch_size": "train.batch_rows",
+        "train_micro_batch_size_per_gpu": "train.micro_rows",
+        "gradient_accumulation_steps": "train.micro_rows",
+        "gradient_clipping": "optimizer.clip_norm",
+        "bf16": "train.precision",
+        "fp16": "train.precision",
+        "optimizer": "the optimizer section",
+        "scheduler": "optimizer.warmup_steps",
+    }
+    for key, value in policy.items():
+        if key in owned and value not in ("auto", owned[key]):
+            must = f"agree with the recipe, where {owners[key]} gives {owned[key]!r}; leave it out"
+            raise ConfigError(f"{path}: {key}", value, must)
+        if key not in owned and key not in POLICY_KEYS:
+            hint = nearest(key, POLICY_KEYS | owned.keys())
+            raise ConfigError(f"{path}: {key}", value, f"be left out: no such setting{hint}")
+    settings = {key: value for key, value in owned.items() if value is not None}
+    settings |= {key: value for key, value in policy.items() if key not in owned}
+    if precision(train) == "bf16":
+        settings.setdefault("data_types", {"grad_accum_dtype": "fp32"})
+    return settings
+
+
+def precision(train: TrainConfig) -> str:
+    """The precision of a run on this machine: "fp32" or "bf16"."""
+    if train.precision != "auto":
+        return train.precision
+    return "bf16" if torch.cuda.is_available() else "fp32"
+
+
+def learning_rate(step: int, config: OptimizerConfig, steps: int) -> float:
+    """The learning rate of one step: up in a line, then down in a line to zero after the last."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    return config.learning_rate * (steps - step) / max(steps - config.warmup_steps, 1)
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases and norms do not."""
+    named = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    decay = [parameter for parameter in named if parameter.ndim > 1]
+    plain = [parameter for parameter in named if parameter.ndim <= 1]
+    return [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+class Engine:
+    """A DeepSpeed engine and what the loop needs of it."""
+
+    def __init__(
+        self,
+        module: TrainingModule,
+        settings: dict[str, Any],
+        optimizer: OptimizerConfig,
+    ) -> None:
+        import deepspeed
+
+        # DeepSpeed runs one step while it sets up ZeRO; at a rate of 0 it changes no weight
+        adam = torch.optim.AdamW(
+            parameter_groups(module, optimizer.weight_decay),
+            lr=0.0,
+            betas=(optimizer.beta1, optimizer.beta2),
+            eps=optimizer.epsilon,
+            fused=True,
+        )
+        self.deepspeed, *_ = deepspeed.initialize(model=module, optimizer=adam, config=settings)
+        self.module = module
+        self.stage = int(self.deepspeed.zero_optimization_stage())
+        self.parts = int(self.deepspeed.gradient_accumulation_steps())
+        self.world_size = torch.distributed.get_world_size()
+        self.rank = torch.distributed.get_rank()
+        self.device = torch.device(self.deepspeed.device)
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all ranks, in place."""
+        torch.distributed.all_reduce(value)
+        return value
+
+    def step(self, batches: list[Batch], rate: float, seed: int) -> tuple[Losses, Tensor]:
+        """One optimizer step; the micro-batches' losses added up, and the gradient norm.
+
+        The gradient is that of (nats / masked positions of the whole step) + alignment, at any
+        number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
+        """
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = rate
+        count = torch.tensor(float(sum(len(batch.labels) for batch in batches)))
+        masked = self.sum_over_ranks(count.to(self.device)).clamp(min=1)
+        share = self.world_size * self.parts
+        collected = []
+        for number, batch in enumerate(batches):
+            torch.manual_seed(seed + number)
+            losses = self.deepspeed(batch.to(self.device))
+            total = losses.prediction_nats * (share / masked)
+            if losses.alignment is not None:
+                total = total + losses.alignment
+            self.deepspeed.backward(total)
+            norm = self.gradient_norm() if number == self.parts - 1 else None
+            self.deepspeed.step()
+            collected.append(losses)
+        return add_up(collected), self.norm_after_step(norm)
+
+    def gradient_norm(self) -> Tensor | None:
+        """The norm before clipping where DeepSpeed does not report it: without ZeRO in fp32."""
+        if self.stage > 0 or self.deepspeed.bfloat16_enabled():
+            return None
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def norm_after_step(self, norm: Tensor | None) -> Tensor:
+        """The gradient norm of the step that was just taken."""
+        found = norm if norm is not None else self.deepspeed.get_global_grad_norm()
+        return torch.as_tensor(found if found is not None else float("nan"))
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> Losses:
+        """The losses of a batch without training on it."""
+        self.deepspeed.eval()
+        losses = self.deepspeed(batch.to(self.device))
+        self.deepspeed.train()
+        return losses
+
+    def whole(self, parameters: list[nn.Parameter]) -> AbstractContextManager:
+        """A context in which partitioned parameters are whole on every rank."""
+        if self.stage < 3:
+            return nullcontext()
+        import deepspeed
+
+        return deepspeed.zero.GatheredParameters(parameters)
+
+    def embedding(self) -> Float[Tensor, "vocab hidden"]:
+        """A copy of the word embeddings, whole, in float32."""
+        weight = self.module.masked_model.embedding
+        with self.whole([weight]):
+            return weight.detach().float().clone()
+
+
+def add_up(parts: list[Losses]) -> Losses:
+    """Losses of micro-batches as one; the alignment term is the same in each."""
+    sums = (sum(getattr(p, name) for p in parts) for name in ("nats", "correct", "positions"))
+    prediction = torch.stack([part.prediction_nats.detach() for part in parts]).sum()
+    return Losses(prediction, parts[-1].alignment, *sums)  # type: ignore[arg-type]

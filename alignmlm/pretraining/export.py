@@ -1,0 +1,127 @@
+"""Checkpoints as what AutoModelForMaskedLM and AutoTokenizer load, with a model card."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from alignmlm.data.store import TOKENIZER
+from alignmlm.errors import ConfigError
+from alignmlm.model import MaskedLanguageModel
+from alignmlm.pretraining.assembly import Assembly, make_model
+from alignmlm.pretraining.checkpoints import Progress
+from alignmlm.pretraining.metrics import Metrics
+from alignmlm.pretraining.recipe import Recipe
+
+ABOUT = "alignmlm.json"
+PREFIX = "masked_model."  # of parameter names: the training module around the model
+
+
+def trained_model(
+    recipe: Recipe, assembly: Assembly, state: dict[str, Tensor]
+) -> MaskedLanguageModel:
+    """The model of a checkpoint's state, on the CPU in float32."""
+    model = make_model(recipe, assembly)
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(state[f"parameter/{PREFIX}{name}"])
+    return model.eval()
+
+
+def export_tokenizer(assembly: Assembly, seq_len: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of the base languages, as transformers wants it."""
+    path = assembly.store.path / TOKENIZER
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), model_max_length=seq_len)
+    vocabulary = assembly.store.vocabulary
+    names = {role: tokenizer.convert_ids_to_tokens(getattr(vocabulary, role)) for role in
+             ("bos", "eos", "pad", "unk", "mask")}  # fmt: skip
+    special = {f"{role}_token": name for role, name in names.items()}
+    special |= {"cls_token": names["bos"], "sep_token": names["eos"]}
+    tokenizer.add_special_tokens(special)
+    tokenizer.backend_tokenizer.post_processor = sequence_frame(vocabulary, names)
+    return tokenizer
+
+
+def sequence_frame(vocabulary, names: dict):
+    """What puts <s> and </s> around a sequence, and </s> between two."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos, eos = names["bos"], names["eos"]
+    return TemplateProcessing(
+        single=f"{bos} $A {eos}",
+        pair=f"{bos} $A {eos} {eos} $B {eos}",
+        special_tokens=[(bos, vocabulary.bos), (eos, vocabulary.eos)],
+    )
+
+
+def about(recipe: Recipe, assembly: Assembly, progress: Progress) -> dict[str, object]:
+    """What the evaluation must know of a model: its languages and where their tokens lie."""
+    return {
+        "schema_version": 1,
+        "objective": recipe.objective.name,
+        "languages": recipe.languages.ids,
+        "languages_seed": recipe.languages.seed,
+        "vocabulary": asdict(assembly.store.vocabulary),
+        "seq_len": recipe.train.seq_len,
+        "step": progress.step,
+        "data_id": progress.data_id,
+    }
+
+
+def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
+    """README.md of an export."""
+    objective = recipe.objective
+    chosen = objective.name + (f" on {objective.base}" if objective.name == "align_mlm" else "")
+    results = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    numbers = "\n".join(f"- `{name}`: {value}" for name, value in progress.numbers.items())
+    return f"""---
+library_name: transformers
+pipeline_tag: fill-mask
+tags: [alignmlm, masked-lm]
+---
+
+# {recipe.run.name}: {chosen}
+
+A masked language model of {", ".join(f"`{name}`" for name in recipe.languages.ids)}, pre-trained
+with alignmlm for {progress.step:,} steps ({progress.tokens:,} tokens).
+
+The tokenizer writes the base languages. A derived language uses the same tokenizer: reorder the
+words, then map the ids (`alignmlm.json` says how the languages lie in the vocabulary).
+
+| last validation | |
+|---|---|
+{results}
+
+## Recipe
+
+{numbers}
+"""
+
+
+def export(
+    recipe: Recipe,
+    assembly: Assembly,
+    state: dict[str, Tensor],
+    progress: Progress,
+    metrics: Metrics,
+    folder: Path,
+) -> Path:
+    """Write model, tokenizer, card and alignmlm.json to a folder that appears whole.
+
+    Raises:
+        ConfigError: the folder exists and is not an export.
+    """
+    if folder.exists() and not (folder / ABOUT).is_file():
+        raise ConfigError("output", str(folder), "be new, or an export to replace")
+    partial = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    trained_model(recipe, assembly, state).model.save_pretrained(partial)
+    export_tokenizer(assembly, recipe.train.seq_len).save_pretrained(partial)
+    text = json.dumps(about(recipe, assembly, progress), indent=1)
+    (partial / ABOUT).write_text(text, encoding="utf-8")
+    (partial / "README.md").write_text(model_card(recipe, progress, metrics), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder

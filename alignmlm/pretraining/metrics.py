@@ -1,0 +1,137 @@
+"""Signs of life: metrics.jsonl, wandb, a line that says loss, tokens/s and time left."""
+
+import json
+import logging
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from alignmlm.data.masking import Term
+from alignmlm.files import replace_text
+from alignmlm.objectives.losses import Losses
+from alignmlm.pretraining.recipe import RunConfig
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+Metrics = dict[str, float | int]
+
+
+def loss_metrics(losses: Losses, languages: list[str], prefix: str) -> Metrics:
+    """Mean nats and accuracy over all masked positions, and nats by term and by language."""
+    positions = losses.positions
+    metrics: Metrics = {
+        f"{prefix}/loss_nats": float(losses.nats.sum() / positions.sum()),
+        f"{prefix}/accuracy_percent": float(100 * losses.correct.sum() / positions.sum()),
+    }
+    for term in Term:
+        if positions[term].sum() > 0 and (positions.sum(dim=1) > 0).sum() > 1:
+            name = f"{prefix}/loss_nats/{term.name.lower()}"
+            metrics[name] = float(losses.nats[term].sum() / positions[term].sum())
+    for number, language in enumerate(languages):
+        if positions[:, number].sum() > 0:
+            mean = losses.nats[:, number].sum() / positions[:, number].sum()
+            metrics[f"{prefix}/loss_nats/{language}"] = float(mean)
+    return metrics
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this rank has held: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def clock(seconds: float) -> str:
+    """A duration as 1:02:03 or 2:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) -> str:
+    """What a person wants to know while a run goes on."""
+    parts = [f"step {step:,}/{steps:,}", f"loss {metrics['train/loss_nats']:.3f} nats"]
+    if "train/alignment_loss" in metrics:
+        parts.append(f"alignment term {metrics['train/alignment_loss']:.3f}")
+    parts += [f"{metrics['train/tokens_per_s']:,.0f} tokens/s", f"{clock(seconds_left)} left"]
+    return " · ".join(parts)
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop the lines of a metrics file that a resumed run will write again."""
+    if path.is_file():
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        replace_text(path, "".join(kept))
+
+
+def has_wandb_key() -> bool:
+    """Whether wandb could log in without asking."""
+    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    known = netrc.is_file() and "wandb" in netrc.read_text("utf-8")
+    return bool(os.environ.get("WANDB_API_KEY")) or known
+
+
+@dataclass
+class Recorder:
+    """Writes what rank 0 has to say; other ranks have none."""
+
+    folder: Path
+    config: RunConfig
+    settings: dict[str, object]
+    start_step: int
+
+    def __post_init__(self) -> None:
+        self.path = self.folder / METRICS
+        keep_until(self.path, self.start_step)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, transient=True, auto_refresh=False)
+        if self.console.is_terminal:
+            self.live.start()
+        self.tracker = self.start_wandb() if self.config.wandb else None
+
+    def start_wandb(self) -> Any:
+        """A wandb run; without a key it is kept in the run's folder, to be synced later."""
+        import wandb
+
+        mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
+        return wandb.init(
+            project=self.config.wandb_project,
+            name=self.folder.name,
+            id=self.folder.name,
+            resume="allow",
+            dir=str(self.folder),
+            config=self.settings,
+            mode=mode,  # type: ignore[arg-type]
+            settings=wandb.Settings(silent=True),
+        )
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Append one object to metrics.jsonl, at once on the disk, and tell wandb."""
+        self.file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self.file.flush()
+        if self.tracker is not None:
+            self.tracker.log(metrics, step=step)
+
+    def show(self, line: str) -> None:
+        """The live line on a terminal, a line of its own elsewhere."""
+        if self.console.is_terminal:
+            self.live.update(Text(line), refresh=True)
+        else:
+            log.info("%s", line)
+
+    def close(self) -> None:
+        """End the line, the file and wandb's run."""
+        self.live.stop()
+        self.file.close()
+        if self.tracker is not None:
+            self.tracker.finish()

@@ -1,0 +1,125 @@
+"""A recipe: everything that a pre-training run depends on. The defaults are the sample recipe."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from alignmlm.data.build import DataConfig
+from alignmlm.data.masking import MaskConfig
+from alignmlm.errors import ConfigError
+from alignmlm.languages.dictionary import DictionaryConfig
+from alignmlm.languages.language import parse_language
+from alignmlm.model import ModelConfig
+from alignmlm.objectives.objective import ObjectiveConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguagesConfig:
+    """The languages to train on."""
+
+    ids: list[str] = field(default_factory=lambda: ["qaa-Latn", "qaa-Latn-x-inv-trans"])
+    weights: list[float] = field(default_factory=list)  # of the mixture; empty: equal
+    seed: int = 0  # of word permutations and overlaps
+
+    def __post_init__(self) -> None:
+        if not self.ids or len(set(self.ids)) < len(self.ids):
+            raise ConfigError("languages.ids", self.ids, "name at least one language, each once")
+        for name in self.ids:
+            parse_language(name)
+        if self.weights and len(self.weights) != len(self.ids):
+            raise ConfigError("languages.weights", self.weights, f"be {len(self.ids)} numbers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and linear decay. Source: Liu et al., 2019 (RoBERTa)."""
+
+    learning_rate: float = 2e-3  # the highest one, after the warm-up
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    clip_norm: float = 1.0  # largest gradient norm; 0 clips nothing
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError("optimizer.learning_rate", self.learning_rate, "be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Lengths and sizes of the run."""
+
+    steps: int = 600
+    seq_len: int = 64
+    batch_rows: int = 64  # of one step, over all ranks
+    micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 on CPU
+    seed: int = 0  # of row order, masks and draws
+    log_steps: int = 10
+    validation_steps: int = 200
+    validation_rows: int = 64  # of each language
+    alignment_words: int = 2000  # asked while training; all of them at the end
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_rows", "log_steps", "validation_steps", "validation_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name}", getattr(self, name), "be at least 1")
+        if self.seq_len < 8 or self.seq_len % 2:
+            raise ConfigError("train.seq_len", self.seq_len, "be even and at least 8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Where the run's files go; nothing here changes a number."""
+
+    name: str = "sample"
+    dir: str | None = None  # none: runs/<name>-<n>, the unfinished one or a new one
+    resume: Literal["auto", "never"] = "auto"  # auto: go on from the newest checkpoint
+    checkpoint_steps: int = 200
+    keep_checkpoints: int = 2
+    wandb: bool = False  # needs no key: without one the run is kept offline
+    wandb_project: str = "alignmlm"
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_steps < 1 or self.keep_checkpoints < 1:
+            found = (self.checkpoint_steps, self.keep_checkpoints)
+            raise ConfigError("run.checkpoint_steps, run.keep_checkpoints", found, "be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """One pre-training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    languages: LanguagesConfig = field(default_factory=LanguagesConfig)
+    dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+NO_NUMBERS = {"train.micro_rows", "train.log_steps", "train.alignment_words", "data.store"}
+
+
+def numbers_of(recipe: Recipe) -> dict[str, object]:
+    """The part of a recipe that its numbers depend on, flat: "train.steps" and so on."""
+    flat: dict[str, object] = {}
+    for section, settings in asdict(recipe).items():
+        if section != "run":
+            flat |= {f"{section}.{name}": value for name, value in settings.items()}
+    return {name: value for name, value in flat.items() if name not in NO_NUMBERS}
+
+
+def differences(old: dict[str, object], new: dict[str, object]) -> list[str]:
+    """Settings that differ, one line each."""
+    names = sorted(old.keys() | new.keys())
+    missing = "(not set)"
+    return [
+        f"{name}: {old.get(name, missing)!r} there, {new.get(name, missing)!r} here"
+        for name in names
+        if old.get(name, missing) != new.get(name, missing)
+    ]

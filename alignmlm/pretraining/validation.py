@@ -1,0 +1,70 @@
+"""How the model does on held-out documents and on the dictionary."""
+
+from dataclasses import dataclass
+
+import torch
+
+from alignmlm.alignment import Questions, questions, retrieval_percent
+from alignmlm.data.batches import Loader, make_batch, validation_samples
+from alignmlm.data.masking import Term
+from alignmlm.data.store import VALIDATION
+from alignmlm.languages.dictionary import Dictionary
+from alignmlm.objectives.losses import Losses
+from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.metrics import Metrics, loss_metrics
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentProbe:
+    """Dictionary words to look up: those trained on and those held out."""
+
+    in_dictionary: Questions
+    held_out: Questions
+
+
+def alignment_probe(
+    used: Dictionary, held_out: Dictionary, every: Dictionary, limit: int | None
+) -> AlignmentProbe:
+    """Questions about both halves of a dictionary; the candidates are all its target words."""
+    return AlignmentProbe(questions(used, every, limit), questions(held_out, every, limit))
+
+
+def validation_losses(
+    engine: Engine, loader: Loader, language: int, rows: int, micro: int
+) -> Losses:
+    """Summed losses of a language's validation rows, the same on every rank.
+
+    Chunks of `micro` rows go round the ranks; a rank without one runs the first again, uncounted,
+    because under ZeRO-3 every rank must take part in every forward pass.
+    """
+    samples = validation_samples(loader, language, rows)
+    chunks = [samples[at : at + micro] for at in range(0, len(samples), micro)]
+    shape = (3, len(Term), len(loader.renderings))
+    total = torch.zeros(shape, dtype=torch.float64, device=engine.device)
+    for turn in range(0, len(chunks), engine.world_size):
+        mine = turn + engine.rank
+        chunk = chunks[mine] if mine < len(chunks) else chunks[0]
+        losses = engine.evaluate(make_batch(loader, chunk, VALIDATION))
+        if mine < len(chunks):
+            total += torch.stack([losses.nats, losses.correct, losses.positions])
+    engine.sum_over_ranks(total)
+    return Losses(total[0].sum(), None, *total)
+
+
+def validate(
+    engine: Engine, loader: Loader, probe: AlignmentProbe | None, rows: int, micro: int
+) -> Metrics:
+    """Validation loss of each language in nats, and alignment in percent."""
+    names = [str(rendering.language) for rendering in loader.renderings]
+    metrics: Metrics = {}
+    for number, name in enumerate(names):
+        losses = validation_losses(engine, loader, number, rows, micro)
+        key = f"validation/loss_nats/{name}"
+        metrics[key] = loss_metrics(losses, names, "validation")["validation/loss_nats"]
+    if probe is not None:
+        embedding = engine.embedding()
+        for name in ("in_dictionary", "held_out"):
+            percent = retrieval_percent(embedding, getattr(probe, name))
+            if percent is not None:
+                metrics[f"alignment/{name}_percent"] = percent
+    return metrics

@@ -1,0 +1,5 @@
+"""The error of wrong shapes, types, devices and labels."""
+
+
+class KernelError(ValueError):
+    """Arguments that a loss cannot take; the message names the argument."""
