@@ -1,15 +1,12 @@
 """The command line: `alignmlm <command>`, and what train.py runs."""
 
-import logging
 import os
 import sys
-import warnings
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -18,26 +15,11 @@ from alignmlm import __version__
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.data.build import build_store
 from alignmlm.data.sources import expand_path
-from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
+from alignmlm.data.store import TOKENIZER, TRAIN, Store
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
+from alignmlm.terminal import messages, set_up_logging
 
-log = logging.getLogger(__name__)
 console = Console()
-DEFAULT_POLICY = Path("ds_configs/zero1.json")
-
-
-def set_up_logging() -> None:
-    """Rank 0 logs INFO, the rest WARNING; libraries keep to themselves."""
-    first = os.environ.get("RANK", "0") == "0"
-    handler = RichHandler(
-        console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S"
-    )
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("alignmlm").setLevel(logging.INFO if first else logging.WARNING)
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module="torch.*")
 
 
 def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -47,7 +29,7 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         return work(arguments)
     except AlignMLMError as error:
         if os.environ.get("RANK", "0") == "0":
-            Console(stderr=True).print(Text(f"alignmlm: error: {error}", "bold red"), soft_wrap=True)
+            messages.print(Text(f"alignmlm: error: {error}", "bold red"), soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -56,16 +38,15 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
 def train_command(arguments: Sequence[str]) -> int:
     """Pre-train a recipe, and draw its curves."""
     parser = recipe_parser(prog="train.py", description="Pre-train a recipe.")
-    parser.add_argument("--deepspeed", metavar="JSON", default=str(DEFAULT_POLICY),
-                        help="engine policy: ZeRO stage, buckets, offload")  # fmt: skip
+    policy = "ds_configs file: ZeRO stage, buckets, offload; none: ZeRO 1"
+    parser.add_argument("--deepspeed", metavar="JSON", help=policy)
     parser.add_argument("--local_rank", type=int, default=0, help="set by launchers; not used")
     recipe, values = parse_recipe(parser, arguments)
     from alignmlm.pretraining.run import pretrain
+    from alignmlm.reporting.curves import plot_curves
 
-
-    folder, result = pretrain(recipe, Path(values.deepspeed))
+    folder, result = pretrain(recipe, Path(values.deepspeed) if values.deepspeed else None)
     if os.environ["RANK"] == "0":
-        from alignmlm.reporting.curves import plot_curves
         plot_curves(folder)
         show_summary(folder, result)
     return 0
@@ -80,7 +61,7 @@ def show_summary(folder: Path, result: dict) -> None:
         table.add_row(f"validation loss, {language}", f"{nats:.3f} nats")
     for part, percent in result["alignment_percent"].items():
         words = part.replace("_", "-" if part == "held_out" else " ")
-        table.add_row(f"alignment, {words}", "–" if percent is None else f"{percent:.1f} %")
+        table.add_row(f"alignment, {words}", "-" if percent is None else f"{percent:.1f} %")
     table.add_row("speed", f"{result['tokens_per_s']:,.0f} tokens/s")
     table.add_row("export", str(folder / result["export"]))
     console.print(table)
@@ -91,7 +72,7 @@ def data_build(arguments: Sequence[str]) -> int:
     parser = recipe_parser(prog="alignmlm data build", description=data_build.__doc__)
     recipe, _ = parse_recipe(parser, arguments)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=messages, transient=True) as progress:
         task = progress.add_task("reading")
 
         def report(what: str, tokens: int) -> None:
@@ -169,7 +150,9 @@ def data_show(arguments: Sequence[str]) -> int:
     samples = samples[: values.rows]
     tokenizer = load_tokenizer(expand_path(recipe.data.store) / TOKENIZER)
     batch = make_batch(loader, samples, TRAIN)
-    table = Table(title=f"step {values.step}, rows 0 to {len(samples) - 1} of {rows}", show_lines=True)
+    table = Table(
+        title=f"step {values.step}, rows 0 to {len(samples) - 1} of {rows}", show_lines=True
+    )
     for name in ("sample", "original", "as the model sees it (labels)"):
         table.add_column(name, overflow="fold")
     for row in show_rows(loader, tokenizer, samples, batch, TRAIN):
@@ -203,6 +186,7 @@ def eval_run(arguments: Sequence[str]) -> int:
     from jsonargparse import ArgumentParser
 
     from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+    from alignmlm.evaluation.results import result_rows
     from alignmlm.reporting.tables import study_table
 
     parser = ArgumentParser(prog="alignmlm eval run", description=eval_run.__doc__)
@@ -214,7 +198,7 @@ def eval_run(arguments: Sequence[str]) -> int:
     config = parser.instantiate(values).evaluation
     output = Path(values.output) if values.output else None
     results = evaluate(Path(values.model), values.tasks, config, output)
-    console.print(study_table(results))  # type: ignore[arg-type]
+    console.print(study_table(result_rows(results)))
     return 0
 
 
@@ -238,7 +222,11 @@ def study_run(arguments: Sequence[str]) -> int:
     study = load_study(parser.parse_args(arguments).study)
     rows = run_study(study)
     folder = Path(study.folder)
-    page = write_page(sorted(path.parent for path in folder.glob("*/summary.json")), [folder], folder / "report.html")
+    page = write_page(
+        sorted(path.parent for path in folder.glob("*/summary.json")),
+        [folder],
+        folder / "report.html",
+    )
     console.print(study_table(rows))
     console.print(f"report: {page}")
     return 0
@@ -252,8 +240,12 @@ def report_command(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", type=Path, nargs="+", help="folders that hold runs or studies")
     parser.add_argument("--output", type=Path, default=Path("report.html"))
     values = parser.parse_args(arguments)
-    runs = sorted({path.parent for folder in values.folders for path in folder.rglob("metrics.jsonl")})
-    studies = sorted({path.parent for folder in values.folders for path in folder.rglob("study.json")})
+    runs = sorted(
+        {path.parent for folder in values.folders for path in folder.rglob("metrics.jsonl")}
+    )
+    studies = sorted(
+        {path.parent for folder in values.folders for path in folder.rglob("study.json")}
+    )
     if not runs and not studies:
         raise ConfigError("folders", [str(f) for f in values.folders], "hold runs or studies")
     console.print(f"report: {write_page(runs, studies, values.output)}")
@@ -276,9 +268,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def usage() -> str:
     """One line for each command."""
-    lines = [f"  alignmlm {name:<12} {work.__doc__.splitlines()[0]}" for name, work in COMMANDS.items()]  # type: ignore[union-attr]
-    return "\n".join([f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer",
-                      "", *lines, "", "Each command has --help."])  # fmt: skip
+    about = {name: (work.__doc__ or "").splitlines()[0] for name, work in COMMANDS.items()}
+    lines = [f"  alignmlm {name:<12} {line}" for name, line in about.items()]
+    title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
+    return "\n".join([title, "", *lines, "", "Each command has --help."])
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -308,7 +301,7 @@ def train() -> None:
 
 
 def leave(code: int) -> None:
-    """End this rank; after training at once, as ZeRO-3 now and then aborts while it is torn down."""
+    """End this rank; after training at once, as ZeRO-3 sometimes aborts while torn down."""
     import torch
 
     if code == 0 and torch.distributed.is_initialized():

@@ -47,20 +47,34 @@ def known_sections() -> list[str]:
     return [field.name for field in fields(Recipe)]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A recipe file as a nested dictionary.
+def read_yaml(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe file as a nested dictionary, over the file that its `include` names.
 
     Raises:
-        ConfigError: no such file, not YAML, YAML with tags, or an unknown setting.
+        ConfigError: no such file, not YAML, YAML with tags, an unknown setting, or a circle.
     """
+    if path in including:
+        raise ConfigError("include", str(path), "not include itself")
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError("--config", str(path), f"be a YAML file ({error})") from error
     if not isinstance(values, dict):
         raise ConfigError("--config", str(path), "hold sections and settings")
+    included = values.pop("include", None)
     check_names(dotted(values), str(path))
-    return values
+    if included is None:
+        return values
+    return merge(read_yaml(path.parent / included, (*including, path)), values)
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings of two recipes; those above win."""
+    merged = dict(below)
+    for name, value in above.items():
+        nested = isinstance(value, dict) and isinstance(below.get(name), dict)
+        merged[name] = merge(below[name], value) if nested else value
+    return merged
 
 
 def recipe_parser(**options: Any) -> ArgumentParser:
@@ -68,7 +82,7 @@ def recipe_parser(**options: Any) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False, **options)
     parser.add_argument("--config", metavar="YAML", help="a recipe; none: the sample recipe")
     for field in fields(Recipe):
-        parser.add_class_arguments(field.type, field.name)  # type: ignore[arg-type]
+        parser.add_class_arguments(field.type, field.name)
     return parser
 
 

@@ -36,7 +36,7 @@ def key(*parts: int | str) -> int:
 
 
 def keys(
-    parent: int | UInt64[np.ndarray, "*shape"], children: Int[np.ndarray, "*shape"]
+    parent: int | UInt64[np.ndarray, "*#shape"], children: Int[np.ndarray, "*#shape"]
 ) -> UInt64[np.ndarray, "*shape"]:
     """A key of its own for each child number below a parent key."""
     return mix(np.asarray(parent, np.uint64) + (children.astype(np.uint64) + np.uint64(1)) * GOLDEN)

@@ -1,4 +1,4 @@
-"""Errors that a user can fix: each names the key, file or rank, what was found and what is allowed."""
+"""Errors that a user can fix: each names the place, what was found and what is allowed."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -78,9 +78,8 @@ ARCHITECTURES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MaskedOutput:
-    """What the losses need of the model."""
+class MaskedOutput(NamedTuple):
+    """What the losses need of the model; ZeRO-3 sees the tied matrix in it, and keeps it whole."""
 
     hidden: Float[Tensor, "masked hidden"]  # after the head's transform
     weight: Float[Tensor, "vocab hidden"]  # output and input embedding, tied
@@ -90,9 +89,9 @@ class MaskedOutput:
 class MaskedLanguageModel(nn.Module):
     """Any known encoder with its masked-LM head at masked positions."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, language_embeddings: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.language_embeddings = model, language_embeddings
         self.parts = ARCHITECTURES[model.config.model_type]
 
     def forward(self, batch: Batch) -> MaskedOutput:
@@ -102,7 +101,7 @@ class MaskedLanguageModel(nn.Module):
             "attention_mask": batch.attention_mask,
             "position_ids": batch.position_ids + self.parts.first_position(self.model),
         }
-        if getattr(self.model.config, "type_vocab_size", 1) > 1:
+        if self.language_embeddings:
             inputs["token_type_ids"] = batch.language_ids
         states = self.parts.encoder(self.model)(**inputs).last_hidden_state
         hidden = self.parts.transform(self.model, states.flatten(0, 1)[batch.masked])
@@ -150,10 +149,9 @@ def new_model(
     torch.manual_seed(config.seed)
     if config.start is None:
         shape = roberta_config(config, vocabulary, size, seq_len, languages)
-        return MaskedLanguageModel(AutoModelForMaskedLM.from_config(shape))
-    return MaskedLanguageModel(
-        started_model(config.start, config.dropout, size, seq_len, languages)
-    )
+        return MaskedLanguageModel(AutoModelForMaskedLM.from_config(shape), languages > 1)
+    model = started_model(config.start, config.dropout, size, seq_len, languages)
+    return MaskedLanguageModel(model, languages > 1)
 
 
 def started_model(

@@ -119,19 +119,18 @@ def sample_key(loader: Loader, sample: Sample, split: str) -> int:
 def sample_row(loader: Loader, sample: Sample, split: str) -> tuple[Row, bool]:
     """The row of a sample, and whether it fell back from two languages to one."""
     shards = loader.splits[sample.language][split]
-    bounds = shards.row_bounds(loader.payload_tokens)
-    place = shards.locate(sample.row, loader.payload_tokens, bounds)
+    place = shards.locate(sample.row, loader.payload_tokens)
     rendering = loader.renderings[sample.language]
     row_key = np.array([sample_key(loader, sample, split)], np.uint64)
     pairs = partners(loader, sample.language) if split == TRAIN else []
     kind = uniform(keys(key("translation row"), row_key.view(np.int64)))[0]
     if not pairs or kind >= loader.corruption.translation_rows:
-        return monolingual_row(shards, place, rendering, loader.vocabulary), False
+        return monolingual_row(place, rendering, loader.vocabulary), False
     partner = pairs[int(below(keys(key("pair"), row_key.view(np.int64)), len(pairs))[0])]
     both = (rendering, loader.renderings[partner])
-    row = translation_row(shards, place, both, loader.vocabulary, loader.seq_len)
+    row = translation_row(place, both, loader.vocabulary, loader.seq_len)
     if row is None:
-        return monolingual_row(shards, place, rendering, loader.vocabulary), True
+        return monolingual_row(place, rendering, loader.vocabulary), True
     return row, False
 
 
@@ -159,15 +158,16 @@ def make_batch(loader: Loader, samples: list[Sample], split: str) -> Batch:
     full = all(len(row.ids) == loader.seq_len for row in rows)
     lengths = np.array([len(row.ids) for row in rows])[:, None]
     present = None if full else torch.from_numpy(np.arange(loader.seq_len) < lengths)
-    flat = (masked.labels.ravel()[places], languages.ravel()[places], terms.ravel()[places])
     return Batch(
-        torch.from_numpy(masked.inputs),
-        torch.from_numpy(stack([row.positions for row in rows], loader.seq_len, 0)),
-        torch.from_numpy(masked.languages),
-        present,
-        torch.from_numpy(places),
-        *map(torch.from_numpy, flat),
-        fell_back,
+        input_ids=torch.from_numpy(masked.inputs),
+        position_ids=torch.from_numpy(stack([row.positions for row in rows], loader.seq_len, 0)),
+        language_ids=torch.from_numpy(masked.languages),
+        attention_mask=present,
+        masked=torch.from_numpy(places),
+        labels=torch.from_numpy(masked.labels.ravel()[places]),
+        languages=torch.from_numpy(languages.ravel()[places]),
+        terms=torch.from_numpy(terms.ravel()[places]),
+        fallbacks=fell_back,
     )
 
 
@@ -193,7 +193,6 @@ def validation_samples(loader: Loader, language: int, rows: int) -> list[Sample]
 def original_text(loader: Loader, sample: Sample, split: str) -> tuple[Sentences, int, int]:
     """The base sentences that a sample's row cuts, and where the row starts and stops in them."""
     shards = loader.splits[sample.language][split]
-    bounds = shards.row_bounds(loader.payload_tokens)
-    shard, start, stop = shards.locate(sample.row, loader.payload_tokens, bounds)
+    shard, start, stop = shards.locate(sample.row, loader.payload_tokens)
     text, begin = shard.sentences(start, stop)
     return text, start - begin, stop - begin

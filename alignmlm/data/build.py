@@ -192,6 +192,7 @@ def build_store(config: DataConfig, report: Progress = lambda what, tokens: None
         ConfigError: a vocabulary larger than the data supports.
     """
     final = check_final_paths(config)
+    started = perf_counter()
     partial = final.with_name(f"{final.name}.tmp-{getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -208,12 +209,12 @@ def build_store(config: DataConfig, report: Progress = lambda what, tokens: None
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    log.info("built %s in %.1f s", final, perf_counter() - started)
     return final
 
 
 def write_store(folder: Path, config: DataConfig, report: Progress) -> None:
     """Tokenizer, shards and, last, the manifest."""
-    started = perf_counter()
     report("tokenizer", 0)
     tokenizer = make_tokenizer(config)
     tokenizer.save(str(folder / TOKENIZER))
@@ -229,4 +230,3 @@ def write_store(folder: Path, config: DataConfig, report: Progress) -> None:
     }
     manifest = Manifest(SCHEMA_VERSION, describe(tokenizer), digest, splits, provenance)
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    log.info("built %s in %.1f s", folder.name, perf_counter() - started)

@@ -82,25 +82,21 @@ class ShownRow:
     tokens: list[tuple[str, str | None]]  # as the model sees it; the label where one is predicted
 
 
-def base_ids(loader: Loader, ids: np.ndarray) -> np.ndarray:
-    """Ids of any script as ids of the base vocabulary."""
-    return ids % loader.vocabulary.size
-
-
 def show_rows(
     loader: Loader, tokenizer: Tokenizer, samples: list[Sample], batch: Batch, split: str
 ) -> list[ShownRow]:
     """The rows of a batch as text, with what they were made from."""
     labels = np.full(batch.input_ids.shape, -1)
     labels.ravel()[batch.masked.numpy()] = batch.labels.numpy()
-    shown = []
+    shown, base = [], loader.vocabulary.size
     for place, sample in enumerate(samples):
         text, start, stop = original_text(loader, sample, split)
-        seen, wanted = base_ids(loader, batch.input_ids[place].numpy()), labels[place]
+        # an id of any script, modulo the size of the base vocabulary, is a base id
+        seen, wanted = batch.input_ids[place].numpy() % base, labels[place]
         tokens = [
             (
                 token_text(tokenizer, int(seen[i])),
-                token_text(tokenizer, int(base_ids(loader, wanted[i]))) if wanted[i] >= 0 else None,
+                token_text(tokenizer, int(wanted[i] % base)) if wanted[i] >= 0 else None,
             )
             for i in range(loader.seq_len)
             if seen[i] != loader.vocabulary.pad

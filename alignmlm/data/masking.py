@@ -71,7 +71,7 @@ def draw(
 ) -> UInt64[np.ndarray, "row seq"]:
     """A hash for every position of every row, for one purpose."""
     parents = keys(key(purpose), row_keys.view(np.int64))
-    return keys(parents[:, None], np.broadcast_to(np.arange(shape[1]), shape))
+    return keys(parents[:, None], np.arange(shape[1])[None])
 
 
 def mask_rows(

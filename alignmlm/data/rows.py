@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.data.store import Split
+from alignmlm.data.shards import Shard
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.languages.language import Language
 from alignmlm.languages.orders import reorder
 from alignmlm.languages.sentences import Sentences
+
+Place = tuple[Shard, int, int]  # a shard and tokens [start, stop) of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,7 @@ def close(ids: Int[np.ndarray, " token"], vocabulary: Vocabulary) -> Int[np.ndar
     return np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]])
 
 
-def monolingual_row(
-    split: Split, place: tuple, rendering: Rendering, vocabulary: Vocabulary
-) -> Row:
+def monolingual_row(place: Place, rendering: Rendering, vocabulary: Vocabulary) -> Row:
     """Tokens [start, stop) of the rendered shard; a cut sentence shows its part of the result."""
     shard, start, stop = place
     text, begin = shard.sentences(start, stop)
@@ -67,8 +67,7 @@ def whole_sentences(text: Sentences, skip: int, room: int) -> Sentences | None:
 
 
 def translation_row(
-    split: Split,
-    place: tuple,
+    place: Place,
     renderings: tuple[Rendering, Rendering],
     vocabulary: Vocabulary,
     seq_len: int,

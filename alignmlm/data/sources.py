@@ -64,7 +64,7 @@ def source_paths(source: SourceConfig) -> list[Path]:
 def open_text(path: Path) -> io.TextIOBase:
     """A text file, decompressed where its name ends in .gz."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -87,13 +87,15 @@ class Split:
         """Tokens of the split."""
         return sum(shard.entry.tokens for shard in self.shards)
 
+    @cache  # noqa: B019 - a run opens a handful of splits, and keeps them
     def row_bounds(self, payload_tokens: int) -> np.ndarray:
         """Rows before each shard, and after the last one."""
         rows = [-(-shard.entry.tokens // payload_tokens) for shard in self.shards]
         return np.cumsum([0, *rows])
 
-    def locate(self, row: int, payload_tokens: int, bounds: np.ndarray) -> tuple[Shard, int, int]:
+    def locate(self, row: int, payload_tokens: int) -> tuple[Shard, int, int]:
         """The shard of a row and its tokens [start, stop) there."""
+        bounds = self.row_bounds(payload_tokens)
         number = int(np.searchsorted(bounds, row, side="right")) - 1
         shard = self.shards[number]
         start = (row - int(bounds[number])) * payload_tokens

@@ -29,7 +29,7 @@ from alignmlm.languages.language import parse_language
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
 class EvaluationConfig:
     """How transfer is measured."""
 

@@ -24,6 +24,7 @@ class Export:
     path: Path
     objective: str
     languages: tuple[str, ...]  # a language's place here is its number in the model
+    language_embeddings: bool  # token types that say which language a token is of
     languages_seed: int  # of word permutations and overlaps
     vocabulary: Vocabulary  # of the base languages
     seq_len: int  # longest row, in tokens
@@ -82,7 +83,7 @@ def weights_xxh3(folder: Path) -> str:
     total = xxhash.xxh3_64()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, xxhash.xxh3_64).digest())  # type: ignore[arg-type]
+            total.update(hashlib.file_digest(file, xxhash.xxh3_64).digest())
     return total.hexdigest()
 
 
@@ -101,7 +102,7 @@ def open_export(model: Path) -> Export:
             raise CheckpointError(f"{file} has schema version {found}; this alignmlm reads 1")
         words = {name: raw["vocabulary"][name] for name in (f.name for f in fields(Vocabulary))}
         words |= {name: tuple(words[name]) for name in ("final", "special")}
-        names = ("objective", "languages_seed", "seq_len", "step", "data_id")
+        names = ("objective", "language_embeddings", "languages_seed", "seq_len", "step", "data_id")
         known = {name: raw[name] for name in names}
         return Export(
             path=folder,

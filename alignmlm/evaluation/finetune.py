@@ -29,7 +29,7 @@ from alignmlm.evaluation.labelled import IGNORED, Example
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
 class FineTuneConfig:
     """AdamW with linear warm-up and decay; the model after the last epoch is the one tested.
 
@@ -107,7 +107,7 @@ class Collator:
 
 def collator_of(export: Export, model: PreTrainedModel) -> Collator:
     """The collator that a model of this export needs."""
-    return Collator(export.vocabulary.pad, getattr(model.config, "type_vocab_size", 1) > 1)
+    return Collator(export.vocabulary.pad, export.language_embeddings)
 
 
 def token_classifier(export: Export, labels: list[str], seed: int) -> PreTrainedModel:
@@ -149,14 +149,14 @@ def training_arguments(
 def fine_tune(
     export: Export, labels: list[str], train: list[Example], config: FineTuneConfig, seed: int
 ) -> PreTrainedModel:
-    """The export fine-tuned on the examples; the same for the same seed (on CPU to the last bit)."""
+    """The export fine-tuned on the examples; on CPU the same to the last bit for the same seed."""
     began = perf_counter()
     with TemporaryDirectory() as folder, quiet_transformers():
         model = token_classifier(export, labels, seed)
         trainer = Trainer(
             model=model,
             args=training_arguments(config, len(train), seed, folder),
-            train_dataset=train,  # type: ignore[arg-type]
+            train_dataset=train,
             data_collator=collator_of(export, model),
             callbacks=[EpochLog()],
         )

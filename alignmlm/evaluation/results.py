@@ -1,19 +1,18 @@
-"""results.json: what was measured, on what, with which settings; a superset of
-lm-evaluation-harness's keys.
+"""results.json: what was measured, on what, and with which settings.
 
-Source: EleutherAI/lm-evaluation-harness, evaluator.py (results, configs, versions, n-samples,
-group_subtasks, higher_is_better).
+Its keys include those of EleutherAI/lm-evaluation-harness, evaluator.py: results, group_subtasks,
+configs, versions, n-samples, higher_is_better, date.
 """
 
 import json
 import time
-from os import getpid
 from pathlib import Path
 from typing import Any
 
 from alignmlm import __version__
 from alignmlm.errors import DataError
 from alignmlm.evaluation.transfer import Scores, summary
+from alignmlm.files import replace_text
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"
@@ -80,9 +79,7 @@ def write_results(folder: Path, document: Document) -> Path:
     """The path of results.json in the folder, written whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS
-    partial = path.with_name(f"{RESULTS}.tmp-{getpid()}")
-    partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    replace_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -105,3 +102,20 @@ def read_results(folder: Path) -> Document | None:
     if found != SCHEMA_VERSION:
         raise DataError(f"{path} has schema version {found}; this alignmlm reads {SCHEMA_VERSION}")
     return document
+
+
+def result_rows(document: Document) -> list[Document]:
+    """One row a task and target, with what tells the model; units as in UNITS."""
+    model = document["model"]
+    return [
+        {
+            "objective": model["objective"],
+            "task": task,
+            "source_language": document["configs"][task]["source"],
+            "language": key.removeprefix(target_key(task, "")),
+            **{name: document["results"][key][name] for name in ("source", "bs", "bz", "delta")},
+            "n_seeds": document["results"][key]["n_seeds"],
+        }
+        for task, keys in document["group_subtasks"].items()
+        for key in keys
+    ]

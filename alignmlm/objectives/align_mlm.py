@@ -30,7 +30,7 @@ def align_mlm(
         raise KernelError("align_mlm needs pairs")
     losses = PREDICTION[config.base].loss(config, batch, outputs, pairs, languages)
     distance = alignment_loss(outputs.weight, pairs, distance=config.distance)
-    return replace(losses, alignment=config.alpha * distance)
+    return losses._replace(alignment=config.alpha * distance)
 
 
 def objective_of(config: ObjectiveConfig) -> Objective:

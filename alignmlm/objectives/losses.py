@@ -1,6 +1,6 @@
 """What an objective returns, and the one prediction loss that all of them share."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from alignmlm_kernels import masked_softmax_loss
@@ -12,9 +12,11 @@ from alignmlm.data.masking import Term
 from alignmlm.model import MaskedOutput
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Sums over the masked positions of one micro-batch; the engine divides them."""
+class Losses(NamedTuple):
+    """Sums over the masked positions of one micro-batch; the engine divides them.
+
+    A named tuple, because the hooks of ZeRO-3 look into tuples and not into dataclasses.
+    """
 
     prediction_nats: Float[Tensor, ""]  # sum, to be divided by the step's masked positions
     alignment: Float[Tensor, ""] | None  # alpha times the mean distance of dictionary pairs

@@ -1,5 +1,6 @@
 """From a recipe and a store to what the loop runs on: loader, dictionaries, model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,9 @@ def file_language_pairs(
     return pairs
 
 
-def word_encoder(tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"]):
+def word_encoder(
+    tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"]
+) -> Callable[[list[str]], list[Word]]:
     """A function from words to their token ids in one script."""
 
     def encoder(words: list[str]) -> list[Word]:

@@ -1,4 +1,4 @@
-"""DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the engine's policy."""
+"""DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the policy."""
 
 import json
 import logging
@@ -80,12 +80,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def read_policy(path: Path) -> dict[str, Any]:
-    """The settings of a ds_configs file.
+def read_policy(path: Path | None) -> dict[str, Any]:
+    """The settings of a ds_configs file; ZeRO 1 where there is none.
 
     Raises:
         ConfigError: no such file, or not a JSON object.
     """
+    if path is None:
+        return {"zero_optimization": {"stage": 1}}
     try:
         policy = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -114,7 +116,7 @@ def micro_batch_rows(train: TrainConfig, world_size: int) -> tuple[int, int]:
 
 def engine_settings(
     policy: dict[str, Any],
-    path: Path,
+    path: Path | None,
     train: TrainConfig,
     optimizer: OptimizerConfig,
     world_size: int,
@@ -279,4 +281,4 @@ def add_up(parts: list[Losses]) -> Losses:
     """Losses of micro-batches as one; the alignment term is the same in each."""
     sums = (sum(getattr(p, name) for p in parts) for name in ("nats", "correct", "positions"))
     prediction = torch.stack([part.prediction_nats.detach() for part in parts]).sum()
-    return Losses(prediction, parts[-1].alignment, *sums)  # type: ignore[arg-type]
+    return Losses(prediction, parts[-1].alignment, *sums)

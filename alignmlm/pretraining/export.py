@@ -5,12 +5,16 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from alignmlm.data.store import TOKENIZER
+from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
 from alignmlm.errors import ConfigError
 from alignmlm.model import MaskedLanguageModel
+from alignmlm.objectives.align_mlm import objective_of
 from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
@@ -32,27 +36,22 @@ def trained_model(
 
 def export_tokenizer(assembly: Assembly, seq_len: int) -> PreTrainedTokenizerFast:
     """The tokenizer of the base languages, as transformers wants it."""
-    path = assembly.store.path / TOKENIZER
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), model_max_length=seq_len)
-    vocabulary = assembly.store.vocabulary
-    names = {role: tokenizer.convert_ids_to_tokens(getattr(vocabulary, role)) for role in
-             ("bos", "eos", "pad", "unk", "mask")}  # fmt: skip
-    special = {f"{role}_token": name for role, name in names.items()}
-    special |= {"cls_token": names["bos"], "sep_token": names["eos"]}
-    tokenizer.add_special_tokens(special)
-    tokenizer.backend_tokenizer.post_processor = sequence_frame(vocabulary, names)
-    return tokenizer
-
-
-def sequence_frame(vocabulary, names: dict):
-    """What puts <s> and </s> around a sequence, and </s> between two."""
-    from tokenizers.processors import TemplateProcessing
-
+    path, ids = assembly.store.path / TOKENIZER, assembly.store.vocabulary
+    backend = load_tokenizer(path)
+    names = {role: backend.id_to_token(getattr(ids, role)) for role in SPECIAL}
     bos, eos = names["bos"], names["eos"]
-    return TemplateProcessing(
+    backend.post_processor = TemplateProcessing(
         single=f"{bos} $A {eos}",
         pair=f"{bos} $A {eos} {eos} $B {eos}",
-        special_tokens=[(bos, vocabulary.bos), (eos, vocabulary.eos)],
+        special_tokens=[(bos, ids.bos), (eos, ids.eos)],
+    )
+    special = {f"{role}_token": name for role, name in names.items()}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=seq_len,
+        cls_token=bos,
+        sep_token=eos,
+        **special,
     )
 
 
@@ -63,6 +62,7 @@ def about(recipe: Recipe, assembly: Assembly, progress: Progress) -> dict[str, o
         "objective": recipe.objective.name,
         "languages": recipe.languages.ids,
         "languages_seed": recipe.languages.seed,
+        "language_embeddings": objective_of(recipe.objective).language_embeddings,
         "vocabulary": asdict(assembly.store.vocabulary),
         "seq_len": recipe.train.seq_len,
         "step": progress.step,
@@ -116,6 +116,7 @@ def export(
     if folder.exists() and not (folder / ABOUT).is_file():
         raise ConfigError("output", str(folder), "be new, or an export to replace")
     partial = folder.with_name(folder.name + ".tmp")
+    disable_progress_bar()
     shutil.rmtree(partial, ignore_errors=True)
     trained_model(recipe, assembly, state).model.save_pretrained(partial)
     export_tokenizer(assembly, recipe.train.seq_len).save_pretrained(partial)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from alignmlm.data.masking import Term
 from alignmlm.files import replace_text
 from alignmlm.objectives.losses import Losses
 from alignmlm.pretraining.recipe import RunConfig
+from alignmlm.terminal import messages
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def loss_metrics(losses: Losses, languages: list[str], prefix: str) -> Metrics:
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this rank has held: of the GPU where there is one, else of the process."""
+    """The most memory that this rank has held: of the GPU if it has one, else of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -93,9 +93,8 @@ class Recorder:
         self.path = self.folder / METRICS
         keep_until(self.path, self.start_step)
         self.file = self.path.open("a", encoding="utf-8")
-        self.console = Console(stderr=True)
-        self.live = Live(console=self.console, transient=True, auto_refresh=False)
-        if self.console.is_terminal:
+        self.live = Live(console=messages, transient=True, auto_refresh=False)
+        if messages.is_terminal:
             self.live.start()
         self.tracker = self.start_wandb() if self.config.wandb else None
 
@@ -124,7 +123,7 @@ class Recorder:
 
     def show(self, line: str) -> None:
         """The live line on a terminal, a line of its own elsewhere."""
-        if self.console.is_terminal:
+        if messages.is_terminal:
             self.live.update(Text(line), refresh=True)
         else:
             log.info("%s", line)

@@ -15,7 +15,7 @@ from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
 from alignmlm.files import replace_text
 from alignmlm.objectives.align_mlm import objective_of
-from alignmlm.pretraining.assembly import Assembly, assemble, make_model
+from alignmlm.pretraining.assembly import Assembly, assemble, make_model, merged
 from alignmlm.pretraining.checkpoints import (
     Progress,
     load_state,
@@ -97,7 +97,7 @@ class Run:
         )
 
 
-def make_engine(recipe: Recipe, assembly: Assembly, policy: Path, world_size: int) -> tuple:
+def make_engine(recipe: Recipe, assembly: Assembly, policy: Path | None, world_size: int) -> tuple:
     """The training module, and the settings of its engine."""
     settings = engine_settings(
         read_policy(policy), policy, recipe.train, recipe.optimizer, world_size
@@ -130,7 +130,7 @@ def resume(folder: Path, data_id: str) -> tuple[Progress, dict] | None:
     return progress, load_state(path)
 
 
-def prepare(recipe: Recipe, assembly: Assembly, folder: Path, policy: Path) -> Run:
+def prepare(recipe: Recipe, assembly: Assembly, folder: Path, policy: Path | None) -> Run:
     """Model, engine and recorder of a run, gone on from its newest checkpoint."""
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
     module, settings = make_engine(recipe, assembly, policy, world_size)
@@ -154,14 +154,12 @@ def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
     """What happens between steps, and where the last validation's numbers will be."""
     recipe, engine, recorder = run.recipe, run.engine, run.recorder
     used, held_out = run.assembly.used, run.assembly.held_out
-    every = [used, held_out]
+    every = merged([used, held_out])
     micro, _ = micro_batch_rows(recipe.train, engine.world_size)
     last: Metrics = {}
 
     def probe(limit: int | None) -> AlignmentProbe | None:
-        from alignmlm.pretraining.assembly import merged
-
-        return alignment_probe(used, held_out, merged(every), limit) if len(used) else None
+        return alignment_probe(used, held_out, every, limit) if len(every) else None
 
     def log_metrics(step: int, metrics: Metrics) -> None:
         if recorder is not None:
@@ -218,7 +216,7 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
     return result
 
 
-def pretrain(recipe: Recipe, policy: Path) -> tuple[Path, dict[str, object]]:
+def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, object]]:
     """Train the recipe to its end; the run's folder and summary, on every rank.
 
     A finished run is left as it is, an unfinished one goes on.
@@ -238,6 +236,7 @@ def pretrain(recipe: Recipe, policy: Path) -> tuple[Path, dict[str, object]]:
     train(run.engine, assembly.loader, recipe.train, recipe.optimizer, run.counters, hooks)
     if run.recorder is not None:
         run.recorder.close()
+    metrics = metrics or validation_at(folder, run.counters.step)  # nothing was left to train
     result = on_first_rank(lambda: finish(run, metrics))
     return folder, result
 
@@ -257,14 +256,20 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     else:
         path = kept / f"step-{step}"
         if not path.is_dir():
-            raise CheckpointError(f"{folder} has checkpoints {sorted(saved_steps(kept))}, not {step}")
+            raise CheckpointError(
+                f"{folder} has checkpoints {sorted(saved_steps(kept))}, not {step}"
+            )
         progress = read_progress(path)
     state = load_state(path)
-    return export(recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output)
+    return export(
+        recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output
+    )
 
 
 def validation_at(folder: Path, step: int) -> Metrics:
     """The validation numbers that a run recorded at a step, if it did."""
     lines = (folder / METRICS).read_text("utf-8").splitlines()
     rows = [row for line in lines if (row := json.loads(line))["step"] == step]
-    return {k: v for row in rows for k, v in row.items() if k.startswith(("validation", "alignment"))}
+    return {
+        k: v for row in rows for k, v in row.items() if k.startswith(("validation", "alignment"))
+    }

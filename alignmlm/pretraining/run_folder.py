@@ -32,7 +32,7 @@ def as_recorded(numbers: dict[str, object]) -> dict[str, object]:
 
 
 def choose_folder(config: RunConfig, numbers: dict[str, object]) -> Path:
-    """The folder of a run: the one named, else the newest unfinished one of the same recipe, else new."""
+    """The named folder, else the first unfinished one of the same recipe, else a new one."""
     if config.dir is not None:
         return Path(config.dir)
     number = 1

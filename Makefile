@@ -1,0 +1,48 @@
+# make train   the whole way on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
+# make test    the test suite;  make test-slow  what takes minutes;  make lint
+# Each does its own set-up with nothing but Python 3.11, a C++ compiler and the package index.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUN := $(VENV)/.run-installed
+TEST := $(VENV)/.test-installed
+
+.PHONY: train test test-slow lint format clean
+
+train: $(RUN)
+	$(BIN)/alignmlm study run studies/sample.yaml
+
+test: $(TEST)
+	$(BIN)/python -m pytest -m "not slow and not cluster and not bench and not gpu" \
+		--cov --cov-report=term:skip-covered --cov-fail-under=85
+
+test-slow: $(TEST)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(TEST)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch first and pinned: the plain name would bring gigabytes of CUDA packages to a CPU machine.
+# DeepSpeed is built from source and needs torch to be there, hence no build isolation.
+$(RUN): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip setuptools wheel
+	$(PIP) torch numpy
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation deepspeed
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(TEST): $(RUN)
+	$(PIP) --no-build-isolation --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage*

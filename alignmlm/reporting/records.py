@@ -1,0 +1,121 @@
+"""What runs and studies leave, read back: metrics by step, settings, rows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignmlm.errors import DataError
+
+METRICS, SUMMARY, RECIPE, STUDY = "metrics.jsonl", "summary.json", "recipe.yaml", "study.json"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric over the steps of a run."""
+
+    name: str
+    steps: list[int]
+    values: list[float]
+
+
+def read_metrics(run: Path) -> dict[int, Row]:
+    """The metrics of a run by step; of two lines of one step the later one counts.
+
+    A last line that was cut while it was written is left out.
+
+    Raises:
+        DataError: there is no metrics.jsonl, or one of its lines is damaged.
+    """
+    path = run / METRICS
+    if not path.is_file():
+        raise DataError(f"{run} is no run: it has no {METRICS}")
+    found: dict[int, Row] = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            found[row["step"]] = {**found.get(row["step"], {}), **row}
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines) and not line.endswith("\n"):
+                continue
+            raise DataError(f"{path}:{number}: no metrics: {line[:80]!r}") from error
+    return found
+
+
+def series(metrics: dict[int, Row], key: str, name: str) -> Series:
+    """One metric where it was logged, by rising step."""
+    steps = sorted(step for step, row in metrics.items() if key in row)
+    return Series(name, steps, [metrics[step][key] for step in steps])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        DataError: the file does not exist, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no JSON object")
+    return found
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """The summary of a finished run; nothing of one that goes on."""
+    return read_json(run / SUMMARY) if (run / SUMMARY).is_file() else {}
+
+
+def read_study(folder: Path) -> tuple[str, list[Row]]:
+    """Name and rows of the study in a folder."""
+    found = read_json(folder / STUDY)
+    return found["name"], found["rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCurves:
+    """What is drawn of a run."""
+
+    train_loss: list[Series]  # nats, one a language
+    validation_loss: list[Series]  # nats, one a language
+    alignment: list[Series]  # percent, in-dictionary and held-out words
+    speed: Series  # tokens/s
+
+
+def languages_of(metrics: dict[int, Row]) -> list[str]:
+    """Languages whose loss was logged, in the order of the log."""
+    prefixes = ("train/loss_nats/", "validation/loss_nats/")
+    names = (
+        key.removeprefix(prefix)
+        for row in metrics.values()
+        for key in row
+        for prefix in prefixes
+        if key.startswith(prefix)
+    )
+    return [name for name in dict.fromkeys(names) if "-" in name]  # terms have no script
+
+
+def run_curves(run: Path) -> RunCurves:
+    """The curves of a run; a metric that was never logged is left out.
+
+    Raises:
+        DataError: it is no run, or its metrics are damaged.
+    """
+    metrics = read_metrics(run)
+
+    def logged(wanted: dict[str, str]) -> list[Series]:
+        found = [series(metrics, key, name) for name, key in wanted.items()]
+        return [each for each in found if each.steps]
+
+    languages = languages_of(metrics)
+    parts = {"in dictionary": "in_dictionary", "held out": "held_out"}
+    return RunCurves(
+        logged({name: f"train/loss_nats/{name}" for name in languages}),
+        logged({name: f"validation/loss_nats/{name}" for name in languages}),
+        logged({name: f"alignment/{part}_percent" for name, part in parts.items()}),
+        series(metrics, "train/tokens_per_s", "tokens/s"),
+    )

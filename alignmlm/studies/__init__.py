@@ -1,0 +1,1 @@
+"""Studies: matrices of pre-training runs, each measured the same way."""

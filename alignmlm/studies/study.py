@@ -1,0 +1,210 @@
+"""A study: objectives times seeds, each pre-trained and measured; nothing is done twice."""
+
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any, get_args, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+import alignmlm
+from alignmlm.errors import AlignMLMError, ConfigError, nearest
+from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+from alignmlm.evaluation.export import DESCRIPTION
+from alignmlm.evaluation.results import UNITS, result_rows
+from alignmlm.evaluation.tasks import load_task
+from alignmlm.files import replace_text
+from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.pretraining.run_folder import SUMMARY
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
+STUDY, SETTINGS = "study.json", "pretraining.json"
+OWN = ("objective.name", "model.seed", "train.seed", "run.name", "run.dir")  # set by the study
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """A matrix of runs and how each is measured."""
+
+    name: str
+    objectives: list[str]
+    folder: str  # of the runs and of study.json
+    recipe: str | None = None  # YAML file; none: the sample recipe
+    seeds: list[int] = field(default_factory=lambda: [0])  # of pre-training: weights and data order
+    overrides: dict[str, Any] = field(default_factory=dict)  # "train.steps": 300
+    tasks: list[str] = field(default_factory=lambda: ["sample_pos"])
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        for key in ("objectives", "seeds", "tasks"):
+            found = getattr(self, key)
+            if not found or len(set(found)) < len(found):
+                raise ConfigError(f"study.{key}", found, "name at least one, each once")
+        for objective in self.objectives:
+            if objective not in OBJECTIVES:
+                must = f"be one of {sorted(OBJECTIVES)}{nearest(objective, OBJECTIVES)}"
+                raise ConfigError("study.objectives", objective, must)
+        for key, value in self.overrides.items():
+            if "." not in key or isinstance(value, dict):
+                must = "be dotted settings, as in 'train.steps: 300'"
+                raise ConfigError("study.overrides", {key: value}, must)
+            if key in OWN:
+                raise ConfigError("study.overrides", key, "not be a setting that the study sets")
+
+
+def load_study(path: Path) -> StudyConfig:
+    """The study of a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, or an unknown, missing or wrong setting.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("study", str(path), f"be a YAML file ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError("study", str(path), "hold settings")
+    known = [each.name for each in fields(StudyConfig)]
+    if unknown := [str(key) for key in found if key not in known]:
+        must = f"be one of {known}{nearest(unknown[0], known)}"
+        raise ConfigError(f"{path}: key", unknown[0], must)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudyConfig, "study")
+    try:
+        return parser.instantiate(parser.parse_object({"study": found})).study
+    except ArgumentError as error:
+        raise ConfigError(
+            "study", str(path), f"hold settings of the right types ({error})"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One cell of a study."""
+
+    objective: str
+    seed: int
+    folder: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has come to its end and left a model."""
+        return (self.folder / SUMMARY).is_file() and (
+            self.folder / "export" / DESCRIPTION
+        ).is_file()
+
+
+def planned_runs(study: StudyConfig) -> list[PlannedRun]:
+    """The runs of a study, every objective of the first seed first."""
+    return [
+        PlannedRun(objective, seed, Path(study.folder) / f"{objective}-seed{seed}")
+        for seed, objective in product(study.seeds, study.objectives)
+    ]
+
+
+def as_argument(value: object) -> str:
+    """A setting's value as it stands on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def command(study: StudyConfig, run: PlannedRun) -> list[str]:
+    """The command that pre-trains one run: the checkout's train.py, or the installed package."""
+    script = Path(alignmlm.__file__).parents[1] / "train.py"
+    start = [str(script)] if script.is_file() else ["-m", "alignmlm.cli", "train"]
+    recipe = [f"--config={study.recipe}"] if study.recipe else []
+    name = f"{study.name}-{run.folder.name}"
+    own = (run.objective, run.seed, run.seed, name, str(run.folder))
+    settings = {**study.overrides, **dict(zip(OWN, own, strict=True))}
+    overrides = [f"--{key}={as_argument(value)}" for key, value in settings.items()]
+    return [sys.executable, *start, *recipe, *overrides]
+
+
+def check_folder(study: StudyConfig) -> None:
+    """Keep the recipe and overrides beside the runs, so that no other ones mix with them.
+
+    Raises:
+        ConfigError: the folder holds runs of another recipe or other overrides, or there is no
+            such recipe.
+    """
+    if study.recipe and not Path(study.recipe).is_file():
+        raise ConfigError("study.recipe", study.recipe, "be an existing file")
+    recipe = Path(study.recipe).read_text(encoding="utf-8") if study.recipe else None
+    settings = json.dumps({"recipe": recipe, "overrides": study.overrides}, indent=1)
+    path = Path(study.folder) / SETTINGS
+    if path.is_file() and path.read_text(encoding="utf-8") != settings:
+        must = f"be new, or hold runs of this recipe and these overrides; see {path}"
+        raise ConfigError("study.folder", study.folder, must)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, settings)
+
+
+def pretrain(study: StudyConfig, run: PlannedRun) -> None:
+    """Pre-train one run in a process of its own, its output on this one's terminal.
+
+    Raises:
+        AlignMLMError: it failed, or left no model.
+    """
+    if run.done:
+        log.info("%s: pre-trained before", run.folder)
+        return
+    line = command(study, run)
+    code = subprocess.run(line, check=False).returncode
+    if code or not run.done:
+        what = f"ended with exit code {code}" if code else "left no summary and export"
+        raise AlignMLMError(f"pre-training {run.folder} {what}; the command was: {' '.join(line)}")
+
+
+def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:
+    """A run's rows of the study: one a task and target language, units as in UNITS."""
+    summary = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
+    alignment = summary["alignment_percent"]
+    whole = {
+        "seed": run.seed,
+        "steps": summary["steps"],
+        "validation_loss_nats": summary["validation_loss_nats"],
+        "alignment_in_dictionary_percent": alignment["in_dictionary"],
+        "alignment_held_out_percent": alignment["held_out"],
+    }
+    return [{**row, **whole} for row in result_rows(results) if row["task"] in tasks]
+
+
+def run_study(study: StudyConfig) -> list[Row]:
+    """The rows of the study, as they stand in <folder>/study.json.
+
+    Finished runs are not trained again, measured tasks not measured again, an unfinished run goes
+    on from its newest checkpoint. study.json grows with each run.
+
+    Raises:
+        ConfigError: the folder holds runs of other settings, or a task does not exist.
+        AlignMLMError: a run failed.
+    """
+    began = perf_counter()
+    names = [load_task(task).name for task in study.tasks]
+    check_folder(study)
+    rows: list[Row] = []
+    runs = planned_runs(study)
+    for number, run in enumerate(runs, start=1):
+        log.info("run %d of %d: %s, seed %d", number, len(runs), run.objective, run.seed)
+        pretrain(study, run)
+        results = evaluate(run.folder, study.tasks, study.evaluation)
+        rows += run_rows(run, results, names)
+        write_study(study, rows)
+    log.info("study %s: %d runs in %.0f s", study.name, len(runs), perf_counter() - began)
+    return rows
+
+
+def write_study(study: StudyConfig, rows: list[Row]) -> None:
+    """Write study.json, whole or not at all."""
+    document = {"schema_version": SCHEMA_VERSION, "name": study.name, "units": UNITS, "rows": rows}
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    replace_text(Path(study.folder) / STUDY, text)

@@ -1,0 +1,27 @@
+"""The one console for messages: log lines and the live progress line share it."""
+
+import logging
+import os
+import warnings
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+messages = Console(stderr=True)
+
+
+def set_up_logging() -> None:
+    """Rank 0 logs INFO, the rest WARNING; libraries keep to themselves."""
+    handler: logging.Handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    if messages.is_terminal:
+        handler = RichHandler(
+            console=messages, show_path=False, show_level=False, log_time_format="%H:%M:%S"
+        )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    first = os.environ.get("RANK", "0") == "0"
+    logging.getLogger("alignmlm").setLevel(logging.INFO if first else logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch.*")

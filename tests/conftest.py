@@ -1,0 +1,59 @@
+"""A small store of the sample world, and recipes over it, shared by all tests."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # these models are too small to be shared out
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alignmlm.config import load_recipe
+from alignmlm.data.build import build_store
+from alignmlm.data.sources import expand_path
+from alignmlm.pretraining.recipe import Recipe
+
+SMALL = [
+    '--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
+    "--data.vocabulary_size=400",
+    "--data.validation=0.1",
+    "--dictionary.fraction=0.5",
+    "--train.steps=8",
+    "--train.seq_len=32",
+    "--train.batch_rows=8",
+    "--train.log_steps=1",
+    "--train.validation_steps=4",
+    "--train.validation_rows=8",
+    "--run.checkpoint_steps=4",
+    "--optimizer.warmup_steps=2",
+]
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 600 sample sentences."""
+    folder = tmp_path_factory.mktemp("data") / "store"
+    return build_store(load_recipe(None, [*SMALL, f"--data.store={folder}"]).data)
+
+
+@pytest.fixture
+def small_recipe(small_store: Path, tmp_path: Path) -> Callable[..., Recipe]:
+    """A function from overrides to a recipe of 8 quick steps over the small store."""
+
+    def recipe(*overrides: str) -> Recipe:
+        fixed = [f"--data.store={small_store}", f"--run.dir={tmp_path / 'run'}"]
+        return load_recipe(None, [*SMALL, *fixed, *overrides])
+
+    return recipe
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data; without it the test is skipped, loudly."""
+    folder = expand_path("$ALIGNMLM_DATA")
+    if not folder.is_dir():
+        pytest.skip(f"NO REAL DATA: set ALIGNMLM_DATA (looked in {folder.absolute()})")
+    return folder

@@ -1,0 +1,105 @@
+import json
+import shutil
+
+import pytest
+
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate, source_and_targets
+from alignmlm.evaluation.export import open_export
+from alignmlm.evaluation.finetune import FineTuneConfig
+from alignmlm.evaluation.results import RESULTS, read_results
+from alignmlm.evaluation.tasks import load_task
+from tests.evaluation.conftest import LANGUAGES
+
+QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, learning_rate=5e-3, batch_rows=8))
+TARGET = LANGUAGES[1]
+
+
+@pytest.fixture(scope="module")
+def measured(run_folder, toy_task):
+    return evaluate(run_folder, [str(toy_task.path)], QUICK)
+
+
+def test_results_hold_what_was_measured_on_what(measured, run_folder):
+    row = measured["results"]["toy"]
+    assert row == measured["results"][f"toy@{TARGET}"]
+    assert row["delta"] == pytest.approx(row["bs"] - row["bz"])
+    assert row["acc,none"] == pytest.approx(row["bz"] / 100)
+    assert row["n_seeds"] == len(measured["per_seed"]["toy"]) == 1
+    assert measured["n-samples"]["toy"]["original"] == 16
+    assert measured["versions"] == {"toy": 1}
+    assert measured["model"]["weights_xxh3"] == open_export(run_folder).weights_xxh3
+
+
+def test_results_are_read_back_as_they_were_returned(measured, run_folder):
+    assert read_results(run_folder / "evaluation") == measured
+    assert [path.name for path in (run_folder / "evaluation").iterdir()] == [RESULTS]
+
+
+def test_what_was_measured_is_not_measured_again(measured, run_folder, toy_task):
+    assert evaluate(run_folder, [str(toy_task.path)], QUICK)["date"] == measured["date"]
+
+
+def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, toy_task, tmp_path):
+    first = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
+    changed = EvaluationConfig(seeds=[3], finetune=QUICK.finetune)
+    second = evaluate(run_folder, [str(toy_task.path)], changed, tmp_path)
+    assert second["date"] > first["date"]
+    assert [row["seed"] for row in second["per_seed"]["toy"]] == [3]
+
+
+def test_another_model_starts_its_results_anew(run_folder, toy_task, tmp_path):
+    shutil.copytree(run_folder / "export", tmp_path / "export")
+    old = evaluate(tmp_path, [str(toy_task.path)], QUICK)
+    file = tmp_path / "export" / "alignmlm.json"
+    raw = json.loads(file.read_text(encoding="utf-8")) | {"step": 700}
+    file.write_text(json.dumps(raw), encoding="utf-8")
+    new = evaluate(tmp_path, [str(toy_task.path)], QUICK)
+    assert (old["model"]["step"], new["model"]["step"]) == (600, 700)
+    assert new["date"] > old["date"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema_version": 99}'])
+def test_results_that_cannot_be_read_are_an_error(tmp_path, text):
+    (tmp_path / RESULTS).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"results\.json"):
+        read_results(tmp_path)
+
+
+def test_targets_are_the_languages_derived_from_the_tasks_own(export, toy_task):
+    task = load_task(str(toy_task.path))
+    assert source_and_targets(export, task, EvaluationConfig()) == (LANGUAGES[0], [TARGET])
+
+
+def test_a_language_of_another_base_is_an_error(export):
+    with pytest.raises(
+        ConfigError, match="be eng-Latn or made from it, the language of task ewt_pos"
+    ):
+        source_and_targets(export, load_task("ewt_pos"), EvaluationConfig())
+
+
+def test_a_model_without_a_derived_language_is_an_error(export, toy_task):
+    task = load_task(str(toy_task.path))
+    config = EvaluationConfig(source=TARGET)
+    with pytest.raises(ConfigError, match="hold a language derived from qaa-Latn"):
+        source_and_targets(export, task, config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": []}, "at least one seed"),
+        ({"targets": [TARGET, TARGET]}, "name each language once"),
+    ],
+)
+def test_settings_of_an_evaluation_are_checked(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluationConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0}, {"batch_rows": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}]
+)
+def test_settings_of_fine_tuning_are_checked(settings):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        FineTuneConfig(**settings)

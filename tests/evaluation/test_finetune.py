@@ -1,0 +1,56 @@
+import torch
+
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.evaluation.evaluate import task_data
+from alignmlm.evaluation.export import open_export
+from alignmlm.evaluation.finetune import (
+    FineTuneConfig,
+    collator_of,
+    fine_tune,
+    word_accuracy_percent,
+)
+from alignmlm.evaluation.labelled import IGNORED, Example, examples_in
+from alignmlm.evaluation.tasks import load_task, task_files
+from tests.evaluation.conftest import LANGUAGES, write_export
+
+QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)
+
+
+def tuned(export, toy_task, tmp_path, seed=0):
+    task = load_task(str(toy_task.path))
+    data = task_data(export, task, task_files(task, tmp_path))
+    train, _ = examples_in(export, LANGUAGES[0], data.splits["train"])
+    test, _ = examples_in(export, LANGUAGES[0], data.splits["test"])
+    model = fine_tune(export, data.labels, train, QUICK, seed)
+    return model, word_accuracy_percent(export, model, test, 8)
+
+
+def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, tmp_path, capfd):
+    first, accuracy = tuned(export, toy_task, tmp_path)
+    assert capfd.readouterr() == ("", "")
+    second, again = tuned(export, toy_task, tmp_path)
+    assert accuracy > 90
+    assert accuracy == again
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_batch_is_as_long_as_its_longest_example_and_padding_is_not_scored(export):
+    examples = [
+        Example([0, 7, 2], [IGNORED, 1, IGNORED], 0),
+        Example([0, 7, 8, 2], [IGNORED] * 4, 0),
+    ]
+    model = fine_tune(export, ["a", "b"], examples, FineTuneConfig(epochs=1), 0)
+    batch = collator_of(export, model)(examples)
+    assert batch["input_ids"].tolist() == [[0, 7, 2, export.vocabulary.pad], [0, 7, 8, 2]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch["labels"][0].tolist() == [IGNORED, 1, IGNORED, IGNORED]
+    assert "token_type_ids" not in batch
+
+
+def test_a_model_with_language_embeddings_is_told_the_language(tmp_path):
+    export = open_export(write_export(tmp_path / "export", LANGUAGES, token_types=2))
+    examples = [Example([0, 7, 2], [IGNORED, 1, IGNORED], 0), Example([0, 8, 2], [IGNORED] * 3, 1)]
+    model = fine_tune(export, ["a", "b"], examples, FineTuneConfig(epochs=1), 0)
+    assert collator_of(export, model)(examples)["token_type_ids"].tolist() == [[0] * 3, [1] * 3]
+    assert load_tokenizer(export.path).get_vocab_size() == export.vocabulary.size

@@ -1,0 +1,133 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignmlm.errors import AlignMLMError, ConfigError
+from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+from alignmlm.evaluation.finetune import FineTuneConfig
+from alignmlm.studies.study import (
+    PlannedRun,
+    StudyConfig,
+    command,
+    load_study,
+    planned_runs,
+    pretrain,
+    run_study,
+)
+from tests.evaluation.conftest import LANGUAGES, export, run_folder, toy_task, write_export  # noqa: F401
+
+QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, batch_rows=8))
+ROOT = Path(__file__).parents[2]
+
+
+def study(folder: Path, **settings) -> StudyConfig:
+    return StudyConfig(name="toy", objectives=["align_mlm"], folder=str(folder), **settings)
+
+
+def finish(folder: Path) -> Path:
+    """What a run leaves."""
+    folder.mkdir(parents=True)
+    write_export(folder / "export", LANGUAGES)
+    summary = {
+        "objective": "align_mlm", "steps": 600,
+        "validation_loss_nats": {LANGUAGES[0]: 3.1, LANGUAGES[1]: 3.4},
+        "alignment_percent": {"in_dictionary": 98.1, "held_out": None},
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    return folder
+
+
+def test_the_sample_study_compares_mlm_and_align_mlm():
+    found = load_study(ROOT / "studies" / "sample.yaml")
+    assert (found.objectives, found.tasks, found.seeds) == (
+        ["mlm", "align_mlm"],
+        ["sample_pos"],
+        [0],
+    )
+
+
+def test_a_study_is_every_objective_with_every_seed():
+    config = StudyConfig(name="x", objectives=["mlm", "align_mlm"], seeds=[0, 7], folder="f")
+    names = [run.folder.as_posix() for run in planned_runs(config)]
+    assert names == ["f/mlm-seed0", "f/align_mlm-seed0", "f/mlm-seed7", "f/align_mlm-seed7"]
+
+
+def test_a_run_is_a_command_line_of_its_own(tmp_path):
+    overrides = {"train.steps": 30, "run.wandb": False, "languages.ids": ["qaa-Latn"]}
+    config = study(tmp_path, recipe="r.yaml", overrides=overrides)
+    line = command(config, PlannedRun("align_mlm", 7, Path("f/align_mlm-seed7")))
+    assert line[0] == sys.executable
+    assert line[-9:] == [
+        "--config=r.yaml", "--train.steps=30", "--run.wandb=false", '--languages.ids=["qaa-Latn"]',
+        "--objective.name=align_mlm", "--model.seed=7", "--train.seed=7",
+        "--run.name=toy-align_mlm-seed7", "--run.dir=f/align_mlm-seed7",
+    ]  # fmt: skip
+
+
+def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):  # noqa: F811
+    run = finish(tmp_path / "align_mlm-seed0")
+    weights = (run / "export" / "model.safetensors").stat().st_mtime_ns
+    config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
+    (row,) = run_study(config)
+    assert (row["objective"], row["seed"], row["language"]) == ("align_mlm", 0, LANGUAGES[1])
+    assert row["alignment_in_dictionary_percent"] == 98.1
+    assert row["alignment_held_out_percent"] is None
+    assert row["delta"] == pytest.approx(row["bs"] - row["bz"])
+    measured = evaluate(run, [str(toy_task.path)], QUICK)["date"]
+    assert run_study(config) == [row]
+    assert evaluate(run, [str(toy_task.path)], QUICK)["date"] == measured
+    assert (run / "export" / "model.safetensors").stat().st_mtime_ns == weights
+    assert json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))["rows"] == [row]
+
+
+def test_a_run_without_its_export_is_not_finished(tmp_path):
+    (tmp_path / "summary.json").write_text("{}", encoding="utf-8")
+    assert not PlannedRun("mlm", 0, tmp_path).done
+
+
+def test_a_run_that_fails_is_an_error_with_its_command_and_exit_code(tmp_path):
+    config = study(tmp_path, overrides={"train.stepz": 1})
+    with pytest.raises(AlignMLMError, match=r"exit code \d+; the command was: .*--train\.stepz=1"):
+        pretrain(config, planned_runs(config)[0])
+
+
+def test_runs_of_other_settings_are_never_mixed(tmp_path, toy_task):  # noqa: F811
+    finish(tmp_path / "align_mlm-seed0")
+    settings = {"tasks": [str(toy_task.path)], "evaluation": QUICK}
+    run_study(study(tmp_path, **settings))
+    with pytest.raises(ConfigError, match="hold runs of this recipe and these overrides"):
+        run_study(study(tmp_path, overrides={"train.steps": 5}, **settings))
+
+
+def test_a_recipe_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"study\.recipe = 'nowhere\.yaml'"):
+        run_study(study(tmp_path, recipe="nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("objectives: [mlm]\nfolder: f\n", "name"),
+        ("name: x\nobjective: [mlm]\nfolder: f\n", "did you mean 'objectives'"),
+        ("name: x\nobjectives: [mlm]\nfolder: f\nseeds: [one]\n", "right types"),
+        ("name: x\nobjectives: []\nfolder: f\n", "at least one, each once"),
+        (
+            "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {train: {steps: 3}}\n",
+            "dotted settings",
+        ),
+        (
+            "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {model.seed: 3}\n",
+            "that the study sets",
+        ),
+        ("name: x\nobjectives: [alignmlm]\nfolder: f\n", "align_mlm"),
+        ("- name\n", "hold settings"),
+        ("name: [", "be a YAML file"),
+    ],
+)
+def test_a_wrong_study_says_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_study(path)

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+import torch
+from transformers import BertConfig, ModernBertConfig, RobertaConfig
+from transformers import AutoModelForMaskedLM
+
+from alignmlm.data.batches import batch_samples, make_batch
+from alignmlm.data.store import TRAIN
+from alignmlm.errors import ConfigError
+from alignmlm.model import SIZES, MaskedLanguageModel, ModelConfig, new_model
+from alignmlm.pretraining.assembly import assemble, make_model
+
+SHAPE = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 800,
+    "pad_token_id": 1,
+    "max_position_embeddings": 40,
+}
+ARCHITECTURES = {
+    "roberta": RobertaConfig(**SHAPE),
+    "bert": BertConfig(**SHAPE),
+    "modernbert": ModernBertConfig(**SHAPE),
+}
+
+
+@pytest.fixture
+def batch(small_recipe):
+    loader = assemble(small_recipe()).loader
+    return make_batch(loader, batch_samples(loader, 0, 8, 0, 1, 8)[0], TRAIN)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_head_at_masked_positions_gives_the_logits_of_the_whole_model(name, batch):
+    torch.manual_seed(0)
+    whole = AutoModelForMaskedLM.from_config(ARCHITECTURES[name]).eval()
+    with torch.no_grad():
+        output = MaskedLanguageModel(whole)(batch)
+        ours = torch.nn.functional.linear(output.hidden, output.weight, output.bias)
+        every = whole(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    assert (ours - every.flatten(0, 1)[batch.masked]).abs().max() < 1e-5
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(small_recipe):
+    assembly = assemble(small_recipe())
+    first, again = (make_model(small_recipe(), assembly).embedding for _ in range(2))
+    other = make_model(small_recipe("--model.seed=1"), assembly).embedding
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_language_embeddings_are_there_where_the_objective_wants_them(small_recipe):
+    types = {}
+    for name in ("mlm", "tlm", "dict_mlm", "align_mlm"):
+        recipe = small_recipe(f"--objective.name={name}")
+        types[name] = make_model(recipe, assemble(recipe)).model.config.type_vocab_size
+    assert types == {"mlm": 1, "tlm": 2, "dict_mlm": 2, "align_mlm": 1}
+
+
+def test_the_paper_size_is_that_of_the_paper():
+    assert SIZES["paper"] == (8, 512, 8, 2048)
+
+
+def test_a_checkpoint_goes_on_with_its_weights_in_a_larger_vocabulary(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    config = RobertaConfig(**{**SHAPE, "vocab_size": 400})
+    old = AutoModelForMaskedLM.from_config(config)
+    old.save_pretrained(tmp_path / "old")
+    settings = ModelConfig(start=str(tmp_path / "old"))
+    grown = new_model(settings, vocabulary, 800, 32, 2)
+    assert grown.embedding.shape == (800, 16)
+    assert torch.equal(grown.embedding[:400], old.get_input_embeddings().weight)
+    assert grown.model.config.type_vocab_size == 2
+    assert grown.parts.decoder(grown.model).weight is grown.embedding
+
+
+def test_a_checkpoint_that_is_too_short_is_refused_with_its_length(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    config = RobertaConfig(**{**SHAPE, "max_position_embeddings": 18})
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path / "short")
+    with pytest.raises(ConfigError, match=r"train\.seq_len = 32, but it must be at most 16"):
+        new_model(ModelConfig(start=str(tmp_path / "short")), vocabulary, 800, 32, 1)
+
+
+def test_a_start_that_is_no_checkpoint_is_named(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    with pytest.raises(ConfigError, match=r"model\.start"):
+        new_model(ModelConfig(start=str(tmp_path / "none")), vocabulary, 800, 32, 1)
+
+
+def test_a_start_of_an_unknown_architecture_lists_the_known_ones(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ConfigError, match=r"gpt2.*bert.*roberta"):
+        new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 1)
