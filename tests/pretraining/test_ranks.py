@@ -1,0 +1,95 @@
+"""Several ranks on this machine's CPU, by the launchers that a user has."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignmlm.pretraining.engine import free_port
+from tests.conftest import SMALL
+
+pytestmark = pytest.mark.dist
+BIN = Path(sys.executable).parent
+FIFTY = ["--train.steps=50", "--train.validation_steps=50", "--run.checkpoint_steps=25"]
+
+
+def start(*command: str) -> subprocess.CompletedProcess[str]:
+    places = [str(Path.cwd()), str(Path("kernels").absolute()), os.environ.get("PYTHONPATH", "")]
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PATH": path}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def torchrun(ranks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    launcher = [str(BIN / "torchrun"), f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
+    return start(*launcher, *arguments)
+
+
+def losses(folder: Path) -> list[float]:
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [row["train/loss_nats"] for row in rows if "train/loss_nats" in row]
+
+
+@pytest.fixture(scope="module")
+def runs(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Fifty steps at every ZeRO stage, on one rank and on two."""
+    folders = {}
+    for ranks in (1, 2):
+        folders[ranks] = tmp_path_factory.mktemp(f"ranks{ranks}")
+        settings = [*SMALL, *FIFTY, f"--data.store={small_store}"]
+        done = torchrun(
+            ranks, "-m", "tests.pretraining.ranks", str(folders[ranks]), "0,1,2,3", *settings
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    return folders
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_losses_are_those_of_one_rank_without_zero(runs, ranks, stage):
+    alone = losses(runs[1] / "zero0")
+    assert len(alone) == 50
+    assert losses(runs[ranks] / f"zero{stage}") == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_checkpoint_of_two_ranks_at_zero_3_goes_on_on_one_rank_without_zero(
+    runs, small_store, tmp_path
+):
+    shutil.copytree(runs[2] / "zero3", tmp_path / "zero0")
+    (tmp_path / "zero0" / "summary.json").unlink()
+    shutil.rmtree(tmp_path / "zero0" / "checkpoints" / "step-50")
+    settings = [*SMALL, *FIFTY, f"--data.store={small_store}"]
+    done = torchrun(1, "-m", "tests.pretraining.ranks", str(tmp_path), "0", *settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on after step 25" in done.stderr
+    assert losses(tmp_path / "zero0") == pytest.approx(losses(runs[1] / "zero0"), abs=1e-4)
+
+
+def test_the_users_line_trains_with_the_deepspeed_launcher(small_store, tmp_path):
+    settings = [*SMALL, f"--data.store={small_store}", f"--run.dir={tmp_path / 'run'}"]
+    launcher = [str(BIN / "deepspeed"), "--num_gpus", "2", "--master_port", str(free_port())]
+    done = start(*launcher, "train.py", "--deepspeed", "ds_configs/zero2.json", *settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["world_size"], summary["zero_stage"]) == (2, 2)
+
+
+def test_an_error_on_every_rank_is_told_once_and_nobody_hangs(small_store, tmp_path):
+    settings = [
+        *SMALL,
+        f"--data.store={small_store}",
+        f"--run.dir={tmp_path}",
+        "--train.batch_rows=7",
+    ]
+    done = torchrun(2, "train.py", "--deepspeed", "ds_configs/zero2.json", *settings)
+    assert done.returncode != 0
+    told = "train.batch_rows = 7, but it must be a multiple of the world size, 2"
+    assert " ".join(done.stderr.split()).count(told) == 1
