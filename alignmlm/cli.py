@@ -185,6 +185,9 @@ def eval_run(arguments: Sequence[str]) -> int:
     """Fine-tune on a task, measure BS, BZ and Delta."""
     from jsonargparse import ArgumentParser
 
+    from alignmlm.devices import name_accelerator
+
+    name_accelerator()
     from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
     from alignmlm.evaluation.results import result_rows
     from alignmlm.reporting.tables import study_table
@@ -213,6 +216,9 @@ def eval_ls(arguments: Sequence[str]) -> int:
 
 def study_run(arguments: Sequence[str]) -> int:
     """Objectives x seeds, each pre-trained and measured; what is done is not done again."""
+    from alignmlm.devices import name_accelerator
+
+    name_accelerator()
     from alignmlm.reporting.page import write_page
     from alignmlm.reporting.tables import study_table
     from alignmlm.studies.study import load_study, run_study

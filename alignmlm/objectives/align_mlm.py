@@ -10,9 +10,8 @@ from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 from alignmlm.data.batches import Batch
 from alignmlm.model import MaskedOutput
 from alignmlm.objectives.dict_mlm import DICT_MLM
-from alignmlm.objectives.losses import Losses
 from alignmlm.objectives.mlm import MLM
-from alignmlm.objectives.objective import Objective, ObjectiveConfig
+from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.objectives.tlm import TLM
 
 PREDICTION = {"mlm": MLM, "tlm": TLM, "dict_mlm": DICT_MLM}

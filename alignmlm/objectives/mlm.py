@@ -1,12 +1,12 @@
 """Masked language modelling. Source: Devlin et al., 2019 (BERT), section 3.1."""
 
-from alignmlm_kernels import WordPairs
+import torch
+from alignmlm_kernels import WordPairs, masked_softmax_loss
 
 from alignmlm.data.batches import Batch
-from alignmlm.data.masking import Corruption
+from alignmlm.data.masking import Corruption, Term
 from alignmlm.model import MaskedOutput
-from alignmlm.objectives.losses import Losses, prediction_losses
-from alignmlm.objectives.objective import Objective, ObjectiveConfig
+from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 
 
 def mlm(
@@ -17,7 +17,15 @@ def mlm(
     languages: int,
 ) -> Losses:
     """Cross entropy of the masked tokens, whatever the corruption made of the rows."""
-    return prediction_losses(batch, outputs, languages)
+    result = masked_softmax_loss(outputs.hidden, outputs.weight, batch.labels, outputs.bias)
+    cell = batch.terms * languages + batch.languages
+    parts = torch.stack(
+        [result.nats.detach(), result.correct.to(result.nats), torch.ones_like(result.nats)]
+    ).double()
+    sums = torch.zeros(3, len(Term) * languages, dtype=torch.float64, device=parts.device)
+    sums.index_add_(1, cell, parts)
+    nats, correct, positions = sums.view(3, len(Term), languages)
+    return Losses(result.nats.sum(), None, nats, correct, positions)
 
 
 MLM = Objective(corruption=lambda config: Corruption(), loss=mlm)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from alignmlm_kernels import WordPairs
+from jaxtyping import Float
+from torch import Tensor
 
 from alignmlm.data.batches import Batch
 from alignmlm.data.masking import Corruption
 from alignmlm.errors import ConfigError
 from alignmlm.model import MaskedOutput
-from alignmlm.objectives.losses import Losses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,19 @@ class ObjectiveConfig:
     def rows(self) -> str:
         """The objective whose rows are read: align_mlm reads those of its base."""
         return self.base if self.name == "align_mlm" else self.name
+
+
+class Losses(NamedTuple):
+    """Sums over the masked positions of one micro-batch; the engine divides them.
+
+    A named tuple, because the hooks of ZeRO-3 look into tuples and not into dataclasses.
+    """
+
+    prediction_nats: Float[Tensor, ""]  # sum, to be divided by the step's masked positions
+    alignment: Float[Tensor, ""] | None  # alpha times the mean distance of dictionary pairs
+    nats: Float[Tensor, "term language"]  # prediction_nats in parts, without gradient
+    correct: Float[Tensor, "term language"]
+    positions: Float[Tensor, "term language"]
 
 
 Loss = Callable[[ObjectiveConfig, Batch, MaskedOutput, WordPairs | None, int], Losses]

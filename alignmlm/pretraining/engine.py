@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
+from alignmlm.devices import name_accelerator
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.model import MaskedLanguageModel
-from alignmlm.objectives.losses import Losses
-from alignmlm.objectives.objective import Objective, ObjectiveConfig
+from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ def start_distributed() -> tuple[int, int]:
     if "RANK" not in os.environ:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=os.environ.get("MASTER_PORT") or str(free_port()))
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    name_accelerator()
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)

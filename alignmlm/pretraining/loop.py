@@ -10,7 +10,7 @@ from alignmlm.data.batches import Batch, Loader, batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
 from alignmlm.errors import AlignMLMError
-from alignmlm.objectives.losses import Losses
+from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.engine import Engine, learning_rate, micro_batch_rows
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from alignmlm.data.masking import Term
 from alignmlm.files import replace_text
-from alignmlm.objectives.losses import Losses
+from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.terminal import messages
 

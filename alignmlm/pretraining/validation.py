@@ -9,7 +9,7 @@ from alignmlm.data.batches import Loader, make_batch, validation_samples
 from alignmlm.data.masking import Term
 from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary
-from alignmlm.objectives.losses import Losses
+from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.metrics import Metrics, loss_metrics
 
