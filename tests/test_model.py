@@ -2,8 +2,7 @@ import json
 
 import pytest
 import torch
-from transformers import BertConfig, ModernBertConfig, RobertaConfig
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig, RobertaConfig
 
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN

@@ -71,8 +71,8 @@ def flatten(words: list[Word]) -> tuple[Int[np.ndarray, " token"], Int[np.ndarra
 
 
 def from_pairs(pairs: Iterable[tuple[Word, Word]]) -> Dictionary:
-    """A dictionary of the pairs, sorted, without repeats and without words equal to themselves."""
-    kept = sorted({(source, target) for source, target in pairs if source and source != target})
+    """A dictionary of the pairs, sorted; repeats, empty words and words equal in both left out."""
+    kept = sorted({(a, b) for a, b in pairs if a and b and a != b})
     sources, targets = [source for source, _ in kept], [target for _, target in kept]
     return Dictionary(*flatten(sources), *flatten(targets))
 

@@ -67,7 +67,7 @@ def stays_last(
 ) -> Bool[np.ndarray, " word"]:
     """Whether a word is a sentence-final mark that closes its sentence."""
     closes = np.append(sentence[1:] != sentence[:-1], True)
-    mark = np.isin(text.ids[text.first_tokens()], final_ids) & (text.word_lengths_tokens() == 1)
+    mark = np.logical_and.reduceat(np.isin(text.ids, final_ids), text.first_tokens())
     return closes & mark
 
 

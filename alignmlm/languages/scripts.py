@@ -52,7 +52,8 @@ def split_name(name: str) -> tuple[str, float]:
     Raises:
         ConfigError: no such script, a share outside [0, 100], or one missing or out of place.
     """
-    kind, percent = re.fullmatch(r"([a-z]*)(\d*)", name).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"([a-z]*)(\d*)", name)
+    kind, percent = found.groups() if found else (name, "")
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")
     if bool(percent) != (kind == "ovl") or int(percent or 0) > 100:

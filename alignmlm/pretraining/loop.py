@@ -41,6 +41,7 @@ class Interval:
 
     started: float
     tokens: int = 0  # of this rank
+    fallbacks: int = 0  # translation rows of this rank that no whole sentence fitted
     data_s: float = 0.0  # spent waiting for batches
 
 
@@ -86,11 +87,13 @@ def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list
 
 def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> Metrics:
     """Speed since the last logged step; the counters move on by the interval."""
-    tokens = int(engine.sum_over_ranks(torch.tensor(interval.tokens, device=engine.device)))
+    here = torch.tensor([interval.tokens, interval.fallbacks], device=engine.device)
+    tokens, fallbacks = engine.sum_over_ranks(here).tolist()
     passed = perf_counter() - interval.started
     counters.tokens += tokens
     counters.seconds += passed
-    return {
+    counted: Metrics = {"train/translation_fallback_rows": fallbacks} if fallbacks else {}
+    return counted | {
         "train/tokens_per_s": tokens / passed,
         "train/data_s": interval.data_s,
         "tokens": counters.tokens,
@@ -114,6 +117,7 @@ def train(
         batches = step_batches(engine, loader, config, counters.step)
         interval.data_s += perf_counter() - asked
         interval.tokens += tokens_in(batches)
+        interval.fallbacks += sum(batch.fallbacks for batch in batches)
         rate = learning_rate(counters.step, optimizer, config.steps)
         seed = key("dropout", config.seed, counters.step, engine.rank) % 2**62
         losses, norm = engine.step(batches, rate, seed)

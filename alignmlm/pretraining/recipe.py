@@ -52,7 +52,7 @@ class TrainConfig:
 
     steps: int = 600
     seq_len: int = 64
-    batch_rows: int = 64  # of one step, over all ranks
+    batch_rows: int = 32  # of one step, over all ranks
     micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 on CPU
     seed: int = 0  # of row order, masks and draws

@@ -74,7 +74,10 @@ def test_a_word_without_tokens_is_no_pair(pair):
 
 
 def test_derived_pairs_are_the_tokens_whose_id_differs():
-    assert derived_pairs(np.array([0, 1, 2]), np.array([0, 11, 12])) == [((1,), (11,)), ((2,), (12,))]
+    assert derived_pairs(np.array([0, 1, 2]), np.array([0, 11, 12])) == [
+        ((1,), (11,)),
+        ((2,), (12,)),
+    ]
 
 
 @bounded

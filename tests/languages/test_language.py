@@ -38,7 +38,9 @@ def test_only_a_changed_language_is_derived(language):
 
 @pytest.mark.parametrize("name", ["", "eng", "eng_Latn", "ENG-Latn", "eng-latn", "engl-Latn"])
 def test_a_bad_base_is_an_error_that_shows_the_form(name):
-    with pytest.raises(ConfigError, match=r"language = '.*start with language and script.*eng-Latn"):
+    with pytest.raises(
+        ConfigError, match=r"language = '.*start with language and script.*eng-Latn"
+    ):
         parse_language(name)
 
 

@@ -126,9 +126,9 @@ def test_a_folder_with_other_files_is_refused(small_recipe, tmp_path):
 
 
 def test_a_folder_where_another_process_trains_is_refused(small_recipe, tmp_path):
-    with open_folder(tmp_path / "run", small_recipe()):
-        with pytest.raises(ConfigError, match="another process trains there"):
-            pretrain(small_recipe(), ZERO2)
+    taken = pytest.raises(ConfigError, match="another process trains there")
+    with open_folder(tmp_path / "run", small_recipe()), taken:
+        pretrain(small_recipe(), ZERO2)
 
 
 def test_resume_never_refuses_a_folder_with_a_run(small_recipe):

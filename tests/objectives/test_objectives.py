@@ -1,0 +1,72 @@
+import pytest
+import torch
+from alignmlm_kernels import KernelError, alignment_loss, masked_softmax_loss
+
+from alignmlm.data.batches import batch_samples, make_batch
+from alignmlm.data.masking import Term
+from alignmlm.data.store import TRAIN
+from alignmlm.errors import ConfigError
+from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.pretraining.assembly import assemble, make_model
+
+
+def losses(recipe):
+    assembly = assemble(recipe)
+    model, loader = make_model(recipe, assembly).eval(), assembly.loader
+    batch = make_batch(loader, batch_samples(loader, 0, 8, 0, 1, 8)[0], TRAIN)
+    with torch.no_grad():
+        outputs, pairs = model(batch), assembly.training_pairs(recipe)
+        objective = objective_of(recipe.objective)
+        return objective.loss(recipe.objective, batch, outputs, pairs, 2), batch, outputs, pairs
+
+
+def test_mlm_is_the_sum_over_all_masked_positions(small_recipe):
+    found, batch, outputs, _ = losses(small_recipe("--objective.name=mlm"))
+    whole = masked_softmax_loss(outputs.hidden, outputs.weight, batch.labels, outputs.bias).nats
+    assert found.prediction_nats == pytest.approx(whole.sum().item())
+    assert found.alignment is None
+
+
+def test_parts_by_term_and_language_add_up_to_the_whole(small_recipe):
+    overrides = ["--objective.name=tlm", "--train.seq_len=64"]
+    found, batch, _, _ = losses(small_recipe("--objective.translation_rows=0.5", *overrides))
+    assert found.nats.sum() == pytest.approx(found.prediction_nats.item(), rel=1e-6)
+    assert found.positions.sum() == len(batch.labels)
+    assert (found.positions[[Term.MLM, Term.TLM]] > 0).all()
+    assert found.positions[Term.DICT].sum() == 0
+
+
+def test_dictionary_positions_are_a_term_of_their_own(small_recipe):
+    found, batch, _, _ = losses(small_recipe("--objective.name=dict_mlm"))
+    crossed = (batch.terms == Term.DICT).sum()
+    assert found.positions[Term.DICT].sum() == crossed > 0
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_align_mlm_adds_alpha_times_the_distance_of_the_pairs(small_recipe, distance):
+    overrides = ["--objective.alpha=3", f"--objective.distance={distance}"]
+    found, _, outputs, pairs = losses(small_recipe(*overrides))
+    expected = 3 * alignment_loss(outputs.weight, pairs, distance=distance)
+    assert found.alignment == pytest.approx(expected.item())
+
+
+def test_align_mlm_predicts_what_its_base_predicts(small_recipe):
+    aligned, *_ = losses(small_recipe("--objective.base=tlm"))
+    base, *_ = losses(small_recipe("--objective.name=tlm"))
+    assert aligned.prediction_nats == base.prediction_nats
+
+
+def test_align_mlm_without_pairs_is_an_error(small_recipe):
+    _, batch, outputs, _ = losses(small_recipe())
+    config = ObjectiveConfig()
+    with pytest.raises(KernelError, match="needs pairs"):
+        objective_of(config).loss(config, batch, outputs, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("alpha", -1.0), ("translation_rows", 1.5), ("dictionary", -0.1)]
+)
+def test_a_setting_outside_its_range_is_named(setting, value):
+    with pytest.raises(ConfigError, match=f"objective.{setting}"):
+        ObjectiveConfig(**{setting: value})

@@ -1,0 +1,65 @@
+"""Imports point down, files and functions stay small, the kernels stand alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RANKS = {
+    "errors": 0, "terminal": 1, "files": 1, "draws": 1, "devices": 1, "alignmlm_kernels": 1,
+    "languages": 2, "data": 3, "model": 4, "objectives": 5, "alignment": 5,
+    "pretraining": 6, "evaluation": 6, "studies": 7, "reporting": 7, "config": 8, "cli": 9,
+}  # fmt: skip
+ROOTS = [Path("alignmlm"), Path("kernels/alignmlm_kernels")]
+FILES = sorted(path for root in ROOTS for path in root.rglob("*.py"))
+
+
+def room(module: str) -> str | None:
+    """The ranked room that a module lies in; None for other people's modules."""
+    parts = module.split(".")
+    if parts[0] == "alignmlm_kernels":
+        return parts[0]
+    return parts[1] if parts[0] == "alignmlm" and len(parts) > 1 else None
+
+
+def imports(path: Path) -> set[str]:
+    """Rooms that a file imports from, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(room(node.module))
+        elif isinstance(node, ast.Import):
+            found |= {room(alias.name) for alias in node.names}
+    return {name for name in found if name}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_point_down(path):
+    here = "alignmlm_kernels" if path.parts[0] == "kernels" else Path(*path.parts[1:2]).stem
+    if here == "__init__":
+        return
+    wrong = {name for name in imports(path) - {here} if RANKS[name] >= RANKS[here]}
+    assert not wrong, f"{path} imports {wrong}"
+
+
+def test_every_room_has_a_rank():
+    rooms = {path.stem for path in Path("alignmlm").iterdir() if path.suffix in ("", ".py")}
+    assert rooms - {"__init__", "__pycache__", "py"} <= RANKS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_files_and_functions_are_small(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            statements = sum(isinstance(part, ast.stmt) for part in ast.walk(node)) - 1
+            assert statements <= 40, f"{path}: {node.name} has {statements} statements"
+
+
+def test_the_kernels_import_neither_triton_nor_the_heavy_libraries():
+    heavy = "{'triton', 'deepspeed', 'transformers', 'alignmlm'} & sys.modules.keys()"
+    code = f"import sys; sys.path.insert(0, 'kernels'); import alignmlm_kernels; assert not {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
