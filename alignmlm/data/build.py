@@ -217,7 +217,7 @@ def write_store(folder: Path, config: DataConfig, report: Progress) -> None:
     """Tokenizer, shards and, last, the manifest."""
     report("tokenizer", 0)
     tokenizer = make_tokenizer(config)
-    tokenizer.save(str(folder / TOKENIZER))
+    (folder / TOKENIZER).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     splits = {
         source.language: write_language(folder, source, config, tokenizer, report)
         for source in config.sources

@@ -177,4 +177,4 @@ def test_known_orders_pass(order):
     check_order(order)
 
 
-GOLDEN_PERMUTATION = [0, 1, 2, 3, 4, 5, 6, 7]
+GOLDEN_PERMUTATION = [6, 3, 4, 2, 1, 5, 0, 7]

@@ -1,0 +1,236 @@
+"""Batch t is a pure function of (recipe, manifest, t)."""
+
+import numpy as np
+import pytest
+import torch
+
+from alignmlm.data.batches import (
+    batch_samples,
+    make_batch,
+    original_text,
+    partners,
+    sample_row,
+    training_samples,
+    validation_samples,
+)
+from alignmlm.data.masking import Term
+from alignmlm.data.store import TRAIN, VALIDATION
+from alignmlm.pretraining.assembly import assemble
+
+ROWS = 16
+
+
+def loader_of(small_recipe, *overrides):
+    return assemble(small_recipe("--train.seq_len=64", *overrides)).loader
+
+
+def batch(loader, step=0, rows=ROWS):
+    return make_batch(loader, batch_samples(loader, step, rows, 0, 1, rows)[0], TRAIN)
+
+
+def test_a_batch_is_the_same_whether_others_came_before_it_or_not(small_recipe):
+    first = batch(loader_of(small_recipe), 50).hash()
+    loader = loader_of(small_recipe)
+    assert [batch(loader, step).hash() for step in range(40, 51)][-1] == first
+
+
+def test_batches_differ_from_step_to_step_and_from_seed_to_seed(small_recipe):
+    loader, other = loader_of(small_recipe), loader_of(small_recipe, "--train.seed=1")
+    assert len({batch(loader, 0).hash(), batch(loader, 1).hash(), batch(other, 0).hash()}) == 3
+
+
+@pytest.mark.parametrize(("world", "micro"), [(1, 4), (2, 8), (4, 2), (8, 1)])
+def test_the_global_batch_is_the_same_at_every_world_size_and_micro_batch(
+    small_recipe, world, micro
+):
+    loader = loader_of(small_recipe, "--objective.name=tlm")
+    whole = batch(loader, 7)
+    parts = [
+        make_batch(loader, samples, TRAIN)
+        for rank in range(world)
+        for samples in batch_samples(loader, 7, ROWS, rank, world, micro)
+    ]
+    assert torch.equal(torch.cat([part.input_ids for part in parts]), whole.input_ids)
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+
+
+def test_every_epoch_visits_each_row_of_each_language_once(small_recipe):
+    loader = loader_of(small_recipe)
+    size = loader.rows(0, TRAIN)
+    samples = training_samples(loader, np.arange(4 * size))
+    for language in (0, 1):
+        for epoch in (0, 1):
+            rows = [s.row for s in samples if (s.language, s.epoch) == (language, epoch)]
+            assert sorted(rows) == list(range(size))
+
+
+def test_all_objectives_see_the_same_rows_in_the_same_order(small_recipe):
+    numbers = np.arange(64)
+    seen = [
+        training_samples(loader_of(small_recipe, f"--objective.name={name}"), numbers)
+        for name in ("mlm", "tlm", "dict_mlm", "align_mlm")
+    ]
+    assert all(samples == seen[0] for samples in seen)
+
+
+def test_mlm_and_align_mlm_see_the_same_batch(small_recipe):
+    mlm, align = (loader_of(small_recipe, f"--objective.name={n}") for n in ("mlm", "align_mlm"))
+    assert batch(mlm, 3).hash() == batch(align, 3).hash()
+
+
+def test_a_share_of_ordinary_tokens_is_masked_replaced_or_kept(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=mlm")
+    chosen = inputs = labels = total = 0
+    kept = masked = 0
+    for step in range(40):
+        b = batch(loader, step)
+        special = torch.from_numpy(loader.lexicon.special)
+        chosen += len(b.labels)
+        seen = b.input_ids.flatten()[b.masked]
+        masked += int((seen == loader.vocabulary.mask).sum())
+        kept += int((seen == b.labels).sum())
+        total += int((~special[b.input_ids]).sum()) + int((seen == loader.vocabulary.mask).sum())
+        assert not special[b.labels].any()
+        inputs, labels = b.input_ids, b.labels
+    assert inputs.dtype == labels.dtype == torch.int64
+    assert chosen / total == pytest.approx(0.15, abs=0.01)
+    assert masked / chosen == pytest.approx(0.80, abs=0.03)
+    assert kept / chosen == pytest.approx(0.10, abs=0.03)
+
+
+def test_tokens_of_one_script_never_stand_in_a_row_of_the_other(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=mlm", "--mask.random=0.5", "--mask.keep=0")
+    size = loader.vocabulary.size
+    for step in range(10):
+        b = batch(loader, step)
+        ordinary = ~torch.from_numpy(loader.lexicon.special)[b.input_ids]
+        assert ((b.input_ids[ordinary] >= size) == (b.language_ids[ordinary] == 1)).all()
+        assert ((b.labels >= size) == (b.languages == 1)).all()
+
+
+def test_a_cut_sentence_shows_its_part_of_the_changed_sentence(small_recipe):
+    loader = loader_of(small_recipe)
+    rendering, split = loader.renderings[1], loader.splits[1][TRAIN]
+    shard = split.shards[0]
+    whole, _ = shard.sentences(0, shard.entry.tokens)
+    rendered = rendering.render(whole, loader.vocabulary)
+    for sample in validation_samples(loader, 1, 3) + training_samples(loader, np.arange(1, 40, 2)):
+        row, _ = sample_row(loader, sample, TRAIN)
+        _, start, stop = split.locate(sample.row, loader.payload_tokens)
+        assert row.ids[1:-1].tolist() == rendered[start:stop].tolist()
+
+
+def test_rows_together_hold_every_token(small_recipe):
+    loader = loader_of(small_recipe)
+    split = loader.splits[0][TRAIN]
+    covered = np.zeros(split.tokens, bool)
+    for row in range(loader.rows(0, TRAIN)):
+        _, start, stop = split.locate(row, loader.payload_tokens)
+        covered[start:stop] = True
+    assert covered.all()
+
+
+def translation_rows(loader):
+    for sample in training_samples(loader, np.arange(200)):
+        row, _ = sample_row(loader, sample, TRAIN)
+        if row.halves == 2:
+            yield sample, row
+
+
+def test_the_halves_of_a_translation_row_are_translations_of_each_other(small_recipe):
+    overrides = ["--objective.name=tlm", "--languages.ids=[qaa-Latn, qaa-Latn-x-trans]"]
+    rows = list(translation_rows(loader := loader_of(small_recipe, *overrides)))
+    assert len(rows) > 20
+    for sample, row in rows:
+        first, second = np.split(row.ids, 2)
+        assert (first % loader.vocabulary.size == second % loader.vocabulary.size).all()
+        assert row.languages[0] == sample.language != row.languages[-1]
+
+
+def test_positions_restart_in_the_second_half_and_languages_change(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=tlm")
+    _, row = next(translation_rows(loader))
+    half = len(row.ids) // 2
+    assert row.positions.tolist() == [*range(half), *range(half)]
+    assert len(set(row.languages[:half])) == len(set(row.languages[half:])) == 1
+
+
+def test_a_reordered_half_holds_the_same_words_as_the_other(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=tlm")
+    for _, row in translation_rows(loader):
+        first, second = (sorted(half % loader.vocabulary.size) for half in np.split(row.ids, 2))
+        assert first == second
+
+
+def test_a_row_that_no_whole_sentence_fits_falls_back_to_one_language_and_is_counted(small_recipe):
+    overrides = ["--train.seq_len=8", "--objective.translation_rows=1"]
+    loader = loader_of(small_recipe, "--objective.name=tlm", *overrides)
+    b = batch(loader)
+    assert b.fallbacks > 0
+    assert (b.terms == Term.MLM).any()
+
+
+def test_the_share_of_translation_rows_is_the_one_asked_for(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=tlm", "--objective.translation_rows=0.25")
+    shown = [sample_row(loader, s, TRAIN) for s in training_samples(loader, np.arange(400))]
+    share = np.mean([row.halves == 2 or fell_back for row, fell_back in shown])
+    assert share == pytest.approx(0.25, abs=0.07)
+
+
+def test_dict_mlm_of_the_authors_shows_the_translation_and_predicts_the_original(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=dict_mlm", "--dictionary.fraction=1")
+    plain = loader_of(small_recipe, "--objective.name=mlm")
+    b, without = batch(loader, 2), batch(plain, 2)
+    crossed = b.terms == Term.DICT
+    size = loader.vocabulary.size
+    seen, told = b.input_ids.flatten()[b.masked], b.language_ids.flatten()[b.masked]
+    assert crossed.float().mean() == pytest.approx(0.5, abs=0.12)
+    assert torch.equal(b.labels, without.labels)
+    assert torch.equal(seen[crossed] % size, b.labels[crossed] % size)
+    assert (seen[crossed] != b.labels[crossed]).all()
+    assert (told[crossed] != b.languages[crossed]).all()
+
+
+def test_dict_mlm_of_the_paper_masks_the_word_and_predicts_the_translation(small_recipe):
+    overrides = ["--objective.name=dict_mlm", "--objective.predict=translation"]
+    loader = loader_of(small_recipe, "--dictionary.fraction=1", *overrides)
+    b, without = batch(loader, 2), batch(loader_of(small_recipe, "--objective.name=mlm"), 2)
+    crossed, size = b.terms == Term.DICT, loader.vocabulary.size
+    assert (b.input_ids.flatten()[b.masked][crossed] == loader.vocabulary.mask).all()
+    assert (b.labels[crossed] != without.labels[crossed]).all()
+    assert torch.equal(b.labels[crossed] % size, without.labels[crossed] % size)
+
+
+def test_only_dictionary_words_cross_over(small_recipe):
+    assembly = assemble(small_recipe("--objective.name=dict_mlm", "--dictionary.fraction=0.5"))
+    b = batch(assembly.loader, 2)
+    known = set(assembly.used.single_tokens().ravel().tolist())
+    assert set(b.labels[b.terms == Term.DICT].tolist()) <= known
+
+
+def test_validation_batches_are_masked_only_and_always_the_same(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=dict_mlm")
+    samples = validation_samples(loader, 1, 5)
+    first, again = (make_batch(loader, samples, VALIDATION) for _ in range(2))
+    assert first.hash() == again.hash()
+    assert (first.terms == Term.MLM).all()
+
+
+def test_languages_of_one_base_are_partners(small_recipe):
+    names = "[qaa-Latn, qaa-Latn-x-perm-trans, qaa-Latn-x-ovl25]"
+    loader = loader_of(small_recipe, f"--languages.ids={names}")
+    assert partners(loader, 1) == [0, 2]
+
+
+def test_the_original_text_of_a_row_is_that_of_its_base(small_recipe):
+    loader = loader_of(small_recipe)
+    sample = training_samples(loader, np.arange(2))[1]
+    text, start, stop = original_text(loader, sample, TRAIN)
+    row, _ = sample_row(loader, sample, TRAIN)
+    assert stop - start == len(row.ids) - 2
+    assert text.ids.max() < loader.vocabulary.size
+
+
+def test_a_batch_is_what_it_always_was(small_recipe):
+    found = batch(loader_of(small_recipe, "--objective.name=tlm"), 5).hash()
+    assert found == "e76b889183f19def"  # changes only with the tokenizers library or on purpose

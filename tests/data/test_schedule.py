@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignmlm.data.schedule import keyed_permutation, language_of_samples, mixture_table
+from alignmlm.errors import ConfigError
+
+weights = st.lists(st.integers(1, 20).map(float), min_size=1, max_size=5)
+
+
+@given(weights)
+@settings(deadline=None, max_examples=40)
+def test_each_language_has_its_share_give_or_take_one_after_any_number_of_samples(weights):
+    table = mixture_table(weights)
+    shares = np.bincount(table, minlength=len(weights)) / len(table)
+    assert shares == pytest.approx(np.array(weights) / sum(weights), abs=1e-3)
+    drawn = table[np.arange(2 * len(table)) % len(table)]
+    counts = np.cumsum(drawn[:, None] == np.arange(len(weights)), axis=0)
+    exact = np.arange(1, len(drawn) + 1)[:, None] * shares
+    assert abs(counts - exact).max() < 1 + 1e-9
+
+
+@given(weights, st.integers(0, 10**12))
+@settings(deadline=None, max_examples=40)
+def test_samples_of_a_language_are_counted_without_gaps(weights, start):
+    table = mixture_table(weights)
+    languages, counts = language_of_samples(table, start + np.arange(3 * len(table)))
+    for language in range(len(weights)):
+        assert (np.diff(counts[languages == language]) == 1).all()
+
+
+def test_equal_weights_take_turns():
+    assert mixture_table([1.0, 1.0]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("bad", [[0.0, 1.0], [-1.0, 1.0], [1.0, 100_000.0]])
+def test_a_weight_that_cannot_be_honoured_is_refused(bad):
+    with pytest.raises(ConfigError, match=r"languages\.weight"):
+        mixture_table(bad)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 65, 1000, 4097])
+def test_a_keyed_permutation_visits_everything_once(size):
+    assert sorted(keyed_permutation(7, np.arange(size), size).tolist()) == list(range(size))
+
+
+def test_a_permutation_of_a_huge_range_stays_inside_it():
+    size = 10**12 + 39
+    images = keyed_permutation(7, np.arange(10**11, 10**11 + 1000), size)
+    assert len(set(images.tolist())) == 1000
+    assert images.min() >= 0
+    assert images.max() < size
+
+
+def test_another_key_gives_another_order():
+    first, second = (keyed_permutation(key, np.arange(100), 100).tolist() for key in (1, 2))
+    assert first != second
+    assert first != list(range(100))
