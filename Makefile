@@ -1,5 +1,5 @@
 # make train   the whole way on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
-# make test    the test suite;  make test-slow  what takes minutes;  make lint
+# make test    the test suite;  make test-slow  what takes minutes;  make lint;  make docs
 # Each does its own set-up with nothing but Python 3.11, a C++ compiler and the package index.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-c
 RUN := $(VENV)/.run-installed
 TEST := $(VENV)/.test-installed
 
-.PHONY: train test test-slow lint format clean
+.PHONY: train test test-slow lint format docs clean
 
 train: $(RUN)
 	$(BIN)/alignmlm study run studies/sample.yaml
@@ -43,6 +43,10 @@ $(RUN): pyproject.toml constraints.txt
 $(TEST): $(RUN)
 	$(PIP) --no-build-isolation --editable ".[test]"
 	touch $@
+
+docs: $(RUN)
+	$(PIP) --no-build-isolation --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage*

@@ -75,10 +75,7 @@ def test_tokens_start_a_word_where_the_text_does(tokenizer, text):
         [(ids, starts)] = encode(tokenizer, [sentence])
         assert starts.sum() == len(sentence.word_starts)
         first = [i for i, start in enumerate(starts) if start] + [len(ids)]
-        spelled = [
-            tokenizer.decode(ids[a:b].tolist()).strip()
-            for a, b in pairwise(first)
-        ]
+        spelled = [tokenizer.decode(ids[a:b].tolist()).strip() for a, b in pairwise(first)]
         assert spelled == words(sentence.text)
 
 
