@@ -28,8 +28,11 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
     try:
         return work(arguments)
     except AlignMLMError as error:
-        if os.environ.get("RANK", "0") == "0":
-            messages.print(Text(f"alignmlm: error: {error}", "bold red"), soft_wrap=True)
+        notes = getattr(error, "__notes__", [])  # from one rank; without, every rank has the error
+        if notes or os.environ.get("RANK", "0") == "0":
+            where = f" on {notes[0]}" if notes else ""
+            told = Text(f"alignmlm: error{where}: {error}", "bold red")
+            messages.print(told, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -196,7 +196,7 @@ class Engine:
     ) -> None:
         import deepspeed
 
-        # DeepSpeed runs one step while it sets up ZeRO; at a rate of 0 it changes no weight
+        # the rate of each step comes from learning_rate()
         adam = torch.optim.AdamW(
             parameter_groups(module, optimizer.weight_decay),
             lr=0.0,

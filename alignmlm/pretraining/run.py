@@ -97,22 +97,17 @@ class Run:
         )
 
 
-def make_engine(recipe: Recipe, assembly: Assembly, policy: Path | None, world_size: int) -> tuple:
-    """The training module, and the settings of its engine."""
-    settings = engine_settings(
-        read_policy(policy), policy, recipe.train, recipe.optimizer, world_size
-    )
+def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
+    """Model and objective, not yet in DeepSpeed's hands."""
     pairs = assembly.training_pairs(recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    languages = len(assembly.loader.renderings)
-    module = TrainingModule(
+    return TrainingModule(
         make_model(recipe, assembly),
         objective_of(recipe.objective),
         recipe.objective,
         None if pairs is None else pairs.to(device),
-        languages,
+        len(assembly.loader.renderings),
     )
-    return module, settings
 
 
 def resume(folder: Path, data_id: str) -> tuple[Progress, dict] | None:
@@ -130,10 +125,9 @@ def resume(folder: Path, data_id: str) -> tuple[Progress, dict] | None:
     return progress, load_state(path)
 
 
-def prepare(recipe: Recipe, assembly: Assembly, folder: Path, policy: Path | None) -> Run:
+def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Model, engine and recorder of a run, gone on from its newest checkpoint."""
-    rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    module, settings = make_engine(recipe, assembly, policy, world_size)
+    module = make_module(recipe, assembly)
     saved = resume(folder, assembly.store.manifest.data_id)
     if saved is not None:
         load_parameters(module, saved[1])
@@ -146,7 +140,8 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, policy: Path | Non
         counters = Counters(progress.step, progress.tokens, progress.seconds)
         log.info("going on after step %d of %s", progress.step, folder)
     numbers = as_recorded(numbers_of(recipe))
-    recorder = Recorder(folder, recipe.run, numbers, counters.step) if rank == 0 else None
+    first = torch.distributed.get_rank() == 0
+    recorder = Recorder(folder, recipe.run, numbers, counters.step) if first else None
     return Run(recipe, assembly, folder, engine, counters, recorder)
 
 
@@ -221,7 +216,10 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
 
     A finished run is left as it is, an unfinished one goes on.
     """
-    start_distributed()
+    _, world_size = start_distributed()
+    settings = engine_settings(
+        read_policy(policy), policy, recipe.train, recipe.optimizer, world_size
+    )
     on_first_rank(lambda: build_sample(recipe))
     assembly = assemble(recipe)
     folder = on_first_rank(lambda: choose_folder(recipe.run, numbers_of(recipe)))
@@ -231,14 +229,29 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
     if finished(folder):
         log.info("%s is finished; name another run.dir to train again", folder)
         return folder, json.loads((folder / SUMMARY).read_text("utf-8"))
-    run = prepare(recipe, assembly, folder, policy)
+    run = prepare(recipe, assembly, folder, settings)
+    metrics = train_to_the_end(run)
+    return folder, on_first_rank(lambda: finish(run, metrics))
+
+
+def train_to_the_end(run: Run) -> Metrics:
+    """The last validation's numbers, after all steps.
+
+    Raises:
+        AlignMLMError: what went wrong, with the rank where it did: others may know nothing of it.
+    """
     hooks, metrics = make_hooks(run)
-    train(run.engine, assembly.loader, recipe.train, recipe.optimizer, run.counters, hooks)
-    if run.recorder is not None:
-        run.recorder.close()
-    metrics = metrics or validation_at(folder, run.counters.step)  # nothing was left to train
-    result = on_first_rank(lambda: finish(run, metrics))
-    return folder, result
+    recipe = run.recipe
+    try:
+        train(run.engine, run.assembly.loader, recipe.train, recipe.optimizer, run.counters, hooks)
+    except AlignMLMError as error:
+        error.add_note(f"rank {run.engine.rank}, step {run.counters.step}")
+        raise
+    finally:
+        if run.recorder is not None:
+            run.recorder.close()
+    # where nothing was left to train, the numbers are those of the run that was cut off
+    return metrics or validation_at(run.folder, run.counters.step)
 
 
 def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> Path:

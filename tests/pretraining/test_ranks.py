@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,3 +94,18 @@ def test_an_error_on_every_rank_is_told_once_and_nobody_hangs(small_store, tmp_p
     assert done.returncode != 0
     told = "train.batch_rows = 7, but it must be a multiple of the world size, 2"
     assert " ".join(done.stderr.split()).count(told) == 1
+
+
+def test_damage_that_one_rank_meets_ends_every_rank_with_its_place(small_store, tmp_path):
+    store = shutil.copytree(small_store, tmp_path / "store")
+    shard = store / "qaa-Latn" / "train" / "shard-00000.bin"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    settings = [*SMALL, "--train.steps=500", f"--data.store={store}", f"--run.dir={tmp_path / 'r'}"]
+    done = torchrun(2, "train.py", "--deepspeed", "ds_configs/zero2.json", *settings)
+    told = " ".join(done.stderr.split())
+    assert done.returncode != 0
+    assert re.search(
+        r"alignmlm: error on rank \d, step \d+: shard .*shard-00000\.bin is damaged", told
+    )

@@ -1,0 +1,84 @@
+"""Dictionaries, scripts and loaders as a recipe asks for them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alignmlm.config import load_recipe
+from alignmlm.data.build import build_store
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.pretraining.assembly import assemble
+from alignmlm.pretraining.run import pretrain
+from tests.conftest import SMALL
+
+ENGLISH = "The black cat sleeps. A small dog barks at the cat.\n\n"
+FRENCH = "Le chat noir dort. Un petit chien aboie contre le chat.\n\n"
+PAIRS = "cat chat\ndog\tchien\nblack noir\nsmall petit\nthe le\nthe les\ncat cat\n"
+
+
+@pytest.fixture
+def natural(tmp_path):
+    """A function from overrides to a recipe of two natural languages and a MUSE-format file."""
+    for name, text in (("en.txt", ENGLISH), ("fr.txt", FRENCH)):
+        numbered = (text.replace(".", f" {number}.", 1) for number in range(80))
+        (tmp_path / name).write_text("".join(numbered), encoding="utf-8")
+    (tmp_path / "en-fr.txt").write_text(PAIRS, encoding="utf-8")
+    sources = [
+        {"language": language, "files": [str(tmp_path / file)]}
+        for language, file in (("eng-Latn", "en.txt"), ("fra-Latn", "fr.txt"))
+    ]
+    files = [{"path": str(tmp_path / "en-fr.txt"), "source": "eng-Latn", "target": "fra-Latn"}]
+
+    def recipe(*overrides: str):
+        natural = [
+            f"--data.sources={json.dumps(sources)}",
+            f"--dictionary.files={json.dumps(files)}",
+            f"--data.store={tmp_path / 'store'}",
+            f"--run.dir={tmp_path / 'run'}",
+            "--data.vocabulary_size=280",
+            "--languages.ids=[eng-Latn, fra-Latn]",
+        ]
+        return load_recipe(None, [*SMALL, *natural, *overrides])
+
+    build_store(recipe().data)
+    return recipe
+
+
+def test_a_file_gives_pairs_of_words_of_several_tokens_and_leaves_equal_words_out(natural):
+    assembly = assemble(natural("--dictionary.fraction=1"))
+    assert len(assembly.used) == 6
+    assert len(assembly.held_out) == 0
+    assert max(len(word) for pair in assembly.used.words() for word in pair) > 1
+    assert assembly.vocabulary_size == 280
+
+
+def test_two_natural_languages_train_with_their_dictionary(natural):
+    _, summary = pretrain(natural("--dictionary.fraction=0.6"), Path("ds_configs/zero1.json"))
+    assert set(summary["validation_loss_nats"]) == {"eng-Latn", "fra-Latn"}
+    assert summary["alignment_percent"]["in_dictionary"] is not None
+    assert summary["alignment_percent"]["held_out"] is not None
+
+
+def test_a_file_of_a_language_that_is_not_trained_is_named(natural):
+    with pytest.raises(ConfigError, match=r"dictionary\.files = 'fra-Latn'"):
+        assemble(natural("--languages.ids=[eng-Latn, eng-Latn-x-trans]"))
+
+
+def test_a_file_without_a_usable_pair_is_named(natural, tmp_path):
+    (tmp_path / "en-fr.txt").write_text("cat cat\n")
+    with pytest.raises(DataError, match=r"en-fr\.txt has no usable pair"):
+        assemble(natural())
+
+
+def test_a_derived_language_and_its_base_bring_their_own_dictionary(small_recipe):
+    assembly = assemble(small_recipe("--dictionary.fraction=0.25"))
+    ordinary = len(assembly.store.vocabulary.alphabet().ordinary())
+    assert len(assembly.used) == round(0.25 * ordinary)
+    assert len(assembly.used) + len(assembly.held_out) == ordinary
+
+
+def test_languages_of_one_script_share_a_block_of_the_vocabulary(small_recipe):
+    names = "[qaa-Latn, qaa-Latn-x-trans, qaa-Latn-x-inv-trans, qaa-Latn-x-ovl50]"
+    assembly = assemble(small_recipe(f"--languages.ids={names}"))
+    assert assembly.vocabulary_size == 3 * assembly.store.vocabulary.size
