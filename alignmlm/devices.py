@@ -1,4 +1,4 @@
-"""Which device this machine has, told to DeepSpeed before it looks and complains."""
+"""Which device this machine has, and how much of it belongs to this rank."""
 
 import os
 
@@ -9,3 +9,13 @@ def name_accelerator() -> None:
     """Tell DeepSpeed, which transformers imports too, to use the CPU where there is no GPU."""
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def share_cores() -> None:
+    """Give this rank its part of the node's cores; launchers leave all of them to every rank.
+
+    A set OMP_NUM_THREADS is left as it is.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks))

@@ -162,10 +162,11 @@ def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfi
 def encode_documents(
     tokenizer: Tokenizer, chunk: list[Document]
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Token ids and word starts of each document's sentences."""
+    """Token ids and word starts of each document's sentences, those without tokens left out."""
     sentences: list[RawSentence] = list(chain.from_iterable(chunk))
     encoded = encode(tokenizer, sentences)
-    return [list(islice(encoded, len(document))) for document in chunk]
+    parts = (islice(encoded, len(document)) for document in chunk)
+    return [[(ids, starts) for ids, starts in part if len(ids)] for part in parts]
 
 
 def check_final_paths(config: DataConfig) -> Path:

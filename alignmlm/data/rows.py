@@ -52,10 +52,13 @@ def monolingual_row(place: Place, rendering: Rendering, vocabulary: Vocabulary) 
     return Row(ids, np.full(len(ids), rendering.number), np.arange(len(ids)), 1)
 
 
-def whole_sentences(text: Sentences, skip: int, room: int) -> Sentences | None:
-    """The run of whole sentences that starts at or after token `skip` and fits `room` tokens."""
+def whole_sentences(text: Sentences, skip: int, room: int, eos: int) -> Sentences | None:
+    """The run of whole sentences that starts at or after token `skip` and fits `room` tokens.
+
+    The </s> of a document does not open the run: there would be nothing to translate.
+    """
     starts = np.append(np.flatnonzero(text.sentence_starts), len(text.ids))
-    first = starts[:-1][starts[:-1] >= skip]
+    first = starts[:-1][(starts[:-1] >= skip) & (text.ids[starts[:-1]] != eos)]
     if not len(first):
         return None
     begin = int(first[0])
@@ -79,7 +82,7 @@ def translation_row(
     """
     shard, start, stop = place
     text, begin = shard.sentences(start, stop)
-    chosen = whole_sentences(text, start - begin, seq_len // 2 - 2)
+    chosen = whole_sentences(text, start - begin, seq_len // 2 - 2, vocabulary.eos)
     if chosen is None:
         return None
     halves = [close(r.render(chosen, vocabulary), vocabulary) for r in renderings]

@@ -1,7 +1,7 @@
 """Which language each sample comes from, and which row of it: pure functions of integers."""
 
 from fractions import Fraction
-from math import gcd
+from math import gcd, isfinite
 
 import numpy as np
 from jaxtyping import Int
@@ -19,9 +19,10 @@ def weight_parts(weights: list[float]) -> list[int]:
     Raises:
         ConfigError: a weight that is not positive, or too small to be honoured.
     """
-    shares = [Fraction(weight).limit_denominator(10**6) for weight in weights]
+    finite = bool(weights) and all(map(isfinite, weights))
+    shares = [Fraction(weight).limit_denominator(10**6) for weight in weights if finite]
     if not shares or min(shares) <= 0 or min(shares) * PARTS < sum(shares):
-        raise ConfigError("languages.weight", weights, "be positive, at least 0.001 of their sum")
+        raise ConfigError("languages.weights", weights, "be positive, at least 0.001 of their sum")
     exact = [share / sum(shares) * PARTS for share in shares]
     if len(set(exact)) == 1:
         return [1] * len(exact)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
@@ -82,12 +83,27 @@ def text_documents(path: Path, unit: str) -> Iterator[str]:
         yield "".join(lines)
 
 
-def table_documents(path: Path, form: str, text_field: str) -> Iterator[str]:
-    """Documents of a jsonl or parquet file: one a row."""
+def table_rows(path: Path, form: str) -> Iterator[dict]:
+    """The rows of a jsonl or parquet file.
+
+    Raises:
+        DataError: the file is not what its name says; datasets raises many kinds of errors.
+    """
     from datasets import load_dataset
 
-    rows = load_dataset(form, data_files=str(path), split="train", streaming=True)
-    for number, row in enumerate(rows):
+    if not path.stat().st_size:
+        return
+    try:
+        yield from load_dataset(form, data_files=str(path), split="train", streaming=True)
+    except (UnicodeDecodeError, zlib.error, EOFError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
+
+
+def table_documents(path: Path, form: str, text_field: str) -> Iterator[str]:
+    """Documents of a jsonl or parquet file: one a row."""
+    for number, row in enumerate(table_rows(path, form)):
         if not isinstance(row.get(text_field), str):
             raise DataError(
                 f"{path}, row {number}: no text in {text_field!r}; found fields {sorted(row)}"
@@ -140,7 +156,7 @@ def file_documents(path: Path, source: SourceConfig) -> Iterator[Document]:
         else:
             known = ".txt, .jsonl, .json, .conllu (each also .gz) or .parquet"
             raise DataError(f"{path}: the name must end in {known}")
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is not a UTF-8 text or not a whole gzip file: {error}") from error
 
 

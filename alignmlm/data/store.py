@@ -37,7 +37,7 @@ class Manifest:
         return xxhash.xxh3_64_hexdigest(self.to_json().encode())
 
 
-def parse_manifest(text: str, path: Path) -> Manifest:
+def parse_manifest(text: bytes, path: Path) -> Manifest:
     """The manifest of a JSON text.
 
     Raises:
@@ -113,7 +113,7 @@ class Store:
                 f"there is no data store at {path}; build it with "
                 f"`alignmlm data build --config <recipe.yaml>`"
             )
-        self.manifest = parse_manifest((path / MANIFEST).read_text("utf-8"), path / MANIFEST)
+        self.manifest = parse_manifest((path / MANIFEST).read_bytes(), path / MANIFEST)
         tokenizer = path / TOKENIZER
         found = xxhash.xxh3_64_hexdigest(tokenizer.read_bytes()) if tokenizer.is_file() else None
         if found != self.manifest.tokenizer_xxh3:

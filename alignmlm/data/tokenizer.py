@@ -127,13 +127,14 @@ def token_word_starts(offsets: list[tuple[int, int]], sentence: RawSentence) -> 
 def encode(
     tokenizer: Tokenizer, sentences: list[RawSentence]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Token ids and word starts of each sentence; a sentence without tokens gives none."""
+    """Token ids and word starts of each sentence; both are empty where it has no tokens."""
     encoded = tokenizer.encode_batch([s.text for s in sentences], add_special_tokens=False)
     for sentence, encoding in zip(sentences, encoded, strict=True):
+        starts = np.zeros(len(encoding.ids), bool)
         if encoding.ids:
             starts = token_word_starts(encoding.offsets, sentence)
             starts[0] = True
-            yield np.array(encoding.ids, np.int64), starts
+        yield np.array(encoding.ids, np.int64), starts
 
 
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
-from alignmlm.devices import name_accelerator
+from alignmlm.devices import name_accelerator, share_cores
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
@@ -58,6 +58,7 @@ def start_distributed() -> tuple[int, int]:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=os.environ.get("MASTER_PORT") or str(free_port()))
     name_accelerator()
+    share_cores()
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)

@@ -1,0 +1,32 @@
+import os
+
+import pytest
+import torch
+
+from alignmlm.devices import share_cores
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("launcher", ["LOCAL_WORLD_SIZE", "LOCAL_SIZE"])
+def test_ranks_of_a_node_share_its_cores(monkeypatch, launcher):
+    for name in ("LOCAL_WORLD_SIZE", "LOCAL_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setenv(launcher, str(cores))
+    share_cores()
+    assert torch.get_num_threads() == 1
+
+
+def test_a_number_of_threads_that_was_set_is_left_as_it_is(monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    share_cores()
+    assert torch.get_num_threads() == 1
