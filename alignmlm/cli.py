@@ -63,8 +63,8 @@ def show_summary(folder: Path, result: dict) -> None:
     for language, nats in result["validation_loss_nats"].items():
         table.add_row(f"validation loss, {language}", f"{nats:.3f} nats")
     for part, percent in result["alignment_percent"].items():
-        words = part.replace("_", "-" if part == "held_out" else " ")
-        table.add_row(f"alignment, {words}", "-" if percent is None else f"{percent:.1f} %")
+        if percent is not None:
+            table.add_row(f"alignment, {part.replace('_', ' ')}", f"{percent:.1f} %")
     table.add_row("speed", f"{result['tokens_per_s']:,.0f} tokens/s")
     table.add_row("export", str(folder / result["export"]))
     console.print(table)
@@ -301,7 +301,7 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of `alignmlm`."""
-    sys.exit(guarded(dispatch, sys.argv[1:]))
+    leave(guarded(dispatch, sys.argv[1:]))
 
 
 def train() -> None:
@@ -310,10 +310,9 @@ def train() -> None:
 
 
 def leave(code: int) -> None:
-    """End this rank; after training at once, as ZeRO-3 sometimes aborts while torn down."""
-    import torch
-
-    if code == 0 and torch.distributed.is_initialized():
+    """End this process; after training at once, as ZeRO-3 sometimes aborts while torn down."""
+    torch = sys.modules.get("torch")
+    if code == 0 and torch is not None and torch.distributed.is_initialized():
         torch.distributed.barrier()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -39,7 +39,7 @@ def check_names(found: Iterator[str], where: str) -> None:
     for name in found:
         if name not in known:
             hint = nearest(name, known) or f"; the sections are {', '.join(known_sections())}"
-            raise ConfigError(f"{where}: {name}", name, f"be a setting of the recipe{hint}")
+            raise ConfigError(f"{where}: setting", name, f"be one of the recipe's{hint}")
 
 
 def known_sections() -> list[str]:

@@ -44,13 +44,13 @@ def test_a_recipe_that_includes_itself_is_refused(tmp_path):
 def test_an_unknown_key_names_the_file_and_the_nearest_key(tmp_path):
     file = write(tmp_path / "r.yaml", "objective:\n  alhpa: 3\n")
     with pytest.raises(
-        ConfigError, match=r"r\.yaml: objective\.alhpa.*did you mean 'objective\.alpha'"
+        ConfigError, match=r"r\.yaml: setting = 'objective\.alhpa'.*did you mean 'objective\.alpha'"
     ):
         load_recipe(file)
 
 
 def test_an_unknown_override_names_the_nearest_key():
-    with pytest.raises(ConfigError, match=r"command line: train\.stps.*'train\.steps'"):
+    with pytest.raises(ConfigError, match=r"command line: setting = 'train\.stps'.*'train\.steps'"):
         load_recipe(None, ["--train.stps=3"])
 
 
