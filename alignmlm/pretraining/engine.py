@@ -156,9 +156,18 @@ def engine_settings(
             raise ConfigError(f"{path}: {key}", value, f"be left out: no such setting{hint}")
     settings = {key: value for key, value in owned.items() if value is not None}
     settings |= {key: value for key, value in policy.items() if key not in owned}
-    if precision(train) == "bf16":
-        settings.setdefault("data_types", {"grad_accum_dtype": "fp32"})
-    return settings
+    return settings | (bf16_settings(settings) if precision(train) == "bf16" else {})
+
+
+def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """How DeepSpeed computes in bf16 with weights and gradients kept in fp32.
+
+    Without ZeRO it cannot keep them so itself; there torch's autocast does it.
+    """
+    if settings.get("zero_optimization", {}).get("stage", 0) == 0:
+        autocast = {"enabled": True, "dtype": "bfloat16"}
+        return {"bf16": {"enabled": False}, "torch_autocast": autocast}
+    return {"data_types": {"grad_accum_dtype": "fp32"} | settings.get("data_types", {})}
 
 
 def precision(train: TrainConfig) -> str:

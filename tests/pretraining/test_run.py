@@ -69,6 +69,20 @@ def test_accumulating_micro_batches_gives_the_same_losses(small_recipe, tmp_path
     assert losses(parts) == pytest.approx(losses(whole), abs=1e-5)
 
 
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_bf16_follows_fp32_at_every_stage_and_resumes_exactly(small_recipe, tmp_path, stage):
+    policy = Path(f"ds_configs/zero{stage}.json")
+    exact, _ = pretrain(small_recipe(f"--run.dir={tmp_path / 'fp32'}"), policy)
+    recipe = small_recipe(f"--run.dir={tmp_path / 'bf16'}", "--train.precision=bf16")
+    rounded, _ = pretrain(recipe, policy)
+    whole = losses(rounded)
+    assert whole == pytest.approx(losses(exact), abs=0.02)
+    assert whole != losses(exact)
+    (rounded / "summary.json").unlink()
+    shutil.rmtree(rounded / "checkpoints" / "step-8")
+    assert losses(pretrain(recipe, policy)[0]) == whole
+
+
 def test_the_export_gives_the_logits_of_the_trained_model(small_recipe):
     recipe = small_recipe()
     folder, _ = pretrain(recipe, ZERO2)
