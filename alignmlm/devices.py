@@ -1,5 +1,6 @@
 """Which device this machine has, and how much of it belongs to this rank."""
 
+import ctypes
 import os
 
 import torch
@@ -19,3 +20,18 @@ def share_cores() -> None:
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of a batch for the next one.
+
+    The C library gives blocks of this size back to the system as soon as they are free, and the
+    system fills each page with zeros again: for a loader that takes as long as its work.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of glibc
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    adjust(mmap_threshold, 2**25)
+    adjust(trim_threshold, 2**28)

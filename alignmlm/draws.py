@@ -4,6 +4,9 @@ Equal on every machine, rank and worker, so that any batch can be computed at an
 Source: Steele et al., 2014 (SplitMix64), used as a counter-based hash.
 """
 
+from functools import lru_cache
+from math import ceil
+
 import numpy as np
 import xxhash
 from jaxtyping import Bool, Float, Int, UInt64
@@ -27,12 +30,18 @@ def as_uint64(part: int | str) -> int:
     return int(part) % 2**64
 
 
+def fold(parent: int, parts: UInt64[np.ndarray, " item"]) -> UInt64[np.ndarray, " item"]:
+    """Keys of tuples that have all but their last part, which `parent` is the key of, in common."""
+    return mix((np.uint64(parent) ^ parts) + GOLDEN)
+
+
+@lru_cache(maxsize=4096)
 def key(*parts: int | str) -> int:
     """One 64-bit key for a tuple of names and integers, for instance ("mask", seed, epoch)."""
-    folded = np.zeros(1, np.uint64)
+    folded = 0
     for part in parts:
-        folded = mix((folded ^ np.uint64(as_uint64(part))) + GOLDEN)
-    return int(folded[0])
+        folded = int(fold(folded, np.array([as_uint64(part)], np.uint64))[0])
+    return folded
 
 
 def keys(
@@ -45,6 +54,11 @@ def keys(
 def uniform(bits: UInt64[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Hashes as numbers in [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def threshold(share: float) -> int:
+    """The number t for which (hash >> 11) < t says the same as uniform(hash) < share, exactly."""
+    return ceil(share * 2**53)
 
 
 def below(

@@ -1,4 +1,4 @@
-"""The one console for messages: log lines and the live progress line share it."""
+"""The two consoles: one for results, one for messages, which log lines and progress share."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ import warnings
 from rich.console import Console
 from rich.logging import RichHandler
 
+console = Console()
 messages = Console(stderr=True)
 
 

@@ -1,27 +1,29 @@
 """Batch t as a pure function of (recipe, manifest, t): shards, order, mixture, row, mask, batch."""
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import xxhash
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt64
 from torch import Tensor
 
 from alignmlm.data.masking import (
     Corruption,
     Lexicon,
     MaskConfig,
-    Term,
-    cross_languages,
+    Masks,
+    empty_masked,
     mask_rows,
 )
-from alignmlm.data.rows import Rendering, Row, monolingual_row, translation_row
-from alignmlm.data.schedule import language_of_samples, rows_of_language
+from alignmlm.data.rendering import Changes
+from alignmlm.data.rows import Rows, Wanted, closing_of, empty_rows, read_rows
+from alignmlm.data.schedule import Mixture, language_of_samples, rows_of_language
 from alignmlm.data.store import TRAIN, VALIDATION, Split
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.draws import below, key, keys, uniform
-from alignmlm.languages.sentences import Sentences
+from alignmlm.draws import below, fold, key, keys, uniform
+from alignmlm.languages.language import Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class Batch:
                 moved[name] = value.to(device, non_blocking=True)
         return Batch(**moved)
 
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU copies from on its own."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in moved.items():
+            if isinstance(value, Tensor):
+                moved[name] = value.pin_memory()
+        return Batch(**moved)
+
     def hash(self) -> str:
         """An xxh3 of every number in the batch."""
         digest = xxhash.xxh3_64()
@@ -56,27 +66,37 @@ class Batch:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Where one row of a batch comes from."""
+class Samples(NamedTuple):
+    """Where some rows of a batch come from."""
 
-    number: int  # counted over the whole run
-    language: int
-    epoch: int
-    row: int
+    numbers: Int[np.ndarray, " row"]  # counted over the whole run
+    languages: Int[np.ndarray, " row"]
+    epochs: Int[np.ndarray, " row"]
+    rows: Int[np.ndarray, " row"]
+
+    def part(self, start: int, stop: int) -> "Samples":
+        """Some of them."""
+        return Samples(*(values[start:stop] for values in self))
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
     """All that shapes a batch; it keeps no state between batches."""
 
-    renderings: list[Rendering]  # one a language
+    languages: list[Language]
     splits: list[dict[str, Split]]  # train and validation of each language's base
     vocabulary: Vocabulary
+    mixture: Mixture
     lexicon: Lexicon
-    mixture: Int[np.ndarray, " period"]
     mask: MaskConfig
     corruption: Corruption
+    changes: Changes  # of the languages, as the compiled code wants them
+    masks: Masks  # lexicon, mask and corruption, likewise
     seq_len: int
     seed: int
 
@@ -90,90 +110,106 @@ class Loader:
         return int(self.splits[language][split].row_bounds(self.payload_tokens)[-1])
 
 
-def training_samples(loader: Loader, numbers: Int[np.ndarray, " row"]) -> list[Sample]:
+def training_samples(loader: Loader, numbers: Int[np.ndarray, " row"]) -> Samples:
     """Where the samples of some numbers come from."""
     languages, counts = language_of_samples(loader.mixture, numbers)
-    found: dict[int, Sample] = {}
+    epochs, rows = np.empty_like(counts), np.empty_like(counts)
     for language in np.unique(languages).tolist():
-        here = np.flatnonzero(languages == language)
-        name, size = str(loader.renderings[language].language), loader.rows(language, TRAIN)
-        epochs, rows = rows_of_language(loader.seed, name, counts[here], size)
-        for place, epoch, row in zip(here.tolist(), epochs.tolist(), rows.tolist(), strict=True):
-            found[place] = Sample(int(numbers[place]), language, epoch, row)
-    return [found[place] for place in range(len(numbers))]
+        here = languages == language
+        name, size = str(loader.languages[language]), loader.rows(language, TRAIN)
+        epochs[here], rows[here] = rows_of_language(loader.seed, name, counts[here], size)
+    return Samples(numbers, languages, epochs, rows)
 
 
 def partners(loader: Loader, language: int) -> list[int]:
     """Languages that say the same sentences: those of the same base."""
-    base = loader.renderings[language].language.base
-    others = enumerate(loader.renderings)
-    return [number for number, r in others if r.language.base == base and number != language]
+    base = loader.languages[language].base
+    others = enumerate(loader.languages)
+    return [number for number, other in others if other.base == base and number != language]
 
 
-def sample_key(loader: Loader, sample: Sample, split: str) -> int:
-    """The key of everything that is drawn for a row."""
-    name = str(loader.renderings[sample.language].language)
-    return key(split, loader.seed, name, sample.epoch, sample.row)
+def sample_keys(loader: Loader, samples: Samples, split: str) -> UInt64[np.ndarray, " row"]:
+    """The keys of everything that is drawn for some rows."""
+    found = np.empty(samples.size, np.uint64)
+    pairs = set(zip(samples.languages.tolist(), samples.epochs.tolist(), strict=True))
+    for language, epoch in pairs:
+        here = (samples.languages == language) & (samples.epochs == epoch)
+        parent = key(split, loader.seed, str(loader.languages[language]), epoch)
+        found[here] = fold(parent, samples.rows[here].astype(np.uint64))
+    return found
 
 
-def sample_row(loader: Loader, sample: Sample, split: str) -> tuple[Row, bool]:
-    """The row of a sample, and whether it fell back from two languages to one."""
-    shards = loader.splits[sample.language][split]
-    place = shards.locate(sample.row, loader.payload_tokens)
-    rendering = loader.renderings[sample.language]
-    row_key = np.array([sample_key(loader, sample, split)], np.uint64)
-    pairs = partners(loader, sample.language) if split == TRAIN else []
-    kind = uniform(keys(key("translation row"), row_key.view(np.int64)))[0]
-    if not pairs or kind >= loader.corruption.translation_rows:
-        return monolingual_row(place, rendering, loader.vocabulary), False
-    partner = pairs[int(below(keys(key("pair"), row_key.view(np.int64)), len(pairs))[0])]
-    both = (rendering, loader.renderings[partner])
-    row = translation_row(place, both, loader.vocabulary, loader.seq_len)
-    if row is None:
-        return monolingual_row(place, rendering, loader.vocabulary), True
-    return row, False
+def second_languages(
+    loader: Loader, samples: Samples, row_keys: UInt64[np.ndarray, " row"]
+) -> Int[np.ndarray, " row"]:
+    """The language of each row's second half, -1 for a row of one language."""
+    seconds = np.full(samples.size, -1)
+    if not loader.corruption.translation_rows:
+        return seconds
+    kinds = uniform(keys(key("translation row"), row_keys.view(np.int64)))
+    drawn = keys(key("pair"), row_keys.view(np.int64))
+    for language in range(len(loader.languages)):
+        pairs = np.array(partners(loader, language), np.int64)
+        here = (samples.languages == language) & (kinds < loader.corruption.translation_rows)
+        if len(pairs):
+            seconds[here] = pairs[below(drawn[here], len(pairs))]
+    return seconds
 
 
-def stack(rows: list[np.ndarray], seq_len: int, fill: int) -> Int[np.ndarray, "row seq"]:
-    """Rows of any length as one array, filled at the end."""
-    stacked = np.full((len(rows), seq_len), fill, np.int64)
-    for place, row in enumerate(rows):
-        stacked[place, : len(row)] = row
-    return stacked
+def make_rows(
+    loader: Loader, samples: Samples, split: str, seconds: np.ndarray
+) -> tuple[Rows, int]:
+    """The rows of some samples before masking, and how many fell back to one language.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    rows, fell_back = empty_rows(samples.size, loader.seq_len), 0
+    closing = closing_of(loader.vocabulary)
+    for language in np.unique(samples.languages).tolist():
+        here = np.flatnonzero(samples.languages == language)
+        source = loader.splits[language][split]
+        places = source.locate(samples.rows[here], loader.payload_tokens)
+        firsts = np.full(len(here), language)
+        wanted = Wanted(here, places.starts, places.stops, firsts, seconds[here])
+        fell_back += read_rows(source, places, wanted, loader.changes, closing, rows)
+    return rows, fell_back
 
 
-def make_batch(loader: Loader, samples: list[Sample], split: str) -> Batch:
-    """The masked batch of some samples."""
-    rendered = [sample_row(loader, sample, split) for sample in samples]
-    rows, fell_back = [row for row, _ in rendered], sum(fallback for _, fallback in rendered)
-    ids = stack([row.ids for row in rows], loader.seq_len, loader.vocabulary.pad)
-    languages = stack([row.languages for row in rows], loader.seq_len, 0)
-    row_keys = np.array([sample_key(loader, sample, split) for sample in samples], np.uint64)
-    masked = mask_rows(ids, languages, row_keys, loader.lexicon, loader.mask)
-    if loader.corruption.dictionary and split == TRAIN:
-        masked = cross_languages(masked, row_keys, loader.lexicon, loader.corruption)
-    halves = np.array([row.halves for row in rows])[:, None]
-    terms = np.where(masked.crossed, Term.DICT, np.where(halves == 2, Term.TLM, Term.MLM))
-    places = np.flatnonzero(masked.chosen)
-    full = all(len(row.ids) == loader.seq_len for row in rows)
-    lengths = np.array([len(row.ids) for row in rows])[:, None]
-    present = None if full else torch.from_numpy(np.arange(loader.seq_len) < lengths)
+def make_batch(loader: Loader, samples: Samples, split: str) -> Batch:
+    """The masked batch of some samples.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    row_keys = sample_keys(loader, samples, split)
+    training = split == TRAIN
+    seconds = second_languages(loader, samples, row_keys)
+    seconds = seconds if training else np.full(samples.size, -1)
+    rows, fell_back = make_rows(loader, samples, split, seconds)
+    room = empty_masked(rows.ids.size)
+    cross = training and loader.corruption.dictionary > 0
+    count = mask_rows(rows, row_keys, loader.masks, cross, room)
+    places, labels, languages, terms = (torch.from_numpy(part[:count].copy()) for part in room)
+    present = None
+    if rows.lengths.min() < loader.seq_len:
+        present = torch.from_numpy(np.arange(loader.seq_len) < rows.lengths[:, None])
     return Batch(
-        input_ids=torch.from_numpy(masked.inputs),
-        position_ids=torch.from_numpy(stack([row.positions for row in rows], loader.seq_len, 0)),
-        language_ids=torch.from_numpy(masked.languages),
+        input_ids=torch.from_numpy(rows.ids),
+        position_ids=torch.from_numpy(rows.positions),
+        language_ids=torch.from_numpy(rows.languages),
         attention_mask=present,
-        masked=torch.from_numpy(places),
-        labels=torch.from_numpy(masked.labels.ravel()[places]),
-        languages=torch.from_numpy(languages.ravel()[places]),
-        terms=torch.from_numpy(terms.ravel()[places]),
+        masked=places,
+        labels=labels,
+        languages=languages,
+        terms=terms,
         fallbacks=fell_back,
     )
 
 
 def batch_samples(
     loader: Loader, step: int, batch_rows: int, rank: int, world_size: int, micro_rows: int
-) -> list[list[Sample]]:
+) -> list[Samples]:
     """The samples of each micro-batch of one rank; step 0 is the first batch.
 
     The global batch is the same for every world size and every micro_rows.
@@ -181,18 +217,10 @@ def batch_samples(
     share = batch_rows // world_size
     numbers = step * batch_rows + rank * share + np.arange(share)
     samples = training_samples(loader, numbers)
-    return [samples[at : at + micro_rows] for at in range(0, share, micro_rows)]
+    return [samples.part(at, at + micro_rows) for at in range(0, share, micro_rows)]
 
 
-def validation_samples(loader: Loader, language: int, rows: int) -> list[Sample]:
+def validation_samples(loader: Loader, language: int, rows: int) -> Samples:
     """The first rows of a language's validation split, or all of it if it has fewer."""
-    count = min(rows, loader.rows(language, VALIDATION))
-    return [Sample(row, language, 0, row) for row in range(count)]
-
-
-def original_text(loader: Loader, sample: Sample, split: str) -> tuple[Sentences, int, int]:
-    """The base sentences that a sample's row cuts, and where the row starts and stops in them."""
-    shards = loader.splits[sample.language][split]
-    shard, start, stop = shards.locate(sample.row, loader.payload_tokens)
-    text, begin = shard.sentences(start, stop)
-    return text, start - begin, stop - begin
+    numbers = np.arange(min(rows, loader.rows(language, VALIDATION)))
+    return Samples(numbers, np.full_like(numbers, language), np.zeros_like(numbers), numbers)

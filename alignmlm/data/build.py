@@ -1,151 +1,64 @@
-"""Raw text to a tokenizer and token shards. The store appears whole, or not at all."""
+"""Raw text to a tokenizer and token shards, by one process or many. The store appears whole.
 
+Each step ends when all ranks are done with it: sentences, duplicates, tokenizer, tokens, shards,
+manifest. What a step writes does not depend on how many ranks there are.
+"""
+
+import ctypes
 import errno
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
-from os import getpid
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
-import numpy as np
 import xxhash
 from tokenizers import Tokenizer
 
 from alignmlm import __version__
-from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
-from alignmlm.data.sources import (
-    SAMPLE_PREFIX,
-    Document,
-    SourceConfig,
-    documents,
-    expand_path,
-    source_paths,
+from alignmlm.data.cutting import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
+from alignmlm.data.duplicates import (
+    NO_DUPLICATES,
+    Duplicates,
+    dropped_documents,
+    find_duplicates,
 )
-from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest
-from alignmlm.data.text import RawSentence
-from alignmlm.data.tokenizer import Vocabulary, describe, encode, load_tokenizer, train_tokenizer
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.data.parts import Part, write_texts
+from alignmlm.data.ranks import SINGLE, Ranks, tokenizer_threads
+from alignmlm.data.settings import DataConfig
+from alignmlm.data.shards import ShardEntry
+from alignmlm.data.sources import SourceConfig, expand_path, pieces_of, source_paths
+from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
+from alignmlm.data.token_parts import Encoder, has_tokens, make_encoder, tokenise_part
+from alignmlm.data.tokenizer import load_tokenizer, train_tokenizer
+from alignmlm.data.training_text import sample_steps, training_sentences
+from alignmlm.data.workspace import (
+    OtherBuildError,
+    Workspace,
+    is_worth_keeping,
+    locked,
+    open_workspace,
+    record_settings,
+    workspace_of,
+    write_whole,
+)
+from alignmlm.errors import AlignMLMError, DataError
 
 log = logging.getLogger(__name__)
-Progress = Callable[[str, int], None]  # what is done, how many tokens so far
 
 
-def sample_source() -> list[SourceConfig]:
-    """The sample world, whose language has a private-use ISO 639 code."""
-    return [SourceConfig(language="qaa-Latn", files=[f"{SAMPLE_PREFIX}40000"])]
+class Progress(NamedTuple):
+    """How far a build is, as rank 0 sees it."""
+
+    step: str
+    share: float  # of the step
+    tokens: int = 0  # that are written, over all ranks, about
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
-    """Where the text comes from, and where its tokens lie."""
-
-    store: str = "data/sample"  # folder of the tokens
-    sources: list[SourceConfig] = field(default_factory=sample_source)
-    vocabulary_size: int = 1200  # tokens of the BPE to train, special ones included
-    tokenizer: str | None = None  # a tokenizer.json or a folder with one, instead of training
-    validation: float = 0.02  # share of the documents to hold out, chosen by their hash
-    shard_tokens: int = 2**24
-
-    def __post_init__(self) -> None:
-        if not 0 < self.validation < 1:
-            raise ConfigError("data.validation", self.validation, "lie strictly between 0 and 1")
-        if not self.sources:
-            raise ConfigError("data.sources", self.sources, "name at least one language")
-        languages = [source.language for source in self.sources]
-        if len(set(languages)) < len(languages):
-            raise ConfigError("data.sources", languages, "name each language once")
-        if not 2**16 <= self.shard_tokens < 2**32:
-            raise ConfigError("data.shard_tokens", self.shard_tokens, "lie in [65536, 2**32)")
-
-
-class SplitWriter:
-    """Collects the sentences of one language and split, and writes a shard when it is full."""
-
-    def __init__(self, folder: Path, vocabulary: Vocabulary, shard_tokens: int) -> None:
-        folder.mkdir(parents=True)
-        self.folder, self.shard_tokens = folder, shard_tokens
-        self.eos, self.dtype = vocabulary.eos, token_dtype(vocabulary.size)
-        self.entries: list[ShardEntry] = []
-        self.clear()
-
-    def clear(self) -> None:
-        """Start an empty shard."""
-        self.sentences: list[tuple[np.ndarray, np.ndarray]] = []
-        self.document_ends: list[int] = []
-        self.tokens = 0
-
-    def add(self, sentences: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Append one document; </s> closes it, as a sentence of its own."""
-        end = (np.array([self.eos]), np.array([True]))
-        self.sentences += [(ids.astype(self.dtype), starts) for ids, starts in (*sentences, end)]
-        self.tokens += 1 + sum(len(ids) for ids, _ in sentences)
-        self.document_ends.append(self.tokens)
-        if self.tokens >= self.shard_tokens:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was collected as a shard."""
-        if not self.tokens:
-            return
-        tokens = np.concatenate([ids for ids, _ in self.sentences])
-        starts = np.concatenate([starts for _, starts in self.sentences])
-        ends = np.cumsum([len(ids) for ids, _ in self.sentences]).tolist()
-        stem = self.folder / f"shard-{len(self.entries):05d}"
-        self.entries.append(write_shard(stem, tokens, starts, ends, self.document_ends))
-        self.clear()
-
-
-def is_validation(document: Document, share: float) -> bool:
-    """Whether a document is held out: a matter of its text alone."""
-    digest = xxhash.xxh3_64_intdigest("\n".join(s.text for s in document).encode())
-    return digest < share * 2**64
-
-
-def training_texts(config: DataConfig) -> Iterator[str]:
-    """Sentences that the tokenizer may see: those of the training documents."""
-    for document in chain.from_iterable(map(documents, config.sources)):
-        if not is_validation(document, config.validation):
-            yield from (sentence.text for sentence in document)
-
-
-def make_tokenizer(config: DataConfig) -> Tokenizer:
-    """The tokenizer of a store, loaded or trained."""
-    if config.tokenizer:
-        return load_tokenizer(expand_path(config.tokenizer))
-    return train_tokenizer(training_texts(config), config.vocabulary_size)
-
-
-def write_language(
-    folder: Path, source: SourceConfig, config: DataConfig, tokenizer: Tokenizer, report: Progress
-) -> dict[str, list[ShardEntry]]:
-    """All shards of one language.
-
-    Raises:
-        DataError: no text at all, or none in one of the splits.
-    """
-    vocabulary = describe(tokenizer)
-    writers = {
-        split: SplitWriter(folder / source.language / split, vocabulary, config.shard_tokens)
-        for split in (TRAIN, VALIDATION)
-    }
-    tokens, stream = 0, (document for document in documents(source) if document)
-    while chunk := list(
-        islice(stream, 256)
-    ):  # documents at a time: what the tokenizer's threads like
-        encoded = encode_documents(tokenizer, chunk)
-        for document, sentences in zip(chunk, encoded, strict=True):
-            split = VALIDATION if is_validation(document, config.validation) else TRAIN
-            writers[split].add(sentences)
-            tokens += sum(len(ids) for ids, _ in sentences)
-        report(source.language, tokens)
-    for split, writer in writers.items():
-        writer.flush()
-        if not writer.entries:
-            raise empty_split(source, split, tokens, config)
-    return {split: writer.entries for split, writer in writers.items()}
+Report = Callable[[Progress], None]
 
 
 def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfig) -> DataError:
@@ -157,16 +70,6 @@ def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfi
         f"{config.validation} every document went to the other split; give more documents "
         f"(data.sources.documents: line makes each line one) or another share"
     )
-
-
-def encode_documents(
-    tokenizer: Tokenizer, chunk: list[Document]
-) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Token ids and word starts of each document's sentences, those without tokens left out."""
-    sentences: list[RawSentence] = list(chain.from_iterable(chunk))
-    encoded = encode(tokenizer, sentences)
-    parts = (islice(encoded, len(document)) for document in chunk)
-    return [[(ids, starts) for ids, starts in part if len(ids)] for part in parts]
 
 
 def check_final_paths(config: DataConfig) -> Path:
@@ -185,49 +88,228 @@ def check_final_paths(config: DataConfig) -> Path:
     return final
 
 
-def build_store(config: DataConfig, report: Progress = lambda what, tokens: None) -> Path:
-    """Build the store of a recipe; on any failure nothing of it stays behind.
+@contextmanager
+def full_disk_told(place: Workspace, final: Path) -> Iterator[None]:
+    """A full disk is an error that a user can fix.
 
     Raises:
-        DataError: a corpus that is missing, empty or not UTF-8; a folder in use; a full disk.
-        ConfigError: a vocabulary larger than the data supports.
+        DataError: the disk is full.
     """
-    final = check_final_paths(config)
-    started = perf_counter()
-    partial = final.with_name(f"{final.name}.tmp-{getpid()}")
     try:
-        partial.mkdir(parents=True)
-        write_store(partial, config, report)
-        if final.exists():
-            final.rmdir()
-        partial.rename(final)
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DataError(
-            f"no space left on the disk of {final} while building; nothing was kept. A store "
-            f"needs about as much as half its text; free space or move data.store"
+            f"no space left on the disk of {final} while building. What was done is kept in "
+            f"{place.folder}: free space and run the same command again, or remove that folder. A "
+            f"build needs about as much space as its text"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def little_removed(place: Workspace, ranks: Ranks) -> Iterator[None]:
+    """What was done is kept when a build fails, unless the corpus is at fault and it was little."""
+    try:
+        yield
+    except OtherBuildError:
+        raise
+    except AlignMLMError:
+        if ranks.size == 1 and not is_worth_keeping(place):
+            shutil.rmtree(place.folder)
+        raise
+
+
+def build_store(
+    config: DataConfig,
+    report: Report = lambda progress: None,
+    ranks: Ranks = SINGLE,
+    restart: bool = False,
+) -> Path:
+    """Build the store of a recipe, or go on with a build that stopped.
+
+    With `restart`, what is there of a build with other settings or files is removed first.
+
+    Raises:
+        DataError: a corpus that is missing, empty or not UTF-8; a folder in use; a full disk;
+            another build of the same store, running or begun with other settings or files.
+        ConfigError: a vocabulary larger than the data supports.
+    """
+    started = perf_counter()
+    final = ranks.of_first(lambda: check_final_paths(config))
+    place = workspace_of(final)
+    lock = locked(place, final) if ranks.first else nullcontext()
+    with full_disk_told(place, final), lock, little_removed(place, ranks):
+        ranks.of_first(lambda: check_final_paths(config))
+        write_store(place, config, report, ranks, restart)
+        ranks.of_first(lambda: finish(place, final))
     log.info("built %s in %.1f s", final, perf_counter() - started)
     return final
 
 
-def write_store(folder: Path, config: DataConfig, report: Progress) -> None:
-    """Tokenizer, shards and, last, the manifest."""
-    report("tokenizer", 0)
-    tokenizer = make_tokenizer(config)
-    (folder / TOKENIZER).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    splits = {
-        source.language: write_language(folder, source, config, tokenizer, report)
-        for source in config.sources
+def finish(place: Workspace, final: Path) -> None:
+    """Rename what was built to the store, and remove the rest."""
+    if final.exists():
+        final.rmdir()
+    place.store.rename(final)
+    shutil.rmtree(place.folder)
+
+
+def write_store(
+    place: Workspace, config: DataConfig, report: Report, ranks: Ranks, restart: bool
+) -> None:
+    """All steps from text to manifest."""
+    pieces = ranks.of_first(lambda: pieces_of(config.sources))
+    ranks.of_first(lambda: open_workspace(place, config, pieces, restart))
+    parts = write_texts(
+        place, config.sources, pieces, ranks, lambda share: report(Progress("sentences", share))
+    )
+    duplicates = NO_DUPLICATES
+    if config.deduplicate:
+        report(Progress("duplicates", 0.0))
+        duplicates = find_duplicates(place, parts, ranks)
+    tokenizer = store_tokenizer(place, parts, duplicates, config, report, ranks)
+    encoder = make_encoder(tokenizer, config.validation)
+    write_tokens(place, parts, duplicates, encoder, report, ranks)
+    splits = write_shards(place, parts, config, encoder, report, ranks)
+    if ranks.first:
+        write_manifest(place, parts, duplicates, config, encoder, splits)
+
+
+def make_tokenizer(
+    place: Workspace,
+    parts: list[Part],
+    duplicates: Duplicates,
+    config: DataConfig,
+    sample: tuple[int, int],
+    report: Report,
+) -> None:
+    """Write the tokenizer of a store, loaded or trained."""
+    steps, size_bytes = sample
+
+    def told(read_bytes: int) -> None:
+        report(Progress("tokenizer", read_bytes / max(size_bytes, 1)))
+
+    if config.tokenizer:
+        tokenizer = load_tokenizer(expand_path(config.tokenizer))
+    else:
+        texts = training_sentences(place, parts, duplicates, config, steps, told)
+        tokenizer = train_tokenizer(texts, config.vocabulary_size)
+    record_settings(place, config)
+    write_whole(place.tokenizer, tokenizer.to_str(pretty=True).encode())
+
+
+def give_back_memory() -> None:
+    """Return to the system what was freed, where the C library can; training frees much."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+
+
+def store_tokenizer(
+    place: Workspace,
+    parts: list[Part],
+    duplicates: Duplicates,
+    config: DataConfig,
+    report: Report,
+    ranks: Ranks,
+) -> Tokenizer:
+    """The tokenizer of a store, made by rank 0 unless it was before."""
+    if not ranks.of_first(place.tokenizer.exists):
+        report(Progress("tokenizer", 0.0))
+        tokenizer_threads(alone=True)
+        sample = sample_steps(place, parts, duplicates, config, ranks)
+        ranks.of_first(lambda: make_tokenizer(place, parts, duplicates, config, sample, report))
+    tokenizer_threads(alone=False)
+    give_back_memory()
+    return load_tokenizer(place.tokenizer)
+
+
+def write_tokens(
+    place: Workspace,
+    parts: list[Part],
+    duplicates: Duplicates,
+    encoder: Encoder,
+    report: Report,
+    ranks: Ranks,
+) -> None:
+    """Write every part as tokens, every rank its share of those that are missing."""
+    todo = ranks.of_first(lambda: [i for i, p in enumerate(parts) if not has_tokens(place, p)])
+    tokens, mine = 0, ranks.mine(todo)
+    report(Progress("tokens", 0.0))
+    for done, index in enumerate(mine, start=1):
+        tokens += tokenise_part(place, parts, index, duplicates, encoder)
+        report(Progress("tokens", done / len(mine), tokens * ranks.size))
+    ranks.meet()
+
+
+def checked_plans(place: Workspace, parts: list[Part], config: DataConfig) -> list[ShardPlan]:
+    """The shards of a store; their folders are made.
+
+    Raises:
+        DataError: a language has no text at all, or none in one of the splits.
+    """
+    languages = [source.language for source in config.sources]
+    plans = plan_shards(place, parts, languages, config.shard_tokens)
+    for source in config.sources:
+        found = {plan.split: plan.tokens for plan in plans if plan.language == source.language}
+        for split in SPLITS:
+            if split not in found:
+                raise empty_split(source, split, sum(found.values()), config)
+    make_shard_folders(place, languages)
+    return plans
+
+
+def write_shards(
+    place: Workspace,
+    parts: list[Part],
+    config: DataConfig,
+    encoder: Encoder,
+    report: Report,
+    ranks: Ranks,
+) -> dict[str, dict[str, list[ShardEntry]]]:
+    """Write all shards, every rank its share; the manifest's rows, by language and split."""
+    report(Progress("shards", 0.0))
+    plans = ranks.of_first(lambda: checked_plans(place, parts, config))
+    languages = [source.language for source in config.sources]
+    tokens, mine = 0, ranks.mine(plans)
+    entries = []
+    for done, plan in enumerate(mine, start=1):
+        source = languages.index(plan.language)
+        entries.append((plan, cut_shard(place, parts, plan, source, encoder.dtype)))
+        tokens += plan.tokens
+        report(Progress("shards", done / len(mine), tokens * ranks.size))
+    every = {plan: entry for found in ranks.gathered(entries) for plan, entry in found}
+    splits: dict[str, dict[str, list[ShardEntry]]] = {
+        language: {split: [] for split in SPLITS} for language in languages
     }
-    digest = xxhash.xxh3_64_hexdigest((folder / TOKENIZER).read_bytes())
+    for plan in plans:
+        splits[plan.language][plan.split].append(every[plan])
+    return splits
+
+
+def write_manifest(
+    place: Workspace,
+    parts: list[Part],
+    duplicates: Duplicates,
+    config: DataConfig,
+    encoder: Encoder,
+    splits: dict[str, dict[str, list[ShardEntry]]],
+) -> None:
+    """The tokenizer's copy in the store and, last, the manifest."""
+    text = place.tokenizer.read_bytes()
+    write_whole(place.store / TOKENIZER, text)
     provenance: dict[str, object] = {
         "alignmlm": __version__,
         "sources": [asdict(source) for source in config.sources],
         "validation": config.validation,
+        "tokenizer_bytes": config.tokenizer_bytes,
     }
-    manifest = Manifest(SCHEMA_VERSION, describe(tokenizer), digest, splits, provenance)
-    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    if config.deduplicate:
+        languages = [source.language for source in config.sources]
+        dropped = dropped_documents(parts, duplicates, languages)
+        provenance["duplicates_dropped"] = dropped
+        for language, count in dropped.items():
+            log.info("%s: %s duplicate documents left out", language, f"{count:,}")
+    digest = xxhash.xxh3_64_hexdigest(text)
+    manifest = Manifest(SCHEMA_VERSION, encoder.vocabulary, digest, splits, provenance)
+    write_whole(place.store / MANIFEST, manifest.to_json().encode())

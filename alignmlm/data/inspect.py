@@ -1,15 +1,21 @@
 """Looking at a store and at batches: verify, statistics, and any batch of any run as text."""
 
+import os
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from alignmlm.data.batches import Batch, Loader, Sample, original_text
-from alignmlm.data.shards import BLOCK_BYTES
+from alignmlm.data.batches import Batch, Loader, Samples
+from alignmlm.data.shards import Shard
 from alignmlm.data.store import Store
+from alignmlm.data.stored_orders import ORDERS, OrderShard
 from alignmlm.errors import DataError
+
+CHUNK_BLOCKS = 4096  # that are verified at once: 8 MB of uint16 tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +33,66 @@ class SplitStatistics:
     vocabulary_used: float  # share of the vocabulary that occurs
 
 
-def damages(store: Store) -> list[str]:
-    """What is wrong with the shards of a store, one line each; every block is read."""
-    found = []
-    for language in store.languages:
-        for split in store.manifest.splits[language]:
-            try:
-                shards = store.split(language, split).shards
-            except DataError as error:
-                found.append(str(error))
-                continue
-            for shard in shards:
+Checks = list[tuple[Shard | OrderShard, int, int]]  # blocks first..last of a file
+
+
+def stored_orders(store: Store, language: str) -> list[str]:
+    """The syntax orders that lie beside a language."""
+    places = (store.path / ORDERS).glob(f"*/{language}/manifest.json")
+    return sorted(path.parent.parent.name for path in places)
+
+
+def checks_of(store: Store, found: list[str]) -> Checks:
+    """All that is to be read; what cannot even be opened is added to `found`."""
+    files: list[tuple[Shard | OrderShard, int]] = []
+    for language, splits in store.manifest.splits.items():
+        for split in splits:
+            for orders in ([], *([order] for order in stored_orders(store, language))):
                 try:
-                    shard.verify_blocks(0, (shard.entry.bin_bytes - 1) // BLOCK_BYTES)
+                    opened = store.split(language, split, orders)
                 except DataError as error:
                     found.append(str(error))
+                    continue
+                for shard in opened.shards:
+                    blocks = shard.entry.blocks
+                    files += [(part, blocks) for part in (shard.orders if orders else [shard])]
+    return [
+        (file, first, min(first + CHUNK_BLOCKS, blocks) - 1)
+        for file, blocks in files
+        for first in range(0, blocks, CHUNK_BLOCKS)
+    ]
+
+
+def damages(
+    store: Store,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """What is wrong with the files of a store, one line each; every block is read.
+
+    Threads share the work: one for each core that this process may use, or as many as asked for.
+    """
+    found: list[str] = []
+    checks = checks_of(store, found)
+    total = sum(last + 1 - first for _, first, last in checks)
+    done = 0
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as threads:
+        for (_, first, last), error in zip(checks, threads.map(check, checks), strict=True):
+            if error is not None:
+                found.append(error)
+            done += last + 1 - first
+            progress(done, total)
     return found
+
+
+def check(blocks: tuple[Shard | OrderShard, int, int]) -> str | None:
+    """What is wrong with some blocks of a file."""
+    file, first, last = blocks
+    try:
+        file.verify_blocks(first, last)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def statistics(store: Store) -> list[SplitStatistics]:
@@ -76,35 +126,64 @@ def statistics(store: Store) -> list[SplitStatistics]:
 class ShownRow:
     """One row of a batch as text."""
 
-    sample: Sample
     language: str
+    epoch: int
+    row: int
     original: str  # the base text that the row was made from
     tokens: list[tuple[str, str | None]]  # as the model sees it; the label where one is predicted
 
 
+def original_tokens(loader: Loader, samples: Samples, split: str, place: int) -> np.ndarray:
+    """The base tokens that a row was cut from."""
+    shards = loader.splits[samples.languages[place]][split]
+    where = shards.locate(samples.rows[place : place + 1], loader.payload_tokens)
+    shard = shards.shards[where.shards[0]]
+    return shard.tokens(int(where.starts[0]), int(where.stops[0]))
+
+
 def show_rows(
-    loader: Loader, tokenizer: Tokenizer, samples: list[Sample], batch: Batch, split: str
+    loader: Loader, tokenizer: Tokenizer, samples: Samples, batch: Batch, split: str
 ) -> list[ShownRow]:
     """The rows of a batch as text, with what they were made from."""
     labels = np.full(batch.input_ids.shape, -1)
     labels.ravel()[batch.masked.numpy()] = batch.labels.numpy()
-    shown, base = [], loader.vocabulary.size
-    for place, sample in enumerate(samples):
-        text, start, stop = original_text(loader, sample, split)
-        # an id of any script, modulo the size of the base vocabulary, is a base id
-        seen, wanted = batch.input_ids[place].numpy() % base, labels[place]
+    base_ids = {
+        number: base_of(table, len(loader.lexicon.special))
+        for number, table in enumerate(loader.lexicon.tables)
+    }
+    shown = []
+    for place in range(samples.size):
+        seen, wanted = batch.input_ids[place].numpy(), labels[place]
+        told = batch.language_ids[place].numpy()
         tokens = [
             (
-                token_text(tokenizer, int(seen[i])),
-                token_text(tokenizer, int(wanted[i] % base)) if wanted[i] >= 0 else None,
+                token_text(tokenizer, int(base_ids[told[i]][seen[i]])),
+                token_text(tokenizer, base_of_label(base_ids, int(wanted[i]), int(told[i])))
+                if wanted[i] >= 0
+                else None,
             )
             for i in range(loader.seq_len)
             if seen[i] != loader.vocabulary.pad
         ]
-        original = tokenizer.decode(text.ids[start:stop].tolist(), skip_special_tokens=False)
-        language = str(loader.renderings[sample.language].language)
-        shown.append(ShownRow(sample, language, original, tokens))
+        base = original_tokens(loader, samples, split, place)
+        original = tokenizer.decode(base.tolist(), skip_special_tokens=False)
+        language = str(loader.languages[samples.languages[place]])
+        numbers = int(samples.epochs[place]), int(samples.rows[place])
+        shown.append(ShownRow(language, *numbers, original, tokens))
     return shown
+
+
+def base_of(table: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """The base token of each id in one script; -1 where the script does not use the id."""
+    inverse = np.full(vocabulary_size, -1)
+    inverse[table] = np.arange(len(table))
+    return inverse
+
+
+def base_of_label(base_ids: dict[int, np.ndarray], label: int, told: int) -> int:
+    """The base token of a label, which may be of another language than the input's."""
+    found = (int(base_ids[number][label]) for number in (told, *base_ids))
+    return next(token for token in found if token >= 0)
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

@@ -1,13 +1,18 @@
-"""Which tokens to predict, and what the model sees in their place: hashes of row and position."""
+"""Which tokens to predict, and what the model sees in their place: hashes of row and position.
+
+The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int, Int32
 
-from alignmlm.draws import below, key, keys, uniform
+from alignmlm.compiling import compiled
+from alignmlm.data.rendering import bounded, child, is_below
+from alignmlm.draws import key, threshold
 from alignmlm.errors import ConfigError
 
 
@@ -55,65 +60,98 @@ class Lexicon:
     translations: Int[np.ndarray, "language language model_vocab"]  # -1: not in the dictionary
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
-    """Rows after corruption."""
+class Masks(NamedTuple):
+    """What the compiled code needs to corrupt rows; shares are thresholds of hashes."""
 
-    inputs: Int[np.ndarray, "row seq"]
-    labels: Int[np.ndarray, "row seq"]
-    languages: Int[np.ndarray, "row seq"]  # as the model is told
-    chosen: Bool[np.ndarray, "row seq"]  # positions to predict
-    crossed: Bool[np.ndarray, "row seq"]  # those that took the dictionary's path
-
-
-def draw(
-    purpose: str, row_keys: UInt64[np.ndarray, " row"], shape: tuple[int, int]
-) -> UInt64[np.ndarray, "row seq"]:
-    """A hash for every position of every row, for one purpose."""
-    parents = keys(key(purpose), row_keys.view(np.int64))
-    return keys(parents[:, None], np.arange(shape[1])[None])
+    special: Bool[np.ndarray, " model_vocab"]
+    ordinary: Int32[np.ndarray, " ordinary"]
+    tables: Int32[np.ndarray, "language vocab"]
+    translations: Int32[np.ndarray, "language language model_vocab"]
+    mask_id: int
+    chosen: np.uint64  # a position is chosen below it
+    random: np.uint64  # a chosen one becomes a random token below it
+    kept: np.uint64  # and stays as it is from here on
+    crossed: np.uint64  # and crosses languages below it, where the dictionary has it
+    to_translation: bool  # whether a crossed token's label is the translation
+    purposes: tuple[np.uint64, ...]
 
 
-def mask_rows(
-    ids: Int[np.ndarray, "row seq"],
-    languages: Int[np.ndarray, "row seq"],
-    row_keys: UInt64[np.ndarray, " row"],
-    lexicon: Lexicon,
-    config: MaskConfig,
-) -> Masked:
-    """Rows with a share of their ordinary tokens masked, replaced, or kept to be predicted."""
-    chosen = ~lexicon.special[ids] & (uniform(draw("mask", row_keys, ids.shape)) < config.rate)
-    fate = uniform(draw("fate", row_keys, ids.shape))
-    drawn = below(draw("replace", row_keys, ids.shape), len(lexicon.ordinary))
-    random = lexicon.tables[languages, lexicon.ordinary[drawn]]
-    changed = np.where(fate < config.random, random, lexicon.mask_id)
-    kept = fate >= 1 - config.keep
-    inputs = np.where(chosen & ~kept, changed, ids)
-    return Masked(inputs, ids, languages, chosen, np.zeros_like(chosen))
+def masks_of(lexicon: Lexicon, config: MaskConfig, corruption: Corruption) -> Masks:
+    """Settings and tables as the compiled code wants them."""
+    shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
+    names = ("mask", "fate", "replace", "partner", "cross")
+    chosen, random, kept, crossed = (np.uint64(threshold(share)) for share in shares)
+    return Masks(
+        lexicon.special,
+        lexicon.ordinary.astype(np.int32),
+        lexicon.tables.astype(np.int32),
+        lexicon.translations.astype(np.int32),
+        lexicon.mask_id,
+        chosen,
+        random,
+        kept,
+        crossed,
+        corruption.predict == "translation",
+        tuple(np.uint64(key(name)) for name in names),
+    )
 
 
-def cross_languages(
-    masked: Masked,
-    row_keys: UInt64[np.ndarray, " row"],
-    lexicon: Lexicon,
-    corruption: Corruption,
-) -> Masked:
-    """Some masked dictionary tokens taken over to another language, told by its embedding.
+class Masked(NamedTuple):
+    """The masked positions of some rows, in order."""
 
-    "original": the input is the translation, the label stays. Source: princeton-nlp/align-mlm.
-    "translation": the input is <mask>, the label is the translation.
-    Source: Chaudhary et al., 2020 (arXiv:2010.12566), DICT-MLM.
+    places: Int[np.ndarray, " masked"]  # in the flattened rows
+    labels: Int[np.ndarray, " masked"]
+    languages: Int[np.ndarray, " masked"]  # of the row's text
+    terms: Int[np.ndarray, " masked"]
+
+
+def empty_masked(positions: int) -> Masked:
+    """Room for as many masked positions."""
+    return Masked(*(np.empty(positions, np.int64) for _ in Masked._fields))
+
+
+@compiled
+def mask_rows(rows, row_keys, masks, cross, out):
+    """Mask rows in place; the number of masked positions written to `out`.
+
+    cross says whether chosen dictionary tokens may cross to another language.
     """
-    shape, count = masked.inputs.shape, len(lexicon.tables)
-    step = 1 + below(draw("partner", row_keys, shape), max(count - 1, 1))
-    other = (masked.languages + step) % count
-    partner = lexicon.translations[masked.languages, other, masked.labels]
-    taken = uniform(draw("cross", row_keys, shape)) < corruption.dictionary
-    crossed = masked.chosen & (partner >= 0) & taken
-    languages = np.where(crossed, other, masked.languages)
-    if corruption.predict == "original":
-        inputs = np.where(crossed, partner, masked.inputs)
-        return Masked(inputs, masked.labels, languages, masked.chosen, crossed)
-    inputs = np.where(crossed, lexicon.mask_id, masked.inputs)
-    labels = np.where(crossed, partner, masked.labels)
-    return Masked(inputs, labels, languages, masked.chosen, crossed)
+    count, seq_len = 0, rows.ids.shape[1]
+    drawn = np.empty(seq_len + 1, np.int64)
+    languages = len(masks.tables)
+    for row in range(len(row_keys)):
+        parent = child(masks.purposes[0], row_keys[row])
+        hits = 0
+        for at in range(rows.lengths[row]):
+            drawn[hits] = at
+            hits += is_below(child(parent, at), masks.chosen)
+        fates = child(masks.purposes[1], row_keys[row])
+        replacements = child(masks.purposes[2], row_keys[row])
+        partners = child(masks.purposes[3], row_keys[row])
+        crossings = child(masks.purposes[4], row_keys[row])
+        term = Term.TLM.value if rows.halves[row] == 2 else Term.MLM.value
+        for hit in range(hits):
+            at = drawn[hit]
+            label = rows.ids[row, at]
+            if masks.special[label]:
+                continue
+            language = rows.languages[row, at]
+            out.places[count] = row * seq_len + at
+            out.labels[count], out.languages[count], out.terms[count] = label, language, term
+            fate = child(fates, at)
+            if is_below(fate, masks.kept):
+                rows.ids[row, at] = masks.mask_id
+                if is_below(fate, masks.random):
+                    place = bounded(child(replacements, at), len(masks.ordinary))
+                    rows.ids[row, at] = masks.tables[language, masks.ordinary[place]]
+            if cross:
+                step = 1 + bounded(child(partners, at), max(languages - 1, 1))
+                other = (language + step) % languages
+                partner = masks.translations[language, other, label]
+                if partner >= 0 and is_below(child(crossings, at), masks.crossed):
+                    rows.ids[row, at] = masks.mask_id if masks.to_translation else partner
+                    out.labels[count] = partner if masks.to_translation else label
+                    out.terms[count] = Term.DICT.value
+                    rows.languages[row, at] = other
+            count += 1
+    return count

@@ -1,91 +1,208 @@
-"""Rows: sentences of one language, or sentences and their translation, as one training sequence."""
+"""Rows, compiled: verified sentences from the shards, rendered, closed with <s> and </s>.
 
-from dataclasses import dataclass
+The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
+from alignmlm.compiling import compiled, inlined
+from alignmlm.data.blocks import BLOCK_TOKENS, first_damaged
+from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, WIDTH, Changes, render
 from alignmlm.data.shards import Shard
+from alignmlm.data.store import Places, Split
+from alignmlm.data.stored_orders import first_damaged_order
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.languages.language import Language
-from alignmlm.languages.orders import reorder
-from alignmlm.languages.sentences import Sentences
-
-Place = tuple[Shard, int, int]  # a shard and tokens [start, stop) of it
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One sequence before masking; shorter than seq_len where the text did not fill it."""
+class Rows(NamedTuple):
+    """Rows before masking."""
 
-    ids: Int[np.ndarray, " token"]  # of the model's vocabulary, with <s> and </s>
-    languages: Int[np.ndarray, " token"]  # number of each token's language
-    positions: Int[np.ndarray, " token"]  # from 0; they restart in the second half of a pair
-    halves: int  # 1, or 2 for a translation row
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """One language, ready to be read: what happens to the base tokens."""
-
-    number: int  # its place in the recipe
-    language: Language
-    table: Int[np.ndarray, " vocab"]  # script: base id -> id
-    seed: int
-
-    def render(self, text: Sentences, vocabulary: Vocabulary) -> Int[np.ndarray, " token"]:
-        """Base sentences in this language: the words reordered, then every id looked up."""
-        final = np.array(vocabulary.final, np.int64)
-        return self.table[reorder(text, self.language.order, self.seed, final)]
+    ids: Int[np.ndarray, "row seq"]  # of the model's vocabulary
+    languages: Int[np.ndarray, "row seq"]
+    positions: Int[np.ndarray, "row seq"]  # they restart in the second half of a pair
+    lengths: Int[np.ndarray, " row"]
+    halves: Int[np.ndarray, " row"]  # 1, or 2 for a translation row
 
 
-def close(ids: Int[np.ndarray, " token"], vocabulary: Vocabulary) -> Int[np.ndarray, " closed"]:
-    """The tokens between <s> and </s>."""
-    return np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]])
+class Wanted(NamedTuple):
+    """Which rows to write, from where, and in which languages."""
+
+    rows: Int[np.ndarray, " wanted"]  # their numbers in the batch
+    starts: Int[np.ndarray, " wanted"]  # tokens of the shard
+    stops: Int[np.ndarray, " wanted"]
+    firsts: Int[np.ndarray, " wanted"]  # language
+    seconds: Int[np.ndarray, " wanted"]  # language of the second half, -1 for none
 
 
-def monolingual_row(place: Place, rendering: Rendering, vocabulary: Vocabulary) -> Row:
-    """Tokens [start, stop) of the rendered shard; a cut sentence shows its part of the result."""
-    shard, start, stop = place
-    text, begin = shard.sentences(start, stop)
-    ids = close(rendering.render(text, vocabulary)[start - begin : stop - begin], vocabulary)
-    return Row(ids, np.full(len(ids), rendering.number), np.arange(len(ids)), 1)
+class Closing(NamedTuple):
+    """Tokens at the ends of rows."""
+
+    bos: int
+    eos: int
+    pad: int
 
 
-def whole_sentences(text: Sentences, skip: int, room: int, eos: int) -> Sentences | None:
-    """The run of whole sentences that starts at or after token `skip` and fits `room` tokens.
+def closing_of(vocabulary: Vocabulary) -> Closing:
+    """The tokens at the ends of rows."""
+    return Closing(vocabulary.bos, vocabulary.eos, vocabulary.pad)
+
+
+def empty_rows(count: int, seq_len: int) -> Rows:
+    """Room for rows."""
+    ids, languages, positions = (np.empty((count, seq_len), np.int64) for _ in range(3))
+    return Rows(ids, languages, positions, np.empty(count, np.int64), np.empty(count, np.int64))
+
+
+@inlined
+def starts_sentence(records, token):
+    """Whether a token starts a sentence."""
+    at = token % BLOCK_TOKENS
+    word = records[token // BLOCK_TOKENS, SENTENCE_BITS + at // 64]
+    return (word >> np.uint64(at % 64)) & ONE
+
+
+@compiled
+def sentence_bounds(records, start, stop, tokens):
+    """Bounds of the whole sentences that touch tokens start..stop."""
+    while start > 0 and starts_sentence(records, start) == 0:
+        start -= 1
+    while stop < tokens and starts_sentence(records, stop) == 0:
+        stop += 1
+    return start, stop
+
+
+@compiled
+def read_ranks(order, begin, end):
+    """Ranks of the words of some tokens, and the first damaged block of theirs or -1."""
+    records, mixed_with = order
+    ranks = np.empty(end - begin, np.uint8)
+    first, last = begin // BLOCK_TOKENS, (end - 1) // BLOCK_TOKENS
+    damaged = first_damaged_order(records, mixed_with, first, last)
+    for token in range(begin, end):
+        place = token % BLOCK_TOKENS
+        word = records[token // BLOCK_TOKENS, 1 + place // 8]
+        ranks[token - begin] = np.uint8((word >> np.uint64(place % 8 * 8)) & np.uint64(255))
+    return ranks, damaged
+
+
+@compiled
+def close_half(rows, row, at, text, language, closing):
+    """Write <s>, a text and </s> from a position on; the position after it."""
+    count = len(text)
+    for place in range(count + 2):
+        rows.positions[row, at + place] = place
+        rows.languages[row, at + place] = language
+    rows.ids[row, at] = closing.bos
+    for place in range(count):
+        rows.ids[row, at + 1 + place] = text[place]
+    rows.ids[row, at + 1 + count] = closing.eos
+    return at + count + 2
+
+
+@compiled
+def whole_run(ids, records, start, stop, room, eos):
+    """The run of whole sentences that starts in tokens start..stop and fits `room` of them.
 
     The </s> of a document does not open the run: there would be nothing to translate.
     """
-    starts = np.append(np.flatnonzero(text.sentence_starts), len(text.ids))
-    first = starts[:-1][(starts[:-1] >= skip) & (text.ids[starts[:-1]] != eos)]
-    if not len(first):
-        return None
-    begin = int(first[0])
-    end = int(starts[starts <= begin + room][-1])
-    if end <= begin:
-        return None
-    inside = slice(begin, end)
-    return Sentences(text.ids[inside], text.word_starts[inside], text.sentence_starts[inside])
+    begin, end = -1, -1
+    for at in range(start, stop + 1):
+        if at < stop and starts_sentence(records, at) == 0:
+            continue
+        if begin >= 0 and at - begin <= room:
+            end = at
+        elif begin >= 0:
+            break
+        if begin < 0 and at < stop and ids[at] != eos:
+            begin, end = at, at
+    return begin, end
 
 
-def translation_row(
-    place: Place,
-    renderings: tuple[Rendering, Rendering],
-    vocabulary: Vocabulary,
-    seq_len: int,
-) -> Row | None:
-    """Whole sentences from `start` on in one language, then the same in another.
+@compiled
+def fill_rest(rows, row, length, closing):
+    """Pad a row from a position on."""
+    rows.lengths[row] = length
+    for place in range(length, rows.ids.shape[1]):
+        rows.ids[row, place] = closing.pad
+        rows.positions[row, place] = 0
+        rows.languages[row, place] = 0
 
-    None where no whole sentence fits half a row. Source: Conneau and Lample, 2019
-    (arXiv:1901.07291), section 3.3: translation language modelling.
+
+@compiled
+def write_rows(shard, orders, wanted, changes, closing, room, rows):
+    """Write some rows of one shard: each in its language, or in two where a second one is named.
+
+    shard is (ids, words, records, key, tokens); orders are (records, key), one a syntax order.
+    Returns how many rows fell back to one language because no whole sentence fitted their halves,
+    the first damaged block or -1, and the syntax order that it is of or -1.
     """
-    shard, start, stop = place
-    text, begin = shard.sentences(start, stop)
-    chosen = whole_sentences(text, start - begin, seq_len // 2 - 2, vocabulary.eos)
-    if chosen is None:
-        return None
-    halves = [close(r.render(chosen, vocabulary), vocabulary) for r in renderings]
-    length = len(halves[0])
-    languages = np.repeat([r.number for r in renderings], length)
-    return Row(np.concatenate(halves), languages, np.tile(np.arange(length), 2), 2)
+    ids, words, records, mixed_with, tokens = shard
+    fell_back = 0
+    for number in range(len(wanted.rows)):
+        row, start, stop = wanted.rows[number], wanted.starts[number], wanted.stops[number]
+        first, second = wanted.firsts[number], wanted.seconds[number]
+        begin, end, halves = start, stop, 1
+        if second >= 0 or changes.kinds[first] != 0 or changes.replaced[first] > 0:
+            begin, end = sentence_bounds(records, start, stop, tokens)
+        last = min(end, tokens - 1) // BLOCK_TOKENS
+        damaged = first_damaged(words, records, mixed_with, begin // BLOCK_TOKENS, last)
+        if damaged >= 0:
+            return fell_back, damaged, -1
+        if second >= 0:
+            run_begin, run_end = whole_run(ids, records, start, end, room, closing.eos)
+            if run_end > run_begin:
+                begin, end, halves = run_begin, run_end, 2
+            else:
+                fell_back += 1
+        length = 0
+        for half in range(halves):
+            language = second if half else first
+            ranks = np.zeros(0, np.uint8)
+            if changes.kinds[language] == SYNTAX:
+                slot = changes.slots[language]
+                ranks, damaged = read_ranks(orders[slot], begin, end)
+                if damaged >= 0:
+                    return fell_back, damaged, slot
+            rendered = np.empty(end - begin + WIDTH, np.int32)
+            render(ids, records, begin, end, ranks, language, changes, rendered)
+            text = rendered[: end - begin]
+            if halves == 1:
+                text = rendered[start - begin : stop - begin]
+            length = close_half(rows, row, length, text, language, closing)
+        rows.halves[row] = halves
+        fill_rest(rows, row, length, closing)
+    return fell_back, -1, -1
+
+
+def read_rows(
+    split: Split, places: Places, wanted: Wanted, changes: Changes, closing: Closing, rows: Rows
+) -> int:
+    """Write rows of one split into `rows`; how many fell back to one language.
+
+    Raises:
+        DataError: a damaged block, of a shard or of a syntax order.
+    """
+    fell_back, room = 0, rows.ids.shape[1] // 2 - 2
+    for shard, chosen in rows_by_shard(split, places):
+        part = Wanted(*(values[chosen] for values in wanted))
+        parts = (shard.ids, shard.words, shard.records, shard.key, shard.entry.tokens)
+        orders = tuple((order.records, order.key) for order in shard.orders)
+        none = ((shard.records[:0], shard.key),)
+        fallen, block, slot = write_rows(parts, orders or none, part, changes, closing, room, rows)
+        if block >= 0:
+            raise shard.damage(block) if slot < 0 else shard.orders[slot].damage(block)
+        fell_back += fallen
+    return fell_back
+
+
+def rows_by_shard(
+    split: Split, places: Places
+) -> list[tuple[Shard, Integer[np.ndarray, " chosen"]]]:
+    """The shards of some rows, each with the numbers of its rows."""
+    order = np.argsort(places.shards, kind="stable")
+    numbers, first = np.unique(places.shards[order], return_index=True)
+    parts = np.split(order, first[1:])
+    return [(split.shards[n], part) for n, part in zip(numbers.tolist(), parts, strict=True)]

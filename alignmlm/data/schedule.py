@@ -1,12 +1,15 @@
 """Which language each sample comes from, and which row of it: pure functions of integers."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isfinite
 
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.draws import key, keys, mix
+from alignmlm.compiling import compiled
+from alignmlm.data.blocks import mixed
+from alignmlm.draws import key, keys
 from alignmlm.errors import ConfigError
 
 PARTS = 1000  # weights are honoured to a thousandth
@@ -50,15 +53,58 @@ def mixture_table(weights: list[float]) -> Int[np.ndarray, " period"]:
     return np.array(table, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the run with one set of weights."""
+
+    first: int  # number of its first sample
+    table: Int[np.ndarray, " period"]
+    before: Int[np.ndarray, " language"]  # samples of each language before it
+
+
+Mixture = list[Phase]
+
+
+def count_languages(
+    table: Int[np.ndarray, " period"], samples: int, languages: int
+) -> Int[np.ndarray, " language"]:
+    """How many of the first samples of a phase each language has."""
+    periods, rest = divmod(samples, len(table))
+    whole, part = (np.bincount(t, minlength=languages) for t in (table, table[:rest]))
+    return periods * whole + part
+
+
+def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture:
+    """The mixture of a run: the weights at the start, and from some samples on.
+
+    No row comes twice and none is left out where weights change: each language goes on with its
+    own next row.
+    """
+    phases = [Phase(0, mixture_table(weights), np.zeros(len(weights), np.int64))]
+    for first, changed in sorted(changes.items()):
+        last = phases[-1]
+        seen = count_languages(last.table, first - last.first, len(weights))
+        phases.append(Phase(first, mixture_table(changed), last.before + seen))
+    return phases
+
+
 def language_of_samples(
-    table: Int[np.ndarray, " period"], samples: Int[np.ndarray, " row"]
+    mixture: Mixture, samples: Int[np.ndarray, " row"]
 ) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """The language of each sample, and how many samples of that language came before it."""
-    periods, slots = np.divmod(samples, len(table))
-    languages = table[slots]
-    seen = table[:, None] == np.arange(table.max() + 1)
-    before = np.cumsum(seen, axis=0) - seen
-    return languages, periods * seen.sum(axis=0)[languages] + before[slots, languages]
+    languages, counts = np.empty_like(samples), np.empty_like(samples)
+    number = np.searchsorted([phase.first for phase in mixture], samples, side="right") - 1
+    for place in np.unique(number).tolist():
+        phase, here = mixture[place], number == place
+        periods, slots = np.divmod(samples[here] - phase.first, len(phase.table))
+        found = phase.table[slots]
+        seen = phase.table[:, None] == np.arange(len(phase.before))
+        before = np.cumsum(seen, axis=0) - seen
+        languages[here] = found
+        counts[here] = (
+            phase.before[found] + periods * seen.sum(axis=0)[found] + before[slots, found]
+        )
+    return languages, counts
 
 
 def keyed_permutation(
@@ -69,18 +115,26 @@ def keyed_permutation(
     Nothing is stored: a Feistel network over the next power of four, walked until it is inside.
     Source: Black and Rogaway, 2002 (Ciphers with arbitrary finite domains), cycle walking.
     """
-    half = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
+    half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
+    return walk(keys(order_key, np.arange(ROUNDS)), values, np.uint64(half), np.uint64(size))
+
+
+@compiled
+def walk(round_keys, values, half, size):
+    """Each value sent through the network until it falls inside [0, size)."""
     mask = (np.uint64(1) << half) - np.uint64(1)
-    round_keys = keys(order_key, np.arange(ROUNDS))
-    image = values.astype(np.uint64)
-    outside = np.ones(len(image), bool)
-    while outside.any():
-        left, right = image[outside] >> half, image[outside] & mask
-        for round_key in round_keys:
-            left, right = right, left ^ (mix(right ^ round_key) & mask)
-        image[outside] = (left << half) | right
-        outside = image >= np.uint64(size)
-    return image.astype(np.int64)
+    images = np.empty(len(values), np.int64)
+    for place in range(len(values)):
+        image = np.uint64(values[place])
+        while True:
+            left, right = image >> half, image & mask
+            for round_key in round_keys:
+                left, right = right, left ^ (mixed(right ^ round_key) & mask)
+            image = (left << half) | right
+            if image < size:
+                break
+        images[place] = np.int64(image)
+    return images
 
 
 def rows_of_language(

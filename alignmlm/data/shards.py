@@ -1,28 +1,35 @@
-"""Shards v1: flat little-endian tokens of a base language, and an index with hashes beside them.
+"""Shards: flat little-endian tokens of a base language, and a record for every block beside them.
 
-`shard-00000.bin` holds the tokens (uint16, or uint32 above 65,535). `shard-00000.idx` holds a
-header, document ends (uint64), sentence ends (uint32), one bit a token that says whether it
-starts a word, and an xxh3-64 of every block of the .bin. Nothing is pickled.
+`shard-00000.bin` holds the tokens (uint16, or uint32 above 65,535), `shard-00000.idx` one record
+of 264 bytes for each 1,024 of them: a hash, one bit a token that says whether it starts a word, and
+one that says whether it starts a sentence. Both end with a whole block. So a row is found, cut and
+verified with the few bytes around it, however large the shard. Nothing is pickled.
 """
 
-import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import xxhash
-from jaxtyping import Int
+from jaxtyping import Bool, Int, Integer, UInt64
 
+from alignmlm.data.blocks import (
+    BITS_WORDS,
+    BLOCK_TOKENS,
+    RECORD_WORDS,
+    content_hashes,
+    digest_of,
+    first_damaged,
+    mapped_words,
+    reference_hash,
+    shard_key,
+    stored_hashes,
+)
+from alignmlm.data.stored_orders import OrderShard
 from alignmlm.errors import DataError
 from alignmlm.languages.sentences import Sentences
 
-HEADER = struct.Struct(
-    "<8sIIQQQQ"
-)  # magic, version, bytes a token, tokens, documents, sentences, block
-MAGIC = b"ALIGNMLM"
-VERSION = 1
-BLOCK_BYTES = 8192
+ADVICE = "run `alignmlm data verify`, then build or copy the store again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,12 @@ class ShardEntry:
     sentences: int
     documents: int
     words: int
-    bin_bytes: int
-    idx_bytes: int
-    bin_xxh3: str
-    idx_xxh3: str
+    digest: str  # 16 hexadecimal digits, of all blocks
 
-    def to_json(self) -> dict[str, object]:
-        """Itself as a JSON object."""
-        return asdict(self)
+    @property
+    def blocks(self) -> int:
+        """Blocks of the shard, the last one filled up."""
+        return -(-self.tokens // BLOCK_TOKENS)
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -49,47 +54,29 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype("<u2") if vocabulary_size <= 2**16 - 1 else np.dtype("<u4")
 
 
-def block_hashes(data: bytes) -> list[int]:
-    """The xxh3-64 of every block; the last block may be shorter."""
-    view = memoryview(data)
-    return [
-        xxhash.xxh3_64_intdigest(view[at : at + BLOCK_BYTES])
-        for at in range(0, len(data), BLOCK_BYTES)
-    ]
+def pack_bits(flags: Bool[np.ndarray, " token"], blocks: int) -> UInt64[np.ndarray, "block word"]:
+    """One bit a token, zero after the last."""
+    padded = np.zeros(blocks * BLOCK_TOKENS, bool)
+    padded[: len(flags)] = flags
+    return np.packbits(padded, bitorder="little").view("<u8").reshape(blocks, BITS_WORDS)
 
 
-def write_shard(
-    stem: Path,
-    tokens: np.ndarray,
-    word_starts: np.ndarray,
-    sentence_ends: list[int],
-    document_ends: list[int],
-) -> ShardEntry:
-    """Both files of a shard; its row for the manifest. `tokens` has its type already."""
-    data = tokens.tobytes()
-    sizes = (len(tokens), len(document_ends), len(sentence_ends), BLOCK_BYTES)
-    index = b"".join(
-        [
-            HEADER.pack(MAGIC, VERSION, tokens.dtype.itemsize, *sizes),
-            np.array(document_ends, "<u8").tobytes(),
-            np.array(block_hashes(data), "<u8").tobytes(),
-            np.array(sentence_ends, "<u4").tobytes(),
-            np.packbits(word_starts, bitorder="little").tobytes(),
-        ]
-    )
-    stem.with_suffix(".bin").write_bytes(data)
-    stem.with_suffix(".idx").write_bytes(index)
-    return ShardEntry(
-        stem.name,
-        len(tokens),
-        len(sentence_ends),
-        len(document_ends),
-        int(word_starts.sum()),
-        len(data),
-        len(index),
-        xxhash.xxh3_64_hexdigest(data),
-        xxhash.xxh3_64_hexdigest(index),
-    )
+def write_shard(stem: Path, text: Sentences, dtype: np.dtype, documents: int) -> ShardEntry:
+    """Both files of a shard; its row for the manifest."""
+    blocks = -(-len(text.ids) // BLOCK_TOKENS)
+    tokens = np.zeros(blocks * BLOCK_TOKENS, dtype)
+    tokens[: len(text.ids)] = text.ids
+    words = tokens.view("<u8").reshape(blocks, -1)
+    flags = (text.word_starts, text.sentence_starts)
+    bits = np.concatenate([pack_bits(flag, blocks) for flag in flags], axis=1)
+    contents = content_hashes(words, bits)
+    digest = digest_of(contents, len(text.ids))
+    hashes = stored_hashes(contents, shard_key(digest, len(text.ids)))
+    stem.with_suffix(".bin").write_bytes(tokens.data)
+    stem.with_suffix(".idx").write_bytes(np.column_stack([hashes, bits]).data)
+    counts = (int(flag.sum()) for flag in (text.sentence_starts, text.word_starts))
+    sentences, words_count = counts
+    return ShardEntry(stem.name, len(text.ids), sentences, documents, words_count, digest)
 
 
 class Shard:
@@ -99,91 +86,86 @@ class Shard:
         self.entry, self.dtype = entry, dtype
         self.bin_path = folder / f"{entry.name}.bin"
         self.idx_path = folder / f"{entry.name}.idx"
+        self.key = shard_key(entry.digest, entry.tokens)
+        self.orders: list[OrderShard] = []
 
-    def check_sizes(self) -> None:
-        """Both files exist with the sizes of the manifest.
-
-        Raises:
-            DataError: one is missing, short or long.
-        """
-        sizes = [(self.bin_path, self.entry.bin_bytes), (self.idx_path, self.entry.idx_bytes)]
-        for path, expected in sizes:
-            found = path.stat().st_size if path.is_file() else None
-            if found != expected:
-                raise DataError(
-                    f"shard {path} has {found} bytes, the manifest says {expected}; "
-                    f"run `alignmlm data verify`, then build or copy the store again"
-                    if found is not None
-                    else f"shard {path} is missing; build or copy the store again"
-                )
+    @property
+    def sizes_bytes(self) -> dict[str, int]:
+        """What both files must be long, by name."""
+        width = self.dtype.itemsize * BLOCK_TOKENS
+        blocks = self.entry.blocks
+        return {self.bin_path.name: blocks * width, self.idx_path.name: blocks * 8 * RECORD_WORDS}
 
     @cached_property
-    def index(self) -> dict[str, np.ndarray]:
-        """The index, checked against its hash when first used.
-
-        Raises:
-            DataError: damaged, or of another version.
-        """
-        data = self.idx_path.read_bytes()
-        if (found := xxhash.xxh3_64_hexdigest(data)) != self.entry.idx_xxh3:
-            raise DataError(
-                f"index {self.idx_path} is damaged: xxh3 {found}, expected {self.entry.idx_xxh3}"
-            )
-        magic, version, width, tokens, documents, sentences, block = HEADER.unpack_from(data)
-        found_header = (magic, version, width, tokens, block)
-        expected = (MAGIC, VERSION, self.dtype.itemsize, self.entry.tokens, BLOCK_BYTES)
-        if found_header != expected:
-            raise DataError(f"index {self.idx_path}: header {found_header}, expected {expected}")
-        blocks = -(-self.entry.bin_bytes // BLOCK_BYTES)
-        counts = {"documents": documents, "hashes": blocks, "sentences": sentences}
-        types = {"documents": "<u8", "hashes": "<u8", "sentences": "<u4"}
-        parts, at = {}, HEADER.size
-        for name, count in counts.items():
-            parts[name] = np.frombuffer(data, types[name], count, at)
-            at += parts[name].nbytes
-        parts["word_bits"] = np.frombuffer(data, np.uint8, -1, at)
-        return parts
+    def words(self) -> UInt64[np.ndarray, "block word"]:
+        """The tokens of each block as uint64 words, mapped; sizes are checked before."""
+        return mapped_words(self.bin_path, self.entry.blocks)
 
     @cached_property
-    def bytes(self) -> np.memmap:
-        """The .bin file as bytes, its size checked first (a short one would end in SIGBUS)."""
-        self.check_sizes()
-        return np.memmap(self.bin_path, np.uint8, "r")
+    def records(self) -> UInt64[np.ndarray, "block 33"]:
+        """Hash, word bits and sentence bits of each block, mapped."""
+        return mapped_words(self.idx_path, self.entry.blocks)
+
+    @cached_property
+    def ids(self) -> Integer[np.ndarray, " token"]:
+        """The tokens as they lie in the file, not verified."""
+        return self.words.reshape(-1).view(self.dtype)
 
     def verify_blocks(self, first: int, last: int) -> None:
-        """Check the hashes of blocks first..last of the .bin.
+        """Check the hashes of blocks first..last.
 
         Raises:
             DataError: a block differs; the message names shard, block, bytes and both hashes.
         """
-        for block in range(first, last + 1):
-            start = block * BLOCK_BYTES
-            stop = min(start + BLOCK_BYTES, self.entry.bin_bytes)
-            found = xxhash.xxh3_64_intdigest(self.bytes[start:stop].data)
-            if found != (expected := int(self.index["hashes"][block])):
-                raise DataError(
-                    f"shard {self.bin_path} is damaged in block {block}, bytes {start} to "
-                    f"{stop}: xxh3 {found:016x}, expected {expected:016x}; run `alignmlm data "
-                    f"verify`, then build or copy the store again"
-                )
+        block = first_damaged(self.words, self.records, self.key, first, last)
+        if block >= 0:
+            raise self.damage(block)
+
+    def damage(self, block: int) -> DataError:
+        """The error for a damaged block."""
+        width = self.dtype.itemsize * BLOCK_TOKENS
+        start, stop = block * width, (block + 1) * width
+        tokens, bits = self.words[block].tobytes(), self.records[block, 1:].tobytes()
+        found = reference_hash(tokens, bits, self.key, block)
+        stored = int(self.records[block, 0])
+        return DataError(
+            f"shard {self.bin_path} (or its .idx) is damaged in block {block}, bytes {start} to "
+            f"{stop}: hash {found:016x}, expected {stored:016x}; {ADVICE}"
+        )
+
+    def flags(self, start: int, stop: int, first_word: int) -> Bool[np.ndarray, " token"]:
+        """One of the bits of tokens [start, stop); the blocks are verified by the caller."""
+        first, last = start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS
+        bits = np.ascontiguousarray(
+            self.records[first : last + 1, first_word : first_word + BITS_WORDS]
+        )
+        flags = np.unpackbits(bits.view(np.uint8).ravel(), bitorder="little").astype(bool)
+        return flags[start - first * BLOCK_TOKENS : stop - first * BLOCK_TOKENS]
 
     def tokens(self, start: int, stop: int) -> Int[np.ndarray, " token"]:
         """Verified tokens [start, stop)."""
-        width = self.dtype.itemsize
-        self.verify_blocks(start * width // BLOCK_BYTES, (stop * width - 1) // BLOCK_BYTES)
-        return self.bytes[start * width : stop * width].view(self.dtype).astype(np.int64)
+        first, last = start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS
+        self.verify_blocks(first, last)
+        ids = np.ascontiguousarray(self.words[first : last + 1]).view(self.dtype).ravel()
+        return ids[start - first * BLOCK_TOKENS : stop - first * BLOCK_TOKENS].astype(np.int64)
 
-    def sentences(self, start: int, stop: int) -> tuple[Sentences, int]:
-        """The whole sentences that touch tokens [start, stop), and where the first one starts."""
-        ends = self.index["sentences"]
-        first, last = np.searchsorted(ends, [start + 1, stop])
-        begin = int(ends[first - 1]) if first else 0
-        bounds = ends[first : last + 1].astype(np.int64) - begin
-        length = int(bounds[-1])
-        sentence_starts = np.zeros(length, bool)
-        sentence_starts[0] = True
-        sentence_starts[bounds[:-1]] = True
-        bits = self.index["word_bits"][begin // 8 : -(-(begin + length) // 8)]
-        word_starts = np.unpackbits(bits, bitorder="little")[begin % 8 :][:length].astype(bool)
-        ids = self.tokens(begin, begin + length)
-        return Sentences(ids, word_starts, sentence_starts), begin
+    def sentence_bounds(self, start: int, stop: int) -> tuple[int, int]:
+        """First and last bound of the whole sentences that touch tokens [start, stop)."""
+        end = self.entry.tokens
+        while start and not self.flags(start, start + 1, 1 + BITS_WORDS)[0]:
+            start -= 1
+        while stop < end and not self.flags(stop, stop + 1, 1 + BITS_WORDS)[0]:
+            stop += 1
+        self.verify_blocks(start // BLOCK_TOKENS, min(stop, end - 1) // BLOCK_TOKENS)
+        return start, stop
+
+    def sentences(self, start: int, stop: int, slot: int = -1) -> tuple[Sentences, int]:
+        """The whole sentences that touch tokens [start, stop), and where the first one starts.
+
+        With a slot they have the ranks of that syntax order.
+        """
+        begin, end = self.sentence_bounds(start, stop)
+        ids = self.tokens(begin, end)
+        words, sentences = (self.flags(begin, end, at) for at in (1, 1 + BITS_WORDS))
+        ranks = self.orders[slot].ranks(begin, end).astype(np.int64) if slot >= 0 else None
+        return Sentences(ids, words, sentences, ranks), begin

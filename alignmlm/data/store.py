@@ -1,20 +1,26 @@
 """A store: the shards of one or more natural languages under one tokenizer, and their manifest."""
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
+from jaxtyping import Int
 
-from alignmlm.data.shards import Shard, ShardEntry, token_dtype
+from alignmlm.data.shards import ADVICE, Shard, ShardEntry, token_dtype
+from alignmlm.data.stored_orders import OrderShard, order_folder, read_order_manifest
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 TRAIN, VALIDATION = "train", "validation"
+SELF = "manifest_xxh3"  # of everything else in the manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +33,49 @@ class Manifest:
     splits: dict[str, dict[str, list[ShardEntry]]]  # language -> split -> shards
     provenance: dict[str, object]
 
-    def to_json(self) -> str:
-        """The manifest's text; its hash is the identity of the data."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
     @property
     def data_id(self) -> str:
         """A hash of everything in the store."""
-        return xxhash.xxh3_64_hexdigest(self.to_json().encode())
+        return content_id(asdict(self))
+
+    def summary(self) -> dict[str, object]:
+        """What tells two stores apart, flat, for people."""
+        flat: dict[str, object] = {"tokenizer": self.tokenizer_xxh3}
+        for language, splits in self.splits.items():
+            for split, entries in splits.items():
+                digests = xxhash.xxh3_64_hexdigest("".join(e.digest for e in entries).encode())
+                flat[f"{language} {split} tokens"] = sum(entry.tokens for entry in entries)
+                flat[f"{language} {split} digest"] = digests
+        known = {f"provenance {name}": value for name, value in self.provenance.items()}
+        return flat | known
+
+    def to_json(self) -> str:
+        """The manifest's text, with a hash of itself."""
+        return json.dumps(asdict(self) | {SELF: self.data_id}, indent=1, sort_keys=True) + "\n"
+
+
+def content_id(manifest: dict[str, object]) -> str:
+    """A hash of a manifest's content, however it is laid out."""
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return xxhash.xxh3_64_hexdigest(canonical.encode())
 
 
 def parse_manifest(text: bytes, path: Path) -> Manifest:
     """The manifest of a JSON text.
 
     Raises:
-        DataError: another schema version, or not a manifest.
+        DataError: another schema version, edited or damaged, or not a manifest.
     """
     try:
         raw = json.loads(text)
         if raw["schema_version"] != SCHEMA_VERSION:
             found = raw["schema_version"]
-            raise DataError(f"{path} has schema version {found}; this alignmlm reads 1")
+            raise DataError(
+                f"{path} has schema version {found}; this alignmlm reads "
+                f"{SCHEMA_VERSION}; build the store again"
+            )
+        if (expected := raw.pop(SELF)) != (found := content_id(raw)):
+            raise DataError(f"{path} is damaged or was edited: xxh3 {found}, expected {expected}")
         vocabulary = raw["vocabulary"]
         vocabulary |= {name: tuple(vocabulary[name]) for name in ("final", "special")}
         splits = {
@@ -59,15 +87,23 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
         }
         known = {"vocabulary": Vocabulary(**vocabulary), "splits": splits}
         return Manifest(**{**raw, **known})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no alignmlm manifest: {error!r}") from error
 
 
 def check_name(entry: dict, path: Path) -> dict:
     """The entry itself, if its name is a plain file name."""
-    if Path(entry["name"]).name != entry["name"]:
+    if os.path.basename(entry["name"]) != entry["name"]:  # noqa: PTH119 - 10,000 shards: no objects
         raise DataError(f"{path}: shard name {entry['name']!r} leads out of the store")
     return entry
+
+
+class Places(NamedTuple):
+    """Where some rows lie: tokens [start, stop) of a shard."""
+
+    shards: Int[np.ndarray, " row"]
+    starts: Int[np.ndarray, " row"]
+    stops: Int[np.ndarray, " row"]
 
 
 class Split:
@@ -75,32 +111,61 @@ class Split:
 
     A row is a run of payload_tokens tokens of one shard; the last row of a shard reaches back,
     so that no token is left out.
+
+    Raises:
+        DataError: a shard is missing, short, long, or not in the manifest.
     """
 
-    def __init__(self, folder: Path, entries: list[ShardEntry], dtype: np.dtype) -> None:
+    def __init__(
+        self, folder: Path, entries: list[ShardEntry], dtype: np.dtype, orders: Sequence[str] = ()
+    ) -> None:
         self.shards = [Shard(folder, entry, dtype) for entry in entries]
-        for shard in self.shards:
-            shard.check_sizes()
+        self.orders = list(orders)
+        self.shard_tokens = np.array([entry.tokens for entry in entries], np.int64)
+        check_sizes(folder, self.shards)
 
     @property
     def tokens(self) -> int:
         """Tokens of the split."""
-        return sum(shard.entry.tokens for shard in self.shards)
+        return int(self.shard_tokens.sum())
 
     @cache  # noqa: B019 - a run opens a handful of splits, and keeps them
-    def row_bounds(self, payload_tokens: int) -> np.ndarray:
+    def row_bounds(self, payload_tokens: int) -> Int[np.ndarray, " bound"]:
         """Rows before each shard, and after the last one."""
-        rows = [-(-shard.entry.tokens // payload_tokens) for shard in self.shards]
-        return np.cumsum([0, *rows])
+        return np.append(0, np.cumsum(-(-self.shard_tokens // payload_tokens)))
 
-    def locate(self, row: int, payload_tokens: int) -> tuple[Shard, int, int]:
-        """The shard of a row and its tokens [start, stop) there."""
+    def locate(self, rows: Int[np.ndarray, " row"], payload_tokens: int) -> Places:
+        """Where some rows lie."""
         bounds = self.row_bounds(payload_tokens)
-        number = int(np.searchsorted(bounds, row, side="right")) - 1
-        shard = self.shards[number]
-        start = (row - int(bounds[number])) * payload_tokens
-        start = max(0, min(start, shard.entry.tokens - payload_tokens))
-        return shard, start, min(start + payload_tokens, shard.entry.tokens)
+        shards = np.searchsorted(bounds, rows, side="right") - 1
+        sizes = self.shard_tokens[shards]
+        latest = np.maximum(sizes - payload_tokens, 0)
+        starts = np.minimum((rows - bounds[shards]) * payload_tokens, latest)
+        return Places(shards, starts, np.minimum(starts + payload_tokens, sizes))
+
+
+def check_sizes(folder: Path, shards: list[Shard]) -> None:
+    """Whether a folder holds the files of some shards and no others, each of its size.
+
+    A mapped file that is too short would end the process with SIGBUS, without a word.
+
+    Raises:
+        DataError: a file is missing, short, long or unknown.
+    """
+    found: dict[str, int] = {}
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry.stat().st_size for entry in entries}
+    for shard in shards:
+        for name, expected in shard.sizes_bytes.items():
+            if name not in found:
+                raise DataError(f"shard {folder / name} is missing; build or copy the store again")
+            if (size := found.pop(name)) != expected:
+                must = f"the manifest says {expected}; {ADVICE}"
+                raise DataError(f"shard {folder / name} has {size} bytes, {must}")
+    if found:
+        extra = folder / sorted(found)[0]
+        raise DataError(f"{extra} is not in the manifest; {ADVICE}, or remove the file")
 
 
 class Store:
@@ -130,14 +195,23 @@ class Store:
         """Ids of the natural languages in the store."""
         return sorted(self.manifest.splits)
 
-    def split(self, language: str, split: str) -> Split:
-        """The shards of one language and split, their sizes checked.
+    def split(self, language: str, split: str, orders: Sequence[str] = ()) -> Split:
+        """The shards of one language and split, their files checked, with some syntax orders.
 
         Raises:
-            DataError: the store does not have the language.
+            DataError: the store does not have the language or an order, or its files are not as
+                they should.
         """
         if language not in self.manifest.splits:
             has = ", ".join(self.languages)
             raise DataError(f"{self.path} has no language {language!r}; it has {has}")
         entries = self.manifest.splits[language][split]
-        return Split(self.path / language / split, entries, token_dtype(self.vocabulary.size))
+        dtype = token_dtype(self.vocabulary.size)
+        opened = Split(self.path / language / split, entries, dtype, orders)
+        for order in orders:
+            manifest = read_order_manifest(self.path, order, language, self.manifest.data_id)
+            folder = order_folder(self.path, order, language) / split
+            for shard, digest in zip(opened.shards, manifest.digests[split], strict=True):
+                path = folder / f"{shard.entry.name}.ord"
+                shard.orders.append(OrderShard(path, shard.entry.tokens, digest))
+        return opened

@@ -1,14 +1,17 @@
 """Documents as sentences, sentences as words."""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, pairwise
 
 import regex
 from sentencex import segment
 
 from alignmlm.languages.orders import FINAL_MARKS
 
+GIVEN = "\x1f"  # the unit separator, which is white space and so in no normalised text
 MARKS = "".join(sorted(FINAL_MARKS))
 WORD = regex.compile(
     # from the first letter or digit to the last one without white space between, so "don't"
@@ -23,6 +26,7 @@ class RawSentence:
 
     text: str  # Unicode NFC, single spaces
     word_starts: tuple[int, ...]
+    given: bool = False  # the words come from a treebank, and each has tokens of its own
 
 
 def normalise(text: str) -> str:
@@ -35,13 +39,19 @@ def words_of(text: str) -> RawSentence:
     return RawSentence(text, tuple(match.start() for match in WORD.finditer(text)))
 
 
-def from_words(words: list[str]) -> RawSentence:
-    """A sentence whose words are given, as in a treebank; one space between them."""
-    words = [normalised for word in words if (normalised := normalise(word).replace(" ", "\u00a0"))]
-    starts = [0]
-    for word in words[:-1]:
-        starts.append(starts[-1] + len(word) + 1)
-    return RawSentence(" ".join(words), tuple(starts))
+def from_words(words: list[str], joined: Sequence[bool] = ()) -> RawSentence:
+    """A sentence whose words are given, as in a treebank.
+
+    `joined` says which words no space parts from the word before; none: a space between all.
+    """
+    text, starts = "", []
+    for word, follows in zip(words, joined or [False] * len(words), strict=True):
+        shown = normalise(word).replace(" ", "\u00a0")
+        if shown:
+            text += "" if follows or not text else " "
+            starts.append(len(text))
+            text += shown
+    return RawSentence(text, tuple(starts), given=True)
 
 
 @cache
@@ -54,12 +64,39 @@ def two_letter_code(language: str) -> str:
     }.get(language, language)  # fmt: skip
 
 
-def split_sentences(text: str, language: str) -> list[RawSentence]:
-    """Sentences of a document; a line break always ends a sentence.
+def sentence_texts(text: str, language: str) -> list[str]:
+    """Sentences of a document, normalised; a line break always ends a sentence.
 
     Source: sentencex, Wikimedia's segmenter (300 languages, 50 MB/s on one core).
     """
     code = two_letter_code(language)
     lines = (normalise(line) for line in text.splitlines())
     parts = (part.strip() for line in lines if line for part in segment(code, line))
-    return [sentence for part in parts if part and (sentence := words_of(part)).word_starts]
+    return [part for part in parts if part]
+
+
+def split_sentences(text: str, language: str) -> list[RawSentence]:
+    """Sentences of a document with their words."""
+    return [words_of(part) for part in sentence_texts(text, language)]
+
+
+def as_line(sentence: RawSentence) -> str:
+    """A sentence as one line of text, with a mark before each word that was given."""
+    if not sentence.given:
+        return sentence.text
+    bounds = [*sentence.word_starts, len(sentence.text)]
+    return "".join(f"{GIVEN}{sentence.text[a:b]}" for a, b in pairwise(bounds))
+
+
+def plain_line(line: str) -> str:
+    """The text of a line without its marks."""
+    return line.replace(GIVEN, "")
+
+
+def from_line(line: str) -> RawSentence:
+    """The sentence of a line."""
+    if not line.startswith(GIVEN):
+        return words_of(line)
+    words = line.split(GIVEN)[1:]
+    starts = accumulate((len(word) for word in words[:-1]), initial=0)
+    return RawSentence("".join(words), tuple(starts), given=True)

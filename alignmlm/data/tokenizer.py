@@ -1,11 +1,15 @@
 """Byte-level BPE: trained here or loaded, and what the rest must know of it."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from alignmlm.data.text import MARKS, RawSentence
@@ -41,14 +45,8 @@ class Vocabulary:
         return Alphabet(self.size, self.special)
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
-    """A byte-level BPE of exactly vocabulary_size tokens, special ones included.
-
-    Every text starts with one space, so a word is the same token at the start of a sentence.
-
-    Raises:
-        ConfigError: the texts do not support so many tokens, or the bytes alone are more.
-    """
+def untrained_tokenizer() -> Tokenizer:
+    """Our tokenizer without its vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Strip(), normalizers.Prepend(" ")]
@@ -60,6 +58,26 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
+    """Whether what stands between two spaces has the same tokens in any text: so it is with ours.
+
+    Its pieces have a space at their start alone, and every text is given one.
+    """
+    found, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
+    return all(found[part] == ours[part] for part in ("normalizer", "pre_tokenizer"))
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
+    """A byte-level BPE of exactly vocabulary_size tokens, special ones included.
+
+    Every text starts with one space, so a word is the same token at the start of a sentence.
+
+    Raises:
+        ConfigError: the texts do not support so many tokens, or the bytes alone are more.
+    """
     least = len(SPECIAL) + 256
     if vocabulary_size < least:
         raise ConfigError("data.vocabulary_size", vocabulary_size, f"be at least {least}")
@@ -69,6 +87,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    tokenizer = untrained_tokenizer()
     tokenizer.train_from_iterator(texts, trainer)
     if (reached := tokenizer.get_vocab_size()) < vocabulary_size:
         raise ConfigError(
@@ -124,17 +143,106 @@ def token_word_starts(offsets: list[tuple[int, int]], sentence: RawSentence) -> 
     return at_word[starts] & np.append(True, starts[1:] != starts[:-1])
 
 
+class Encoded(NamedTuple):
+    """The tokens of some sentences, one after the other."""
+
+    ids: Int[np.ndarray, " token"]
+    word_starts: Bool[np.ndarray, " token"]
+    lengths_tokens: Int[np.ndarray, " sentence"]  # 0 where a sentence has no tokens
+
+
+def encode_flat(tokenizer: Tokenizer, sentences: list[RawSentence]) -> Encoded:
+    """The tokens of some sentences and which of them start a word.
+
+    Given words each have tokens of their own: where a token would hold parts of two ("don" of
+    "do" and "n't"), those that no space parts from them are tokenised on their own.
+    """
+    encoded = tokenizer.encode_batch([s.text for s in sentences], add_special_tokens=False)
+    lengths = np.fromiter((len(e) for e in encoded), np.int64, len(encoded))
+    ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, lengths.sum())
+    bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encoded))
+    starts = np.fromiter(bounds, np.int64, 2 * lengths.sum())[::2]
+    found = Encoded(ids, first_tokens(starts, lengths, sentences), lengths)
+    return mended(tokenizer, sentences, found)
+
+
+def first_tokens(
+    starts: Int[np.ndarray, " token"],
+    lengths: Int[np.ndarray, " sentence"],
+    sentences: list[RawSentence],
+) -> Bool[np.ndarray, " token"]:
+    """Which tokens start a word or a sentence, from each one's first character."""
+    sizes = np.fromiter((len(s.text) + 1 for s in sentences), np.int64, len(sentences))
+    before = np.cumsum(sizes) - sizes
+    text = "\n".join([*(s.text for s in sentences), ""])
+    blank = np.frombuffer(text.encode("utf-32-le"), np.uint32) == ord(" ")
+    words = np.fromiter((len(s.word_starts) for s in sentences), np.int64, len(sentences))
+    at_word = np.zeros(len(text) + 1, bool)
+    flat = np.fromiter(chain.from_iterable(s.word_starts for s in sentences), np.int64, words.sum())
+    at_word[flat + np.repeat(before, words)] = True
+    starts = starts + np.repeat(before, lengths)
+    starts += blank[starts]
+    opens = np.zeros(len(starts) + 1, bool)
+    opens[np.cumsum(lengths) - lengths] = True
+    opens = opens[:-1]
+    return opens | (at_word[starts] & np.append(True, starts[1:] != starts[:-1]))
+
+
+def mended(tokenizer: Tokenizer, sentences: list[RawSentence], found: Encoded) -> Encoded:
+    """The same tokens, with tokens of its own for each word that was given."""
+    ends = np.cumsum(found.lengths_tokens)
+    counts = np.diff(np.append(0, np.cumsum(found.word_starts))[np.append(0, ends)])
+    wrong = [i for i, s in enumerate(sentences) if s.given and counts[i] < len(s.word_starts)]
+    if not wrong:
+        return found
+    ids, starts = (np.split(array, ends[:-1]) for array in found[:2])
+    for i in wrong:
+        words = tokens_of_given(tokenizer, sentences[i])
+        ids[i] = np.array([token for word in words for token in word], np.int64)
+        starts[i] = np.concatenate([np.arange(len(word)) == 0 for word in words])
+    lengths = np.array([len(part) for part in ids], np.int64)
+    return Encoded(np.concatenate(ids), np.concatenate(starts), lengths)
+
+
+def chunks_of(sentence: RawSentence) -> list[RawSentence]:
+    """Runs of words of a sentence without a space between them."""
+    bounds = [*sentence.word_starts, len(sentence.text)]
+    chunks: list[RawSentence] = []
+    text, starts = "", [0]
+    for start, stop in pairwise(bounds):
+        text += sentence.text[start:stop].rstrip(" ")
+        if sentence.text[stop - 1] == " " or stop == bounds[-1]:
+            chunks.append(RawSentence(text, tuple(starts), given=True))
+            text, starts = "", [0]
+        else:
+            starts.append(len(text))
+    return chunks
+
+
+def tokens_of_given(tokenizer: Tokenizer, sentence: RawSentence) -> list[tuple[int, ...]]:
+    """The tokens of each given word, those that have none left out."""
+    words: list[tuple[int, ...]] = []
+    for chunk in chunks_of(sentence):
+        encoding = tokenizer.encode(chunk.text, add_special_tokens=False)
+        starts = token_word_starts(encoding.offsets, chunk) if encoding.ids else np.zeros(0, bool)
+        if starts.sum() == len(chunk.word_starts):
+            parts = np.split(np.array(encoding.ids), np.flatnonzero(starts)[1:])
+            words += [tuple(part.tolist()) for part in parts]
+        else:
+            bounds = pairwise([*chunk.word_starts, len(chunk.text)])
+            words += encode_words(tokenizer, [chunk.text[a:b] for a, b in bounds])
+    return [word for word in words if word]
+
+
 def encode(
     tokenizer: Tokenizer, sentences: list[RawSentence]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Int[np.ndarray, " token"], Bool[np.ndarray, " token"]]]:
     """Token ids and word starts of each sentence; both are empty where it has no tokens."""
-    encoded = tokenizer.encode_batch([s.text for s in sentences], add_special_tokens=False)
-    for sentence, encoding in zip(sentences, encoded, strict=True):
-        starts = np.zeros(len(encoding.ids), bool)
-        if encoding.ids:
-            starts = token_word_starts(encoding.offsets, sentence)
-            starts[0] = True
-        yield np.array(encoding.ids, np.int64), starts
+    if not sentences:
+        return
+    found = encode_flat(tokenizer, sentences)
+    bounds = np.cumsum(found.lengths_tokens)[:-1]
+    yield from zip(np.split(found.ids, bounds), np.split(found.word_starts, bounds), strict=True)
 
 
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:

@@ -1,11 +1,11 @@
 """Labelled files of known forms as labelled sentences."""
 
-import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignmlm.data.sources import open_text
+from alignmlm.data.compression import damage_named, open_text
+from alignmlm.data.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
 
 
@@ -18,53 +18,14 @@ class LabelledSentence:
     joined: tuple[bool, ...]  # whether no space stands between a word and the one before
 
 
-def conllu_blocks(path: Path) -> Iterator[list[tuple[int, list[str]]]]:
+def conllu_blocks(path: Path) -> Iterator[Block]:
     """Sentences of a CoNLL-U file: line number and columns of each line.
 
     Raises:
-        DataError: a line without 10 columns, or a file that is not UTF-8 or a damaged gzip.
+        DataError: a line without 10 columns, or a file that is not UTF-8 or is damaged.
     """
-    block: list[tuple[int, list[str]]] = []
-    try:
-        with open_text(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.startswith("#"):
-                    continue
-                if line.strip():
-                    columns = line.rstrip("\n").split("\t")
-                    if len(columns) != 10:
-                        raise DataError(f"{path}:{number}: a CoNLL-U line has 10 columns: {line!r}")
-                    block.append((number, columns))
-                elif block:
-                    yield block
-                    block = []
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{path} is not UTF-8 text or not a whole gzip file: {error}") from error
-    if block:
-        yield block
-
-
-def joined_words(block: list[tuple[int, list[str]]]) -> set[str]:
-    """Ids of the words that no space parts from the word before.
-
-    Words of a multi-word token are joined where their forms spell it ("do" + "n't").
-    Source: https://universaldependencies.org/format.html (SpaceAfter, ranges).
-    """
-    lines = [columns for _, columns in block]
-    forms = {columns[0]: columns[1] for columns in lines}
-    inside: set[str] = set()
-    joined: set[str] = set()
-    for columns in lines:
-        first, _, last = columns[0].partition("-")
-        if "." in columns[0]:
-            continue
-        span = [str(i) for i in range(int(first), int(last or first) + 1)]
-        if last and "".join(forms.get(i, "") for i in span) == columns[1]:
-            joined |= set(span[1:])
-        inside |= set(span) if last else set()
-        if "SpaceAfter=No" in columns[9].split("|") and (last or first not in inside):
-            joined.add(str(int(span[-1]) + 1))
-    return joined
+    with damage_named(path), open_text(path) as file:
+        yield from blocks(enumerate(file, start=1), path)
 
 
 def conllu_upos(path: Path) -> Iterator[LabelledSentence]:
@@ -74,17 +35,13 @@ def conllu_upos(path: Path) -> Iterator[LabelledSentence]:
         DataError: the file is no CoNLL-U, or a word has no tag.
     """
     for block in conllu_blocks(path):
-        try:
-            joined = joined_words(block)
-        except ValueError as error:
-            raise DataError(f"{path}:{block[0][0]}: a word id is no number: {error}") from error
+        words, joined = words_of_block(block, path)
         rows = [(number, columns) for number, columns in block if columns[0].isdigit()]
         for number, columns in rows:
             if columns[3] in ("", "_"):
                 raise DataError(f"{path}:{number}: word {columns[1]!r} has no part of speech")
-        words, labels = ([columns[at] for _, columns in rows] for at in (1, 3))
-        flags = tuple(columns[0] in joined for _, columns in rows)
-        yield LabelledSentence(tuple(words), tuple(labels), flags)
+        labels = tuple(columns[3] for _, columns in rows)
+        yield LabelledSentence(tuple(words), labels, tuple(joined))
 
 
 FORMS: dict[str, Callable[[Path], Iterator[LabelledSentence]]] = {"conllu_upos": conllu_upos}

@@ -1,11 +1,16 @@
 """Dictionaries: pairs of words of two languages, each word one or more token ids.
 
-Which pairs are used is drawn by a seed that has nothing to do with the model's.
+Which pairs are used is drawn by a seed that has nothing to do with the model's. A held-out pair
+shares no word with a used one, so that what is measured on it was never trained on.
 """
 
+import gzip
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt64
@@ -18,7 +23,10 @@ Word = tuple[int, ...]  # token ids
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictionaryFile:
-    """A MUSE-format file: one pair a line, two words separated by a space or a tab."""
+    """One pair a line: two words separated by a space (MUSE) or a tab, plain or gzip-compressed.
+
+    In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
+    """
 
     path: str
     source: str  # language id of the first column
@@ -84,30 +92,52 @@ def derived_pairs(
     return [((int(a),), (int(b),)) for a, b in zip(source, target, strict=True) if a != b]
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a plain or gzip-compressed file.
+
+    Raises:
+        DataError: no such file, damaged, or not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"dictionary {path} cannot be read as UTF-8: {error}") from error
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def file_words(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a file as text, one a line.
+
+    Raises:
+        DataError: the file cannot be read, or a line has not exactly two words.
+    """
+    always_tabs = ".tsv" in path.suffixes[-2:]
+    pairs = []
+    for number, line in enumerate(read_lines(path), start=1):
+        columns = line.split("\t") if always_tabs or "\t" in line else line.split()
+        words = [column.strip() for column in columns]
+        if len(words) != 2 or not all(words):
+            between = ", separated by a tab" if always_tabs else ""
+            raise DataError(f"{path}:{number}: expected 'source target'{between}, found {line!r}")
+        pairs.append((words[0], words[1]))
+    return pairs
+
+
 def file_pairs(
     path: Path,
     source: Callable[[list[str]], list[Word]],
     target: Callable[[list[str]], list[Word]],
 ) -> list[tuple[Word, Word]]:
-    """Pairs of a MUSE-format file as token ids.
+    """The pairs of a file as token ids, one a line.
 
     Raises:
-        DataError: no such file, not UTF-8, or a line without exactly two words.
+        DataError: the file cannot be read, or a line has not exactly two words.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"dictionary {path} cannot be read as UTF-8: {error}") from error
-    columns = [line.split("\t") if "\t" in line else line.split() for line in lines]
-    for number, line in enumerate(columns, start=1):
-        if len(line) != 2 or not all(word.strip() for word in line):
-            shown = lines[number - 1]
-            raise DataError(f"{path}:{number}: expected 'source target', found {shown!r}")
-    words = [
-        source([line[0].strip() for line in columns]),
-        target([line[1].strip() for line in columns]),
-    ]
-    return list(zip(*words, strict=True))
+    read = file_words(path)
+    sources, targets = source([word for word, _ in read]), target([word for _, word in read])
+    return list(zip(sources, targets, strict=True))
 
 
 def source_keys(dictionary: Dictionary, seed: int) -> UInt64[np.ndarray, " pair"]:
@@ -121,16 +151,49 @@ def source_keys(dictionary: Dictionary, seed: int) -> UInt64[np.ndarray, " pair"
     )
 
 
-def split(dictionary: Dictionary, fraction: float, seed: int) -> tuple[Dictionary, Dictionary]:
-    """The pairs to use and the held-out ones; no source word is in both.
+class DictionarySplit(NamedTuple):
+    """A dictionary in three parts that have no pair in common."""
 
-    A larger fraction contains every smaller one, and exactly round(fraction * words) source
+    used: Dictionary
+    held_out: Dictionary  # no word of it is in a used pair
+    dropped: Dictionary  # its source word is not used, but one of its words is in a used pair
+
+
+def words_in(dictionary: Dictionary) -> set[Word]:
+    """The words of both sides."""
+    return {word for pair in dictionary.words() for word in pair}
+
+
+def leaking(asked: Dictionary, used: Dictionary) -> list[bool]:
+    """For each pair asked, whether a word of it is in a used pair, on whichever side.
+
+    Equal token ids have one embedding, so in a joint vocabulary the side makes no difference.
+    """
+    seen = words_in(used)
+    return [source in seen or target in seen for source, target in asked.words()]
+
+
+def split_pairs(dictionary: Dictionary, fraction: float, seed: int) -> DictionarySplit:
+    """The pairs to use, the held-out ones, and those that are neither.
+
+    A larger fraction uses every pair of a smaller one, and exactly round(fraction * words) source
     words are used. Source: Tang et al., 2022 (arXiv:2211.08547): 25, 50 and 100 %.
     """
     if not len(dictionary):
-        return dictionary, dictionary
+        return DictionarySplit(dictionary, dictionary, dictionary)
     distinct, word = np.unique(source_keys(dictionary, seed), return_inverse=True)
-    used = smallest_share(distinct, fraction)[word]
+    chosen = smallest_share(distinct, fraction)[word]
     pairs = dictionary.words()
-    chosen = from_pairs(pair for pair, use in zip(pairs, used, strict=True) if use)
-    return chosen, from_pairs(pair for pair, use in zip(pairs, used, strict=True) if not use)
+    used = from_pairs(compress(pairs, chosen))
+    others = from_pairs(compress(pairs, ~chosen))
+    leaks = np.array(leaking(others, used), bool)
+    held_out, dropped = (from_pairs(compress(others.words(), part)) for part in (~leaks, leaks))
+    return DictionarySplit(used, held_out, dropped)
+
+
+def split(dictionary: Dictionary, fraction: float, seed: int) -> tuple[Dictionary, Dictionary]:
+    """The pairs to use and the held-out ones; no word is in both, and the dropped are in neither.
+
+    Where source and target ids differ and each word has one partner, no pair is dropped.
+    """
+    return split_pairs(dictionary, fraction, seed)[:2]

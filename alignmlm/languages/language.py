@@ -1,4 +1,4 @@
-"""A language: a base language, an order of its words, and a script."""
+"""A language: a base language, an order of its words, a share of random words, and a script."""
 
 import re
 from dataclasses import dataclass
@@ -7,35 +7,42 @@ import numpy as np
 from jaxtyping import Int
 
 from alignmlm.errors import ConfigError
-from alignmlm.languages.orders import ORDERS, check_order
-from alignmlm.languages.scripts import SCRIPTS, Alphabet, script_table, split_name
+from alignmlm.languages.orders import ORDERS, SYNTAX, split_order
+from alignmlm.languages.scripts import SCRIPTS, Alphabet, has_own_ids, script_table, split_name
 
 BASE = re.compile(r"[a-z]{2,3}-[A-Z][a-z]{3}")
+REPLACEMENT = re.compile(r"rep(\d{1,3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language; a natural one has no order and no script."""
+    """One language; a natural one has no order, no random words and no script."""
 
     base: str  # "eng-Latn": ISO 639 language and ISO 15924 script of the corpus
-    order: str = ""  # a key of ORDERS
-    script: str = ""  # "trans", "ovl25", ...
+    order: str = ""  # "inv", "perm", "noise3", "syn-fra", ...
+    script: str = ""  # "trans", "ovl25", "vperm"
+    replaced_percent: int = 0  # of the words, by random ones
 
     def __post_init__(self) -> None:
         if not BASE.fullmatch(self.base):
             raise ConfigError("language", self.base, "start with language and script: 'eng-Latn'")
-        check_order(self.order)
+        if self.order:
+            split_order(self.order)
         if self.script:
             split_name(self.script)
+        if not 0 <= self.replaced_percent <= 100:
+            must = "be 'rep' with a percentage, as in 'rep20'"
+            raise ConfigError("random words", f"rep{self.replaced_percent}", must)
 
     def __str__(self) -> str:
-        changes = [change for change in (self.order, self.script) if change]
+        replaced = f"rep{self.replaced_percent}" if self.replaced_percent else ""
+        changes = [change for change in (self.order, replaced, self.script) if change]
         return "-".join([self.base, *(["x", *changes] if changes else [])])
 
     @property
     def derived(self) -> bool:
         """Whether the language was made from another by a change."""
-        return bool(self.order or self.script)
+        return bool(self.order or self.script or self.replaced_percent)
 
 
 def parse_language(name: str) -> Language:
@@ -45,16 +52,37 @@ def parse_language(name: str) -> Language:
         ConfigError: the id has another form, or names an unknown change.
     """
     base, *changed = name.split("-x-", maxsplit=1)
-    parts = changed[0].split("-") if changed else []
-    orders = [part for part in parts if part in ORDERS]
-    scripts = [part for part in parts if part.rstrip("0123456789") in SCRIPTS]
-    if unknown := [part for part in parts if part not in orders and part not in scripts]:
-        scripts_known = ", ".join(SCRIPTS).replace("ovl", "ovl<percent>")
-        allowed = f"use orders ({', '.join(ORDERS)}) and scripts ({scripts_known})"
-        raise ConfigError(f"change {unknown[0]!r} in language", name, allowed)
-    if len(orders) > 1 or len(scripts) > 1 or orders + scripts != parts:
-        raise ConfigError("language", name, "name at most one order, then at most one script")
-    return Language(base, "".join(orders), "".join(scripts))
+    found = SYNTAX.match(changed[0]) if changed else None
+    syntax = found.group() if found else ""
+    others = [rest.removeprefix(syntax) for rest in changed if not rest or rest != syntax]
+    parts = others[0].removeprefix("-").split("-") if others else []
+    kinds = [kind_of(part, name) for part in parts]
+    if kinds != sorted(set(kinds)) or (syntax and 0 in kinds):
+        must = "name at most one order, then random words (rep20), then at most one script"
+        raise ConfigError("language", name, must)
+    by_kind = dict(zip(kinds, parts, strict=True))
+    replaced = int(by_kind.get(1, "rep0").removeprefix("rep"))
+    return Language(base, syntax or by_kind.get(0, ""), by_kind.get(2, ""), replaced)
+
+
+def kind_of(part: str, name: str) -> int:
+    """0 for an order, 1 for random words, 2 for a script.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    stem = part.rstrip("0123456789")
+    if stem in ORDERS and stem != "syn":
+        return 0
+    if REPLACEMENT.fullmatch(part):
+        return 1
+    if stem in SCRIPTS:
+        return 2
+    allowed = (
+        "use orders (inv, perm, noise<places>, syn-<language>, syn-<language>-N-<language>-V), "
+        "random words (rep<percent>) and scripts (trans, ovl<percent>, vperm)"
+    )
+    raise ConfigError(f"change {part!r} in language", name, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +90,16 @@ class Scripts:
     """Where each language's tokens lie in the vocabulary of one model."""
 
     tables: Int[np.ndarray, "language vocab"]  # id of each base token in each language
-    vocabulary_size: int  # V times (1 + number of changed scripts)
+    vocabulary_size: int  # V times (1 + number of scripts with ids of their own)
 
 
 def lay_out_scripts(languages: list[Language], alphabet: Alphabet, seed: int) -> Scripts:
     """One block of V ids for the base script and one for each changed script, in order."""
-    names = list(dict.fromkeys(language.script for language in languages if language.script))
+    own = [language.script for language in languages if has_own_ids(language.script)]
+    names = list(dict.fromkeys(own))
     tables = [
         script_table(
-            lang.script, 1 + names.index(lang.script) if lang.script else 0, alphabet, seed
+            lang.script, 1 + names.index(lang.script) if lang.script in names else 0, alphabet, seed
         )
         for lang in languages
     ]

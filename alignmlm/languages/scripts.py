@@ -1,7 +1,8 @@
 """Script changes: maps on token ids, kept as one table a language.
 
 A new script is one function here and one line in SCRIPTS. Source: Deshpande et al., 2022
-(arXiv:2110.14782), section 3 (transliteration, vocabulary overlap).
+(arXiv:2110.14782), section 3 (transliteration, vocabulary overlap), and its code (permuted
+vocabulary).
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from alignmlm.draws import key, keys, smallest_share
 from alignmlm.errors import ConfigError, nearest
@@ -27,23 +28,47 @@ class Alphabet:
         return np.setdiff1d(np.arange(self.size), self.special_ids)
 
 
-def transliteration(alphabet: Alphabet, share: float, seed: int) -> Bool[np.ndarray, " vocab"]:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a script change is asked for."""
+
+    alphabet: Alphabet
+    share: float  # the percentage of its name, in [0, 1]
+    seed: int
+    first_id: int  # where a block of V ids of its own starts
+
+
+def transliteration(change: Change) -> Int[np.ndarray, " vocab"]:
     """Every ordinary token gets a new id."""
-    return ~np.isin(np.arange(alphabet.size), alphabet.special_ids)
+    table = np.arange(change.alphabet.size)
+    table[change.alphabet.ordinary()] += change.first_id
+    return table
 
 
-def overlap(alphabet: Alphabet, share: float, seed: int) -> Bool[np.ndarray, " vocab"]:
+def overlap(change: Change) -> Int[np.ndarray, " vocab"]:
     """A drawn share of the ordinary tokens keeps its id; a larger share contains a smaller one."""
-    ordinary = alphabet.ordinary()
-    shifted = np.zeros(alphabet.size, bool)
-    shifted[ordinary] = ~smallest_share(keys(key("overlap", seed), ordinary), share)
-    return shifted
+    ordinary = change.alphabet.ordinary()
+    kept = smallest_share(keys(key("overlap", change.seed), ordinary), change.share)
+    table = np.arange(change.alphabet.size)
+    table[ordinary[~kept]] += change.first_id
+    return table
 
 
-SCRIPTS: dict[str, Callable[[Alphabet, float, int], Bool[np.ndarray, " vocab"]]] = {
+def permuted_vocabulary(change: Change) -> Int[np.ndarray, " vocab"]:
+    """The ordinary tokens exchange their ids: the same ids mean other words."""
+    ordinary = change.alphabet.ordinary()
+    drawn = keys(key("permuted vocabulary", change.seed), ordinary)
+    table = np.arange(change.alphabet.size)
+    table[ordinary] = ordinary[np.argsort(drawn, kind="stable")]
+    return table
+
+
+SCRIPTS: dict[str, Callable[[Change], Int[np.ndarray, " vocab"]]] = {
     "trans": transliteration,
     "ovl": overlap,  # ovl25: a quarter of the ids is shared
+    "vperm": permuted_vocabulary,
 }
+IN_PLACE = {"vperm"}  # scripts that need no ids of their own
 
 
 def split_name(name: str) -> tuple[str, float]:
@@ -57,14 +82,19 @@ def split_name(name: str) -> tuple[str, float]:
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")
     if bool(percent) != (kind == "ovl") or int(percent or 0) > 100:
-        raise ConfigError("script", name, "be 'trans', or 'ovl' with a percentage, as in 'ovl25'")
+        must = "be 'trans', 'vperm', or 'ovl' with a percentage, as in 'ovl25'"
+        raise ConfigError("script", name, must)
     return kind, int(percent or 0) / 100
+
+
+def has_own_ids(name: str) -> bool:
+    """Whether a script needs a block of V ids."""
+    return bool(name) and split_name(name)[0] not in IN_PLACE
 
 
 def script_table(name: str, block: int, alphabet: Alphabet, seed: int) -> Int[np.ndarray, " vocab"]:
     """Id of each base token in a script whose own tokens start at block * V."""
-    table = np.arange(alphabet.size)
-    if name:
-        kind, share = split_name(name)
-        table = table + block * alphabet.size * SCRIPTS[kind](alphabet, share, seed)
-    return table
+    if not name:
+        return np.arange(alphabet.size)
+    kind, share = split_name(name)
+    return SCRIPTS[kind](Change(alphabet, share, seed, block * alphabet.size))

@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
     """Consecutive whole sentences; the first token starts a word and a sentence."""
 
-    ids: Int[np.ndarray, " token"]
+    ids: Integer[np.ndarray, " token"]
     word_starts: Bool[np.ndarray, " token"]
     sentence_starts: Bool[np.ndarray, " token"]
+    ranks: Int[np.ndarray, " token"] | None = None  # of each token's word, by a syntax order
 
     def word_of_token(self) -> Int[np.ndarray, " token"]:
         """Number of the word that each token belongs to, from 0."""
@@ -29,6 +30,18 @@ class Sentences:
     def word_lengths_tokens(self) -> Int[np.ndarray, " word"]:
         """How many tokens each word has."""
         return np.diff(self.first_tokens(), append=len(self.ids))
+
+    def stored_ranks(self) -> Int[np.ndarray, " word"]:
+        """Rank of each word by a syntax order; zeros where there is none."""
+        first = self.first_tokens()
+        return np.zeros(len(first), np.int64) if self.ranks is None else self.ranks[first]
+
+    def part(self, start: int, stop: int) -> "Sentences":
+        """Tokens [start, stop), which begin and end with a sentence."""
+        inside = slice(start, stop)
+        ranks = None if self.ranks is None else self.ranks[inside]
+        flags = (self.word_starts[inside], self.sentence_starts[inside])
+        return Sentences(self.ids[inside], *flags, ranks)
 
 
 def from_words(words: list[list[int]], sentence_lengths_words: list[int]) -> Sentences:

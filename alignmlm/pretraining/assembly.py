@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 
 from alignmlm.alignment import word_pairs
 from alignmlm.data.batches import Loader
-from alignmlm.data.masking import Corruption, Lexicon
-from alignmlm.data.rows import Rendering
-from alignmlm.data.schedule import mixture_table
+from alignmlm.data.masking import Corruption, Lexicon, masks_of
+from alignmlm.data.rendering import changes_of
+from alignmlm.data.schedule import Mixture, mixture_of
 from alignmlm.data.sources import expand_path
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import encode_words, load_tokenizer
+from alignmlm.devices import keep_freed_memory
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
     Dictionary,
@@ -27,6 +28,7 @@ from alignmlm.languages.dictionary import (
     split,
 )
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
+from alignmlm.languages.orders import is_syntax
 from alignmlm.model import MaskedLanguageModel, new_model
 from alignmlm.objectives.align_mlm import objective_of
 from alignmlm.pretraining.recipe import Recipe
@@ -161,31 +163,48 @@ def make_loader(
     """The loader of a recipe."""
     corruption = objective_of(recipe.objective).corruption(recipe.objective)
     check_objective(recipe, corruption, pairs)
-    vocabulary, seed = store.vocabulary, recipe.languages.seed
+    keep_freed_memory()
+    vocabulary = store.vocabulary
     special = np.zeros(scripts.vocabulary_size, bool)
     special[list(vocabulary.special)] = True
     ordinary = vocabulary.alphabet().ordinary()
     translations = translation_table(pairs if corruption.dictionary else [], scripts)
     lexicon = Lexicon(special, vocabulary.mask, ordinary, scripts.tables, translations)
+    orders = syntax_orders(languages)
     splits = {
-        base: {name: store.split(base, name) for name in (TRAIN, VALIDATION)}
+        base: {name: store.split(base, name, orders[base]) for name in (TRAIN, VALIDATION)}
         for base in {language.base for language in languages}
     }
-    renderings = [
-        Rendering(number, language, scripts.tables[number], seed)
-        for number, language in enumerate(languages)
-    ]
     return Loader(
-        renderings,
+        languages,
         [splits[language.base] for language in languages],
         vocabulary,
+        recipe_mixture(recipe),
         lexicon,
-        mixture_table(recipe.languages.weights or [1.0] * len(languages)),
         recipe.mask,
         corruption,
+        changes_of(languages, scripts, vocabulary, orders, recipe.languages.seed),
+        masks_of(lexicon, recipe.mask, corruption),
         recipe.train.seq_len,
         recipe.train.seed,
     )
+
+
+def syntax_orders(languages: list[Language]) -> dict[str, list[str]]:
+    """The syntax orders that each base language is read with."""
+    found: dict[str, list[str]] = {language.base: [] for language in languages}
+    for language in languages:
+        orders = found[language.base]
+        if is_syntax(language.order) and language.order not in orders:
+            orders.append(language.order)
+    return found
+
+
+def recipe_mixture(recipe: Recipe) -> Mixture:
+    """The mixture of a recipe, with its changes at steps."""
+    equal, rows = [1.0] * len(recipe.languages.ids), recipe.train.batch_rows
+    changes = {change.step * rows: change.weights for change in recipe.languages.weight_changes}
+    return mixture_of(recipe.languages.weights or equal, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +244,6 @@ def assemble(recipe: Recipe) -> Assembly:
 def make_model(recipe: Recipe, assembly: Assembly) -> MaskedLanguageModel:
     """The model of a recipe, with language embeddings where the objective wants them."""
     wanted = objective_of(recipe.objective).language_embeddings
-    languages = len(assembly.loader.renderings) if wanted else 1
+    languages = len(assembly.loader.languages) if wanted else 1
     vocabulary, size = assembly.store.vocabulary, assembly.vocabulary_size
     return new_model(recipe.model, vocabulary, size, recipe.train.seq_len, languages)

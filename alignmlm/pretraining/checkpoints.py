@@ -21,7 +21,7 @@ from alignmlm.files import replace_text, sync
 log = logging.getLogger(__name__)
 
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Progress:
     tokens: int  # seen so far, over all ranks
     seconds: float  # of training so far
     data_id: str
+    first_step: int  # the step at which its batches began: 0, or where data_change restarted them
     numbers: dict[str, object]  # the recipe, flat
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.devices import name_accelerator, share_cores
-from alignmlm.errors import ConfigError, nearest
+from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
@@ -221,13 +222,39 @@ class Engine:
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.device = torch.device(self.deepspeed.device)
+        # counts and errors are agreed on by the CPUs: no GPU has to wait for them
+        self.control = torch.distributed.new_group(backend="gloo")
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, in place."""
         torch.distributed.all_reduce(value)
         return value
 
-    def step(self, batches: list[Batch], rate: float, seed: int) -> tuple[Losses, Tensor]:
+    def agreed(self, make: Callable[[], list[Batch]]) -> tuple[list[Batch], Float[Tensor, ""]]:
+        """This rank's batches of a step, and the masked positions of all ranks' batches.
+
+        Raises:
+            DataError: what making them raised on this rank or another, on every rank.
+        """
+        batches: list[Batch] = []
+        error = None
+        try:
+            batches = make()
+        except DataError as raised:
+            error = str(raised)
+        masked = float(sum(len(batch.labels) for batch in batches))
+        counts = torch.tensor([masked, float(error is not None)])
+        torch.distributed.all_reduce(counts, group=self.control)
+        if counts[1]:
+            told: list[str | None] = [None] * self.world_size
+            torch.distributed.all_gather_object(told, error, group=self.control)
+            rank = next(rank for rank, text in enumerate(told) if text is not None)
+            raise DataError(f"{told[rank]} (found by rank {rank})")
+        return batches, counts[0]
+
+    def step(
+        self, batches: list[Batch], masked: Float[Tensor, ""], rate: float, seed: int
+    ) -> tuple[Losses, Tensor]:
         """One optimizer step; the micro-batches' losses added up, and the gradient norm.
 
         The gradient is that of (nats / masked positions of the whole step) + alignment, at any
@@ -235,8 +262,7 @@ class Engine:
         """
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = rate
-        count = torch.tensor(float(sum(len(batch.labels) for batch in batches)))
-        masked = self.sum_over_ranks(count.to(self.device)).clamp(min=1)
+        masked = masked.clamp(min=1).to(self.device, non_blocking=True)
         share = self.world_size * self.parts
         collected = []
         for number, batch in enumerate(batches):

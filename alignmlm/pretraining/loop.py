@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import torch
 
 from alignmlm.data.batches import Batch, Loader, batch_samples, make_batch
+from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
 from alignmlm.errors import AlignMLMError
@@ -23,6 +25,7 @@ class Counters:
     step: int = 0
     tokens: int = 0  # over all ranks, padding not counted
     seconds: float = 0.0  # of training, without validation and checkpoints
+    first_step: int = 0  # where batch 0 of the data was, or would have been, seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,11 @@ def tokens_in(batches: list[Batch]) -> int:
 
 
 def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) -> list[Batch]:
-    """This rank's micro-batches of one step."""
+    """This rank's micro-batches of one step, ready to be copied to its device."""
     micro, _ = micro_batch_rows(train, engine.world_size)
     samples = batch_samples(loader, step, train.batch_rows, engine.rank, engine.world_size, micro)
-    return [make_batch(loader, part, TRAIN) for part in samples]
+    batches = [make_batch(loader, part, TRAIN) for part in samples]
+    return [batch.pinned() for batch in batches] if engine.device.type == "cuda" else batches
 
 
 def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list[str]) -> Metrics:
@@ -110,17 +114,22 @@ def train(
     hooks: Hooks,
 ) -> Counters:
     """Train from counters.step to config.steps."""
-    names = [str(rendering.language) for rendering in loader.renderings]
+    names = [str(language) for language in loader.languages]
+    make = partial(step_batches, engine, loader, config)
+    first, last = (step - counters.first_step for step in (counters.step, config.steps))
+    steps = in_order(make, first, last, config.workers)
+    if first < last:
+        engine.agreed(partial(make, first))  # compiles what is not yet, before the clock
     interval = Interval(perf_counter())
-    while counters.step < config.steps:
+    for ready in steps:
         asked = perf_counter()
-        batches = step_batches(engine, loader, config, counters.step)
+        batches, masked = engine.agreed(ready)
         interval.data_s += perf_counter() - asked
         interval.tokens += tokens_in(batches)
         interval.fallbacks += sum(batch.fallbacks for batch in batches)
         rate = learning_rate(counters.step, optimizer, config.steps)
         seed = key("dropout", config.seed, counters.step, engine.rank) % 2**62
-        losses, norm = engine.step(batches, rate, seed)
+        losses, norm = engine.step(batches, masked, rate, seed)
         counters.step += 1
         due = due_now(counters.step, config, hooks)
         if due.log:

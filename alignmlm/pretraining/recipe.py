@@ -3,13 +3,25 @@
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from alignmlm.data.build import DataConfig
 from alignmlm.data.masking import MaskConfig
+from alignmlm.data.settings import DataConfig
 from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import DictionaryConfig
 from alignmlm.languages.language import parse_language
-from alignmlm.model import ModelConfig
-from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.model_settings import ModelConfig
+from alignmlm.objectives.settings import ObjectiveConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightChange:
+    """Weights of the mixture from a step on; no row comes twice and none is left out."""
+
+    step: int
+    weights: list[float]
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ConfigError("languages.weight_changes.step", self.step, "be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +30,7 @@ class LanguagesConfig:
 
     ids: list[str] = field(default_factory=lambda: ["qaa-Latn", "qaa-Latn-x-inv-trans"])
     weights: list[float] = field(default_factory=list)  # of the mixture; empty: equal
+    weight_changes: list[WeightChange] = field(default_factory=list)  # from some steps on
     seed: int = 0  # of word permutations and overlaps
 
     def __post_init__(self) -> None:
@@ -25,8 +38,13 @@ class LanguagesConfig:
             raise ConfigError("languages.ids", self.ids, "name at least one language, each once")
         for name in self.ids:
             parse_language(name)
-        if self.weights and len(self.weights) != len(self.ids):
-            raise ConfigError("languages.weights", self.weights, f"be {len(self.ids)} numbers")
+        lists = [self.weights] if self.weights else []
+        for weights in (*lists, *(change.weights for change in self.weight_changes)):
+            if len(weights) != len(self.ids):
+                raise ConfigError("languages.weights", weights, f"be {len(self.ids)} numbers")
+        steps = [change.step for change in self.weight_changes]
+        if steps != sorted(set(steps)):
+            raise ConfigError("languages.weight_changes", steps, "name each step once, in order")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +74,7 @@ class TrainConfig:
     micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 on CPU
     seed: int = 0  # of row order, masks and draws
+    workers: int = 1  # threads of each rank that make batches ahead; 0: none
     log_steps: int = 10
     validation_steps: int = 200
     validation_rows: int = 64  # of each language
@@ -65,6 +84,8 @@ class TrainConfig:
         for name in ("steps", "batch_rows", "log_steps", "validation_steps", "validation_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}", getattr(self, name), "be at least 1")
+        if not 0 <= self.workers <= 64:
+            raise ConfigError("train.workers", self.workers, "lie in [0, 64]")
         if self.seq_len < 8 or self.seq_len % 2:
             raise ConfigError("train.seq_len", self.seq_len, "be even and at least 8")
 
@@ -76,6 +97,7 @@ class RunConfig:
     name: str = "sample"
     dir: str | None = None  # none: runs/<name>-<n>, the unfinished one or a new one
     resume: Literal["auto", "never"] = "auto"  # auto: go on from the newest checkpoint
+    data_change: Literal["stop", "continue", "restart"] = "stop"  # where data differs at resume
     checkpoint_steps: int = 200
     keep_checkpoints: int = 2
     wandb: bool = False  # needs no key: without one the run is kept offline
@@ -102,7 +124,13 @@ class Recipe:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-NO_NUMBERS = {"train.micro_rows", "train.log_steps", "train.alignment_words", "data.store"}
+NO_NUMBERS = {
+    "train.micro_rows",
+    "train.workers",
+    "train.log_steps",
+    "train.alignment_words",
+    "data.store",
+}
 
 
 def numbers_of(recipe: Recipe) -> dict[str, object]:
@@ -112,6 +140,13 @@ def numbers_of(recipe: Recipe) -> dict[str, object]:
         if section != "run":
             flat |= {f"{section}.{name}": value for name, value in settings.items()}
     return {name: value for name, value in flat.items() if name not in NO_NUMBERS}
+
+
+# what a run may go on with after it changed: the model and its vocabulary stay
+DATA_SETTINGS = (
+    "data.", "mask.", "dictionary.", "languages.weight", "languages.seed",
+    "train.batch_rows", "train.seed", "train.steps",
+)  # fmt: skip
 
 
 def differences(old: dict[str, object], new: dict[str, object]) -> list[str]:

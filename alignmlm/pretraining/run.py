@@ -35,10 +35,12 @@ from alignmlm.pretraining.engine import (
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.loop import Counters, Hooks, train
 from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, progress_line
-from alignmlm.pretraining.recipe import Recipe, numbers_of
+from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
 from alignmlm.pretraining.run_folder import (
+    OFFER,
     SUMMARY,
     as_recorded,
+    check_data,
     choose_folder,
     finished,
     open_folder,
@@ -92,9 +94,8 @@ class Run:
         """What goes into a checkpoint's manifest."""
         numbers = as_recorded(numbers_of(self.recipe))
         done = self.counters
-        return Progress(
-            done.step, done.tokens, done.seconds, self.assembly.store.manifest.data_id, numbers
-        )
+        data_id = self.assembly.store.manifest.data_id
+        return Progress(done.step, done.tokens, done.seconds, data_id, done.first_step, numbers)
 
 
 def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
@@ -106,29 +107,38 @@ def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
         objective_of(recipe.objective),
         recipe.objective,
         None if pairs is None else pairs.to(device),
-        len(assembly.loader.renderings),
+        len(assembly.loader.languages),
     )
 
 
-def resume(folder: Path, data_id: str) -> tuple[Progress, dict] | None:
-    """The newest whole checkpoint of a run and its tensors, if it has one.
+def resume(folder: Path) -> tuple[Progress, dict] | None:
+    """The newest whole checkpoint of a run and its tensors, if it has one."""
+    found = newest_checkpoint(folder / "checkpoints")
+    return None if found is None else (found[1], load_state(found[0]))
+
+
+def first_step_of(
+    progress: Progress, data_id: str, numbers: dict[str, object], run: RunConfig
+) -> int:
+    """The step at which the batches of a run that goes on began.
 
     Raises:
-        CheckpointError: it was trained on other data.
+        CheckpointError: it was trained on other data, and nobody said what to do.
     """
-    found = newest_checkpoint(folder / "checkpoints")
-    if found is None:
-        return None
-    path, progress = found
-    if progress.data_id != data_id:
-        raise CheckpointError(f"{path} was trained on data {progress.data_id}, not on {data_id}")
-    return progress, load_state(path)
+    if progress.data_id == data_id and not differences(progress.numbers, numbers):
+        return progress.first_step
+    if run.data_change == "stop":
+        raise CheckpointError(
+            f"step {progress.step} was trained on data {progress.data_id}, not on {data_id}; "
+            f"{OFFER}"
+        )
+    return progress.step if run.data_change == "restart" else progress.first_step
 
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Model, engine and recorder of a run, gone on from its newest checkpoint."""
     module = make_module(recipe, assembly)
-    saved = resume(folder, assembly.store.manifest.data_id)
+    saved = resume(folder)
     if saved is not None:
         load_parameters(module, saved[1])
     engine = Engine(module, settings, recipe.optimizer)
@@ -137,7 +147,9 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     if saved is not None:
         progress, state = saved
         restore_state(engine, state)
-        counters = Counters(progress.step, progress.tokens, progress.seconds)
+        data_id, told = assembly.store.manifest.data_id, as_recorded(numbers_of(recipe))
+        first = first_step_of(progress, data_id, told, recipe.run)
+        counters = Counters(progress.step, progress.tokens, progress.seconds, first)
         log.info("going on after step %d of %s", progress.step, folder)
     numbers = as_recorded(numbers_of(recipe))
     first = torch.distributed.get_rank() == 0
@@ -222,11 +234,14 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
     )
     on_first_rank(lambda: build_sample(recipe))
     assembly = assemble(recipe)
-    folder = on_first_rank(lambda: choose_folder(recipe.run, numbers_of(recipe)))
+    folder = on_first_rank(
+        lambda: choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
+    )
     recipe = replace(recipe, run=replace(recipe.run, dir=str(folder)))
     lock: list[Any] = []
     on_first_rank(lambda: lock.append(open_folder(folder, recipe)))
-    if finished(folder):
+    on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
+    if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
         return folder, json.loads((folder / SUMMARY).read_text("utf-8"))
     run = prepare(recipe, assembly, folder, settings)

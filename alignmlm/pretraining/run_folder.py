@@ -8,16 +8,29 @@ from typing import IO
 
 import yaml
 
-from alignmlm.errors import ConfigError
+from alignmlm.data.store import Manifest
+from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.files import replace_text
-from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
+from alignmlm.pretraining.recipe import (
+    DATA_SETTINGS,
+    Recipe,
+    RunConfig,
+    differences,
+    numbers_of,
+)
 
 RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
+DATA = "data.json"
+OFFER = (
+    "go on with --run.data_change=continue (from the next step's batch of the new data) or "
+    "--run.data_change=restart (from its first batch), or name another run.dir"
+)
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run in a folder came to its end."""
-    return (folder / SUMMARY).is_file()
+def finished(folder: Path, steps: int) -> bool:
+    """Whether the run in a folder came to its end, which is that many steps."""
+    path = folder / SUMMARY
+    return path.is_file() and json.loads(path.read_text("utf-8"))["steps"] >= steps
 
 
 def recorded_numbers(folder: Path) -> dict[str, object] | None:
@@ -31,17 +44,50 @@ def as_recorded(numbers: dict[str, object]) -> dict[str, object]:
     return json.loads(json.dumps(numbers))
 
 
-def choose_folder(config: RunConfig, numbers: dict[str, object]) -> Path:
+def choose_folder(config: RunConfig, numbers: dict[str, object], steps: int) -> Path:
     """The named folder, else the first unfinished one of the same recipe, else a new one."""
     if config.dir is not None:
         return Path(config.dir)
     number = 1
     while (folder := Path("runs") / f"{config.name}-{number}").exists():
         same = recorded_numbers(folder) == as_recorded(numbers)
-        if config.resume == "auto" and same and not finished(folder):
+        if config.resume == "auto" and same and not finished(folder, steps):
             return folder
         number += 1
     return folder
+
+
+def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
+    """Whether a run may go on with other settings.
+
+    Raises:
+        ConfigError: it may not; the message names the settings, and what may be done.
+    """
+    told = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
+    if not all(line.startswith(DATA_SETTINGS) for line in changed):
+        raise ConfigError("run.dir", str(folder), told)
+    if config.data_change == "stop":
+        raise ConfigError("run.dir", str(folder), f"{told}\n{OFFER}")
+
+
+def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
+    """Whether a run's data is what it was; rank 0 calls it, and it keeps what the data is.
+
+    Raises:
+        CheckpointError: it is not; the message names what differs.
+    """
+    path, now = folder / DATA, as_recorded({"data_id": manifest.data_id} | manifest.summary())
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else now
+    if known["data_id"] != now["data_id"]:
+        changed = [line for line in differences(known, now) if not line.startswith("data_id")]
+        told = f"the data of {folder} is not what it was:\n  " + "\n  ".join(changed)
+        if known["tokenizer"] != now["tokenizer"]:
+            raise CheckpointError(
+                f"{told}\nwith another tokenizer its model is of no use: train anew"
+            )
+        if config.data_change == "stop":
+            raise CheckpointError(f"{told}\n{OFFER}")
+    replace_text(path, json.dumps(now, indent=1))
 
 
 def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
@@ -69,8 +115,7 @@ def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     if known is not None and recipe.run.resume == "never":
         raise ConfigError("run.dir", str(folder), "be new with run.resume = never; it is in use")
     if known is not None and (changed := differences(known, numbers)):
-        must = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
-        raise ConfigError("run.dir", str(folder), must)
+        check_change(folder, changed, recipe.run)
     replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))
     replace_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
     return lock

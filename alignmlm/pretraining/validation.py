@@ -1,11 +1,12 @@
 """How the model does on held-out documents and on the dictionary."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from alignmlm.alignment import Questions, questions, retrieval_percent
-from alignmlm.data.batches import Loader, make_batch, validation_samples
+from alignmlm.data.batches import Batch, Loader, Samples, make_batch, validation_samples
 from alignmlm.data.masking import Term
 from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary
@@ -29,6 +30,11 @@ def alignment_probe(
     return AlignmentProbe(questions(used, every, limit), questions(held_out, every, limit))
 
 
+def validation_batch(loader: Loader, chunk: Samples) -> list[Batch]:
+    """One batch of validation rows, in a list as the steps of training have them."""
+    return [make_batch(loader, chunk, VALIDATION)]
+
+
 def validation_losses(
     engine: Engine, loader: Loader, language: int, rows: int, micro: int
 ) -> Losses:
@@ -38,13 +44,14 @@ def validation_losses(
     because under ZeRO-3 every rank must take part in every forward pass.
     """
     samples = validation_samples(loader, language, rows)
-    chunks = [samples[at : at + micro] for at in range(0, len(samples), micro)]
-    shape = (3, len(Term), len(loader.renderings))
+    chunks = [samples.part(at, at + micro) for at in range(0, samples.size, micro)]
+    shape = (3, len(Term), len(loader.languages))
     total = torch.zeros(shape, dtype=torch.float64, device=engine.device)
     for turn in range(0, len(chunks), engine.world_size):
         mine = turn + engine.rank
         chunk = chunks[mine] if mine < len(chunks) else chunks[0]
-        losses = engine.evaluate(make_batch(loader, chunk, VALIDATION))
+        (batch,), _ = engine.agreed(partial(validation_batch, loader, chunk))
+        losses = engine.evaluate(batch)
         if mine < len(chunks):
             total += torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(total)
@@ -55,7 +62,7 @@ def validate(
     engine: Engine, loader: Loader, probe: AlignmentProbe | None, rows: int, micro: int
 ) -> Metrics:
     """Validation loss of each language in nats, and alignment in percent."""
-    names = [str(rendering.language) for rendering in loader.renderings]
+    names = [str(language) for language in loader.languages]
     metrics: Metrics = {}
     for number, name in enumerate(names):
         losses = validation_losses(engine, loader, number, rows, micro)

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,16 @@ import pyarrow.parquet
 import pytest
 
 from alignmlm.data.build import DataConfig, build_store
+from alignmlm.data.duplicates import NO_DUPLICATES
 from alignmlm.data.inspect import damages, statistics
-from alignmlm.data.sources import SourceConfig, documents
+from alignmlm.data.parts import Part, write_text
+from alignmlm.data.ranks import SINGLE
+from alignmlm.data.readers import RawDocument, documents
+from alignmlm.data.sources import SourceConfig
 from alignmlm.data.store import TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import encode, load_tokenizer
+from alignmlm.data.training_text import sample_steps, training_sentences
+from alignmlm.data.workspace import Workspace, locked, workspace_of
 from alignmlm.errors import ConfigError, DataError
 
 TEXT = "\n\n".join(
@@ -84,7 +93,7 @@ def test_every_token_is_in_the_store_once_and_in_order(tmp_path):
     for split in (TRAIN, VALIDATION):
         for shard in store.split("eng-Latn", split).shards:
             tokens = shard.tokens(0, shard.entry.tokens)
-            ends = shard.index["documents"].astype(int)
+            ends = np.flatnonzero(tokens == store.vocabulary.eos) + 1
             stored += [part.tolist() for part in np.split(tokens, ends[:-1])]
     expected = [
         [*(int(t) for ids, _ in encode(tokenizer, document) for t in ids), store.vocabulary.eos]
@@ -184,15 +193,202 @@ def test_a_tokenizer_can_be_loaded_instead_of_trained(tmp_path):
     assert Store(first).manifest.tokenizer_xxh3 == Store(second).manifest.tokenizer_xxh3
 
 
-def test_a_full_disk_is_an_error_that_leaves_nothing_behind(tmp_path):
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_full_disk_is_an_error_and_the_same_build_goes_on_when_there_is_space(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "none", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("NOT RUN: a full disk can only be made by root")
+    settings = config(disk, source(as_txt(tmp_path)))
     try:
-        with pytest.raises(DataError, match="no space left on the disk"):
-            build_store(config(disk, source(as_txt(tmp_path))))
-        assert not list(disk.iterdir())
+        with pytest.raises(DataError, match=r"no space left on the disk.*is kept in"):
+            build_store(settings)
+        assert [path.name for path in disk.iterdir()] == ["store.building"]
+        subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+        found = files_of(build_store(settings))
+        assert found == files_of(build_store(replace(settings, store=str(tmp_path / "other"))))
+        assert [path.name for path in disk.iterdir()] == ["store"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def shown_text(folder: Path) -> list[str]:
+    store = Store(folder)
+    tokenizer = load_tokenizer(folder)
+    shards = (s for name in (TRAIN, VALIDATION) for s in store.split("eng-Latn", name).shards)
+    tokens = np.concatenate([shard.tokens(0, shard.entry.tokens) for shard in shards])
+    ends = np.flatnonzero(tokens == store.vocabulary.eos)
+    parts = np.split(tokens, ends + 1)[:-1]
+    return [tokenizer.decode(part.tolist()).strip() for part in parts]
+
+
+def test_of_equal_documents_the_first_is_kept_and_the_others_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("alignmlm.data.parts.PART_CHARACTERS", 400)
+    monkeypatch.setattr("alignmlm.data.duplicates.BUCKET_DOCUMENTS", 8)
+    documents = TEXT.split("\n\n")
+    first = write(tmp_path / "a.txt", "\n\n".join([*documents, *documents[:7]]))
+    second = write(tmp_path / "b.txt", "\n\n".join([documents[3], "A new cat."]))
+    sources = SourceConfig(language="eng-Latn", files=[str(first), str(second)])
+    plain, once = (
+        build_store(config(tmp_path / name, sources, deduplicate=on))
+        for name, on in (("plain", False), ("once", True))
+    )
+    found = shown_text(once)
+    assert len(found) == len(set(found)) == len(documents) + 1
+    assert len(shown_text(plain)) == len(documents) + 9
+    assert Store(once).manifest.provenance["duplicates_dropped"] == {"eng-Latn": 8}
+
+
+def test_equal_documents_of_two_languages_are_both_kept(tmp_path):
+    text = as_txt(tmp_path)
+    other = SourceConfig(language="deu-Latn", files=[str(text)])
+    store = Store(build_store(config(tmp_path, source(text), other, deduplicate=True)))
+    assert sum(row.documents for row in statistics(store)) == 120
+
+
+def test_the_tokenizer_of_a_large_corpus_is_trained_on_a_sample_that_no_order_changes(tmp_path):
+    documents = [f"{TEXT[:600]} number {number}." for number in range(400)]
+    tokenizers = []
+    for name, listed in (("a", documents), ("b", documents[::-1])):
+        text = write(tmp_path / f"{name}.txt", "\n\n".join(listed))
+        settings = config(tmp_path / name, source(text), tokenizer_bytes=2**16)
+        tokenizers.append((build_store(settings) / "tokenizer.json").read_bytes())
+    assert tokenizers[0] == tokenizers[1]
+
+
+def training_bytes(folder: Path, most: int) -> int:
+    (folder / "text").mkdir(parents=True)
+    place, piece = Workspace(folder), Part(0, 0, 0)
+    raws = (RawDocument(9, 1.0, lambda n=n: [f"Document {n} has some text."]) for n in range(9000))
+    write_text(place, piece, "eng-Latn", raws)
+    settings = config(folder, source(folder), tokenizer_bytes=most)
+    steps, _ = sample_steps(place, [piece], NO_DUPLICATES, settings, SINGLE)
+    parts = (place, [piece], NO_DUPLICATES, settings, steps, lambda read: None)
+    return sum(len(sentence) for sentence in training_sentences(*parts))
+
+
+def test_the_sample_of_the_tokenizer_is_as_large_as_allowed(tmp_path):
+    assert 0.97 * 2**16 < training_bytes(tmp_path / "a", 2**16) <= 2**16
+    assert training_bytes(tmp_path / "b", 2**28) > 2e5
+
+
+def test_a_hub_dataset_gives_the_store_of_its_rows(tmp_path):
+    rows = [json.dumps({"text": text}) + "\n" for text in TEXT.split("\n\n")]
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    for number in range(3):
+        write(hub / f"train-{number}.jsonl", "".join(rows[20 * number : 20 * number + 20]))
+    rows_store = build_store(config(tmp_path / "rows", source(hub / "*.jsonl")))
+    streamed = SourceConfig(language="eng-Latn", files=[f"hub:{hub}"])
+    hub_store = build_store(config(tmp_path / "streamed", streamed))
+    expected, found = files_of(rows_store), files_of(hub_store)
+    assert expected.pop("manifest.json") != found.pop("manifest.json")  # it names the source
+    assert found == expected
+
+
+def test_names_of_special_tokens_in_a_text_are_ordinary_text(tmp_path):
+    text = write(tmp_path / "a.txt", TEXT.replace("didn't", "</s> <mask>"))
+    store = Store(build_store(config(tmp_path, source(text))))
+    assert sum("</s> <mask>" in shown for shown in shown_text(store.path)) == 60
+    assert sum(row.documents for row in statistics(store)) == 60
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a build."""
+
+
+def stop_at(step: str, share: float = 0.0):
+    def report(progress) -> None:
+        if progress.step == step and progress.share >= share:
+            raise StoppedError
+
+    return report
+
+
+STOPS = [("sentences", 0.0), ("tokenizer", 0.0), ("tokens", 0.4), ("shards", 0.0), ("shards", 0.6)]
+
+
+@pytest.mark.parametrize(("step", "share"), STOPS)
+def test_a_build_that_stopped_goes_on_to_the_same_bytes(step, share, tmp_path, monkeypatch):
+    monkeypatch.setattr("alignmlm.data.parts.PART_CHARACTERS", 500)
+    text = as_txt(tmp_path)
+    expected = files_of(build_store(config(tmp_path / "whole", source(text), deduplicate=True)))
+    settings = config(tmp_path, source(text), deduplicate=True)
+    with pytest.raises(StoppedError):
+        build_store(settings, stop_at(step, share))
+    done = files_of(tmp_path / "store.building")
+    assert any(name.startswith("text/00000-00000") for name in done)
+    before = sorted(path.stat().st_ino for path in (tmp_path / "store.building/text").glob("*.npy"))
+    with pytest.raises(StoppedError):
+        build_store(settings, stop_at("shards"))
+    after = {path.stat().st_ino for path in (tmp_path / "store.building/text").glob("*.npy")}
+    assert after.issuperset(before)
+    assert files_of(build_store(settings)) == expected
+    assert not (tmp_path / "store.building").exists()
+
+
+def test_a_build_goes_on_only_with_its_own_settings_or_starts_over(tmp_path):
+    text = as_txt(tmp_path)
+    with pytest.raises(StoppedError):
+        build_store(config(tmp_path, source(text)), stop_at("tokens"))
+    other = config(tmp_path, source(text), validation=0.3)
+    with pytest.raises(DataError, match=r"data\.validation: 0\.2 there, 0\.3 here.*--restart"):
+        build_store(other)
+    expected = files_of(build_store(replace(other, store=str(tmp_path / "fresh"))))
+    assert files_of(build_store(other, restart=True)) == expected
+
+
+def test_a_build_goes_on_only_with_the_same_files_or_starts_over_with_those_that_changed(tmp_path):
+    first, second = write(tmp_path / "a.txt"), write(tmp_path / "b.txt", TEXT.upper())
+    both = SourceConfig(language="eng-Latn", files=[str(first), str(second)])
+    with pytest.raises(StoppedError):
+        build_store(config(tmp_path, both), stop_at("tokens"))
+    write(second, TEXT.lower())
+    os.utime(second, ns=(1, 1))
+    with pytest.raises(DataError, match=r"b\.txt: written since"):
+        build_store(config(tmp_path, both))
+    write(second, TEXT.lower() + " More.")
+    with pytest.raises(DataError, match=rf"b\.txt: {len(TEXT)} bytes there, {len(TEXT) + 6} here"):
+        build_store(config(tmp_path, both))
+    kept = (tmp_path / "store.building" / "text" / "00000-00000.npy").stat().st_ino
+    with pytest.raises(StoppedError):
+        build_store(config(tmp_path, both), stop_at("tokens"), restart=True)
+    assert (tmp_path / "store.building" / "text" / "00000-00000.npy").stat().st_ino == kept
+    expected = files_of(build_store(config(tmp_path / "fresh", both)))
+    assert files_of(build_store(config(tmp_path, both))) == expected
+
+
+def test_two_builds_of_one_store_at_once_are_refused(tmp_path):
+    settings = config(tmp_path, source(as_txt(tmp_path)))
+    with (
+        locked(workspace_of(Path(settings.store)), Path(settings.store)),
+        pytest.raises(DataError, match=rf"another build of .* \(process {os.getpid()} on "),
+    ):
+        build_store(settings)
+
+
+def test_progress_names_each_step_and_ends_with_all_tokens(tmp_path):
+    seen = []
+    store = Store(build_store(config(tmp_path, source(as_txt(tmp_path))), seen.append))
+    assert list(dict.fromkeys(progress.step for progress in seen)) == [
+        "sentences", "tokenizer", "tokens", "shards",
+    ]  # fmt: skip
+    assert all(0 <= progress.share <= 1 for progress in seen)
+    assert seen[-1].tokens == sum(row.tokens for row in statistics(store))
+
+
+def test_building_alone_needs_no_mpi(tmp_path):
+    code = (
+        "import sys; sys.modules['mpi4py'] = None\n"
+        "from alignmlm.commands.build import data_build\n"
+        f"data_build(['--data.store={tmp_path / 'store'}', '--data.validation=0.2',\n"
+        "'--data.vocabulary_size=400',\n"
+        """'--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]'])"""
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert Store(tmp_path / "store").languages == ["qaa-Latn"]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from alignmlm.data.inspect import damages
-from alignmlm.data.store import TRAIN, Store
+from alignmlm.data.store import SELF, TRAIN, Store, content_id
 from alignmlm.errors import DataError
 
 
@@ -26,18 +26,28 @@ def read_everything(folder) -> None:
         shard.sentences(0, shard.entry.tokens)
 
 
-@pytest.mark.parametrize("place", [0, 1000, 9000, -1])
-def test_a_flipped_bit_names_shard_block_bytes_and_both_hashes(copy, place):
-    flip(copy / "qaa-Latn" / TRAIN / "shard-00000.bin", place)
-    with pytest.raises(DataError, match=r"0\.bin.*block \d, bytes \d+ to \d+: xxh3 \w+, expected"):
+@pytest.mark.parametrize("ending", ["bin", "idx"])
+@pytest.mark.parametrize("place", [0, 1000, -1000, -1])
+def test_a_flipped_bit_names_shard_block_bytes_and_both_hashes(copy, ending, place):
+    flip(copy / "qaa-Latn" / TRAIN / f"shard-00000.{ending}", place)
+    with pytest.raises(DataError, match=r"0\.bin.*block \d+, bytes \d+ to \d+: hash \w+, expected"):
         read_everything(copy)
     assert len(damages(Store(copy))) == 1
 
 
-@pytest.mark.parametrize("place", [0, 9, 60, -1])
-def test_a_flipped_bit_in_the_index_is_found(copy, place):
-    flip(copy / "qaa-Latn" / TRAIN / "shard-00000.idx", place)
-    with pytest.raises(DataError, match=r"shard-00000\.idx is damaged"):
+def test_blocks_that_changed_places_are_found(copy):
+    folder = copy / "qaa-Latn" / TRAIN
+    for ending, width in (("bin", 2048), ("idx", 264)):
+        path = folder / f"shard-00000.{ending}"
+        data = path.read_bytes()
+        path.write_bytes(data[width : 2 * width] + data[:width] + data[2 * width :])
+    with pytest.raises(DataError, match="block 0"):
+        read_everything(copy)
+
+
+def test_a_file_that_is_not_in_the_manifest_is_an_error(copy):
+    (copy / "qaa-Latn" / TRAIN / "shard-00001.bin").write_bytes(b"")
+    with pytest.raises(DataError, match=r"shard-00001\.bin is not in the manifest"):
         read_everything(copy)
 
 
@@ -64,13 +74,21 @@ def test_another_tokenizer_is_refused(copy):
 def change_manifest(folder, change) -> None:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
+    del manifest[SELF]
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest | {SELF: content_id(manifest)}))
+
+
+def test_an_edited_manifest_is_an_error(copy):
+    path = copy / "manifest.json"
+    path.write_text(path.read_text().replace('"words": ', '"words": 1'))
+    with pytest.raises(DataError, match="was edited"):
+        Store(copy)
 
 
 def test_another_schema_version_is_refused(copy):
-    change_manifest(copy, lambda manifest: manifest.update(schema_version=2))
-    with pytest.raises(DataError, match="schema version 2; this alignmlm reads 1"):
+    change_manifest(copy, lambda manifest: manifest.update(schema_version=1))
+    with pytest.raises(DataError, match="schema version 1; this alignmlm reads 2"):
         Store(copy)
 
 

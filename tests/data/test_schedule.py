@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignmlm.data.schedule import keyed_permutation, language_of_samples, mixture_table
+from alignmlm.data.schedule import (
+    keyed_permutation,
+    language_of_samples,
+    mixture_of,
+    mixture_table,
+)
 from alignmlm.errors import ConfigError
 
 weights = st.lists(st.integers(1, 20).map(float), min_size=1, max_size=5)
@@ -24,10 +29,30 @@ def test_each_language_has_its_share_give_or_take_one_after_any_number_of_sample
 @given(weights, st.integers(0, 10**12))
 @settings(deadline=None, max_examples=40)
 def test_samples_of_a_language_are_counted_without_gaps(weights, start):
-    table = mixture_table(weights)
-    languages, counts = language_of_samples(table, start + np.arange(3 * len(table)))
+    mixture = mixture_of(weights, {})
+    numbers = start + np.arange(3 * len(mixture[0].table))
+    languages, counts = language_of_samples(mixture, numbers)
     for language in range(len(weights)):
         assert (np.diff(counts[languages == language]) == 1).all()
+
+
+@given(weights, st.lists(st.integers(1, 900), unique=True, max_size=3), st.data())
+@settings(deadline=None, max_examples=40)
+def test_no_row_comes_twice_and_none_is_left_out_where_weights_change(first, steps, data):
+    size = len(first)
+    other = st.lists(st.integers(1, 20).map(float), min_size=size, max_size=size)
+    mixture = mixture_of(first, {step: data.draw(other) for step in steps})
+    languages, counts = language_of_samples(mixture, np.arange(1000))
+    for language in range(size):
+        of_language = counts[languages == language]
+        assert of_language.tolist() == list(range(len(of_language)))
+
+
+def test_weights_change_at_the_sample_that_is_named():
+    mixture = mixture_of([1.0, 1.0], {100: [1.0, 3.0]})
+    languages, _ = language_of_samples(mixture, np.arange(500))
+    assert languages[:100].mean() == 0.5
+    assert languages[100:].mean() == 0.75
 
 
 def test_equal_weights_take_turns():

@@ -2,14 +2,35 @@ import gzip
 from itertools import islice, pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from alignmlm.data.text import RawSentence, from_words, split_sentences, words_of
-from alignmlm.data.tokenizer import describe, encode, load_tokenizer, train_tokenizer
+from alignmlm.data.text import (
+    RawSentence,
+    as_line,
+    from_line,
+    from_words,
+    normalise,
+    plain_line,
+    split_sentences,
+    words_of,
+)
+from alignmlm.data.token_parts import ChunkTokens, encode_lines
+from alignmlm.data.tokenizer import (
+    describe,
+    encode,
+    is_split_at_spaces,
+    load_tokenizer,
+    train_tokenizer,
+)
 from alignmlm.errors import ConfigError, DataError
 
 TEXTS = ["The cats didn't sit on 5,000 mats (or so). Were they red?!", "वह अच्छी हिन्दी है। क्या?",
          "هل هذا نص عربي؟ نعم، بلا شك.", "Naïve café — “quoted”… 😀 end."] * 20  # fmt: skip
+
+ALPHABET = "abtdes T5,.?!'-()“é\u0301\u0308\u00a0\u200b\u2009\u1680\u180e\ufeffह\u093fي。😀\n\t_<>"
 
 
 def words(text: str) -> list[str]:
@@ -55,7 +76,21 @@ def test_text_is_composed_and_its_white_space_is_single():
 
 
 def test_given_words_are_joined_by_single_spaces():
-    assert from_words(["Do", "n't", "go"]) == RawSentence("Do n't go", (0, 3, 7))
+    assert from_words(["Do", "n't", "go"]) == RawSentence("Do n't go", (0, 3, 7), given=True)
+
+
+def test_given_words_stand_together_where_no_space_parts_them():
+    sentence = from_words(["Do", "n't", "go", "."], [False, True, False, True])
+    assert sentence == RawSentence("Don't go.", (0, 2, 6, 8), given=True)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [words_of("He said (go)."), from_words(["10 000", "n't", "go"], [False, True, False])],
+)
+def test_a_sentence_comes_back_from_its_line(sentence):
+    assert from_line(as_line(sentence)) == sentence
+    assert plain_line(as_line(sentence)) == sentence.text
 
 
 def test_a_trained_tokenizer_has_the_size_asked_for(tokenizer):
@@ -77,6 +112,57 @@ def test_tokens_start_a_word_where_the_text_does(tokenizer, text):
         first = [i for i, start in enumerate(starts) if start] + [len(ids)]
         spelled = [tokenizer.decode(ids[a:b].tolist()).strip() for a, b in pairwise(first)]
         assert spelled == words(sentence.text)
+
+
+def test_given_words_have_the_tokens_of_running_text(tokenizer):
+    running = words_of("The cats sit on 5,000 mats (or so).")
+    treebank = from_words(
+        ["The", "cats", "sit", "on", "5,000", "mats", "(", "or", "so", ")", "."],
+        [False] * 7 + [True, False, True, True],
+    )
+    [(expected, starts), (found, marked)] = encode(tokenizer, [running, treebank])
+    assert treebank.text == running.text
+    assert found.tolist() == expected.tolist()
+    assert marked.tolist() == starts.tolist()
+
+
+def test_given_words_that_share_a_token_get_tokens_of_their_own():
+    tokenizer = train_tokenizer(["don't don't don't go don't"] * 9, 266)
+    joined = [False, True, False, True]
+    [(running, _), (ids, starts)] = encode(
+        tokenizer, [words_of("don't go."), from_words(["do", "n't", "go", "."], joined)]
+    )
+    assert tokenizer.decode([running[0]]) == " don"
+    bounds = [*(i for i, start in enumerate(starts) if start), len(ids)]
+    words = [tokenizer.decode(ids[a:b].tolist()) for a, b in pairwise(bounds)]
+    assert words == [" do", " n't", " go", "."]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text(ALPHABET, min_size=1, max_size=30), min_size=1, max_size=5))
+def test_remembered_chunks_give_the_tokens_of_whole_sentences(tokenizer, texts):
+    lines = [part for text in texts if (part := normalise(text))]
+    chunks = ChunkTokens(tokenizer)
+    for _ in range(2 if lines else 0):
+        for expected, found in zip(
+            encode_lines(tokenizer, lines), chunks.encode(lines), strict=True
+        ):
+            assert expected.tolist() == found.tolist()
+
+
+def test_remembered_chunks_give_the_tokens_of_given_words(tokenizer):
+    words = [["Do", "n't", "go", "."], ["10 000", "mats", ","], ["é", "\u0301x", "?!"]]
+    joined = [[False, True, False, True], [False, False, True], [False, True, True]]
+    lines = [as_line(from_words(*sentence)) for sentence in zip(words, joined, strict=True)]
+    expected, found = encode_lines(tokenizer, lines), ChunkTokens(tokenizer).encode(lines)
+    assert [a.tolist() for a in found] == [a.tolist() for a in expected]
+
+
+def test_our_own_tokenizer_is_split_at_spaces_and_others_need_not_be(tokenizer):
+    other = Tokenizer(models.BPE())
+    assert is_split_at_spaces(tokenizer)
+    assert is_split_at_spaces(Tokenizer.from_str(tokenizer.to_str()))
+    assert not is_split_at_spaces(other)
 
 
 @pytest.mark.parametrize("text", TEXTS[:4])

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,11 @@ from alignmlm.languages.dictionary import (
     DictionaryConfig,
     derived_pairs,
     file_pairs,
+    file_words,
     from_pairs,
+    leaking,
     split,
+    split_pairs,
 )
 
 bounded = settings(deadline=None, max_examples=50)
@@ -20,6 +25,10 @@ MANY = from_pairs(((n,), (1000 + n + k,)) for n in range(200) for k in range(n %
 
 def sources(dictionary):
     return {source for source, _ in dictionary.words()}
+
+
+def words_of(dictionary):
+    return {word for pair in dictionary.words() for word in pair}
 
 
 def spelled(words):
@@ -82,10 +91,55 @@ def test_derived_pairs_are_the_tokens_whose_id_differs():
 
 @bounded
 @given(pairs, st.floats(0, 1), st.integers(0, 99))
-def test_the_two_halves_together_are_the_dictionary(raw, fraction, seed):
+def test_the_three_parts_together_are_the_dictionary(raw, fraction, seed):
     whole = from_pairs(raw)
-    used, held_out = split(whole, fraction, seed)
-    assert sorted(used.words() + held_out.words()) == whole.words()
+    parts = split_pairs(whole, fraction, seed)
+    assert sorted(pair for part in parts for pair in part.words()) == whole.words()
+
+
+@bounded
+@given(pairs, st.floats(0, 1), st.integers(0, 99))
+def test_no_word_of_either_side_is_both_used_and_held_out(raw, fraction, seed):
+    used, held_out = split(from_pairs(raw), fraction, seed)
+    assert not words_of(used) & words_of(held_out)
+    assert not any(leaking(held_out, used))
+
+
+@bounded
+@given(pairs, st.floats(0, 1), st.integers(0, 99))
+def test_every_dropped_pair_has_a_used_word_and_no_used_source_word(raw, fraction, seed):
+    used, _, dropped = split_pairs(from_pairs(raw), fraction, seed)
+    assert all(leaking(dropped, used))
+    assert not sources(dropped) & sources(used)
+
+
+@bounded
+@given(pairs, st.floats(0, 1), st.integers(0, 99))
+def test_split_is_the_first_two_of_the_three_parts(raw, fraction, seed):
+    whole = from_pairs(raw)
+    halves, parts = split(whole, fraction, seed), split_pairs(whole, fraction, seed)
+    assert [half.words() for half in halves] == [part.words() for part in parts[:2]]
+
+
+def test_a_pair_with_a_used_target_word_is_dropped():
+    whole = from_pairs([((1,), (9,)), ((2,), (9,))])
+    used, held_out, dropped = split_pairs(whole, 0.5, 0)
+    assert (len(used), len(held_out), len(dropped)) == (1, 0, 1)
+
+
+def test_a_pair_whose_target_word_is_a_used_source_word_is_dropped():
+    whole = from_pairs([((1,), (2,)), ((2,), (3,))])
+    used, held_out, dropped = split_pairs(whole, 0.5, 0)
+    assert (len(used), len(held_out), len(dropped)) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 1.0])
+def test_one_partner_a_word_and_ids_of_its_own_drop_no_pair(fraction):
+    whole = from_pairs(((n,), (1000 + n,)) for n in range(200))
+    used, held_out, dropped = split_pairs(whole, fraction, 0)
+    assert len(used) == round(200 * fraction)
+    assert len(held_out) == 200 - len(used)
+    assert len(dropped) == 0
 
 
 @bounded
@@ -107,6 +161,15 @@ def test_the_share_of_source_words_is_exact(raw, fraction, seed):
 def test_a_larger_fraction_contains_a_smaller_one(one, other, seed):
     small = split(MANY, min(one, other), seed)[0]
     assert sources(small) <= sources(split(MANY, max(one, other), seed)[0])
+
+
+@bounded
+@given(pairs, st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
+def test_a_larger_fraction_uses_more_pairs_and_holds_out_fewer(raw, one, other, seed):
+    whole = from_pairs(raw)
+    small, large = (split(whole, fraction, seed) for fraction in sorted((one, other)))
+    assert set(small[0].words()) <= set(large[0].words())
+    assert set(small[1].words()) >= set(large[1].words())
 
 
 def test_the_split_depends_on_its_seed():
@@ -176,12 +239,55 @@ def test_a_file_that_is_not_utf_8_is_an_error_that_names_it(tmp_path):
         file_pairs(path, spelled, spelled)
 
 
+def test_an_unusual_line_separator_inside_a_line_ends_no_line(tmp_path):
+    with pytest.raises(DataError, match=r"en-xx\.txt:2"):
+        read(tmp_path, "cat\u2028 chat\nbad\n")
+
+
+def test_line_ends_of_other_systems_and_a_byte_order_mark_are_no_part_of_a_word(tmp_path):
+    assert read(tmp_path, "\ufeffcat chat\r\ndog\tchien\r\n") == [("cat", "chat"), ("dog", "chien")]
+
+
+def test_a_compressed_file_reads_like_a_plain_one(tmp_path):
+    path = tmp_path / "en-xx.txt.gz"
+    path.write_bytes(gzip.compress(b"cat chat\ndog chien\n"))
+    assert file_words(path) == [("cat", "chat"), ("dog", "chien")]
+
+
+@pytest.mark.parametrize("damaged", [b"no gzip", gzip.compress(b"cat chat\n" * 99)[:-12]])
+def test_a_damaged_compressed_file_is_an_error_that_names_it(tmp_path, damaged):
+    path = tmp_path / "en-xx.txt.gz"
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"en-xx\.txt\.gz"):
+        file_words(path)
+
+
+@pytest.mark.parametrize("name", ["eng-xxx.tsv", "eng-xxx.tsv.gz"])
+def test_only_a_tab_separates_the_words_of_a_tsv_file(tmp_path, name):
+    path, text = tmp_path / name, "ice cream\tcrème glacée\nice cream\n"
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    with pytest.raises(DataError, match=rf"{name}:2: .* separated by a tab"):
+        file_words(path)
+
+
 def test_real_dictionaries_are_read_whole(shared_data):
-    files = sorted((shared_data / "muse").glob("*.5000-6500.txt"))
-    assert files
+    folders = [shared_data / "muse", shared_data / "freedict"]
+    files = [path for folder in folders for path in folder.glob("*-*.t*")]
+    assert {path.suffix for path in files} == {".txt", ".gz", ".tsv"}
     for path in files:
-        lines = len(path.read_text("utf-8").splitlines())
-        assert len(file_pairs(path, spelled, spelled)) == lines
+        content = path.read_bytes()
+        text = gzip.decompress(content) if path.suffix == ".gz" else content
+        assert len(file_words(path)) == text.count(b"\n")
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.9])
+def test_a_real_dictionary_holds_out_most_of_what_it_does_not_use(shared_data, fraction):
+    path = shared_data / "muse" / "en-fr.0-5000.txt"
+    used, held_out, dropped = split_pairs(
+        from_pairs(file_pairs(path, spelled, spelled)), fraction, 0
+    )
+    assert not words_of(used) & words_of(held_out)
+    assert len(held_out) > len(dropped) > 0
 
 
 GOLDEN_SPLIT = [42, 90, 101, 125, 127, 148]

@@ -18,7 +18,7 @@ from alignmlm.pretraining.checkpoints import (
 
 
 def progress(step: int) -> Progress:
-    return Progress(step, step * 10, 1.5, "abc", {"train.steps": 9})
+    return Progress(step, step * 10, 1.5, "abc", 0, {"train.steps": 9})
 
 
 def saved(folder, *steps: int, keep: int = 9):

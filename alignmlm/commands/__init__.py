@@ -1,0 +1,1 @@
+"""The commands, one file for each first word of the command line."""

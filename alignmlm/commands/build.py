@@ -1,0 +1,144 @@
+"""`alignmlm data build`, alone or under an MPI launcher."""
+
+import logging
+import os
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from alignmlm.config import parse_recipe, recipe_parser
+from alignmlm.data.build import Progress, Report, build_store
+from alignmlm.data.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
+from alignmlm.errors import AlignMLMError
+from alignmlm.terminal import messages
+
+log = logging.getLogger(__name__)
+
+LOG_S = 30.0  # between two lines of a build without a terminal
+
+
+def data_build(arguments: Sequence[str]) -> int:
+    """Text -> tokenizer and token shards; goes on where it stopped; also under mpirun."""
+    if launched_size() > 1:
+        os.environ["RANK"] = str(launched_rank())  # rank 0 tells errors that all ranks have
+        share_threads()
+    parser = recipe_parser(prog="alignmlm data build", description=data_build.__doc__)
+    about = "remove what an earlier build with other settings or files has left, and start over"
+    parser.add_argument("--restart", action="store_true", help=about)
+    recipe, values = parse_recipe(parser, arguments)
+    ranks = launched_ranks()
+    if not ranks.first:
+        logging.getLogger("alignmlm").setLevel(logging.WARNING)
+    with ended_together(ranks), progress_shown(ranks) as report:
+        folder = build_store(recipe.data, report, ranks, values.restart)
+    if ranks.first:
+        show_store(folder)
+    return 0
+
+
+def show_store(folder: Path) -> None:
+    """A table of what was built."""
+    from alignmlm.commands.data import show_statistics
+    from alignmlm.data.store import Store
+
+    show_statistics(Store(folder))
+
+
+def say_stopped(number: int, frame: FrameType | None) -> None:
+    """Tell that the launcher ends this rank, as another was killed, and end it."""
+    messages.print(
+        Text("alignmlm: the build was stopped; the same command goes on from there", "bold red"),
+        soft_wrap=True,
+    )
+    os._exit(128 + number)
+
+
+@contextmanager
+def ended_together(ranks: Ranks) -> Iterator[None]:
+    """An error of one rank is told once and ends all of them; the others may wait for it."""
+    if ranks.size == 1:
+        yield
+        return
+    if ranks.rank in (0, ranks.size - 1):  # one of them may be the one that was killed, or busy
+        signal.signal(signal.SIGTERM, say_stopped)
+    try:
+        yield
+    except AlignMLMError as error:
+        told = f"alignmlm: error on rank {ranks.rank} of {ranks.size}: {error}"
+        messages.print(Text(told, "bold red"), soft_wrap=True)
+        ranks.stop(2)
+    except BaseException:
+        told = f"alignmlm: rank {ranks.rank} of {ranks.size} failed, all ranks end\n"
+        messages.print(Text(told + traceback.format_exc(), "bold red"), soft_wrap=True)
+        ranks.stop(1)
+
+
+@contextmanager
+def progress_shown(ranks: Ranks) -> Iterator[Report]:
+    """What a build reports to: a bar on a terminal, else a line now and then; rank 0 alone."""
+    if not ranks.first:
+        yield lambda progress: None
+    elif not messages.is_terminal:
+        yield Lines()
+    else:
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[tokens]}"),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=messages, transient=True) as bars:
+            yield Bar(bars)
+
+
+def counted(tokens: int, seconds: float) -> str:
+    """Tokens so far and tokens per second, as text."""
+    return f"{tokens:,} tokens, {tokens / seconds:,.0f}/s" if tokens and seconds > 0 else ""
+
+
+class Bar:
+    """One bar a step on a terminal."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars, self.step, self.started = bars, "", 0.0
+        self.task: TaskID | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the build is."""
+        if self.task is None or progress.step != self.step:
+            if self.task is not None:
+                self.bars.remove_task(self.task)
+            self.step, self.started = progress.step, monotonic()
+            self.task = self.bars.add_task(progress.step, total=1.0, tokens="")
+        tokens = counted(progress.tokens, monotonic() - self.started)
+        self.bars.update(self.task, completed=progress.share, tokens=tokens)
+
+
+class Lines:
+    """A log line at the start of each step, and now and then."""
+
+    def __init__(self) -> None:
+        self.step, self.started, self.told = "", 0.0, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Log how far the build is, if it is time to."""
+        now = monotonic()
+        if progress.step != self.step:
+            self.step, self.started, self.told = progress.step, now, now
+            log.info("%s", progress.step)
+        elif now - self.told >= LOG_S:
+            self.told = now
+            spent = now - self.started
+            left = spent * (1 - progress.share) / progress.share if progress.share > 0 else 0.0
+            tokens = counted(progress.tokens, spent)
+            parts = [f"{progress.step}: {100 * progress.share:.0f} %", tokens, f"{left:.0f} s left"]
+            log.info("%s", ", ".join(part for part in parts if part))

@@ -1,0 +1,70 @@
+"""Datasets of the Hugging Face hub, read while they arrive."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from alignmlm.data.sources import HUB_PREFIX, CorpusFile, SourceConfig, expand_path
+from alignmlm.errors import ConfigError, DataError
+
+
+def hub_name(pattern: str, source: SourceConfig) -> tuple[str, str | None, str]:
+    """Id, config and split of a dataset; a folder may stand for the id.
+
+    Raises:
+        ConfigError: no id, or more than three parts.
+    """
+    name, *rest = pattern.removeprefix(HUB_PREFIX).split(":")
+    if not name or len(rest) > 2:
+        must = "look like 'hub:<org>/<name>' or 'hub:<org>/<name>:<config>:<split>'"
+        raise ConfigError("data.sources.files", pattern, must)
+    config, split = [*rest, "", ""][:2]
+    return str(expand_path(name)), config or source.config, split or source.split
+
+
+def hub_dataset(pattern: str, source: SourceConfig) -> Any:
+    """A hub dataset in streaming mode: nothing is downloaded before it is read.
+
+    Raises:
+        DataError: it cannot be opened; datasets raises many kinds of errors.
+    """
+    from datasets import load_dataset
+
+    name, config, split = hub_name(pattern, source)
+    try:
+        return load_dataset(name, config, split=split, streaming=True)
+    except Exception as error:
+        raise hub_error(pattern, error) from error
+
+
+def hub_error(pattern: str, error: Exception) -> DataError:
+    """The error for a dataset that cannot be opened or read on."""
+    said = str(error).strip() or type(error).__name__
+    return DataError(
+        f"hub dataset {pattern} cannot be read: {said} (if the network failed, run the same "
+        f"command again)"
+    )
+
+
+def hub_parts(pattern: str, source: SourceConfig) -> int:
+    """How many files a dataset has that can be read apart."""
+    return max(1, hub_dataset(pattern, source).num_shards)
+
+
+def hub_rows(file: CorpusFile, source: SourceConfig) -> Iterator[dict[str, Any]]:
+    """The rows of one part of a dataset.
+
+    Raises:
+        DataError: it cannot be read to its end.
+    """
+    index, count = file.part
+    whole = hub_dataset(file.name, source)
+    part = whole.shard(num_shards=count, index=index) if count > 1 else whole
+    rows = iter(part)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise hub_error(file.name, error) from error
+        yield row

@@ -1,0 +1,200 @@
+"""Parses beside the tokens: one CoNLL-U block for every sentence of a store, in its order.
+
+`parses/<language>/<split>/shard-00000.conllu.gz`; a sentence without a parse has a block that says
+why. Parses come from a parser, or from treebanks whose sentences are looked up by their words.
+"""
+
+import gzip
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from alignmlm.data.shards import Shard
+from alignmlm.data.store import TOKENIZER, Store
+from alignmlm.data.stored_orders import LONGEST_WORDS
+from alignmlm.data.text import normalise
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.errors import DataError
+from alignmlm.files import replace_text, sync
+from alignmlm.languages.sentences import Sentences
+
+PARSES = "parses"
+MISSING = "# no parse: "
+BATCH_SENTENCES = 500
+READ_TOKENS = 2**20  # of a shard at once
+Words = list[str]
+Blocks = Iterator[tuple[Words, str]]  # a sentence and its CoNLL-U block, or the reason for none
+Progress = Callable[[int, int], None]  # sentences done, and of how many
+
+
+def shard_text(shard: Shard) -> Iterator[Sentences]:
+    """The sentences of a shard in pieces of about a million tokens."""
+    start = 0
+    while start < shard.entry.tokens:
+        stop = min(start + READ_TOKENS, shard.entry.tokens)
+        text, begin = shard.sentences(start, stop)
+        yield text
+        start = begin + len(text.ids)
+
+
+def sentence_words(text: Sentences, tokenizer: Tokenizer) -> Iterator[Words]:
+    """The words of each sentence; none for the </s> that closes a document."""
+    firsts = text.first_tokens()
+    parts = [part.tolist() for part in np.split(text.ids, firsts[1:])]
+    words = tokenizer.decode_batch(parts, skip_special_tokens=True)
+    numbered = zip(text.sentence_of_word().tolist(), words, strict=True)
+    for _, sentence in groupby(numbered, key=lambda pair: pair[0]):
+        found = [normalise(word).replace(" ", "\u00a0") for _, word in sentence]
+        yield found if any(found) else []
+
+
+def store_sentences(
+    store: Store, language: str, split: str
+) -> Iterator[tuple[Shard, Iterator[Words]]]:
+    """The shards of a split, each with the words of its sentences."""
+    tokenizer = load_tokenizer(store.path / TOKENIZER)
+    for shard in store.split(language, split).shards:
+        yield shard, shard_words(shard, tokenizer)
+
+
+def shard_words(shard: Shard, tokenizer: Tokenizer) -> Iterator[Words]:
+    """The words of each sentence of a shard."""
+    for text in shard_text(shard):
+        yield from sentence_words(text, tokenizer)
+
+
+def first_with_words(sentences: Iterator[Words], most: int) -> Iterator[Words]:
+    """Sentences up to the one that is number `most` of those with words."""
+    while most > 0 and (words := next(sentences, None)) is not None:
+        most -= bool(words)
+        yield words
+
+
+def parsed_by(parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]]]) -> Callable:
+    """A function from sentences to their blocks, by a parser that takes batches of them."""
+
+    def blocks(sentences: Iterator[Words], most: int) -> Blocks:
+        wanted = first_with_words(sentences, most)
+        batches = iter(lambda: list(islice(wanted, BATCH_SENTENCES)), [])
+        kept: list[list[Words]] = []
+
+        def short() -> Iterator[list[Words]]:
+            for batch in batches:
+                kept.append(batch)
+                yield [words if len(words) <= LONGEST_WORDS else [] for words in batch]
+
+        for parsed in parse(short()):
+            for words, block in zip(kept.pop(0), parsed, strict=True):
+                yield words, block or reason(words)
+        for words in sentences:
+            yield words, MISSING + "not asked for\n\n" if words else reason(words)
+
+    return blocks
+
+
+def reason(words: Words) -> str:
+    """The block of a sentence that a parser left out."""
+    if not words:
+        return MISSING + "end of a document\n\n"
+    return MISSING + "too long\n\n"
+
+
+def looked_up(treebanks: list[Path]) -> Callable:
+    """A function from sentences to the blocks of the same words in some treebanks."""
+    from alignmlm.syntax.trees import conllu_text, read_conllu
+
+    known: dict[tuple[str, int], str] = {}
+    for path in treebanks:
+        for tree in read_conllu(path):
+            known["".join(tree.words), len(tree.words)] = conllu_text(tree)
+
+    def blocks(sentences: Iterator[Words], most: int) -> Blocks:
+        for number, words in enumerate(sentences):
+            found = known.get(("".join(words).replace("\u00a0", " "), len(words)))
+            if not words or len(words) > LONGEST_WORDS:
+                yield words, reason(words)
+            elif number >= most:
+                yield words, MISSING + "not asked for\n\n"
+            else:
+                yield words, found or MISSING + "not in the treebank\n\n"
+
+    return blocks
+
+
+def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
+    """Where the parses of a shard lie."""
+    return store / PARSES / language / split / f"{shard}.conllu.gz"
+
+
+def parse_store(
+    store: Store, language: str, blocks: Callable, most: int, progress: Progress
+) -> dict[str, int]:
+    """Write the parses of a language; how many sentences have one, and how many not, by reason.
+
+    Shards that are done are not done again; `most` sentences are parsed, over all shards.
+    """
+    splits = store.manifest.splits[language]
+    total = sum(entry.sentences for entries in splits.values() for entry in entries)
+    counts: Counter[str] = Counter()
+    done = 0
+    for split in splits:
+        for shard, sentences in store_sentences(store, language, split):
+            path = parses_path(store.path, language, split, shard.entry.name)
+            here = path.with_suffix(".json")
+            if not (path.is_file() and here.is_file()):
+                parsed = blocks(sentences, max(most - counts["parsed"], 0))
+                told = write_blocks(path, parsed, partial(advance, progress, done, total))
+                replace_text(here, json.dumps(told))
+            counts.update(json.loads(here.read_text("utf-8")))
+            done += shard.entry.sentences
+    return dict(counts)
+
+
+def advance(progress: Progress, before: int, total: int, done: int) -> None:
+    """Report sentences done in a shard as sentences done in all."""
+    progress(before + done, total)
+
+
+def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) -> dict[str, int]:
+    """Write the blocks of one shard, by rename; how many sentences have a parse, or why not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    counts: Counter[str] = Counter()
+    with gzip.GzipFile(unfinished, "wb", compresslevel=3, mtime=0) as file:
+        for number, (_, block) in enumerate(blocks, start=1):
+            missing = block.startswith(MISSING)
+            counts[block.removeprefix(MISSING).strip() if missing else "parsed"] += 1
+            file.write(block.encode())
+            if number % BATCH_SENTENCES == 0:
+                progress(number)
+    sync(unfinished)
+    unfinished.replace(path)
+    return dict(counts)
+
+
+def read_blocks(path: Path) -> Iterator[list[str]]:
+    """The lines of each block of a shard's parses.
+
+    Raises:
+        DataError: there are no parses, or the file is damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"there are no parses at {path}; make them with `alignmlm data parse`")
+    lines: list[str] = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+            for line in file:
+                if line != "\n":
+                    lines.append(line)
+                elif lines:
+                    yield lines
+                    lines = []
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}; remove it and parse again") from error

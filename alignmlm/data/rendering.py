@@ -1,0 +1,265 @@
+"""Base sentences in another language, compiled: random words, word order, script.
+
+The specification in NumPy is alignmlm.languages (orders, replacement, scripts); tests hold this
+file to it, bit for bit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, UInt64
+
+from alignmlm.compiling import compiled, inlined
+from alignmlm.data.blocks import BITS_WORDS, BLOCK_TOKENS, mixed
+from alignmlm.data.tokenizer import Vocabulary
+from alignmlm.draws import GOLDEN, key, threshold
+from alignmlm.languages.language import Language, Scripts
+from alignmlm.languages.orders import is_syntax, split_order
+from alignmlm.languages.replacement import PURPOSE
+
+KINDS = {"": 0, "inv": 1, "perm": 2, "noise": 3, "syn": 4}
+INVERSION, PERMUTATION, NOISE, SYNTAX = 1, 2, 3, 4
+WORD_BITS, SENTENCE_BITS = 1, 1 + BITS_WORDS  # where they start in a record
+ONE = np.uint64(1)
+REPLACED = np.uint64(PURPOSE)
+INSERTION = 48  # words that are sorted by insertion; more are merged
+WIDTH = 4  # tokens of a word that are copied at once
+
+
+class Changes(NamedTuple):
+    """What happens to the base sentences of each language, as the compiled code wants it."""
+
+    kinds: Int[np.ndarray, " language"]
+    strengths: Float[np.ndarray, " language"]
+    replaced: UInt64[np.ndarray, " language"]  # draws below it replace a word
+    slots: Int[np.ndarray, " language"]  # place of its syntax order among those of its base
+    tables: Int32[np.ndarray, "language vocab"]  # base id -> id
+    final: Bool[np.ndarray, " vocab"]  # base tokens that are sentence-final marks
+    common: Bool[np.ndarray, " vocab"]  # base tokens that are not special
+    ordinary: Int32[np.ndarray, " ordinary"]  # their ids
+    order_key: np.uint64
+
+
+def changes_of(
+    languages: list[Language],
+    scripts: Scripts,
+    vocabulary: Vocabulary,
+    stored: dict[str, list[str]],
+    seed: int,
+) -> Changes:
+    """The changes of the languages of a recipe; `stored` names the syntax orders of each base."""
+    slots = [stored[lang.base].index(o) if is_syntax(o := lang.order) else 0 for lang in languages]
+    orders = [split_order(lang.order) if lang.order else ("", 0) for lang in languages]
+    final, common = (np.zeros(vocabulary.size, bool) for _ in range(2))
+    final[list(vocabulary.final)] = True
+    ordinary = vocabulary.alphabet().ordinary()
+    common[ordinary] = True
+    return Changes(
+        np.array([KINDS[kind] for kind, _ in orders], np.int64),
+        np.array([strength for _, strength in orders], np.float64),
+        np.array([threshold(lang.replaced_percent / 100) for lang in languages], np.uint64),
+        np.array(slots, np.int64),
+        scripts.tables.astype(np.int32),
+        final,
+        common,
+        ordinary.astype(np.int32),
+        np.uint64(key("order", seed)),
+    )
+
+
+@inlined
+def child(parent, number):
+    """As draws.keys, of one number."""
+    return mixed(parent + np.uint64(number + 1) * GOLDEN)
+
+
+@inlined
+def unit(bits):
+    """As draws.uniform, of one hash."""
+    return np.float64(bits >> np.uint64(11)) * 2.0**-53
+
+
+@inlined
+def bounded(bits, bound):
+    """As draws.below, of one hash."""
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
+
+
+@inlined
+def is_below(bits, limit):
+    """Whether a hash as a number in [0, 1) is below the share of draws.threshold."""
+    return (bits >> np.uint64(11)) < limit
+
+
+@compiled
+def sentence_key(ids, start, stop, order_key):
+    """A key that depends on the tokens of a sentence and the seed alone."""
+    total = np.uint64(0)
+    for at in range(start, stop):
+        total += mixed(np.uint64(ids[at]) + np.uint64(at - start + 1) * GOLDEN)
+    return mixed(total ^ order_key)
+
+
+@compiled
+def sort_by_rank(order, rank, count):
+    """Words sorted by rank, equal ranks as they stood."""
+    if count > INSERTION:
+        order[:count] = np.argsort(rank[:count], kind="mergesort")
+        return
+    for word in range(count):
+        here, place = rank[word], word
+        while place > 0 and rank[order[place - 1]] > here:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = word
+
+
+@inlined
+def word_rank(kind, strength, index, draw, stored):
+    """The rank of a word: the compiled twin of alignmlm.languages.orders."""
+    if kind == INVERSION:
+        return -np.float64(index)
+    if kind == PERMUTATION:
+        return draw
+    if kind == NOISE:
+        return np.float64(index) + (strength + 1.0) * draw
+    if kind == SYNTAX:
+        return np.float64(stored)
+    return np.float64(index)
+
+
+@compiled
+def find_words(records, begin, end, bounds, firsts):
+    """Write where words start, and the first word of each sentence; how many there are of both.
+
+    Both are read from the bits of tokens begin..end, which start and end with a sentence. No branch
+    depends on them. Both arrays end with a bound.
+    """
+    words, sentences, token = 0, 0, begin
+    while token < end:
+        block, group, inside = token // BLOCK_TOKENS, token % BLOCK_TOKENS // 64, token % 64
+        word_bits = records[block, WORD_BITS + group] >> np.uint64(inside)
+        sentence_bits = records[block, SENTENCE_BITS + group] >> np.uint64(inside)
+        count = min(64 - inside, end - token)
+        for place in range(count):
+            bounds[words], firsts[sentences] = token - begin + place, words
+            sentences += np.int64((sentence_bits >> np.uint64(place)) & ONE)
+            words += np.int64((word_bits >> np.uint64(place)) & ONE)
+        token += count
+    bounds[words], firsts[sentences] = end - begin, words
+    return words, sentences
+
+
+@compiled
+def end_of_movable(ids, bounds, first, last, final):
+    """The word after those of a sentence that may move: all but a mark at its very end."""
+    for at in range(np.int64(bounds[last - 1]), np.int64(bounds[last])):
+        if not final[ids[at]]:
+            return last
+    return last - 1
+
+
+@compiled
+def replace_words(ids, bounds, first, end, drawn_from, language, changes, out):
+    """Give a drawn share of words first..end random ids, in out."""
+    for word in range(first, end):
+        word_key = child(drawn_from ^ REPLACED, word - first)
+        if is_below(word_key, changes.replaced[language]):
+            start = np.int64(bounds[word])
+            for at in range(start, np.int64(bounds[word + 1])):
+                if changes.common[ids[at]]:
+                    drawn = bounded(child(word_key, at - start), len(changes.ordinary))
+                    out[at] = changes.ordinary[drawn]
+
+
+@compiled
+def order_words(ranks, bounds, first, end, drawn_from, kind, strength, order, rank):
+    """Write the new order of words first..end, as numbers from 0."""
+    for word in range(end - first):
+        draw = unit(child(drawn_from, word))
+        stored = ranks[np.int64(bounds[first + word])]
+        rank[word] = word_rank(kind, strength, word, draw, stored)
+    sort_by_rank(order, rank, end - first)
+
+
+@inlined
+def copy_word(mapped, start, stop, out, at):
+    """Copy a word; what is copied too much is overwritten by the next. Where the next one goes.
+
+    WIDTH tokens are copied at once, so that hardly a branch depends on the words.
+    """
+    one, two = mapped[start], mapped[start + np.uint32(1)]
+    three, four = mapped[start + np.uint32(2)], mapped[start + np.uint32(3)]
+    out[at], out[at + np.uint64(1)] = one, two
+    out[at + np.uint64(2)], out[at + np.uint64(3)] = three, four
+    if stop - start > np.uint32(WIDTH):
+        for more in range(np.uint64(WIDTH), np.uint64(stop - start)):
+            out[at + more] = mapped[start + more]
+    return at + np.uint64(stop - start)
+
+
+@compiled
+def copy_reversed(mapped, bounds, first, end, out):
+    """Write words first..end of a sentence, the last one first."""
+    at, stop = np.uint64(bounds[first]), bounds[end]
+    for word in range(end - 1, first - 1, -1):
+        start = bounds[word]
+        at = copy_word(mapped, start, stop, out, at)
+        stop = start
+
+
+@compiled
+def copy_ordered(mapped, bounds, first, end, order, out):
+    """Write words first..end of a sentence in their new order."""
+    at = np.uint64(bounds[first])
+    for place in range(end - first):
+        word = first + order[place]
+        at = copy_word(mapped, bounds[word], bounds[word + 1], out, at)
+
+
+@compiled
+def render(ids, records, begin, end, ranks, language, changes, out):
+    """Write tokens begin..end of a shard, whole sentences, in a language to out.
+
+    out has WIDTH places to spare; ranks are those of a syntax order, by token.
+    """
+    count, kind, replaced = end - begin, changes.kinds[language], changes.replaced[language] > 0
+    table, base = changes.tables[language], ids[begin:end]
+    if kind == 0 and not replaced:
+        for at in range(count):
+            out[at] = table[base[at]]
+        return
+    mapped = np.empty(count + WIDTH, np.int32)
+    bounds, firsts = np.empty(count + 1, np.uint32), np.empty(count + 1, np.int64)
+    words, sentences = find_words(records, begin, end, bounds, firsts)
+    order, rank = np.empty(words, np.int64), np.empty(words, np.float64)
+    keyed = replaced or kind in (PERMUTATION, NOISE)
+    keys = np.zeros(sentences, np.uint64)
+    ends = np.empty(sentences, np.int64)
+    for number in range(sentences):
+        first, last = firsts[number], firsts[number + 1]
+        ends[number] = end_of_movable(base, bounds, first, last, changes.final)
+        if keyed:
+            start, stop = np.int64(bounds[first]), np.int64(bounds[last])
+            keys[number] = sentence_key(base, start, stop, changes.order_key)
+    if replaced:
+        for at in range(count):
+            mapped[at] = base[at]
+        for number in range(sentences):
+            first, drawn_from = firsts[number], keys[number]
+            replace_words(base, bounds, first, ends[number], drawn_from, language, changes, mapped)
+        for at in range(count):
+            mapped[at] = table[mapped[at]]
+    else:
+        for at in range(count):
+            mapped[at] = table[base[at]]
+    for number in range(sentences):
+        first, stop, last = firsts[number], ends[number], firsts[number + 1]
+        if kind == INVERSION:
+            copy_reversed(mapped, bounds, first, stop, out)
+        else:
+            strength = changes.strengths[language]
+            order_words(ranks, bounds, first, stop, keys[number], kind, strength, order, rank)
+            copy_ordered(mapped, bounds, first, stop, order, out)
+        for at in range(np.int64(bounds[stop]), np.int64(bounds[last])):
+            out[at] = mapped[at]

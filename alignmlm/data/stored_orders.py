@@ -1,0 +1,157 @@
+"""Syntax orders beside the tokens: the rank of every token's word in the new order.
+
+`orders/<order>/<language>/<split>/shard-00000.ord` has one record of 1,032 bytes for every block of
+1,024 tokens: a hash, and one byte a token. `manifest.json` beside the splits says which store it
+belongs to, and how many sentences were not reordered, and why.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8, UInt64
+
+from alignmlm.compiling import compiled
+from alignmlm.data.blocks import (
+    BLOCK_TOKENS,
+    digest_of,
+    mapped_words,
+    mixed,
+    shard_key,
+    stored_hash,
+    stored_hashes,
+    xxh3,
+)
+from alignmlm.errors import DataError
+from alignmlm.files import replace_text
+
+ORDERS, MANIFEST = "orders", "manifest.json"
+RANK_WORDS = BLOCK_TOKENS // 8
+LONGEST_WORDS = 255  # of a sentence: a rank is one byte
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OrderManifest:
+    """What a syntax order holds; written last."""
+
+    schema_version: int
+    order: str
+    language: str
+    data_id: str  # of the store that it belongs to
+    digests: dict[str, list[str]]  # split -> one for each shard
+    counts: dict[str, int]  # sentences, and those that kept their order, by reason
+    provenance: dict[str, object]  # models, parser, seed
+
+
+@compiled
+def rank_hashes(ranks):
+    """A hash of each block's ranks, whatever its place."""
+    hashes = np.empty(len(ranks), np.uint64)
+    for block in range(len(ranks)):
+        hashes[block] = mixed(xxh3(ranks[block]))
+    return hashes
+
+
+@compiled
+def first_damaged_order(records, mixed_with, first, last):
+    """The first of the blocks first..last whose hash is not the stored one; -1 for none."""
+    for block in range(first, last + 1):
+        content = mixed(xxh3(records[block, 1:]))
+        if stored_hash(content, mixed_with, block) != records[block, 0]:
+            return block
+    return -1
+
+
+def write_order_shard(path: Path, ranks: UInt8[np.ndarray, " token"]) -> str:
+    """The file of one shard's ranks; its digest."""
+    blocks = -(-len(ranks) // BLOCK_TOKENS)
+    padded = np.zeros(blocks * BLOCK_TOKENS, np.uint8)
+    padded[: len(ranks)] = ranks
+    words = padded.view("<u8").reshape(blocks, RANK_WORDS)
+    contents = rank_hashes(words)
+    digest = digest_of(contents, len(ranks))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hashes = stored_hashes(contents, shard_key(digest, len(ranks)))
+    path.write_bytes(np.column_stack([hashes, words]).data)
+    return digest
+
+
+class OrderShard:
+    """The ranks of one shard's words; every block is verified each time it is read."""
+
+    def __init__(self, path: Path, tokens: int, digest: str) -> None:
+        self.path, self.blocks = path, -(-tokens // BLOCK_TOKENS)
+        self.key = shard_key(digest, tokens)
+        expected = self.blocks * 8 * (1 + RANK_WORDS)
+        found = path.stat().st_size if path.is_file() else None
+        if found != expected:
+            raise DataError(
+                f"syntax order {path} has {found} bytes, not {expected}; "
+                f"run `alignmlm data order` again"
+            )
+
+    @cached_property
+    def records(self) -> UInt64[np.ndarray, "block 129"]:
+        """Hash and ranks of each block, mapped."""
+        return mapped_words(self.path, self.blocks)
+
+    def verify_blocks(self, first: int, last: int) -> None:
+        """Check the hashes of blocks first..last.
+
+        Raises:
+            DataError: a block differs.
+        """
+        block = first_damaged_order(self.records, self.key, first, last)
+        if block >= 0:
+            raise self.damage(block)
+
+    def damage(self, block: int) -> DataError:
+        """The error for a damaged block."""
+        width = 8 * (1 + RANK_WORDS)
+        return DataError(
+            f"syntax order {self.path} is damaged in block {block}, bytes {block * width} to "
+            f"{(block + 1) * width}; run `alignmlm data order` again"
+        )
+
+    def ranks(self, start: int, stop: int) -> UInt8[np.ndarray, " token"]:
+        """Verified ranks of the words of tokens [start, stop)."""
+        first, last = start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS
+        self.verify_blocks(first, last)
+        ranks = np.ascontiguousarray(self.records[first : last + 1, 1:]).view(np.uint8).ravel()
+        return ranks[start - first * BLOCK_TOKENS : stop - first * BLOCK_TOKENS]
+
+
+def order_folder(store: Path, order: str, language: str) -> Path:
+    """Where a syntax order of a language lies in a store."""
+    return store / ORDERS / order / language
+
+
+def read_order_manifest(store: Path, order: str, language: str, data_id: str) -> OrderManifest:
+    """The manifest of a syntax order.
+
+    Raises:
+        DataError: there is none, it cannot be read, or it belongs to another state of the store.
+    """
+    path = order_folder(store, order, language) / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"{store} has no order {order!r} of {language}: make it with `alignmlm data parse` "
+            f"and `alignmlm data order --order {order}`"
+        )
+    try:
+        manifest = OrderManifest(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no manifest of a syntax order: {error!r}") from error
+    found = (manifest.schema_version, manifest.data_id, manifest.order, manifest.language)
+    if found != (expected := (SCHEMA_VERSION, data_id, order, language)):
+        raise DataError(f"{path} is for {found}, the store is {expected}; make the order again")
+    return manifest
+
+
+def write_order_manifest(store: Path, manifest: OrderManifest) -> None:
+    """Write the manifest of a syntax order, which makes it whole."""
+    path = order_folder(store, manifest.order, manifest.language) / MANIFEST
+    replace_text(path, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,187 @@
+"""Parts of the corpus as tokens; the tokens of a document depend on that document alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count, islice
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped, UInt8
+from tokenizers import Tokenizer
+
+from alignmlm.data.duplicates import Duplicates
+from alignmlm.data.parts import Part, is_validation, npy, read_documents, read_records
+from alignmlm.data.shards import token_dtype
+from alignmlm.data.text import from_line
+from alignmlm.data.tokenizer import (
+    Encoded,
+    Vocabulary,
+    describe,
+    encode_flat,
+    is_split_at_spaces,
+)
+from alignmlm.data.workspace import Workspace, write_whole
+
+BATCH_SENTENCES = 2048  # that the tokenizer is given at once
+KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are remembered
+WORD, SENTENCE = 1, 2  # bits of a token's flags
+DOCUMENT = np.dtype([("tokens", "<u4"), ("validation", "?")])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPart:
+    """The documents of a part as tokens; </s> closes each, as a sentence of its own."""
+
+    documents: Shaped[np.ndarray, " document"]  # tokens, and whether it is held out
+    ids: Shaped[np.ndarray, " token"]
+    flags: UInt8[np.ndarray, " token"]
+
+
+def no_tokens() -> Encoded:
+    """The tokens of nothing."""
+    return Encoded(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64))
+
+
+def joined(batches: list[Encoded]) -> Encoded:
+    """Tokens one after the other."""
+    return Encoded(*(np.concatenate(arrays) for arrays in zip(no_tokens(), *batches, strict=True)))
+
+
+class ChunkTokens:
+    """The tokens of each run of characters between two spaces, found once: most of them recur.
+
+    It gives what the tokenizer gives for whole sentences, several times as fast.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.numbers: dict[str, int] = {}
+        self.tokens, self.firsts, self.characters = no_tokens(), np.empty(0, np.int64), 0
+
+    def learn(self, chunks: list[str]) -> None:
+        """Find the tokens of chunks that were not seen before."""
+        found = encode_flat(self.tokenizer, [from_line(chunk) for chunk in chunks])
+        self.numbers.update(zip(chunks, count(len(self.numbers))))
+        self.tokens = joined([self.tokens, found])
+        self.firsts = np.cumsum(self.tokens.lengths_tokens) - self.tokens.lengths_tokens
+        self.characters += sum(map(len, chunks))
+
+    def encode(self, lines: list[str]) -> Encoded:
+        """The tokens of some sentences."""
+        if self.characters > KNOWN_CHARACTERS:
+            self.forget()
+        parts = [line.split(" ") for line in lines]
+        chunks = list(chain.from_iterable(parts))
+        if new := list(dict.fromkeys(c for c in chunks if c not in self.numbers)):
+            self.learn(new)
+        numbers = np.fromiter(map(self.numbers.__getitem__, chunks), np.int64, len(chunks))
+        lengths = self.tokens.lengths_tokens[numbers]
+        shift = self.firsts[numbers] - (np.cumsum(lengths) - lengths)
+        at = np.repeat(shift, lengths) + np.arange(lengths.sum())
+        sizes = np.fromiter(map(len, parts), np.int64, len(parts))
+        sentences = np.add.reduceat(lengths, np.cumsum(sizes) - sizes)
+        return Encoded(self.tokens.ids[at], self.tokens.word_starts[at], sentences)
+
+
+def encode_lines(tokenizer: Tokenizer, lines: list[str]) -> Encoded:
+    """The tokens of some sentences, for any tokenizer."""
+    return encode_flat(tokenizer, [from_line(line) for line in lines])
+
+
+def close_documents(
+    found: Encoded, sentences: Int[np.ndarray, " document"], eos: int
+) -> tuple[Encoded, Int[np.ndarray, " document"]]:
+    """The tokens with </s> after each document that has any, and the tokens of each document."""
+    document = np.repeat(np.arange(len(sentences)), sentences)
+    tokens = np.bincount(document, found.lengths_tokens, len(sentences)).astype(np.int64)
+    ends = np.cumsum(tokens)[tokens > 0]
+    ids = np.insert(found.ids, ends, eos)
+    starts = np.insert(found.word_starts, ends, True)
+    last = np.cumsum(sentences)[tokens > 0]
+    lengths = np.insert(found.lengths_tokens, last, 1)
+    return Encoded(ids, starts, lengths[lengths > 0]), tokens + (tokens > 0)
+
+
+def flags_of(found: Encoded) -> UInt8[np.ndarray, " token"]:
+    """Bits that say which tokens start a word and a sentence."""
+    flags = found.word_starts.astype(np.uint8) * np.uint8(WORD)
+    flags[np.cumsum(found.lengths_tokens) - found.lengths_tokens] |= SENTENCE
+    return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """What turns documents into tokens."""
+
+    encode: Callable[[list[str]], Encoded]  # of sentences as lines, see text.as_line
+    vocabulary: Vocabulary
+    validation: float  # share of the documents that are held out
+
+    @property
+    def dtype(self) -> np.dtype:
+        """How tokens are stored."""
+        return token_dtype(self.vocabulary.size)
+
+
+def make_encoder(tokenizer: Tokenizer, validation: float) -> Encoder:
+    """What turns documents into tokens by a tokenizer; "<mask>" in a text is ordinary text."""
+    vocabulary = describe(tokenizer)
+    tokenizer.encode_special_tokens = True
+    fast = is_split_at_spaces(tokenizer)
+    encode = ChunkTokens(tokenizer).encode if fast else partial(encode_lines, tokenizer)
+    return Encoder(encode, vocabulary, validation)
+
+
+def make_tokens(
+    encoder: Encoder, documents: list[list[str]], validation: Bool[np.ndarray, " document"]
+) -> TokenPart:
+    """Some documents as tokens; those without tokens are left out."""
+    sentences = np.array([len(document) for document in documents], np.int64)
+    lines = chain.from_iterable(documents)
+    batches = iter(lambda: list(islice(lines, BATCH_SENTENCES)), [])
+    found = joined([encoder.encode(batch) for batch in batches])
+    closed, tokens = close_documents(found, sentences, encoder.vocabulary.eos)
+    records = np.empty(len(documents), DOCUMENT)
+    records["tokens"], records["validation"] = tokens, validation
+    return TokenPart(records[tokens > 0], closed.ids.astype(encoder.dtype), flags_of(closed))
+
+
+def tokenise_part(
+    place: Workspace,
+    parts: list[Part],
+    index: int,
+    duplicates: Duplicates,
+    encoder: Encoder,
+) -> int:
+    """Write a part as tokens; how many it has."""
+    records = read_records(place, parts[index])
+    kept = duplicates.kept(index, len(records))
+    read = zip(kept, read_documents(place, parts[index]), strict=True)
+    documents = [document for wanted, document in read if wanted]
+    held_out = is_validation(records, encoder.validation)[kept]
+    made = make_tokens(encoder, documents, held_out)
+    arrays = (made.documents, made.ids, made.flags)
+    path = place.tokens / f"{parts[index].name}.npys"
+    write_whole(path, b"".join(npy(array) for array in arrays))
+    return len(made.ids)
+
+
+def has_tokens(place: Workspace, part: Part) -> bool:
+    """Whether a part is written as tokens."""
+    return (place.tokens / f"{part.name}.npys").exists()
+
+
+def read_token_documents(place: Workspace, part: Part) -> Shaped[np.ndarray, " document"]:
+    """The documents of a part, without their tokens."""
+    with (place.tokens / f"{part.name}.npys").open("rb") as file:
+        return np.load(file, allow_pickle=False)
+
+
+def read_tokens(place: Workspace, part: Part) -> TokenPart:
+    """A part as tokens."""
+    with (place.tokens / f"{part.name}.npys").open("rb") as file:
+        return TokenPart(*(np.load(file, allow_pickle=False) for _ in range(3)))

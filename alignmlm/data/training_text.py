@@ -1,0 +1,71 @@
+"""The text that the tokenizer is trained on: training documents, of a large corpus a sample.
+
+A document is in the sample if its hash is small enough. So the sample is the same for any number
+of ranks, and no document is in it because of where it stands.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from alignmlm.data.duplicates import Duplicates
+from alignmlm.data.parts import Part, is_validation, read_documents, read_records
+from alignmlm.data.ranks import Ranks
+from alignmlm.data.settings import DataConfig
+from alignmlm.data.text import plain_line
+from alignmlm.data.workspace import Workspace
+
+STEPS = 2**16  # in which the share of the documents grows
+
+
+def steps_of(records: Shaped[np.ndarray, " document"]) -> Int[np.ndarray, " document"]:
+    """The step at which each document joins the sample."""
+    return (records["high"] >> np.uint64(48)).astype(np.int64)
+
+
+def training_records(
+    place: Workspace, parts: list[Part], index: int, duplicates: Duplicates, validation: float
+) -> tuple[Shaped[np.ndarray, " document"], Bool[np.ndarray, " document"]]:
+    """The records of a part, and which are training documents that are kept."""
+    records = read_records(place, parts[index])
+    kept = duplicates.kept(index, len(records))
+    return records, kept & ~is_validation(records, validation)
+
+
+def sample_steps(
+    place: Workspace, parts: list[Part], duplicates: Duplicates, config: DataConfig, ranks: Ranks
+) -> tuple[int, int]:
+    """How many steps the sample takes to grow to data.tokenizer_bytes, and its bytes."""
+    sizes = np.zeros(STEPS, np.int64)
+    for index in ranks.mine(range(len(parts))):
+        records, training = training_records(place, parts, index, duplicates, config.validation)
+        chosen = records[training]
+        np.add.at(sizes, steps_of(chosen), chosen["bytes"].astype(np.int64))
+    grown = np.cumsum(np.sum(ranks.gathered(sizes), axis=0))
+    steps = int(np.searchsorted(grown, config.tokenizer_bytes, side="right"))
+    if steps == 0 or grown[steps - 1] == 0:  # a document larger than the whole sample
+        steps = int(np.searchsorted(grown, 0, side="right")) + 1
+    return steps, int(grown[min(steps, STEPS) - 1])
+
+
+def training_sentences(
+    place: Workspace,
+    parts: list[Part],
+    duplicates: Duplicates,
+    config: DataConfig,
+    steps: int,
+    report: Callable[[int], None],
+) -> Iterator[str]:
+    """Sentences of the sample in the order of the corpus."""
+    read = 0
+    for index, part in enumerate(parts):
+        records, chosen = training_records(place, parts, index, duplicates, config.validation)
+        chosen &= steps_of(records) < steps
+        if not chosen.any():
+            continue
+        for wanted, document in zip(chosen, read_documents(place, part), strict=True):
+            if wanted:
+                yield from map(plain_line, document)
+        read += int(records["bytes"][chosen].sum())
+        report(read)

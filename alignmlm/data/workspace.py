@@ -1,0 +1,272 @@
+"""Where a store is built: a folder beside it that is kept until the store is whole.
+
+<store>.building/
+  lock          held by the build that works here
+  build.json    what the files below belong to
+  text/         00000-00003.zst, .npy    sentences and documents of part 3 of piece 0
+                00000.json               that piece is read to its end
+  duplicates/   documents that are left out
+  tokenizer.json
+  tokens/       00000-00003.npys         the same part as tokens
+  shards/       rows of the manifest of those shards that are written
+  store/        shards, manifest; becomes the store by rename
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, TextIO
+
+from alignmlm import __version__
+from alignmlm.data.settings import DataConfig
+from alignmlm.data.sources import Piece
+from alignmlm.errors import DataError
+from alignmlm.files import sync
+
+FORMAT = 1  # of the files in the workspace
+SHOWN = 5  # differences that an error lists
+UNWORTHY_BYTES = 2**24  # compressed text that is read again in seconds
+
+
+class OtherBuildError(DataError):
+    """A workspace that holds the beginning of another build, which is left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The places in which a store is built."""
+
+    folder: Path
+
+    @property
+    def text(self) -> Path:
+        """Parts of the corpus as sentences."""
+        return self.folder / "text"
+
+    @property
+    def duplicates(self) -> Path:
+        """Which documents are left out."""
+        return self.folder / "duplicates"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer of the store."""
+        return self.folder / "tokenizer.json"
+
+    @property
+    def tokens(self) -> Path:
+        """Parts of the corpus as tokens."""
+        return self.folder / "tokens"
+
+    @property
+    def shards(self) -> Path:
+        """Rows of the manifest."""
+        return self.folder / "shards"
+
+    @property
+    def store(self) -> Path:
+        """What becomes the store."""
+        return self.folder / "store"
+
+    @property
+    def record(self) -> Path:
+        """What all of it belongs to."""
+        return self.folder / "build.json"
+
+
+def workspace_of(final: Path) -> Workspace:
+    """The workspace of a store."""
+    return Workspace(final.with_name(f"{final.name}.building"))
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Write a file under another name, wait for the disk, then rename it."""
+    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    partial.write_bytes(data)
+    sync(partial)
+    partial.replace(path)
+
+
+def open_lock(place: Workspace) -> TextIO:
+    """The lock file of a workspace, locked; the folder is made where it is missing.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    path = place.folder / "lock"
+    while True:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                file.seek(0)
+                raise BlockingIOError(file.read().strip()) from error
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # a build that was just finished removed it
+
+
+@contextmanager
+def locked(place: Workspace, final: Path) -> Iterator[None]:
+    """Hold the workspace; the kernel lets go of it when the process ends, however it does.
+
+    Raises:
+        DataError: another build works on the same store.
+    """
+    try:
+        file = open_lock(place)
+    except BlockingIOError as error:
+        raise DataError(
+            f"another build of {final} is running ({error}); wait for it, or name another "
+            f"data.store"
+        ) from error
+    with file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:
+    """What the text of a piece depends on."""
+    settings = asdict(config.sources[piece.source])
+    del settings["files"]
+    return {"source": settings, "files": [asdict(file) for file in piece.files]}
+
+
+def settings_record(config: DataConfig) -> dict[str, Any]:
+    """What the tokens depend on, besides the text."""
+    settings = asdict(config)
+    return {name: settings[name] for name in settings.keys() - {"store", "sources"}}
+
+
+def as_json(value: Any) -> Any:
+    """A value as it is read back from JSON."""
+    return json.loads(json.dumps(value))
+
+
+def file_name(piece: dict[str, Any], place: int) -> str:
+    """The name of a file of a recorded piece; a part of a hub dataset with its number."""
+    file = piece["files"][place]
+    index, count = file["part"]
+    return file["name"] if count == 1 else f"{file['name']} part {index} of {count}"
+
+
+def piece_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """How two recorded pieces differ."""
+    for name, value in new["source"].items():
+        if old["source"].get(name) != value:
+            yield f"data.sources.{name}: {old['source'].get(name)!r} there, {value!r} here"
+    names = [[file_name(piece, i) for i in range(len(piece["files"]))] for piece in (old, new)]
+    if names[0] != names[1]:
+        yield f"data.sources.files: {names[0]} there, {names[1]} here"
+        return
+    for before, now in zip(old["files"], new["files"], strict=True):
+        if before != now:
+            size = f"{before['bytes']} bytes there, {now['bytes']} here"
+            yield f"{now['name']}: {size if before['bytes'] != now['bytes'] else 'written since'}"
+
+
+def record_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """How the build that a workspace holds differs from the one that is asked for."""
+    found = []
+    if old["alignmlm"] != new["alignmlm"] or old["format"] != new["format"]:
+        found.append(f"alignmlm: {old['alignmlm']} there, {new['alignmlm']} here")
+    if len(old["pieces"]) != len(new["pieces"]):
+        found.append(f"files: {len(old['pieces'])} there, {len(new['pieces'])} here")
+    for before, now in zip(old["pieces"], new["pieces"], strict=False):
+        found += piece_differences(before, now)
+    settings = old.get("settings") or new["settings"]  # recorded when the tokenizer is there
+    for name, value in sorted(new["settings"].items()):
+        if settings.get(name) != value:
+            found.append(f"data.{name}: {settings.get(name)!r} there, {value!r} here")
+    return list(dict.fromkeys(found))
+
+
+def read_record(place: Workspace) -> dict[str, Any] | None:
+    """What a workspace belongs to; None where it is new.
+
+    Raises:
+        DataError: its record is damaged.
+    """
+    if not place.record.exists():
+        return None
+    try:
+        found = json.loads(place.record.read_bytes())
+        return found if {"format", "alignmlm", "pieces"} <= found.keys() else None
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{place.record} is damaged; remove {place.folder}") from error
+
+
+def open_workspace(
+    place: Workspace, config: DataConfig, pieces: list[Piece], restart: bool
+) -> None:
+    """Make the folders, or check that what they hold belongs to this build.
+
+    With `restart`, what belongs to other settings or files is removed.
+
+    Raises:
+        OtherBuildError: it belongs to another build; the message says what differs.
+    """
+    new = as_json(
+        {
+            "format": FORMAT,
+            "alignmlm": __version__,
+            "pieces": [piece_record(piece, config) for piece in pieces],
+            "settings": settings_record(config),
+        }
+    )
+    old = read_record(place)
+    differences = record_differences(old, new) if old else []
+    if differences and not restart:
+        more = len(differences) - SHOWN
+        raise OtherBuildError(
+            f"{place.folder} holds the beginning of another build: "
+            f"{'; '.join(differences[:SHOWN])}{f'; and {more} more' if more > 0 else ''}. Go back "
+            f"to those, or run again with --restart, which keeps only what is the same"
+        )
+    if differences and old:
+        drop_changed(place, old, new)
+    for folder in (place.text, place.tokens):
+        folder.mkdir(exist_ok=True)
+        remove(folder.glob("*.tmp-*"))
+    recorded = new if place.tokenizer.exists() else new | {"settings": None}
+    write_whole(place.record, json.dumps(recorded, indent=1).encode())
+
+
+def record_settings(place: Workspace, config: DataConfig) -> None:
+    """Add the settings which the tokens depend on to the record."""
+    record = json.loads(place.record.read_bytes()) | {"settings": settings_record(config)}
+    write_whole(place.record, json.dumps(record, indent=1).encode())
+
+
+def remove(paths: Iterator[Path]) -> None:
+    """Remove some files."""
+    for path in paths:
+        path.unlink()
+
+
+def drop_changed(place: Workspace, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Remove everything but the text of the pieces that are still the same."""
+    for folder in (place.duplicates, place.tokens, place.shards, place.store):
+        rmtree(folder, ignore_errors=True)
+    place.tokenizer.unlink(missing_ok=True)
+    same_text = all(old[name] == new[name] for name in ("format", "alignmlm"))
+    for number, piece in enumerate(old["pieces"]):
+        if not same_text or new["pieces"][number : number + 1] != [piece]:
+            remove(place.text.glob(f"{number:05d}[-.]*"))
+
+
+def is_worth_keeping(place: Workspace) -> bool:
+    """Whether what was done is more than seconds of work."""
+    if not place.text.is_dir():
+        return False
+    return sum(path.stat().st_size for path in place.text.iterdir()) >= UNWORTHY_BYTES

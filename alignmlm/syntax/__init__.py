@@ -1,0 +1,1 @@
+"""Dependency trees and word orders of other languages."""

@@ -1,0 +1,312 @@
+"""Dependency trees: read from and written as CoNLL-U, and their labels in UD version 1."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from alignmlm.errors import DataError
+from alignmlm.files import replace_text
+
+ROOT = -1
+COLUMNS = 10
+V1_ONLY = frozenset(
+    [
+        "CONJ",
+        "dobj",
+        "nsubjpass",
+        "csubjpass",
+        "auxpass",
+        "neg",
+        "mwe",
+        "name",
+        "foreign",
+        "remnant",
+    ]
+)  # labels that UD version 2 took away
+V2_ONLY = frozenset(
+    [
+        "CCONJ",
+        "obj",
+        "obl",
+        "nsubj:pass",
+        "csubj:pass",
+        "aux:pass",
+        "fixed",
+        "flat",
+        "orphan",
+        "clf",
+    ]
+)  # labels that UD version 2 brought
+RELATIONS_V1 = {
+    "obj": "dobj",
+    "obl": "nmod",
+    "obl:tmod": "nmod:tmod",
+    "obl:npmod": "nmod:npmod",
+    "obl:unmarked": "nmod:npmod",
+    "nmod:unmarked": "nmod:npmod",
+    "nmod:desc": "compound",
+    "nsubj:pass": "nsubjpass",
+    "csubj:pass": "csubjpass",
+    "aux:pass": "auxpass",
+    "fixed": "mwe",
+    "flat": "name",
+    "flat:foreign": "foreign",
+    "orphan": "remnant",
+    "expl:pv": "dobj",
+    "expl:pass": "dobj",
+    "det:poss": "nmod:poss",
+}
+SUBTYPES_V1 = frozenset(
+    [
+        "acl:relcl",
+        "nmod:poss",
+        "nmod:tmod",
+        "nmod:npmod",
+        "det:predet",
+        "cc:preconj",
+        "compound:prt",
+        "advmod:emph",
+    ]
+)  # subtypes that the treebanks of UD 1.2 used
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One sentence with one head for each word."""
+
+    words: tuple[str, ...]
+    upos: tuple[str, ...]
+    heads: tuple[int, ...]  # positions from 0; ROOT for the word that has no head
+    relations: tuple[str, ...]
+    features: tuple[str, ...] = ()  # "Number=Sing|Person=3" or "_"; empty where unknown
+
+
+def open_text(path: Path) -> io.TextIOBase:
+    """A text file, decompressed where its name ends in .gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Lines of a plain or gzip text file.
+
+    Raises:
+        DataError: the file is missing, not UTF-8 or not a whole gzip file.
+    """
+    try:
+        with open_text(path) as file:
+            yield from file
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is not a UTF-8 text or not a whole gzip file: {error}") from error
+
+
+def children(tree: Tree) -> list[list[int]]:
+    """Dependents of each word, from left to right."""
+    below: list[list[int]] = [[] for _ in tree.heads]
+    for word, head in enumerate(tree.heads):
+        if head != ROOT:
+            below[head].append(word)
+    return below
+
+
+def top_down(tree: Tree, below: list[list[int]]) -> list[int]:
+    """Words that the root governs, each after its head; all words where there is no cycle."""
+    found = [word for word, head in enumerate(tree.heads) if head == ROOT]
+    for word in found:
+        found.extend(below[word])
+    return found
+
+
+def check_tree(tree: Tree, place: str) -> Tree:
+    """The tree, when it is one.
+
+    Raises:
+        DataError: there is not exactly one root, a head is not a word, or heads form a cycle.
+    """
+    count = len(tree.words)
+    roots = tree.heads.count(ROOT)
+    if roots != 1:
+        raise DataError(f"{place}: a sentence has one root (HEAD 0), found {roots}")
+    wrong = [head for head in tree.heads if not ROOT <= head < count]
+    if wrong:
+        raise DataError(f"{place}: HEAD {wrong[0] + 1} is not a word, allowed are 0 to {count}")
+    reached = top_down(tree, children(tree))
+    if len(reached) < count:
+        lost = min(set(range(count)) - set(reached))
+        raise DataError(f"{place}: the heads above word {lost + 1} form a cycle")
+    return tree
+
+
+def _row(line: str, place: str) -> list[str]:
+    """The columns of one word line."""
+    columns = line.rstrip("\r\n").split("\t")
+    if len(columns) < COLUMNS:
+        raise DataError(f"{place}: a CoNLL-U line has {COLUMNS} columns: {line!r}")
+    if columns[0].isdigit():
+        if not columns[6].isdigit():
+            raise DataError(f"{place}: HEAD must be a number, found {columns[6]!r}")
+        for name, value in (("UPOS", columns[3]), ("DEPREL", columns[7])):
+            if "_" in value or not value:
+                raise DataError(f"{place}: {name} must be a label without _, found {value!r}")
+    return columns
+
+
+def _tree(rows: list[list[str]], place: str) -> Tree:
+    """The tree of the word lines of one sentence."""
+    numbers = [int(row[0]) for row in rows]
+    if numbers != list(range(1, len(rows) + 1)):
+        raise DataError(f"{place}: words must be numbered 1 to {len(rows)}, found {numbers}")
+    words, upos, features, heads, relations = (
+        tuple(row[column] for row in rows) for column in (1, 3, 5, 6, 7)
+    )
+    return check_tree(
+        Tree(words, upos, tuple(int(head) - 1 for head in heads), relations, features), place
+    )
+
+
+def parse_conllu(lines: Iterable[str], name: str) -> Iterator[Tree]:
+    """Trees of CoNLL-U lines; multiword-token lines, empty nodes and comments are left out.
+
+    Raises:
+        DataError: a line or a tree is damaged; the message starts with name:line.
+    """
+    rows: list[list[str]] = []
+    first = 0
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("#"):
+            continue
+        if line.strip():
+            row = _row(line, f"{name}:{number}")
+            if row[0].isdigit():
+                first = first if rows else number
+                rows.append(row)
+        elif rows:
+            yield _tree(rows, f"{name}:{first}")
+            rows = []
+    if rows:
+        yield _tree(rows, f"{name}:{first}")
+
+
+def read_conllu(path: Path) -> Iterator[Tree]:
+    """Trees of a CoNLL-U file, plain or .gz."""
+    yield from parse_conllu(text_lines(path), str(path))
+
+
+def conllu_text(tree: Tree) -> str:
+    """The tree as CoNLL-U, with the blank line that ends it."""
+    features = tree.features or ("_",) * len(tree.words)
+    rows = zip(tree.words, tree.upos, features, tree.heads, tree.relations, strict=True)
+    lines = [
+        f"{number}\t{word}\t_\t{upos}\t_\t{feats}\t{head + 1}\t{relation}\t_\t_\n"
+        for number, (word, upos, feats, head, relation) in enumerate(rows, start=1)
+    ]
+    return "".join([*lines, "\n"])
+
+
+def write_conllu(path: Path, trees: Iterable[Tree]) -> None:
+    """Write trees as a plain CoNLL-U file, which appears whole."""
+    replace_text(path, "".join(map(conllu_text, trees)))
+
+
+def yields(tree: Tree) -> list[list[int]]:
+    """Positions of each word and of all words below it, sorted."""
+    below = children(tree)
+    found = [[word] for word in range(len(tree.words))]
+    for word in reversed(top_down(tree, below)):
+        for child in below[word]:
+            found[word] += found[child]
+    return [sorted(words) for words in found]
+
+
+def is_projective(tree: Tree, below: list[list[int]] | None = None) -> bool:
+    """Whether every word and all words below it stand side by side."""
+    below = children(tree) if below is None else below
+    first, last = list(range(len(tree.heads))), list(range(len(tree.heads)))
+    size = [1] * len(tree.heads)
+    for word in reversed(top_down(tree, below)):
+        for child in below[word]:
+            first[word] = min(first[word], first[child])
+            last[word] = max(last[word], last[child])
+            size[word] += size[child]
+        if last[word] - first[word] + 1 != size[word]:
+            return False
+    return True
+
+
+def permuted(tree: Tree, order: Sequence[int]) -> Tree:
+    """The tree with its words in a new order; order holds old positions."""
+    new = {old: position for position, old in enumerate(order)}
+    heads = tuple(new.get(tree.heads[old], ROOT) for old in order)
+    words, upos, relations, features = (
+        tuple(column[old] for old in order) if column else ()
+        for column in (tree.words, tree.upos, tree.relations, tree.features)
+    )
+    return Tree(words, upos, heads, relations, features)
+
+
+def ud_version(trees: Iterable[Tree]) -> int:
+    """Version of the labels of a treebank, 1 or 2; 2 where no label tells.
+
+    Raises:
+        DataError: labels of both versions occur.
+    """
+    labels = {label for tree in trees for label in (*tree.upos, *tree.relations)}
+    labels |= {label.split(":")[0] for label in labels}
+    old, new = sorted(labels & V1_ONLY), sorted(labels & V2_ONLY)
+    if old and new:
+        raise DataError(f"labels of UD version 1 {old} and of version 2 {new} in one treebank")
+    return 1 if old else 2
+
+
+@lru_cache(maxsize=2**16)
+def labels_version_1(upos: str, relation: str, features: str) -> tuple[str, str]:
+    """Tag and relation of UD version 1 for those of a word in version 2.
+
+    Source: universaldependencies.org/v2/summary.html read backwards; reflexive pronouns (dobj)
+    and possessive determiners (nmod:poss) as in UD_French 1.2.
+    """
+    tag = "CONJ" if upos == "CCONJ" else "VERB" if (upos, relation) == ("AUX", "cop") else upos
+    base = relation.split(":")[0]
+    if base in ("advmod", "det") and "Polarity=Neg" in features:
+        return tag, "neg"
+    if base == "det" and "Poss=Yes" in features:
+        return tag, "nmod:poss"
+    if relation in SUBTYPES_V1:
+        return tag, relation
+    return tag, RELATIONS_V1.get(relation, RELATIONS_V1.get(base, base))
+
+
+def _heads_version_1(tree: Tree) -> tuple[int, ...]:
+    """Heads where conjunctions and commas between conjuncts depend on the first conjunct."""
+    if not any(relation.startswith("conj") for relation in tree.relations):
+        return tree.heads
+    heads = list(tree.heads)
+    for word, below in enumerate(children(tree)):
+        if tree.relations[word].startswith("conj") and heads[word] < word:
+            for child in below:
+                if child > word or tree.relations[child] not in ("cc", "punct"):
+                    break
+                heads[child] = heads[word]
+    return tuple(heads)
+
+
+def version_1(tree: Tree) -> Tree:
+    """A tree of UD version 2 with the labels and coordination of version 1.
+
+    Source: universaldependencies.org/v2/summary.html, read backwards.
+    """
+    features = tree.features or ("",) * len(tree.words)
+    pairs = list(map(labels_version_1, tree.upos, tree.relations, features))
+    return replace(
+        tree,
+        upos=tuple(tag for tag, _ in pairs),
+        relations=tuple(relation for _, relation in pairs),
+        heads=_heads_version_1(tree),
+    )

@@ -1,0 +1,46 @@
+import json
+import os
+import subprocess
+import sys
+
+from alignmlm.syntax.direction import Direction, directions
+from alignmlm.syntax.trees import ROOT, Tree, read_conllu
+
+PHRASE = Tree(
+    ("the", "red", "house", "that", "fell"),
+    ("DET", "ADJ", "NOUN", "PRON", "VERB"),
+    (2, 2, ROOT, 4, 2),
+    ("det", "amod", "root", "nsubj", "acl:relcl"),
+)
+
+
+def test_dependents_are_counted_by_relation_and_side():
+    assert directions([PHRASE, PHRASE]) == {
+        "acl": Direction(2, 2),
+        "acl:relcl": Direction(2, 2),
+        "amod": Direction(0, 2),
+        "det": Direction(0, 2),
+        "nsubj": Direction(0, 2),
+    }
+
+
+def test_a_share_lies_between_none_and_all():
+    assert Direction(1, 4).share == 0.25
+    assert Direction(0, 0).share == 0
+
+
+def test_english_adjectives_precede_and_french_ones_follow(shared_data):
+    english = read_conllu(shared_data / "ud/UD_English-EWT/en_ewt-ud-dev.conllu.gz")
+    french = read_conllu(shared_data / "ud/UD_French-GSD/fr_gsd-ud-dev.conllu.gz")
+    assert directions(english)["amod"].share < 0.05
+    assert directions(french)["amod"].share > 0.6
+
+
+def test_the_benchmark_makes_all_its_tables_from_little_data(shared_data, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    command = [sys.executable, "benchmarks/syntax_tables.py", "--smoke", "--out", str(out)]
+    environment = os.environ | {"ALIGNMLM_DATA": str(shared_data.absolute())}
+    subprocess.run(command, check=True, timeout=300, env=environment, capture_output=True)
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert {row["table"] for row in rows} == {"toy", "direction", "likelihood", "speed"}
+    assert all(row["smoke"] and row["commit"] and row["device"] for row in rows)
