@@ -23,7 +23,11 @@ def sources_id() -> str:
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alignmlm" / sources_id()
 os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
 
-from numba import njit  # noqa: E402 - it reads where to keep code when it is imported
+# numba reads where to keep code when it is imported
+from llvmlite import ir  # noqa: E402
+from numba import njit, types  # noqa: E402
+from numba.core import cgutils  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
 
 
 def compiled(function: Callable) -> Any:
@@ -37,3 +41,20 @@ def compiled(function: Callable) -> Any:
 def inlined(function: Callable) -> Any:
     """The same for a small function that is only called by compiled ones."""
     return njit(inline="always", error_model="numpy")(inspect.unwrap(function))
+
+
+@intrinsic
+def fetch_ahead(typing_context: Any, array: Any, place: Any) -> Any:
+    """Ask the memory for the part of a flat array around a place, and go on without waiting."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, keep, of_data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(prefetch, [pointer, read, keep, of_data])
+        return context.get_dummy_value()
+
+    return types.void(array, place), generate

@@ -41,7 +41,7 @@ from alignmlm.data.batches import Loader, batch_samples, make_batch, make_rows
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged, mixed
 from alignmlm.data.masking import Corruption, Lexicon, MaskConfig, masks_of
 from alignmlm.data.rendering import changes_of
-from alignmlm.data.rows import rows_by_shard
+from alignmlm.data.rows import AHEAD_ROWS, Wanted, by_shard, fetch_row
 from alignmlm.data.schedule import mixture_of
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, Split
@@ -136,8 +136,12 @@ def verified_rows(folder: Path, seed: int) -> Iterator[Batch]:
 @compiled
 def verified_tokens(ids, words, records, mixed_with, starts, rows, out):
     """Copy some rows' tokens after every block of theirs was verified; a damaged block or -1."""
-    for row in rows:
-        start, count = starts[row], out.shape[1]
+    flat_words, flat_records, count = words.reshape(-1), records.reshape(-1), out.shape[1]
+    for place in range(len(rows)):
+        if place + AHEAD_ROWS < len(rows):
+            ahead = starts[place + AHEAD_ROWS]
+            fetch_row(flat_words, flat_records, ahead, ahead + count)
+        row, start = rows[place], starts[place]
         first, last = start // BLOCK_TOKENS, (start + count - 1) // BLOCK_TOKENS
         damaged = first_damaged(words, records, mixed_with, first, last)
         if damaged >= 0:
@@ -155,9 +159,10 @@ def verified_reads(folder: Path, seed: int) -> Iterator[Batch]:
         samples = batch_samples(loader, step, BATCH_ROWS, 0, 1, BATCH_ROWS)[0]
         places = split.locate(samples.rows, loader.payload_tokens)
         out = np.empty((BATCH_ROWS, loader.payload_tokens), np.uint16)
-        for shard, rows in rows_by_shard(split, places):
+        rows = np.arange(BATCH_ROWS)
+        for shard, part in by_shard(split, places, Wanted(rows, *places[1:], rows, rows)):
             parts = (shard.ids, shard.words, shard.records, shard.key)
-            if verified_tokens(*parts, places.starts, rows, out) >= 0:
+            if verified_tokens(*parts, part.starts, part.rows, out) >= 0:
                 raise DataError(f"{shard.bin_path} is damaged")
         yield Batch(out)
 

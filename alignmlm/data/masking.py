@@ -117,14 +117,16 @@ def mask_rows(rows, row_keys, masks, cross, out):
     cross says whether chosen dictionary tokens may cross to another language.
     """
     count, seq_len = 0, rows.ids.shape[1]
-    drawn = np.empty(seq_len + 1, np.int64)
+    drawn, below = np.empty(seq_len + 1, np.int64), np.empty(seq_len, np.uint8)
     languages = len(masks.tables)
     for row in range(len(row_keys)):
         parent = child(masks.purposes[0], row_keys[row])
+        for at in range(rows.lengths[row]):
+            below[at] = is_below(child(parent, at), masks.chosen)
         hits = 0
         for at in range(rows.lengths[row]):
             drawn[hits] = at
-            hits += is_below(child(parent, at), masks.chosen)
+            hits += below[at]
         fates = child(masks.purposes[1], row_keys[row])
         replacements = child(masks.purposes[2], row_keys[row])
         partners = child(masks.purposes[3], row_keys[row])

@@ -7,7 +7,7 @@ file to it, bit for bit.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, UInt64
+from jaxtyping import Bool, Float, Int, Int32, UInt32, UInt64
 
 from alignmlm.compiling import compiled, inlined
 from alignmlm.data.blocks import BITS_WORDS, BLOCK_TOKENS, mixed
@@ -24,6 +24,34 @@ ONE = np.uint64(1)
 REPLACED = np.uint64(PURPOSE)
 INSERTION = 48  # words that are sorted by insertion; more are merged
 WIDTH = 4  # tokens of a word that are copied at once
+
+
+class Scratch(NamedTuple):
+    """Room for the sentences of one row."""
+
+    mapped: Int32[np.ndarray, " token"]  # with WIDTH to spare
+    rendered: Int32[np.ndarray, " token"]  # likewise
+    bounds: UInt32[np.ndarray, " bound"]
+    firsts: Int[np.ndarray, " bound"]
+    ends: Int[np.ndarray, " bound"]
+    order: Int[np.ndarray, " word"]
+    rank: Float[np.ndarray, " word"]
+    keys: UInt64[np.ndarray, " sentence"]
+
+
+@compiled
+def scratch_of(tokens):
+    """Room for rows whose sentences have so many tokens at most."""
+    return Scratch(
+        np.empty(tokens + WIDTH, np.int32),
+        np.empty(tokens + WIDTH, np.int32),
+        np.empty(tokens + 1, np.uint32),
+        np.empty(tokens + 1, np.int64),
+        np.empty(tokens + 1, np.int64),
+        np.empty(tokens, np.int64),
+        np.empty(tokens, np.float64),
+        np.empty(tokens, np.uint64),
+    )
 
 
 class Changes(NamedTuple):
@@ -128,12 +156,23 @@ def word_rank(kind, strength, index, draw, stored):
     return np.float64(index)
 
 
+@inlined
+def ones_below(bits, place_bit):
+    """How many bits are set below the one that is given."""
+    bits = bits & (place_bit - ONE)
+    bits = bits - ((bits >> ONE) & np.uint64(0x5555555555555555))
+    pairs = np.uint64(0x3333333333333333)
+    bits = (bits & pairs) + ((bits >> np.uint64(2)) & pairs)
+    bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
 @compiled
 def find_words(records, begin, end, bounds, firsts):
     """Write where words start, and the first word of each sentence; how many there are of both.
 
-    Both are read from the bits of tokens begin..end, which start and end with a sentence. No branch
-    depends on them. Both arrays end with a bound.
+    Both are read from the bits of tokens begin..end, which start and end with a sentence. Hardly a
+    branch depends on them. Both arrays end with a bound.
     """
     words, sentences, token = 0, 0, begin
     while token < end:
@@ -141,22 +180,19 @@ def find_words(records, begin, end, bounds, firsts):
         word_bits = records[block, WORD_BITS + group] >> np.uint64(inside)
         sentence_bits = records[block, SENTENCE_BITS + group] >> np.uint64(inside)
         count = min(64 - inside, end - token)
+        if count < 64:
+            sentence_bits &= (ONE << np.uint64(count)) - ONE
+        while sentence_bits:
+            lowest = sentence_bits & (~sentence_bits + ONE)
+            firsts[sentences] = words + ones_below(word_bits, lowest)
+            sentences += 1
+            sentence_bits ^= lowest
         for place in range(count):
-            bounds[words], firsts[sentences] = token - begin + place, words
-            sentences += np.int64((sentence_bits >> np.uint64(place)) & ONE)
+            bounds[words] = token - begin + place
             words += np.int64((word_bits >> np.uint64(place)) & ONE)
         token += count
     bounds[words], firsts[sentences] = end - begin, words
     return words, sentences
-
-
-@compiled
-def end_of_movable(ids, bounds, first, last, final):
-    """The word after those of a sentence that may move: all but a mark at its very end."""
-    for at in range(np.int64(bounds[last - 1]), np.int64(bounds[last])):
-        if not final[ids[at]]:
-            return last
-    return last - 1
 
 
 @compiled
@@ -218,30 +254,33 @@ def copy_ordered(mapped, bounds, first, end, order, out):
 
 
 @compiled
-def render(ids, records, begin, end, ranks, language, changes, out):
-    """Write tokens begin..end of a shard, whole sentences, in a language to out.
+def render(ids, records, begin, end, ranks, language, changes, scratch):
+    """Write tokens begin..end of a shard, whole sentences, in a language to scratch.rendered.
 
-    out has WIDTH places to spare; ranks are those of a syntax order, by token.
+    ranks are those of a syntax order, by token.
     """
+    out = scratch.rendered
     count, kind, replaced = end - begin, changes.kinds[language], changes.replaced[language] > 0
     table, base = changes.tables[language], ids[begin:end]
     if kind == 0 and not replaced:
         for at in range(count):
             out[at] = table[base[at]]
         return
-    mapped = np.empty(count + WIDTH, np.int32)
-    bounds, firsts = np.empty(count + 1, np.uint32), np.empty(count + 1, np.int64)
-    words, sentences = find_words(records, begin, end, bounds, firsts)
-    order, rank = np.empty(words, np.int64), np.empty(words, np.float64)
+    mapped, bounds, firsts, ends = scratch.mapped, scratch.bounds, scratch.firsts, scratch.ends
+    order, rank, keys = scratch.order, scratch.rank, scratch.keys
+    _, sentences = find_words(records, begin, end, bounds, firsts)
     keyed = replaced or kind in (PERMUTATION, NOISE)
-    keys = np.zeros(sentences, np.uint64)
-    ends = np.empty(sentences, np.int64)
+    final, order_key, strength = changes.final, changes.order_key, changes.strengths[language]
     for number in range(sentences):
         first, last = firsts[number], firsts[number + 1]
-        ends[number] = end_of_movable(base, bounds, first, last, changes.final)
+        closing, stop = np.int64(bounds[last - 1]), np.int64(bounds[last])
+        marks = 0
+        for at in range(closing, stop):
+            marks += final[base[at]]
+        ends[number] = last - (marks == stop - closing)
+        keys[number] = 0
         if keyed:
-            start, stop = np.int64(bounds[first]), np.int64(bounds[last])
-            keys[number] = sentence_key(base, start, stop, changes.order_key)
+            keys[number] = sentence_key(base, np.int64(bounds[first]), stop, order_key)
     if replaced:
         for at in range(count):
             mapped[at] = base[at]
@@ -258,7 +297,6 @@ def render(ids, records, begin, end, ranks, language, changes, out):
         if kind == INVERSION:
             copy_reversed(mapped, bounds, first, stop, out)
         else:
-            strength = changes.strengths[language]
             order_words(ranks, bounds, first, stop, keys[number], kind, strength, order, rank)
             copy_ordered(mapped, bounds, first, stop, order, out)
         for at in range(np.int64(bounds[stop]), np.int64(bounds[last])):

@@ -3,18 +3,22 @@
 The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Int
 
-from alignmlm.compiling import compiled, inlined
-from alignmlm.data.blocks import BLOCK_TOKENS, first_damaged
-from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, WIDTH, Changes, render
+from alignmlm.compiling import compiled, fetch_ahead, inlined
+from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged
+from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, Changes, render, scratch_of
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import Places, Split
 from alignmlm.data.stored_orders import first_damaged_order
 from alignmlm.data.tokenizer import Vocabulary
+
+LINE_WORDS = 8  # of 64 bits in what the memory gives at once
+AHEAD_ROWS = 3  # that are asked for before they are read
 
 
 class Rows(NamedTuple):
@@ -132,6 +136,17 @@ def fill_rest(rows, row, length, closing):
 
 
 @compiled
+def fetch_row(flat_words, flat_records, start, stop):
+    """Ask the memory for the blocks of a row that comes soon."""
+    width = len(flat_words) // (len(flat_records) // RECORD_WORDS)
+    for block in range(start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS + 1):
+        for place in range(block * width, (block + 1) * width, LINE_WORDS):
+            fetch_ahead(flat_words, place)
+        for place in range(block * RECORD_WORDS, (block + 1) * RECORD_WORDS, LINE_WORDS):
+            fetch_ahead(flat_records, place)
+
+
+@compiled
 def write_rows(shard, orders, wanted, changes, closing, room, rows):
     """Write some rows of one shard: each in its language, or in two where a second one is named.
 
@@ -140,17 +155,27 @@ def write_rows(shard, orders, wanted, changes, closing, room, rows):
     the first damaged block or -1, and the syntax order that it is of or -1.
     """
     ids, words, records, mixed_with, tokens = shard
-    fell_back = 0
-    for number in range(len(wanted.rows)):
-        row, start, stop = wanted.rows[number], wanted.starts[number], wanted.stops[number]
-        first, second = wanted.firsts[number], wanted.seconds[number]
-        begin, end, halves = start, stop, 1
-        if second >= 0 or changes.kinds[first] != 0 or changes.replaced[first] > 0:
-            begin, end = sentence_bounds(records, start, stop, tokens)
+    count, fell_back = len(wanted.rows), 0
+    flat_words, flat_records = words.reshape(-1), records.reshape(-1)
+    begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+    for number in range(min(AHEAD_ROWS, count)):
+        fetch_row(flat_words, flat_records, wanted.starts[number], wanted.stops[number])
+    for number in range(count):
+        if number + AHEAD_ROWS < count:
+            ahead = number + AHEAD_ROWS
+            fetch_row(flat_words, flat_records, wanted.starts[ahead], wanted.stops[ahead])
+        begin, end, first = wanted.starts[number], wanted.stops[number], wanted.firsts[number]
+        if wanted.seconds[number] >= 0 or changes.kinds[first] or changes.replaced[first] > 0:
+            begin, end = sentence_bounds(records, begin, end, tokens)
+        begins[number], ends[number] = begin, end
         last = min(end, tokens - 1) // BLOCK_TOKENS
         damaged = first_damaged(words, records, mixed_with, begin // BLOCK_TOKENS, last)
         if damaged >= 0:
             return fell_back, damaged, -1
+    scratch = scratch_of((ends - begins).max() if count else 0)
+    for number in range(count):
+        row, second, halves = wanted.rows[number], wanted.seconds[number], 1
+        begin, end, start = begins[number], ends[number], wanted.starts[number]
         if second >= 0:
             run_begin, run_end = whole_run(ids, records, start, end, room, closing.eos)
             if run_end > run_begin:
@@ -159,18 +184,17 @@ def write_rows(shard, orders, wanted, changes, closing, room, rows):
                 fell_back += 1
         length = 0
         for half in range(halves):
-            language = second if half else first
+            language = second if half else wanted.firsts[number]
             ranks = np.zeros(0, np.uint8)
             if changes.kinds[language] == SYNTAX:
                 slot = changes.slots[language]
                 ranks, damaged = read_ranks(orders[slot], begin, end)
                 if damaged >= 0:
                     return fell_back, damaged, slot
-            rendered = np.empty(end - begin + WIDTH, np.int32)
-            render(ids, records, begin, end, ranks, language, changes, rendered)
-            text = rendered[: end - begin]
+            render(ids, records, begin, end, ranks, language, changes, scratch)
+            text = scratch.rendered[: end - begin]
             if halves == 1:
-                text = rendered[start - begin : stop - begin]
+                text = scratch.rendered[start - begin : wanted.stops[number] - begin]
             length = close_half(rows, row, length, text, language, closing)
         rows.halves[row] = halves
         fill_rest(rows, row, length, closing)
@@ -186,8 +210,7 @@ def read_rows(
         DataError: a damaged block, of a shard or of a syntax order.
     """
     fell_back, room = 0, rows.ids.shape[1] // 2 - 2
-    for shard, chosen in rows_by_shard(split, places):
-        part = Wanted(*(values[chosen] for values in wanted))
+    for shard, part in by_shard(split, places, wanted):
         parts = (shard.ids, shard.words, shard.records, shard.key, shard.entry.tokens)
         orders = tuple((order.records, order.key) for order in shard.orders)
         none = ((shard.records[:0], shard.key),)
@@ -198,11 +221,10 @@ def read_rows(
     return fell_back
 
 
-def rows_by_shard(
-    split: Split, places: Places
-) -> list[tuple[Shard, Integer[np.ndarray, " chosen"]]]:
-    """The shards of some rows, each with the numbers of its rows."""
+def by_shard(split: Split, places: Places, wanted: Wanted) -> Iterator[tuple[Shard, Wanted]]:
+    """The shards of some rows, each with the rows that it has."""
     order = np.argsort(places.shards, kind="stable")
+    arranged = Wanted(*(values[order] for values in wanted))
     numbers, first = np.unique(places.shards[order], return_index=True)
-    parts = np.split(order, first[1:])
-    return [(split.shards[n], part) for n, part in zip(numbers.tolist(), parts, strict=True)]
+    for number, start, stop in zip(numbers.tolist(), first, [*first[1:], len(order)], strict=True):
+        yield split.shards[number], Wanted(*(values[start:stop] for values in arranged))

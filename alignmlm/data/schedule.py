@@ -59,19 +59,20 @@ class Phase:
 
     first: int  # number of its first sample
     table: Int[np.ndarray, " period"]
-    before: Int[np.ndarray, " language"]  # samples of each language before it
+    inside: Int[np.ndarray, " period"]  # samples of the same language before it in the period
+    whole: Int[np.ndarray, " language"]  # samples of each language in a period
+    before: Int[np.ndarray, " language"]  # samples of each language before the phase
 
 
 Mixture = list[Phase]
 
 
-def count_languages(
-    table: Int[np.ndarray, " period"], samples: int, languages: int
-) -> Int[np.ndarray, " language"]:
-    """How many of the first samples of a phase each language has."""
-    periods, rest = divmod(samples, len(table))
-    whole, part = (np.bincount(t, minlength=languages) for t in (table, table[:rest]))
-    return periods * whole + part
+def phase_of(first: int, weights: list[float], before: Int[np.ndarray, " language"]) -> Phase:
+    """The phase that starts at a sample."""
+    table = mixture_table(weights)
+    seen = table[:, None] == np.arange(len(weights))
+    inside = (np.cumsum(seen, axis=0) - seen)[np.arange(len(table)), table]
+    return Phase(first, table, inside, seen.sum(axis=0), before)
 
 
 def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture:
@@ -80,11 +81,12 @@ def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture
     No row comes twice and none is left out where weights change: each language goes on with its
     own next row.
     """
-    phases = [Phase(0, mixture_table(weights), np.zeros(len(weights), np.int64))]
+    phases = [phase_of(0, weights, np.zeros(len(weights), np.int64))]
     for first, changed in sorted(changes.items()):
         last = phases[-1]
-        seen = count_languages(last.table, first - last.first, len(weights))
-        phases.append(Phase(first, mixture_table(changed), last.before + seen))
+        periods, rest = divmod(first - last.first, len(last.table))
+        part = np.bincount(last.table[:rest], minlength=len(weights))
+        phases.append(phase_of(first, changed, last.before + periods * last.whole + part))
     return phases
 
 
@@ -93,17 +95,14 @@ def language_of_samples(
 ) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """The language of each sample, and how many samples of that language came before it."""
     languages, counts = np.empty_like(samples), np.empty_like(samples)
-    number = np.searchsorted([phase.first for phase in mixture], samples, side="right") - 1
-    for place in np.unique(number).tolist():
-        phase, here = mixture[place], number == place
+    for phase, after in zip(mixture, [*mixture[1:], None], strict=True):
+        here = samples >= phase.first
+        if after is not None:
+            here &= samples < after.first
         periods, slots = np.divmod(samples[here] - phase.first, len(phase.table))
         found = phase.table[slots]
-        seen = phase.table[:, None] == np.arange(len(phase.before))
-        before = np.cumsum(seen, axis=0) - seen
         languages[here] = found
-        counts[here] = (
-            phase.before[found] + periods * seen.sum(axis=0)[found] + before[slots, found]
-        )
+        counts[here] = phase.before[found] + periods * phase.whole[found] + phase.inside[slots]
     return languages, counts
 
 
