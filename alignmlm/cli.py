@@ -4,12 +4,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from rich.table import Table
 from rich.text import Text
 
 from alignmlm import __version__
 from alignmlm.commands.build import data_build
 from alignmlm.commands.data import data_show, data_stats, data_verify
+from alignmlm.commands.dictionary import data_dictionary
 from alignmlm.commands.evaluation import eval_ls, eval_run
+from alignmlm.commands.interchange import data_export, data_fetch, data_import
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
@@ -38,6 +41,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "data verify": data_verify,
     "data show": data_show,
     "data stats": data_stats,
+    "data dictionary": data_dictionary,
+    "data import": data_import,
+    "data export": data_export,
+    "data fetch": data_fetch,
     "data train-parser": data_train_parser,
     "data parse": data_parse,
     "data fit-order": data_fit_order,
@@ -50,12 +57,14 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def usage() -> str:
+def usage() -> Table:
     """One line for each command."""
-    about = {name: (work.__doc__ or "").splitlines()[0] for name, work in COMMANDS.items()}
-    lines = [f"  alignmlm {name:<18} {line}" for name, line in about.items()]
-    title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
-    return "\n".join([title, "", *lines, "", "Each command has --help."])
+    table = Table.grid(padding=(0, 2))
+    table.title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
+    for name, work in COMMANDS.items():
+        table.add_row(f"alignmlm {name}", (work.__doc__ or "").splitlines()[0])
+    table.caption = "Each command has --help."
+    return table
 
 
 def dispatch(arguments: Sequence[str]) -> int:

@@ -121,7 +121,8 @@ def measure(ranks: int, smoke: bool, folder: Path) -> dict[str, object]:
         "commit": commit(),
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "load_before": load,
+        "load_before": load,  # of the machine, by others as well
+        "load_after": os.getloadavg()[0],
         "corpus": "sample:2000" if smoke else RECIPE.name,
         "ranks": ranks,
         "tokens": tokens,

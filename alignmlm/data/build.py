@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+import numpy as np
 import xxhash
 from tokenizers import Tokenizer
 
@@ -29,11 +30,11 @@ from alignmlm.data.duplicates import (
 from alignmlm.data.parts import Part, write_texts
 from alignmlm.data.ranks import SINGLE, Ranks, tokenizer_threads
 from alignmlm.data.settings import DataConfig
-from alignmlm.data.shards import ShardEntry
+from alignmlm.data.shards import ShardEntry, token_dtype
 from alignmlm.data.sources import SourceConfig, expand_path, pieces_of, source_paths
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
 from alignmlm.data.token_parts import Encoder, has_tokens, make_encoder, tokenise_part
-from alignmlm.data.tokenizer import load_tokenizer, train_tokenizer
+from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
 from alignmlm.data.training_text import sample_steps, training_sentences
 from alignmlm.data.workspace import (
     OtherBuildError,
@@ -169,11 +170,14 @@ def write_store(
         report(Progress("duplicates", 0.0))
         duplicates = find_duplicates(place, parts, ranks)
     tokenizer = store_tokenizer(place, parts, duplicates, config, report, ranks)
-    encoder = make_encoder(tokenizer, config.validation)
-    write_tokens(place, parts, duplicates, encoder, report, ranks)
-    splits = write_shards(place, parts, config, encoder, report, ranks)
+    write_tokens(
+        place, parts, duplicates, make_encoder(tokenizer, config.validation), report, ranks
+    )
+    give_back_memory()
+    vocabulary = describe(tokenizer)
+    splits = write_shards(place, parts, config, token_dtype(vocabulary.size), report, ranks)
     if ranks.first:
-        write_manifest(place, parts, duplicates, config, encoder, splits)
+        write_manifest(place, parts, duplicates, config, vocabulary, splits)
 
 
 def make_tokenizer(
@@ -263,7 +267,7 @@ def write_shards(
     place: Workspace,
     parts: list[Part],
     config: DataConfig,
-    encoder: Encoder,
+    dtype: np.dtype,
     report: Report,
     ranks: Ranks,
 ) -> dict[str, dict[str, list[ShardEntry]]]:
@@ -275,7 +279,7 @@ def write_shards(
     entries = []
     for done, plan in enumerate(mine, start=1):
         source = languages.index(plan.language)
-        entries.append((plan, cut_shard(place, parts, plan, source, encoder.dtype)))
+        entries.append((plan, cut_shard(place, parts, plan, source, dtype)))
         tokens += plan.tokens
         report(Progress("shards", done / len(mine), tokens * ranks.size))
     every = {plan: entry for found in ranks.gathered(entries) for plan, entry in found}
@@ -292,7 +296,7 @@ def write_manifest(
     parts: list[Part],
     duplicates: Duplicates,
     config: DataConfig,
-    encoder: Encoder,
+    vocabulary: Vocabulary,
     splits: dict[str, dict[str, list[ShardEntry]]],
 ) -> None:
     """The tokenizer's copy in the store and, last, the manifest."""
@@ -311,5 +315,5 @@ def write_manifest(
         for language, count in dropped.items():
             log.info("%s: %s duplicate documents left out", language, f"{count:,}")
     digest = xxhash.xxh3_64_hexdigest(text)
-    manifest = Manifest(SCHEMA_VERSION, encoder.vocabulary, digest, splits, provenance)
+    manifest = Manifest(SCHEMA_VERSION, vocabulary, digest, splits, provenance)
     write_whole(place.store / MANIFEST, manifest.to_json().encode())

@@ -111,22 +111,29 @@ def empty_masked(positions: int) -> Masked:
 
 
 @compiled
+def choose(parent, length, masks, drawn):
+    """Write the positions of a row that are drawn to be predicted; how many there are."""
+    below = np.empty(length, np.uint8)
+    for at in range(length):
+        below[at] = is_below(child(parent, at), masks.chosen)
+    hits = 0
+    for at in range(length):
+        drawn[hits] = at
+        hits += below[at]
+    return hits
+
+
+@compiled
 def mask_rows(rows, row_keys, masks, cross, out):
     """Mask rows in place; the number of masked positions written to `out`.
 
     cross says whether chosen dictionary tokens may cross to another language.
     """
     count, seq_len = 0, rows.ids.shape[1]
-    drawn, below = np.empty(seq_len + 1, np.int64), np.empty(seq_len, np.uint8)
+    drawn = np.empty(seq_len + 1, np.int64)
     languages = len(masks.tables)
     for row in range(len(row_keys)):
-        parent = child(masks.purposes[0], row_keys[row])
-        for at in range(rows.lengths[row]):
-            below[at] = is_below(child(parent, at), masks.chosen)
-        hits = 0
-        for at in range(rows.lengths[row]):
-            drawn[hits] = at
-            hits += below[at]
+        hits = choose(child(masks.purposes[0], row_keys[row]), rows.lengths[row], masks, drawn)
         fates = child(masks.purposes[1], row_keys[row])
         replacements = child(masks.purposes[2], row_keys[row])
         partners = child(masks.purposes[3], row_keys[row])

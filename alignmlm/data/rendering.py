@@ -209,8 +209,9 @@ def replace_words(ids, bounds, first, end, drawn_from, language, changes, out):
 
 
 @compiled
-def order_words(ranks, bounds, first, end, drawn_from, kind, strength, order, rank):
+def order_words(ranks, bounds, first, end, drawn_from, kind, strength, scratch):
     """Write the new order of words first..end, as numbers from 0."""
+    order, rank = scratch.order, scratch.rank
     for word in range(end - first):
         draw = unit(child(drawn_from, word))
         stored = ranks[np.int64(bounds[first + word])]
@@ -254,6 +255,26 @@ def copy_ordered(mapped, bounds, first, end, order, out):
 
 
 @compiled
+def close_sentences(base, sentences, keyed, final, order_key, scratch):
+    """Write where the words of each sentence that may move end, and its key where one is needed.
+
+    All may move but a sentence-final mark at its very end.
+    """
+    bounds, firsts = scratch.bounds, scratch.firsts
+    for number in range(sentences):
+        last = firsts[number + 1]
+        closing, stop = np.int64(bounds[last - 1]), np.int64(bounds[last])
+        marks = 0
+        for at in range(closing, stop):
+            marks += final[base[at]]
+        scratch.ends[number] = last - (marks == stop - closing)
+        scratch.keys[number] = 0
+        if keyed:
+            start = np.int64(bounds[firsts[number]])
+            scratch.keys[number] = sentence_key(base, start, stop, order_key)
+
+
+@compiled
 def render(ids, records, begin, end, ranks, language, changes, scratch):
     """Write tokens begin..end of a shard, whole sentences, in a language to scratch.rendered.
 
@@ -267,20 +288,11 @@ def render(ids, records, begin, end, ranks, language, changes, scratch):
             out[at] = table[base[at]]
         return
     mapped, bounds, firsts, ends = scratch.mapped, scratch.bounds, scratch.firsts, scratch.ends
-    order, rank, keys = scratch.order, scratch.rank, scratch.keys
+    keys = scratch.keys
     _, sentences = find_words(records, begin, end, bounds, firsts)
     keyed = replaced or kind in (PERMUTATION, NOISE)
-    final, order_key, strength = changes.final, changes.order_key, changes.strengths[language]
-    for number in range(sentences):
-        first, last = firsts[number], firsts[number + 1]
-        closing, stop = np.int64(bounds[last - 1]), np.int64(bounds[last])
-        marks = 0
-        for at in range(closing, stop):
-            marks += final[base[at]]
-        ends[number] = last - (marks == stop - closing)
-        keys[number] = 0
-        if keyed:
-            keys[number] = sentence_key(base, np.int64(bounds[first]), stop, order_key)
+    close_sentences(base, sentences, keyed, changes.final, changes.order_key, scratch)
+    strength = changes.strengths[language]
     if replaced:
         for at in range(count):
             mapped[at] = base[at]
@@ -297,7 +309,7 @@ def render(ids, records, begin, end, ranks, language, changes, scratch):
         if kind == INVERSION:
             copy_reversed(mapped, bounds, first, stop, out)
         else:
-            order_words(ranks, bounds, first, stop, keys[number], kind, strength, order, rank)
-            copy_ordered(mapped, bounds, first, stop, order, out)
+            order_words(ranks, bounds, first, stop, keys[number], kind, strength, scratch)
+            copy_ordered(mapped, bounds, first, stop, scratch.order, out)
         for at in range(np.int64(bounds[stop]), np.int64(bounds[last])):
             out[at] = mapped[at]

@@ -147,23 +147,18 @@ def fetch_row(flat_words, flat_records, start, stop):
 
 
 @compiled
-def write_rows(shard, orders, wanted, changes, closing, room, rows):
-    """Write some rows of one shard: each in its language, or in two where a second one is named.
-
-    shard is (ids, words, records, key, tokens); orders are (records, key), one a syntax order.
-    Returns how many rows fell back to one language because no whole sentence fitted their halves,
-    the first damaged block or -1, and the syntax order that it is of or -1.
-    """
-    ids, words, records, mixed_with, tokens = shard
-    count, fell_back = len(wanted.rows), 0
+def verify_rows(shard, wanted, changes):
+    """Bounds of the text of each row, and the first damaged block of theirs or -1."""
+    _, words, records, mixed_with, tokens = shard
+    count = len(wanted.rows)
     flat_words, flat_records = words.reshape(-1), records.reshape(-1)
     begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
-    for number in range(min(AHEAD_ROWS, count)):
-        fetch_row(flat_words, flat_records, wanted.starts[number], wanted.stops[number])
-    for number in range(count):
+    for number in range(-AHEAD_ROWS, count):
         if number + AHEAD_ROWS < count:
             ahead = number + AHEAD_ROWS
             fetch_row(flat_words, flat_records, wanted.starts[ahead], wanted.stops[ahead])
+        if number < 0:
+            continue
         begin, end, first = wanted.starts[number], wanted.stops[number], wanted.firsts[number]
         if wanted.seconds[number] >= 0 or changes.kinds[first] or changes.replaced[first] > 0:
             begin, end = sentence_bounds(records, begin, end, tokens)
@@ -171,7 +166,23 @@ def write_rows(shard, orders, wanted, changes, closing, room, rows):
         last = min(end, tokens - 1) // BLOCK_TOKENS
         damaged = first_damaged(words, records, mixed_with, begin // BLOCK_TOKENS, last)
         if damaged >= 0:
-            return fell_back, damaged, -1
+            return begins, ends, damaged
+    return begins, ends, -1
+
+
+@compiled
+def write_rows(shard, orders, wanted, changes, closing, room, rows):
+    """Write some rows of one shard: each in its language, or in two where a second one is named.
+
+    shard is (ids, words, records, key, tokens); orders are (records, key), one a syntax order.
+    Returns how many rows fell back to one language because no whole sentence fitted their halves,
+    the first damaged block or -1, and the syntax order that it is of or -1.
+    """
+    ids, records, fell_back = shard[0], shard[2], 0
+    begins, ends, damaged = verify_rows(shard, wanted, changes)
+    if damaged >= 0:
+        return fell_back, damaged, -1
+    count = len(wanted.rows)
     scratch = scratch_of((ends - begins).max() if count else 0)
     for number in range(count):
         row, second, halves = wanted.rows[number], wanted.seconds[number], 1

@@ -19,7 +19,7 @@ class DataConfig:
     sources: list[SourceConfig] = field(default_factory=sample_source)
     vocabulary_size: int = 1200  # tokens of the BPE to train, special ones included
     tokenizer: str | None = None  # a tokenizer.json or a folder with one, instead of training
-    tokenizer_bytes: int = 2**28  # of text to train on; of more, documents chosen by their hash
+    tokenizer_bytes: int = 2**27  # to train on, 7 bytes of memory each; documents by their hash
     validation: float = 0.02  # share of the documents to hold out, chosen by their hash
     deduplicate: bool = False  # keep the first of equal documents of a language
     shard_tokens: int = 2**24

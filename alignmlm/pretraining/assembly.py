@@ -15,7 +15,7 @@ from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
 from alignmlm.data.sources import expand_path
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
-from alignmlm.data.tokenizer import encode_words, load_tokenizer
+from alignmlm.data.tokenizer import describe, encode_words, load_tokenizer
 from alignmlm.devices import keep_freed_memory
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
@@ -25,6 +25,7 @@ from alignmlm.languages.dictionary import (
     derived_pairs,
     file_pairs,
     from_pairs,
+    leaking,
     split,
 )
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
@@ -109,10 +110,12 @@ def word_encoder(
     tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"]
 ) -> Callable[[list[str]], list[Word]]:
     """A function from words to their token ids in one script."""
+    unknown = describe(tokenizer).unk
 
     def encoder(words: list[str]) -> list[Word]:
         encoded = encode_words(tokenizer, words)
-        return [tuple(table[list(ids)].tolist()) if ids else () for ids in encoded]
+        known = [ids if set(ids) - {unknown} else () for ids in encoded]
+        return [tuple(table[list(ids)].tolist()) if ids else () for ids in known]
 
     return encoder
 
@@ -224,7 +227,10 @@ class Assembly:
     @property
     def held_out(self) -> Dictionary:
         """The dictionary pairs that training never sees."""
-        return merged([pair.held_out for pair in self.pairs])
+        pairs = merged([pair.held_out for pair in self.pairs])
+        known = leaking(pairs, self.used)  # by the dictionary of another pair of languages
+        words = zip(pairs.words(), known, strict=True)
+        return from_pairs(pair for pair, leaks in words if not leaks)
 
     def training_pairs(self, recipe: Recipe) -> WordPairs | None:
         """What the alignment term pulls together; nothing for other objectives."""

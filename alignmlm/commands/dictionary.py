@@ -1,0 +1,169 @@
+"""The command about dictionaries: what each one of a recipe covers, and some of its pairs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from rich.table import Table
+from rich.text import Text
+from tokenizers import Tokenizer
+
+from alignmlm.config import parse_recipe, recipe_parser
+from alignmlm.data.coverage import CorpusShare, Coverage, Side, coverage
+from alignmlm.data.sources import expand_path
+from alignmlm.data.store import TOKENIZER, Store
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.errors import ConfigError
+from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
+from alignmlm.languages.language import Language, Scripts, lay_out_scripts
+from alignmlm.pretraining.recipe import Recipe
+from alignmlm.terminal import console
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPairs:
+    """A dictionary of a recipe as it was read."""
+
+    name: str  # the file, or what the pairs are derived from
+    languages: tuple[str, str]
+    sides: tuple[Side, Side]
+    pairs: list[tuple[Word, Word]]  # in the ids of each language
+
+
+def derived_dictionaries(
+    store: Store, languages: list[Language], scripts: Scripts
+) -> Iterator[ReadPairs]:
+    """The dictionaries that languages of another script bring along."""
+    from alignmlm.pretraining.assembly import source_of
+
+    ordinary = store.vocabulary.alphabet().ordinary()
+    for number, language in enumerate(languages):
+        source = source_of(number, languages)
+        if source is not None:
+            tables = [scripts.tables[i] for i in (source, number)]
+            ids = zip(*(table[ordinary].tolist() for table in tables), strict=True)
+            pairs: list[tuple[Word, Word]] = [((a,), (b,)) for a, b in ids]
+            first, second = (Side(language.base, table, every_token=True) for table in tables)
+            names = (str(languages[source]), str(language))
+            yield ReadPairs("tokens and their counterparts", names, (first, second), pairs)
+
+
+def file_dictionaries(
+    recipe: Recipe, store: Store, languages: list[Language], scripts: Scripts
+) -> Iterator[ReadPairs]:
+    """The dictionaries of a recipe's files, whose languages are known to be among the recipe's."""
+    from alignmlm.pretraining.assembly import word_encoder
+
+    tokenizer = load_tokenizer(store.path / TOKENIZER)
+    names = [str(language) for language in languages]
+    for file in recipe.dictionary.files:
+        numbers = [names.index(name) for name in (file.source, file.target)]
+        encoders = [word_encoder(tokenizer, scripts.tables[n]) for n in numbers]
+        first, second = (Side(languages[n].base, scripts.tables[n]) for n in numbers)
+        pairs = file_pairs(expand_path(file.path), *encoders)
+        yield ReadPairs(file.path, (file.source, file.target), (first, second), pairs)
+
+
+def word_text(tokenizer: Tokenizer, base: Int[np.ndarray, " token"]) -> str:
+    """A word as a person reads it, its tokens apart."""
+    shown = (tokenizer.decode([token], skip_special_tokens=False) for token in base.tolist())
+    return "·".join(shown).strip()
+
+
+def show_words(
+    tokenizer: Tokenizer, dictionary: Dictionary, sides: tuple[Side, Side], count: int
+) -> list[list[str]]:
+    """Some pairs as text, evenly spread over the dictionary."""
+    pairs = dictionary.words()
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)
+    bases = [side.base_tokens() for side in sides]
+    return [
+        [word_text(tokenizer, base[list(w)]) for base, w in zip(bases, pairs[i], strict=True)]
+        for i in places
+    ]
+
+
+def share_rows(name: str, share: CorpusShare) -> list[tuple[str, str]]:
+    """How much of one corpus the dictionary covers, as rows of a table."""
+    several = 100 * share.multi_tokens / max(share.tokens, 1)
+    return [
+        (f"{name}: words, in corpus", f"{share.words:,}, {share.words_seen:,}"),
+        (f"{name}: corpus tokens", f"{share.tokens:,}"),
+        ("  in dictionary words", f"{share.percent:.1f} %"),
+        ("  in those of several tokens", f"{several:.1f} %"),
+    ]
+
+
+def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str, str]]:
+    """The counts of a dictionary as rows of a table."""
+    counts = {
+        "pairs read": found.read,
+        "  without tokens": found.unusable,
+        "  same ids in both": found.identical,
+        "  repeated": found.duplicates,
+        "  used": len(found.split.used),
+        "  held out": len(found.split.held_out),
+        "  dropped, share a word with a used one": len(found.split.dropped),
+        "held-out pairs with a used word": found.leaks,
+        "held-out pairs with a token of a used word": found.token_sharing,
+        **{f"tokens {name}": count for name, count in found.by_length.items()},
+        "source words": found.source_words,
+    }
+    translations = f"{found.translations_mean:.2f}, {found.translations_max}"
+    return [
+        *((name, f"{count:,}") for name, count in counts.items()),
+        ("translations of a word: mean, most", translations),
+        *share_rows(languages[0], found.source),
+        *share_rows(languages[1], found.target),
+    ]
+
+
+def show_coverage(read: ReadPairs, found: Coverage, elsewhere: int) -> None:
+    """A table of a dictionary's counts; `elsewhere` is over all dictionaries of the recipe."""
+    table = Table(title=Text(f"{' → '.join(read.languages)} · {read.name}"))
+    table.add_column("of the dictionary")
+    table.add_column("count", justify="right")
+    for name, count in coverage_rows(found, read.languages):
+        table.add_row(name, count)
+    table.add_row("held-out pairs with a word used in any dictionary", f"{elsewhere:,}")
+    console.print(table)
+
+
+def show_examples(read: ReadPairs, found: Coverage, tokenizer: Tokenizer, count: int) -> None:
+    """A table of some used and some held-out pairs."""
+    table = Table(title="some pairs, a dot between tokens")
+    for name in ("", *read.languages):
+        table.add_column(name, overflow="fold")
+    for part in ("used", "held_out"):
+        words = show_words(tokenizer, getattr(found.split, part), read.sides, count)
+        for pair in words:
+            table.add_row(part.replace("_", " "), *map(Text, pair))
+    console.print(table)
+
+
+def data_dictionary(arguments: Sequence[str]) -> int:
+    """What the dictionaries of a recipe cover, and some of their pairs."""
+    parser = recipe_parser(prog="alignmlm data dictionary", description=data_dictionary.__doc__)
+    parser.add_argument("--pairs", type=int, default=10, help="pairs to show of each part")
+    recipe, values = parse_recipe(parser, arguments)
+    if values.pairs < 0:
+        raise ConfigError("pairs", values.pairs, "be at least 0")
+    from alignmlm.pretraining.assembly import language_pairs, merged, recipe_languages
+
+    store = Store(expand_path(recipe.data.store))
+    languages = recipe_languages(recipe, store)
+    scripts = lay_out_scripts(languages, store.vocabulary.alphabet(), recipe.languages.seed)
+    used = merged([pair.used for pair in language_pairs(recipe, store, languages, scripts)])
+    tokenizer = load_tokenizer(store.path / TOKENIZER)
+    dictionaries = [
+        *derived_dictionaries(store, languages, scripts),
+        *file_dictionaries(recipe, store, languages, scripts),
+    ]
+    for read in dictionaries:
+        found = coverage(read.pairs, read.sides, recipe.dictionary, store)
+        show_coverage(read, found, sum(leaking(found.split.held_out, used)))
+        show_examples(read, found, tokenizer, values.pairs)
+    if not dictionaries:
+        console.print(f"no dictionary between {', '.join(recipe.languages.ids)}", soft_wrap=True)
+    return 0

@@ -1,0 +1,21 @@
+"""Every benchmark runs in its short form, from the first line to its table."""
+
+import subprocess
+import sys
+
+import pytest
+
+TOLD = {
+    "loader.py": ["alignmlm: verify, invert, transliterate, mask", "numpy: gather", "floor"],
+    "first_batch.py": ["first_batch_ms", "late_batch_ms", "grown_mib"],
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_benchmark_runs_in_its_short_form(name, tmp_path):
+    command = [sys.executable, f"benchmarks/{name}", "--smoke"]
+    folder = ["--folder", str(tmp_path)] if name == "loader.py" else []
+    done = subprocess.run([*command, *folder], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert all(line.split(", ")[0] in told for line in TOLD[name])
