@@ -1,11 +1,17 @@
-"""A store as Parquet: a row for each document, a file for each shard."""
+"""A store as Parquet: a row for each document, a file for each shard.
+
+document         number within the split
+text             of its tokens, without </s>
+ids              with the </s> that closes the document
+word_starts      places in ids, from 0
+sentence_starts  the same
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -14,69 +20,53 @@ from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
-from alignmlm.languages.sentences import Sentences
 
-if TYPE_CHECKING:
-    from datasets import Features
+DECODED_AT_ONCE = 1024  # documents
 
 
-def columns(dtype: np.dtype) -> "Features":
-    """The columns of the files; starts are places in `ids`, from 0."""
-    from datasets import Features, List, Value
-
-    place = List(Value("uint32"))
-    return Features(
-        {
-            "document": Value("int64"),  # number within the split
-            "text": Value("string"),  # without </s>
-            "ids": List(Value(dtype.name)),  # with the </s> that closes the document
-            "word_starts": place,
-            "sentence_starts": place,
-        }
-    )
+def document_texts(documents: list[np.ndarray], tokenizer: Tokenizer, eos: int) -> list[str]:
+    """The text of each document, without </s>."""
+    texts: list[str] = []
+    for first in range(0, len(documents), DECODED_AT_ONCE):
+        some = documents[first : first + DECODED_AT_ONCE]
+        plain = [ids[ids != eos].tolist() for ids in some]
+        texts += tokenizer.decode_batch(plain, skip_special_tokens=False)
+    return texts
 
 
-def shard_documents(shard: Shard, eos: int) -> Iterator[Sentences]:
-    """The documents of a shard, each with its </s>."""
+def shard_columns(shard: Shard, tokenizer: Tokenizer, eos: int, first: int) -> dict[str, Any]:
+    """The documents of a shard, verified, as Arrow columns; the first one has a number."""
+    import pyarrow as pa
+
     text, _ = shard.sentences(0, shard.entry.tokens)
-    bounds = [0, *(np.flatnonzero(text.ids == eos) + 1).tolist()]
-    if bounds[-1] < len(text.ids):
-        bounds.append(len(text.ids))
-    for start, stop in pairwise(bounds):
-        yield text.part(start, stop)
-
-
-def shard_rows(
-    shard: Shard, tokenizer: Tokenizer, eos: int, first: int
-) -> Iterator[dict[str, object]]:
-    """The rows of a shard, whose first document has a number."""
-    for number, document in enumerate(shard_documents(shard, eos), start=first):
-        ids = document.ids.astype(shard.dtype)
-        yield {
-            "document": number,
-            "text": tokenizer.decode(ids[ids != eos].tolist(), skip_special_tokens=False),
-            "ids": ids,
-            "word_starts": np.flatnonzero(document.word_starts).astype(np.uint32),
-            "sentence_starts": np.flatnonzero(document.sentence_starts).astype(np.uint32),
-        }
+    closing = np.flatnonzero(text.ids == eos)
+    ends = closing + 1 if text.ids[-1] == eos else np.append(closing + 1, len(text.ids))
+    bounds = np.append(0, ends)
+    ids = text.ids.astype(shard.dtype)
+    columns = {
+        "document": pa.array(np.arange(first, first + len(ends))),
+        "text": pa.array(document_texts(np.split(ids, ends[:-1]), tokenizer, eos)),
+        "ids": pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.array(ids)),
+    }
+    for name in ("word_starts", "sentence_starts"):
+        places = np.flatnonzero(getattr(text, name))
+        cuts = np.searchsorted(places, bounds)
+        inside = places - np.repeat(bounds[:-1], np.diff(cuts))
+        values = pa.array(inside.astype(np.uint32))
+        columns[name] = pa.ListArray.from_arrays(pa.array(cuts, pa.int32()), values)
+    return columns
 
 
 def write_parquet(path: Path, shard: Shard, tokenizer: Tokenizer, eos: int, first: int) -> int:
     """Write the documents of a shard; how many there are."""
-    from datasets import IterableDataset
+    import pyarrow as pa
+    from datasets import Dataset
 
-    documents = 0
-
-    def rows() -> Iterator[dict[str, object]]:
-        nonlocal documents
-        for row in shard_rows(shard, tokenizer, eos, first):
-            documents += 1
-            yield row
-
-    found = IterableDataset.from_generator(rows, features=columns(shard.dtype))
+    table = pa.table(shard_columns(shard, tokenizer, eos, first))
+    found = Dataset(table, fingerprint=shard.entry.digest)
     with bars_hidden():
         found.to_parquet(str(path))
-    return documents
+    return len(found)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ from shutil import copytree
 import numpy as np
 import pytest
 
+from alignmlm.commands.interchange import data_export, data_fetch, data_import
 from alignmlm.data.exports import export_parquet
 from alignmlm.data.imports import import_tokens
+from alignmlm.data.remote import HELD
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
@@ -88,3 +90,24 @@ def test_a_damaged_shard_leaves_no_folder(sharded: Path, tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"shard-00001.bin .* is damaged in block 0"):
         export_parquet(tmp_path / "store", tmp_path / "parquet", "qaa-Latn", TRAIN)
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_commands_go_from_tokens_to_parquet_and_to_a_mirror(
+    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIGNMLM_CACHE", str(tmp_path / "cache"))
+    found = [texts_of(Store(small_store), "qaa-Latn", split) for split in (TRAIN, VALIDATION)]
+    documents = [[document] for document in found[0] + found[1]]
+    tokens, store = write_datatrove(tmp_path / "0.ds", documents), str(tmp_path / "store")
+    language = ["--language", "qaa-Latn"]
+    settings = ["--tokenizer", str(small_store), "--store", store, "--validation", "0.1"]
+    assert data_import([str(tokens), *settings, *language]) == 0
+    assert data_export([store, "--output", str(tmp_path / "parquet"), *language]) == 0
+    assert data_fetch([f"file://{store}", "--limit_gib", "0.5"]) == 0
+    manifest = Store(small_store).manifest.splits
+    mirror = next(path for path in (tmp_path / "cache").iterdir())
+    assert Store(mirror).manifest.splits == Store(Path(store)).manifest.splits == manifest
+    rows = read_back(list((tmp_path / "parquet").iterdir()), tmp_path / "rows")
+    assert len(rows) == sum(entry.documents for entry in manifest["qaa-Latn"][TRAIN])
+    while HELD:
+        HELD.popitem()[1].close()

@@ -340,3 +340,15 @@ def test_a_folder_in_use_is_left_alone(sample: tuple[Path, Documents], tmp_path:
     (tmp_path / "store").mkdir()
     with pytest.raises(DataError, match="store exists"):
         import_tokens(tmp_path / "x.bin", sample[0], "qaa-Latn", tmp_path / "store")
+
+
+def test_what_a_killed_import_has_left_is_no_hindrance(
+    sample: tuple[Path, Documents], tmp_path: Path
+) -> None:
+    left = tmp_path / "store.importing/store/qaa-Latn/train"
+    left.mkdir(parents=True)
+    (left / "shard-00000.bin").write_bytes(b"half")
+    path = write_megatron(tmp_path / "text", sample[1])
+    import_tokens(path, sample[0], "qaa-Latn", tmp_path / "store", validation=0.1)
+    assert damages(Store(tmp_path / "store")) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["store", "text.bin", "text.idx"]
