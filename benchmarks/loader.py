@@ -146,8 +146,7 @@ def verified_tokens(ids, words, records, mixed_with, starts, rows, out):
         damaged = first_damaged(words, records, mixed_with, first, last)
         if damaged >= 0:
             return damaged
-        for place in range(count):
-            out[row, place] = ids[start + place]
+        out[row] = ids[start : start + count]
     return -1
 
 

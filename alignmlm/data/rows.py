@@ -94,16 +94,21 @@ def read_ranks(order, begin, end):
 
 @compiled
 def close_half(rows, row, at, text, language, closing):
-    """Write <s>, a text and </s> from a position on; the position after it."""
-    count = len(text)
-    for place in range(count + 2):
-        rows.positions[row, at + place] = place
-        rows.languages[row, at + place] = language
-    rows.ids[row, at] = closing.bos
-    for place in range(count):
-        rows.ids[row, at + 1 + place] = text[place]
-    rows.ids[row, at + 1 + count] = closing.eos
-    return at + count + 2
+    """Write <s>, a text and </s> from a position on; the position after it.
+
+    Slices first: indices that might be negative would keep the loops from being vectorised.
+    """
+    end = at + len(text) + 2
+    positions, languages = rows.positions[row, at:end], rows.languages[row, at:end]
+    inside = rows.ids[row, at + 1 : end - 1]
+    for place in range(len(positions)):
+        positions[place] = place
+    for place in range(len(languages)):
+        languages[place] = language
+    for place in range(len(text)):
+        inside[place] = text[place]
+    rows.ids[row, at], rows.ids[row, end - 1] = closing.bos, closing.eos
+    return end
 
 
 @compiled
