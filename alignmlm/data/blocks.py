@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from jaxtyping import UInt64
 
-from alignmlm.compiling import compiled, inlined
+from alignmlm.compiling import bare, compiled, inlined
 from alignmlm.draws import GOLDEN, MIX_1, MIX_2, mix
 
 BLOCK_TOKENS = 1024
@@ -103,7 +103,7 @@ def folded(a, b):
     return high ^ ((cross << HALF) | (low & LOW))
 
 
-@compiled
+@bare
 def xxh3(data):
     """The xxh3-64 of uint64 words, more than 30 of them."""
     sums, keys = START, STRIPE_KEYS
@@ -154,7 +154,7 @@ def stored_hashes(contents, mixed_with):
     return hashes
 
 
-@compiled
+@bare
 def first_damaged(tokens, records, mixed_with, first, last):
     """The first of the blocks first..last whose hash is not the stored one; -1 for none."""
     for block in range(first, last + 1):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
-from alignmlm.compiling import compiled
+from alignmlm.compiling import bare, compiled
 from alignmlm.data.rendering import bounded, child, is_below
 from alignmlm.draws import key, threshold
 from alignmlm.errors import ConfigError
@@ -110,10 +110,9 @@ def empty_masked(positions: int) -> Masked:
     return Masked(*(np.empty(positions, np.int64) for _ in Masked._fields))
 
 
-@compiled
-def choose(parent, length, masks, drawn):
+@bare
+def choose(parent, length, masks, below, drawn):
     """Write the positions of a row that are drawn to be predicted; how many there are."""
-    below = np.empty(length, np.uint8)
     for at in range(length):
         below[at] = is_below(child(parent, at), masks.chosen)
     hits = 0
@@ -123,44 +122,55 @@ def choose(parent, length, masks, drawn):
     return hits
 
 
+@bare
+def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
+    """Mask one row in place; the number of positions written to `out`, `count` of them before."""
+    hits = choose(child(masks.purposes[0], row_key), rows.lengths[row], masks, below, drawn)
+    fates, replacements = child(masks.purposes[1], row_key), child(masks.purposes[2], row_key)
+    partners, crossings = child(masks.purposes[3], row_key), child(masks.purposes[4], row_key)
+    term = Term.TLM.value if rows.halves[row] == 2 else Term.MLM.value
+    seq_len, languages = rows.ids.shape[1], len(masks.tables)
+    for hit in range(hits):
+        at = drawn[hit]
+        label, language = rows.ids[row, at], rows.languages[row, at]
+        if masks.special[label]:
+            continue
+        out.places[count] = row * seq_len + at
+        out.labels[count], out.languages[count], out.terms[count] = label, language, term
+        fate = child(fates, at)
+        if is_below(fate, masks.kept):
+            rows.ids[row, at] = masks.mask_id
+            if is_below(fate, masks.random):
+                place = bounded(child(replacements, at), len(masks.ordinary))
+                rows.ids[row, at] = masks.tables[language, masks.ordinary[place]]
+        if cross:
+            step = 1 + bounded(child(partners, at), max(languages - 1, 1))
+            other = (language + step) % languages
+            partner = masks.translations[language, other, label]
+            if partner >= 0 and is_below(child(crossings, at), masks.crossed):
+                rows.ids[row, at] = masks.mask_id if masks.to_translation else partner
+                out.labels[count] = partner if masks.to_translation else label
+                out.terms[count] = Term.DICT.value
+                rows.languages[row, at] = other
+        count += 1
+    return count
+
+
+@bare
+def mask_each(rows, row_keys, masks, cross, below, drawn, out):
+    """Mask rows in place, with room for one of them; what comes back is that of mask_rows."""
+    count = 0
+    for row in range(len(row_keys)):
+        count = mask_row(rows, row, row_keys[row], masks, cross, below, drawn, out, count)
+    return count
+
+
 @compiled
 def mask_rows(rows, row_keys, masks, cross, out):
     """Mask rows in place; the number of masked positions written to `out`.
 
     cross says whether chosen dictionary tokens may cross to another language.
     """
-    count, seq_len = 0, rows.ids.shape[1]
-    drawn = np.empty(seq_len + 1, np.int64)
-    languages = len(masks.tables)
-    for row in range(len(row_keys)):
-        hits = choose(child(masks.purposes[0], row_keys[row]), rows.lengths[row], masks, drawn)
-        fates = child(masks.purposes[1], row_keys[row])
-        replacements = child(masks.purposes[2], row_keys[row])
-        partners = child(masks.purposes[3], row_keys[row])
-        crossings = child(masks.purposes[4], row_keys[row])
-        term = Term.TLM.value if rows.halves[row] == 2 else Term.MLM.value
-        for hit in range(hits):
-            at = drawn[hit]
-            label = rows.ids[row, at]
-            if masks.special[label]:
-                continue
-            language = rows.languages[row, at]
-            out.places[count] = row * seq_len + at
-            out.labels[count], out.languages[count], out.terms[count] = label, language, term
-            fate = child(fates, at)
-            if is_below(fate, masks.kept):
-                rows.ids[row, at] = masks.mask_id
-                if is_below(fate, masks.random):
-                    place = bounded(child(replacements, at), len(masks.ordinary))
-                    rows.ids[row, at] = masks.tables[language, masks.ordinary[place]]
-            if cross:
-                step = 1 + bounded(child(partners, at), max(languages - 1, 1))
-                other = (language + step) % languages
-                partner = masks.translations[language, other, label]
-                if partner >= 0 and is_below(child(crossings, at), masks.crossed):
-                    rows.ids[row, at] = masks.mask_id if masks.to_translation else partner
-                    out.labels[count] = partner if masks.to_translation else label
-                    out.terms[count] = Term.DICT.value
-                    rows.languages[row, at] = other
-            count += 1
-    return count
+    seq_len = rows.ids.shape[1]
+    below, drawn = np.empty(seq_len, np.uint8), np.empty(seq_len + 1, np.int64)
+    return mask_each(rows, row_keys, masks, cross, below, drawn, out)

@@ -242,12 +242,13 @@ def reference_batch(loader: Loader, samples: Samples, split: str, seed: int) -> 
     halves = np.array([row.halves for row in rows])[:, None]
     terms = np.where(masked.crossed, Term.DICT, np.where(halves == 2, Term.TLM, Term.MLM))
     places = np.flatnonzero(masked.chosen)
+    positions = stack([row.positions for row in rows], loader.seq_len, 0)
     lengths = np.array([len(row.ids) for row in rows])[:, None]
     present = torch.from_numpy(np.arange(loader.seq_len) < lengths)
     return Batch(
-        input_ids=torch.from_numpy(masked.inputs),
-        position_ids=torch.from_numpy(stack([row.positions for row in rows], loader.seq_len, 0)),
-        language_ids=torch.from_numpy(masked.languages),
+        input_ids=torch.from_numpy(masked.inputs).int(),
+        position_ids=torch.from_numpy(positions).int(),
+        language_ids=torch.from_numpy(masked.languages).int(),
         attention_mask=None if present.all() else present,
         masked=torch.from_numpy(places),
         labels=torch.from_numpy(masked.labels.ravel()[places]),

@@ -7,9 +7,9 @@ file to it, bit for bit.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, UInt32, UInt64
+from jaxtyping import Bool, Float, Int, Int32, UInt8, UInt32, UInt64
 
-from alignmlm.compiling import compiled, inlined
+from alignmlm.compiling import bare, compiled, inlined
 from alignmlm.data.blocks import BITS_WORDS, BLOCK_TOKENS, mixed
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.draws import GOLDEN, key, threshold
@@ -22,7 +22,7 @@ INVERSION, PERMUTATION, NOISE, SYNTAX = 1, 2, 3, 4
 WORD_BITS, SENTENCE_BITS = 1, 1 + BITS_WORDS  # where they start in a record
 ONE = np.uint64(1)
 REPLACED = np.uint64(PURPOSE)
-INSERTION = 48  # words that are sorted by insertion; more are merged
+GAPS = (701, 301, 132, 57, 23, 10, 4, 1)  # Source: Ciura, 2001, for Shell's sorting
 WIDTH = 4  # tokens of a word that are copied at once
 
 
@@ -37,6 +37,7 @@ class Scratch(NamedTuple):
     order: Int[np.ndarray, " word"]
     rank: Float[np.ndarray, " word"]
     keys: UInt64[np.ndarray, " sentence"]
+    stored: UInt8[np.ndarray, " token"]  # ranks of a syntax order
 
 
 @compiled
@@ -51,6 +52,7 @@ def scratch_of(tokens):
         np.empty(tokens, np.int64),
         np.empty(tokens, np.float64),
         np.empty(tokens, np.uint64),
+        np.empty(tokens, np.uint8),
     )
 
 
@@ -119,7 +121,7 @@ def is_below(bits, limit):
     return (bits >> np.uint64(11)) < limit
 
 
-@compiled
+@bare
 def sentence_key(ids, start, stop, order_key):
     """A key that depends on the tokens of a sentence and the seed alone."""
     total = np.uint64(0)
@@ -128,18 +130,21 @@ def sentence_key(ids, start, stop, order_key):
     return mixed(total ^ order_key)
 
 
-@compiled
+@bare
 def sort_by_rank(order, rank, count):
     """Words sorted by rank, equal ranks as they stood."""
-    if count > INSERTION:
-        order[:count] = np.argsort(rank[:count], kind="mergesort")
-        return
     for word in range(count):
-        here, place = rank[word], word
-        while place > 0 and rank[order[place - 1]] > here:
-            order[place] = order[place - 1]
-            place -= 1
-        order[place] = word
+        order[word] = word
+    for gap in GAPS:
+        for word in range(gap, count):
+            place, here = word, order[word]
+            while place >= gap:
+                other = order[place - gap]
+                if rank[other] < rank[here] or (rank[other] == rank[here] and other < here):
+                    break
+                order[place] = other
+                place -= gap
+            order[place] = here
 
 
 @inlined
@@ -167,7 +172,7 @@ def ones_below(bits, place_bit):
     return np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@compiled
+@bare
 def find_words(records, begin, end, bounds, firsts):
     """Write where words start, and the first word of each sentence; how many there are of both.
 
@@ -195,7 +200,7 @@ def find_words(records, begin, end, bounds, firsts):
     return words, sentences
 
 
-@compiled
+@bare
 def replace_words(ids, bounds, first, end, drawn_from, language, changes, out):
     """Give a drawn share of words first..end random ids, in out."""
     for word in range(first, end):
@@ -208,14 +213,13 @@ def replace_words(ids, bounds, first, end, drawn_from, language, changes, out):
                     out[at] = changes.ordinary[drawn]
 
 
-@compiled
-def order_words(ranks, bounds, first, end, drawn_from, kind, strength, scratch):
+@bare
+def order_words(bounds, first, end, drawn_from, kind, strength, scratch):
     """Write the new order of words first..end, as numbers from 0."""
-    order, rank = scratch.order, scratch.rank
+    order, rank, stored = scratch.order, scratch.rank, scratch.stored
     for word in range(end - first):
-        draw = unit(child(drawn_from, word))
-        stored = ranks[np.int64(bounds[first + word])]
-        rank[word] = word_rank(kind, strength, word, draw, stored)
+        draw, of_syntax = unit(child(drawn_from, word)), stored[np.int64(bounds[first + word])]
+        rank[word] = word_rank(kind, strength, word, draw, of_syntax)
     sort_by_rank(order, rank, end - first)
 
 
@@ -235,7 +239,7 @@ def copy_word(mapped, start, stop, out, at):
     return at + np.uint64(stop - start)
 
 
-@compiled
+@bare
 def copy_reversed(mapped, bounds, first, end, out):
     """Write words first..end of a sentence, the last one first."""
     at, stop = np.uint64(bounds[first]), bounds[end]
@@ -245,7 +249,7 @@ def copy_reversed(mapped, bounds, first, end, out):
         stop = start
 
 
-@compiled
+@bare
 def copy_ordered(mapped, bounds, first, end, order, out):
     """Write words first..end of a sentence in their new order."""
     at = np.uint64(bounds[first])
@@ -254,7 +258,7 @@ def copy_ordered(mapped, bounds, first, end, order, out):
         at = copy_word(mapped, bounds[word], bounds[word + 1], out, at)
 
 
-@compiled
+@bare
 def close_sentences(base, sentences, keyed, final, order_key, scratch):
     """Write where the words of each sentence that may move end, and its key where one is needed.
 
@@ -274,11 +278,11 @@ def close_sentences(base, sentences, keyed, final, order_key, scratch):
             scratch.keys[number] = sentence_key(base, start, stop, order_key)
 
 
-@compiled
-def render(ids, records, begin, end, ranks, language, changes, scratch):
+@bare
+def render(ids, records, begin, end, language, changes, scratch):
     """Write tokens begin..end of a shard, whole sentences, in a language to scratch.rendered.
 
-    ranks are those of a syntax order, by token.
+    For a syntax order, scratch.stored holds the ranks of their words.
     """
     out = scratch.rendered
     count, kind, replaced = end - begin, changes.kinds[language], changes.replaced[language] > 0
@@ -309,7 +313,7 @@ def render(ids, records, begin, end, ranks, language, changes, scratch):
         if kind == INVERSION:
             copy_reversed(mapped, bounds, first, stop, out)
         else:
-            order_words(ranks, bounds, first, stop, keys[number], kind, strength, scratch)
+            order_words(bounds, first, stop, keys[number], kind, strength, scratch)
             copy_ordered(mapped, bounds, first, stop, scratch.order, out)
         for at in range(np.int64(bounds[stop]), np.int64(bounds[last])):
             out[at] = mapped[at]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int32
 
-from alignmlm.compiling import compiled, fetch_ahead, inlined
+from alignmlm.compiling import bare, compiled, fetch_ahead, inlined
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged
 from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, Changes, render, scratch_of
 from alignmlm.data.shards import Shard
@@ -24,9 +24,9 @@ AHEAD_ROWS = 3  # that are asked for before they are read
 class Rows(NamedTuple):
     """Rows before masking."""
 
-    ids: Int[np.ndarray, "row seq"]  # of the model's vocabulary
-    languages: Int[np.ndarray, "row seq"]
-    positions: Int[np.ndarray, "row seq"]  # they restart in the second half of a pair
+    ids: Int32[np.ndarray, "row seq"]  # of the model's vocabulary
+    languages: Int32[np.ndarray, "row seq"]
+    positions: Int32[np.ndarray, "row seq"]  # they restart in the second half of a pair
     lengths: Int[np.ndarray, " row"]
     halves: Int[np.ndarray, " row"]  # 1, or 2 for a translation row
 
@@ -56,7 +56,7 @@ def closing_of(vocabulary: Vocabulary) -> Closing:
 
 def empty_rows(count: int, seq_len: int) -> Rows:
     """Room for rows."""
-    ids, languages, positions = (np.empty((count, seq_len), np.int64) for _ in range(3))
+    ids, languages, positions = (np.empty((count, seq_len), np.int32) for _ in range(3))
     return Rows(ids, languages, positions, np.empty(count, np.int64), np.empty(count, np.int64))
 
 
@@ -68,7 +68,7 @@ def starts_sentence(records, token):
     return (word >> np.uint64(at % 64)) & ONE
 
 
-@compiled
+@bare
 def sentence_bounds(records, start, stop, tokens):
     """Bounds of the whole sentences that touch tokens start..stop."""
     while start > 0 and starts_sentence(records, start) == 0:
@@ -78,21 +78,19 @@ def sentence_bounds(records, start, stop, tokens):
     return start, stop
 
 
-@compiled
-def read_ranks(order, begin, end):
-    """Ranks of the words of some tokens, and the first damaged block of theirs or -1."""
+@bare
+def read_ranks(order, begin, end, ranks):
+    """Write the ranks of the words of some tokens; the first damaged block of theirs or -1."""
     records, mixed_with = order
-    ranks = np.empty(end - begin, np.uint8)
-    first, last = begin // BLOCK_TOKENS, (end - 1) // BLOCK_TOKENS
-    damaged = first_damaged_order(records, mixed_with, first, last)
     for token in range(begin, end):
         place = token % BLOCK_TOKENS
         word = records[token // BLOCK_TOKENS, 1 + place // 8]
         ranks[token - begin] = np.uint8((word >> np.uint64(place % 8 * 8)) & np.uint64(255))
-    return ranks, damaged
+    last = (end - 1) // BLOCK_TOKENS
+    return first_damaged_order(records, mixed_with, begin // BLOCK_TOKENS, last)
 
 
-@compiled
+@bare
 def close_half(rows, row, at, text, language, closing):
     """Write <s>, a text and </s> from a position on; the position after it.
 
@@ -111,7 +109,7 @@ def close_half(rows, row, at, text, language, closing):
     return end
 
 
-@compiled
+@bare
 def whole_run(ids, records, start, stop, room, eos):
     """The run of whole sentences that starts in tokens start..stop and fits `room` of them.
 
@@ -130,7 +128,7 @@ def whole_run(ids, records, start, stop, room, eos):
     return begin, end
 
 
-@compiled
+@bare
 def fill_rest(rows, row, length, closing):
     """Pad a row from a position on."""
     rows.lengths[row] = length
@@ -140,7 +138,7 @@ def fill_rest(rows, row, length, closing):
         rows.languages[row, place] = 0
 
 
-@compiled
+@bare
 def fetch_row(flat_words, flat_records, start, stop):
     """Ask the memory for the blocks of a row that comes soon."""
     width = len(flat_words) // (len(flat_records) // RECORD_WORDS)
@@ -151,70 +149,113 @@ def fetch_row(flat_words, flat_records, start, stop):
             fetch_ahead(flat_records, place)
 
 
-@compiled
-def verify_rows(shard, wanted, changes):
-    """Bounds of the text of each row, and the first damaged block of theirs or -1."""
+@bare
+def verify_row(shard, start, stop, whole):
+    """Bounds of the text that a row needs, and its first damaged block or -1.
+
+    whole says whether its sentences are needed from start to end.
+    """
     _, words, records, mixed_with, tokens = shard
-    count = len(wanted.rows)
-    flat_words, flat_records = words.reshape(-1), records.reshape(-1)
-    begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+    if whole:
+        start, stop = sentence_bounds(records, start, stop, tokens)
+    last = min(stop, tokens - 1) // BLOCK_TOKENS
+    return start, stop, first_damaged(words, records, mixed_with, start // BLOCK_TOKENS, last)
+
+
+@bare
+def verify_rows(shard, wanted, changes, begins, ends):
+    """Write the bounds of the text of each row; the first damaged block of theirs or -1."""
+    words, records = shard[1], shard[2]
+    flat_words, flat_records, count = words.reshape(-1), records.reshape(-1), len(wanted.rows)
     for number in range(-AHEAD_ROWS, count):
         if number + AHEAD_ROWS < count:
             ahead = number + AHEAD_ROWS
             fetch_row(flat_words, flat_records, wanted.starts[ahead], wanted.stops[ahead])
         if number < 0:
             continue
-        begin, end, first = wanted.starts[number], wanted.stops[number], wanted.firsts[number]
-        if wanted.seconds[number] >= 0 or changes.kinds[first] or changes.replaced[first] > 0:
-            begin, end = sentence_bounds(records, begin, end, tokens)
-        begins[number], ends[number] = begin, end
-        last = min(end, tokens - 1) // BLOCK_TOKENS
-        damaged = first_damaged(words, records, mixed_with, begin // BLOCK_TOKENS, last)
+        first, start, stop = wanted.firsts[number], wanted.starts[number], wanted.stops[number]
+        moved = changes.kinds[first] != 0 or changes.replaced[first] > 0
+        whole = moved or wanted.seconds[number] >= 0
+        begins[number], ends[number], damaged = verify_row(shard, start, stop, whole)
         if damaged >= 0:
-            return begins, ends, damaged
-    return begins, ends, -1
+            return damaged
+    return -1
+
+
+@bare
+def write_half(shard, orders, begin, end, cut, language, changes, closing, scratch, rows, row, at):
+    """Write tokens `cut` of sentences begin..end in a language, to a row from a position on.
+
+    Returns the position after it, or -1 - block and the syntax order whose block is damaged.
+    """
+    if changes.kinds[language] == SYNTAX:
+        slot = changes.slots[language]
+        damaged = read_ranks(orders[slot], begin, end, scratch.stored)
+        if damaged >= 0:
+            return -1 - damaged, slot
+    render(shard[0], shard[2], begin, end, language, changes, scratch)
+    text = scratch.rendered[cut[0] - begin : cut[1] - begin]
+    return close_half(rows, row, at, text, language, closing), -1
+
+
+@bare
+def write_row(shard, orders, wanted, number, begin, end, changes, closing, scratch, rows):
+    """Write one row; whether it fell back to one language, and the damaged block and order or -1.
+
+    begin and end are the bounds of its text, whole sentences where they are needed.
+    """
+    row, second = wanted.rows[number], wanted.seconds[number]
+    cut = (wanted.starts[number], wanted.stops[number])
+    fell_back, rows.halves[row] = False, 1
+    if second >= 0:
+        room = rows.ids.shape[1] // 2 - 2
+        pair = whole_run(shard[0], shard[2], cut[0], end, room, closing.eos)
+        if pair[1] > pair[0]:
+            begin, end, cut, rows.halves[row] = pair[0], pair[1], pair, 2
+        else:
+            fell_back = True
+    length, slot = 0, -1
+    for half in range(rows.halves[row]):
+        language = second if half else wanted.firsts[number]
+        length, slot = write_half(
+            shard, orders, begin, end, cut, language, changes, closing, scratch, rows, row, length
+        )
+        if length < 0:
+            return fell_back, -1 - length, slot
+    fill_rest(rows, row, length, closing)
+    return fell_back, -1, -1
+
+
+@bare
+def write_verified(shard, orders, wanted, begins, ends, changes, closing, scratch, rows):
+    """Write rows whose text is verified; what comes back is that of write_rows."""
+    fell_back = 0
+    for number in range(len(wanted.rows)):
+        begin, end = begins[number], ends[number]
+        fallen, damaged, slot = write_row(
+            shard, orders, wanted, number, begin, end, changes, closing, scratch, rows
+        )
+        fell_back += fallen
+        if damaged >= 0:
+            return fell_back, damaged, slot
+    return fell_back, -1, -1
 
 
 @compiled
-def write_rows(shard, orders, wanted, changes, closing, room, rows):
+def write_rows(shard, orders, wanted, changes, closing, rows):
     """Write some rows of one shard: each in its language, or in two where a second one is named.
 
     shard is (ids, words, records, key, tokens); orders are (records, key), one a syntax order.
     Returns how many rows fell back to one language because no whole sentence fitted their halves,
     the first damaged block or -1, and the syntax order that it is of or -1.
     """
-    ids, records, fell_back = shard[0], shard[2], 0
-    begins, ends, damaged = verify_rows(shard, wanted, changes)
-    if damaged >= 0:
-        return fell_back, damaged, -1
     count = len(wanted.rows)
+    begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+    damaged = verify_rows(shard, wanted, changes, begins, ends)
+    if damaged >= 0:
+        return 0, damaged, -1
     scratch = scratch_of((ends - begins).max() if count else 0)
-    for number in range(count):
-        row, second, halves = wanted.rows[number], wanted.seconds[number], 1
-        begin, end, start = begins[number], ends[number], wanted.starts[number]
-        if second >= 0:
-            run_begin, run_end = whole_run(ids, records, start, end, room, closing.eos)
-            if run_end > run_begin:
-                begin, end, halves = run_begin, run_end, 2
-            else:
-                fell_back += 1
-        length = 0
-        for half in range(halves):
-            language = second if half else wanted.firsts[number]
-            ranks = np.zeros(0, np.uint8)
-            if changes.kinds[language] == SYNTAX:
-                slot = changes.slots[language]
-                ranks, damaged = read_ranks(orders[slot], begin, end)
-                if damaged >= 0:
-                    return fell_back, damaged, slot
-            render(ids, records, begin, end, ranks, language, changes, scratch)
-            text = scratch.rendered[: end - begin]
-            if halves == 1:
-                text = scratch.rendered[start - begin : wanted.stops[number] - begin]
-            length = close_half(rows, row, length, text, language, closing)
-        rows.halves[row] = halves
-        fill_rest(rows, row, length, closing)
-    return fell_back, -1, -1
+    return write_verified(shard, orders, wanted, begins, ends, changes, closing, scratch, rows)
 
 
 def read_rows(
@@ -225,12 +266,12 @@ def read_rows(
     Raises:
         DataError: a damaged block, of a shard or of a syntax order.
     """
-    fell_back, room = 0, rows.ids.shape[1] // 2 - 2
+    fell_back = 0
     for shard, part in by_shard(split, places, wanted):
         parts = (shard.ids, shard.words, shard.records, shard.key, shard.entry.tokens)
         orders = tuple((order.records, order.key) for order in shard.orders)
         none = ((shard.records[:0], shard.key),)
-        fallen, block, slot = write_rows(parts, orders or none, part, changes, closing, room, rows)
+        fallen, block, slot = write_rows(parts, orders or none, part, changes, closing, rows)
         if block >= 0:
             raise shard.damage(block) if slot < 0 else shard.orders[slot].damage(block)
         fell_back += fallen

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8, UInt64
 
-from alignmlm.compiling import compiled
+from alignmlm.compiling import bare, compiled
 from alignmlm.data.blocks import (
     BLOCK_TOKENS,
     digest_of,
@@ -55,7 +55,7 @@ def rank_hashes(ranks):
     return hashes
 
 
-@compiled
+@bare
 def first_damaged_order(records, mixed_with, first, last):
     """The first of the blocks first..last whose hash is not the stored one; -1 for none."""
     for block in range(first, last + 1):
