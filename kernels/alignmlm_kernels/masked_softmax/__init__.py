@@ -1,12 +1,34 @@
 """Linear layer, softmax and cross entropy at masked positions."""
 
+import os
+from typing import Literal
+
+import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from alignmlm_kernels.errors import KernelError
-from alignmlm_kernels.masked_softmax.reference import PositionLoss, reference_loss
+from alignmlm_kernels.masked_softmax.autograd import MaskedSoftmax, Setting
+from alignmlm_kernels.masked_softmax.designs import Plan
+from alignmlm_kernels.masked_softmax.memory import (
+    BUDGET_BYTES,
+    chosen_design,
+    gemm_dtype,
+    peak_bytes,
+)
+from alignmlm_kernels.masked_softmax.parallel import VocabularyParallel, check_group
+from alignmlm_kernels.masked_softmax.reference import Options, PositionLoss, reference_loss
 
-__all__ = ["PositionLoss", "masked_softmax_loss"]
+__all__ = [
+    "MaskedSoftmaxLoss",
+    "PositionLoss",
+    "masked_softmax_loss",
+    "peak_bytes",
+    "vocabulary_parallel_loss",
+]
+
+Implementation = Literal["auto", "reference", "slab", "scaled", "lean"]
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def masked_softmax_loss(
@@ -14,22 +36,191 @@ def masked_softmax_loss(
     weight: Float[Tensor, "vocab hidden"],
     labels: Int[Tensor, " masked"],
     bias: Float[Tensor, " vocab"] | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Literal["none", "mean", "sum"] = "none",
+    weight_grad: Float[Tensor, "vocab hidden"] | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+    impl: Implementation = "auto",
 ) -> PositionLoss:
-    """-log softmax(hidden @ weight.T + bias)[label] of each position, in nats, and whether it won.
+    """Cross entropy of softmax(hidden @ weight.T + bias) at each position, in nats, and accuracy.
 
-    Sums are taken in float32 (float64 for float64 inputs). No positions give empty results whose
+    nats = lse - (1 - s) * logit of the label - s * mean logit + z * lse**2, where lse is the log of
+    the sum of exp(logit), s label_smoothing (Szegedy et al., 2016, arXiv:1512.00567, section 7) and
+    z z_loss (Chowdhery et al., 2022, arXiv:2204.02311, section 5). Sums are taken in float32
+    (float64 for float64 inputs); under autocast, products in autocast's type. Positions whose label
+    is ignore_index give 0, and "mean" is over the others. No positions give empty results whose
     gradients are zero, so that a rank without masked positions keeps in step with the others.
 
+    weight_grad: a float32 buffer that the backward pass adds the weight's gradient to; the weight
+        itself then gets none.
+    budget_bytes: what may wait for the backward pass. The exponentials, one a position and token
+        of the vocabulary, are kept if they fit ("slab", or "scaled" with bfloat16 on a GPU); else
+        they are made twice, by chunks of the vocabulary ("lean"). peak_bytes says what each takes.
+    impl: "auto", one of these three, or "reference": full logits and PyTorch's own gradient.
+
     Raises:
-        KernelError: inputs on different devices; on the CPU, a label outside the vocabulary (on a
-            GPU looking would make the host wait, and torch's device assertion catches it).
+        KernelError: wrong shapes, types or devices; settings out of range; on the CPU, a label
+            outside the vocabulary (on a GPU looking would make the host wait, and torch's device
+            assertion catches it); "scaled" without a GPU or float16.
     """
-    tensors = [hidden, weight, labels] + ([] if bias is None else [bias])
-    if len({tensor.device for tensor in tensors}) > 1:
-        found = [str(tensor.device) for tensor in tensors]
-        raise KernelError(f"hidden, weight, labels and bias must share a device, found {found}")
-    if labels.device.type == "cpu" and len(labels):
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= len(weight):
-            raise KernelError(f"labels must lie in [0, {len(weight)}), found {low} to {high}")
-    return reference_loss(hidden, weight, labels, bias)
+    check_arguments(hidden, weight, labels, bias, weight_grad, label_smoothing, z_loss, reduction)
+    options = Options(ignore_index, label_smoothing, z_loss)
+    if impl == "reference":
+        found = reference_loss(hidden, weight, labels, bias, options)
+    else:
+        plan = plan_of(hidden, weight, budget_bytes, impl)
+        placed = torch.where(labels == ignore_index, -1, torch.where(labels < 0, -2, labels))
+        setting = Setting(plan, options, weight_grad)
+        with torch.autocast(hidden.device.type, enabled=False):
+            found = PositionLoss(*MaskedSoftmax.apply(hidden, weight, bias, placed, setting))
+    return reduced(found, labels != ignore_index, reduction)
+
+
+def reduced(found: PositionLoss, known: Tensor, reduction: str) -> PositionLoss:
+    """The sum or the mean of the positions with a label."""
+    if reduction == "none":
+        return found
+    total = found.nats.sum()
+    return found._replace(nats=total if reduction == "sum" else total / known.sum().clamp(min=1))
+
+
+def plan_of(hidden: Tensor, weight: Tensor, budget_bytes: int, impl: Implementation) -> Plan:
+    """How a call is done, from sizes, types, device and settings alone.
+
+    Raises:
+        KernelError: an unknown implementation, or one that these inputs cannot have.
+    """
+    device, dtype = hidden.device, hidden.dtype
+    if torch.is_autocast_enabled(device.type):
+        dtype = torch.get_autocast_dtype(device.type)
+    dtype = gemm_dtype(dtype, device)
+    triton = device.type == "cuda" and dtype != torch.float64
+    if impl == "auto":
+        design = chosen_design(len(hidden), len(weight), dtype, device, budget_bytes)
+        return Plan(design, dtype, triton)
+    if impl not in ("slab", "scaled", "lean"):
+        raise KernelError(f"impl must be auto, reference, slab, scaled or lean, found {impl!r}")
+    if impl == "scaled":
+        triton = triton or os.environ.get("TRITON_INTERPRET") == "1"
+        if not triton or dtype in (torch.float16, torch.float64):
+            found = f"{dtype} on {device}"
+            raise KernelError(f"impl 'scaled' needs bfloat16 or float32 on a GPU, found {found}")
+    return Plan(impl, dtype, triton)
+
+
+def check_arguments(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    weight_grad: Tensor | None,
+    label_smoothing: float,
+    z_loss: float,
+    reduction: str,
+) -> None:
+    """Nothing, when the arguments fit each other.
+
+    Raises:
+        KernelError: they do not; the message names the argument.
+    """
+    tensors = {"hidden": hidden, "weight": weight, "labels": labels}
+    tensors |= {} if bias is None else {"bias": bias}
+    tensors |= {} if weight_grad is None else {"weight_grad": weight_grad}
+    if len({tensor.device for tensor in tensors.values()}) > 1:
+        found = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
+        raise KernelError(f"the tensors must share a device, found {found}")
+    if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
+        found = f"{tuple(hidden.shape)} and {tuple(weight.shape)}"
+        raise KernelError(f"hidden (masked, hidden) and weight (vocab, hidden) are {found}")
+    if not len(weight):
+        raise KernelError("weight must have at least one row")
+    shapes = {"labels": hidden.shape[:1], "bias": weight.shape[:1], "weight_grad": weight.shape}
+    for name, shape in shapes.items():
+        if name in tensors and tensors[name].shape != shape:
+            there = tuple(tensors[name].shape)
+            raise KernelError(f"{name} must have the shape {tuple(shape)}, found {there}")
+    for name in ("hidden", "weight", "bias"):
+        if name in tensors and tensors[name].dtype not in FLOATS:
+            raise KernelError(f"{name} must hold floats, found {tensors[name].dtype}")
+    if labels.dtype not in (torch.int64, torch.int32):
+        raise KernelError(f"labels must be int64 or int32, found {labels.dtype}")
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    if weight_grad is not None and weight_grad.dtype != exact:
+        raise KernelError(f"weight_grad must be {exact}, found {weight_grad.dtype}")
+    if not 0 <= label_smoothing < 1 or z_loss < 0:
+        found = f"{label_smoothing} and {z_loss}"
+        raise KernelError(f"label_smoothing must lie in [0, 1), z_loss be 0 or more; found {found}")
+    if reduction not in ("none", "mean", "sum"):
+        raise KernelError(f"reduction must be none, mean or sum, found {reduction!r}")
+
+
+def vocabulary_parallel_loss(
+    hidden: Float[Tensor, "masked hidden"],
+    weight: Float[Tensor, "vocab hidden"],
+    labels: Int[Tensor, " masked"],
+    bias: Float[Tensor, " vocab"] | None = None,
+    *,
+    group: torch.distributed.ProcessGroup | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_index: int = -100,
+    budget_bytes: int = BUDGET_BYTES,
+) -> PositionLoss:
+    """The losses of this rank's positions, whose vocabulary is spread over a group's ranks.
+
+    weight and bias are this rank's rows, in the order of the ranks; labels are tokens of the whole
+    vocabulary. Ranks may have different numbers of positions and of rows. Every rank takes in the
+    hidden states of all; maxima, sums and label logits are exchanged, logits are not. The weight's
+    gradient is that of the positions of all ranks: do not average it over the group. Otherwise as
+    masked_softmax_loss. Source: Shoeybi et al., 2019 (arXiv:1909.08053), section 3.
+
+    Raises:
+        KernelError: as masked_softmax_loss; no group.
+    """
+    check_arguments(hidden, weight, labels, bias, None, label_smoothing, z_loss, "none")
+    check_group(group)
+    options = Options(ignore_index, label_smoothing, z_loss)
+    plan = plan_of(hidden, weight, budget_bytes, "auto")
+    placed = torch.where(labels == ignore_index, -1, torch.where(labels < 0, -2, labels))
+    with torch.autocast(hidden.device.type, enabled=False):
+        found = VocabularyParallel.apply(
+            hidden, weight, bias, placed, plan, options, budget_bytes, group
+        )
+    return PositionLoss(*found)
+
+
+class MaskedSoftmaxLoss(nn.Module):
+    """masked_softmax_loss with its settings."""
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        ignore_index: int = -100,
+        reduction: Literal["none", "mean", "sum"] = "mean",
+        budget_bytes: int = BUDGET_BYTES,
+        impl: Implementation = "auto",
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "label_smoothing": label_smoothing,
+            "z_loss": z_loss,
+            "ignore_index": ignore_index,
+            "reduction": reduction,
+            "budget_bytes": budget_bytes,
+            "impl": impl,
+        }
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "masked hidden"],
+        weight: Float[Tensor, "vocab hidden"],
+        labels: Int[Tensor, " masked"],
+        bias: Float[Tensor, " vocab"] | None = None,
+    ) -> PositionLoss:
+        """As masked_softmax_loss."""
+        return masked_softmax_loss(hidden, weight, labels, bias, **self.settings)  # type: ignore

@@ -1,0 +1,130 @@
+"""The exponentials of the logits: three ways to the same numbers.
+
+slab: logits by a plain product, one sweep makes them exponentials. scaled: a fused Triton product
+writes the exponentials, against the label's logit. lean: the forward pass keeps nothing; the
+backward pass makes them once more, by chunks of the vocabulary, against the log of the sum.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from alignmlm_kernels.masked_softmax import rows as plain
+from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_room
+from alignmlm_kernels.masked_softmax.row_sums import RowSums
+
+SHIFT = {torch.float16: 10.0}  # exponentials this much larger: the small ones keep their digits
+
+
+class Plan(NamedTuple):
+    """How the numbers are made."""
+
+    design: Design
+    dtype: torch.dtype  # of the products and the exponentials
+    triton: bool  # sweeps by Triton kernels, else by PyTorch
+
+
+class Head(NamedTuple):
+    """A linear layer before a softmax, its inputs and labels; -1 is no label."""
+
+    hidden: Float[Tensor, "masked hidden"]
+    weight: Float[Tensor, "vocab hidden"]
+    bias: Float[Tensor, " vocab"] | None
+    labels: Int[Tensor, " masked"]
+
+    def part(self, start: int, stop: int) -> "Head":
+        """The head over some tokens of the vocabulary alone."""
+        here = (self.labels >= start) & (self.labels < stop)
+        labels = torch.where(here, self.labels - start, -1)
+        bias = None if self.bias is None else self.bias[start:stop]
+        return Head(self.hidden, self.weight[start:stop], bias, labels)
+
+
+Piece = tuple[int, Head, Float[Tensor, "masked chunk"]]  # its first token, and its exponentials
+
+
+def room(plan: Plan, head: Head, columns: int) -> Float[Tensor, "masked vocab"]:
+    """Memory for the exponentials of some columns."""
+    shape = (len(head.hidden), columns)
+    if head.hidden.device.type == "cpu":
+        return cpu_room(shape, plan.dtype)
+    return torch.empty(shape, dtype=plan.dtype, device=head.hidden.device)
+
+
+def logits_into(head: Head, out: Float[Tensor, "masked vocab"]) -> None:
+    """The logits without their bias."""
+    torch.mm(head.hidden.to(out.dtype), head.weight.to(out.dtype).T, out=out)
+
+
+def slab_sums(plan: Plan, head: Head, exponentials: Float[Tensor, "masked vocab"]) -> RowSums:
+    """Sums of each row by a plain product and a sweep that makes the exponentials."""
+    logits_into(head, exponentials)
+    if not plan.triton:
+        return plain.row_exponentials(exponentials, head.labels, head.bias)
+    from alignmlm_kernels.masked_softmax.triton_rows import row_exponentials
+
+    if head.bias is not None:
+        exponentials += head.bias.to(exponentials.dtype)
+    return row_exponentials(exponentials, head.labels, SHIFT.get(plan.dtype, 0.0))
+
+
+def scaled_sums(plan: Plan, head: Head, exponentials: Float[Tensor, "masked vocab"]) -> RowSums:
+    """Sums of each row by the fused product, which writes the exponentials."""
+    from alignmlm_kernels.masked_softmax.triton_fused import fused_exponentials
+    from alignmlm_kernels.masked_softmax.triton_labels import label_logits
+
+    hidden, weight, bias, labels = head
+    hidden, weight = hidden.to(plan.dtype), weight.to(plan.dtype)
+    reference = label_logits(hidden, weight, bias, labels)
+    return fused_exponentials(hidden, weight, bias, reference, labels, exponentials)
+
+
+def sums_alone(plan: Plan, head: Head) -> RowSums:
+    """Sums of each row; no exponentials are kept."""
+    if plan.triton:
+        from alignmlm_kernels.masked_softmax.triton_fused import fused_row_sums
+
+        hidden, weight, bias, labels = head
+        return fused_row_sums(hidden.to(plan.dtype), weight.to(plan.dtype), bias, labels)
+    return plain.merged([slab_sums(plan, part, block) for part, block in parts(plan, head)])
+
+
+def parts(plan: Plan, head: Head) -> Iterator[tuple[Head, Float[Tensor, "masked chunk"]]]:
+    """The vocabulary in parts, each with the same room for its exponentials."""
+    rows, vocab = len(head.hidden), len(head.weight)
+    columns = chunk_columns(rows, vocab, plan.dtype, head.hidden.device)
+    whole = room(plan, head, columns).view(-1)
+    for start in range(0, vocab, columns):
+        stop = min(start + columns, vocab)
+        yield head.part(start, stop), whole[: rows * (stop - start)].view(rows, stop - start)
+
+
+def chunks(plan: Plan, head: Head, reference: Float[Tensor, " masked"]) -> Iterator[Piece]:
+    """The vocabulary in parts, each with its exponentials against the reference."""
+    start = 0
+    for part, block in parts(plan, head):
+        if plan.triton:
+            from alignmlm_kernels.masked_softmax.triton_fused import fused_chunk
+
+            hidden, weight, bias, labels = part
+            hidden, weight = hidden.to(plan.dtype), weight.to(plan.dtype)
+            fused_chunk(hidden, weight, bias, reference, labels, block)
+        else:
+            logits_into(part, block)
+            plain.row_exponentials(block, part.labels, part.bias, reference)
+        yield start, part, block
+        start += len(part.weight)
+
+
+def forward(
+    plan: Plan, head: Head, keep: bool
+) -> tuple[RowSums, Float[Tensor, "masked vocab"] | None]:
+    """Sums of each row, and the exponentials where the design keeps them."""
+    if plan.design == "lean" or not keep:
+        return sums_alone(plan, head), None
+    exponentials = room(plan, head, len(head.weight))
+    sums = {"slab": slab_sums, "scaled": scaled_sums}[plan.design](plan, head, exponentials)
+    return sums, exponentials

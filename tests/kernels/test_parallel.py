@@ -1,0 +1,42 @@
+"""The vocabulary over several ranks, and training steps by every ZeRO stage."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from alignmlm_kernels import KernelError, masked_softmax_loss, vocabulary_parallel_loss
+
+from tests.kernels.ranks_of_vocabulary import MASKED, OPTIONS, whole
+
+
+def run_ranks(ranks: int, script: str, *arguments: str) -> None:
+    """Run a script of this folder on some gloo ranks."""
+    path = Path(__file__).parent / script
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc_per_node={ranks}", str(path), *arguments]
+    environment = {**os.environ, "PYTHONPATH": ".:kernels", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, timeout=300, env=environment)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_that_share_the_vocabulary_find_what_one_rank_finds(ranks, tmp_path):
+    run_ranks(ranks, "ranks_of_vocabulary.py", str(tmp_path))
+    hidden, weight, bias, labels = whole()
+    inputs = [t.requires_grad_() for t in (hidden, weight, bias)]
+    alone = masked_softmax_loss(hidden, weight, labels, bias, **OPTIONS)
+    grads = torch.autograd.grad(alone.nats @ torch.linspace(0.5, 1.5, MASKED), inputs)
+    for budget_bytes in (2**31, 0):
+        names = [tmp_path / f"{ranks}-{rank}-{budget_bytes}.pt" for rank in range(ranks)]
+        parts = zip(*(torch.load(name, weights_only=True) for name in names), strict=True)
+        for found, wanted in zip(parts, [*alone, *grads], strict=True):
+            joined, exact = torch.cat(found).double(), wanted.detach().double()
+            assert (joined - exact).norm() <= 1e-6 * exact.norm()
+
+
+def test_a_loss_over_ranks_needs_ranks():
+    with pytest.raises(KernelError, match=r"torch\.distributed"):
+        vocabulary_parallel_loss(torch.randn(2, 3), torch.randn(5, 3), torch.tensor([1, 4]))
