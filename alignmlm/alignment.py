@@ -31,7 +31,8 @@ def word_pairs(dictionary: Dictionary) -> WordPairs:
         dictionary.target_ids,
         dictionary.target_offsets,
     )
-    return WordPairs(*map(torch.from_numpy, arrays))
+    source_ids, source_bounds, target_ids, target_bounds = map(torch.from_numpy, arrays)
+    return WordPairs(source_ids, source_bounds, target_ids, target_bounds)
 
 
 def questions(asked: Dictionary, every: Dictionary, limit: int | None = None) -> Questions:

@@ -43,7 +43,8 @@ def bare(function: Callable) -> Any:
 
     Nobody counts who holds an array there, which is a third of the time of loops over sentences.
     """
-    return njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(inspect.unwrap(function))
+    uncounted: dict[str, Any] = {"_nrt": False}
+    return njit(nogil=True, cache=True, error_model="numpy", **uncounted)(inspect.unwrap(function))
 
 
 def inlined(function: Callable) -> Any:

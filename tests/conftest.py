@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # these models are too small to be shared out
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is first imported
 
 from collections.abc import Callable
 from pathlib import Path

@@ -51,12 +51,17 @@ def test_every_room_has_a_rank():
     assert rooms - {"__init__", "__pycache__", "py"} <= RANKS.keys()
 
 
+def is_triton(function: ast.FunctionDef) -> bool:
+    """Whether it is a kernel, which may be longer."""
+    return any(ast.unparse(decorator) == "triton.jit" for decorator in function.decorator_list)
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_and_functions_are_small(path):
     text = path.read_text("utf-8")
     assert len(text.splitlines()) <= 400
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and not is_triton(node):
             statements = sum(isinstance(part, ast.stmt) for part in ast.walk(node)) - 1
             assert statements <= 40, f"{path}: {node.name} has {statements} statements"
 

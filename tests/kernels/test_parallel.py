@@ -10,6 +10,7 @@ import torch
 from alignmlm_kernels import KernelError, masked_softmax_loss, vocabulary_parallel_loss
 
 from tests.kernels.ranks_of_vocabulary import MASKED, OPTIONS, whole
+from tests.kernels.ranks_of_zero import plain_steps
 
 
 def run_ranks(ranks: int, script: str, *arguments: str) -> None:
@@ -18,6 +19,7 @@ def run_ranks(ranks: int, script: str, *arguments: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc_per_node={ranks}", str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": ".:kernels", "OMP_NUM_THREADS": "1"}
+    environment["DS_ACCELERATOR"] = "cpu"
     subprocess.run(command, check=True, timeout=300, env=environment)
 
 
@@ -35,6 +37,16 @@ def test_ranks_that_share_the_vocabulary_find_what_one_rank_finds(ranks, tmp_pat
         for found, wanted in zip(parts, [*alone, *grads], strict=True):
             joined, exact = torch.cat(found).double(), wanted.detach().double()
             assert (joined - exact).norm() <= 1e-6 * exact.norm()
+
+
+@pytest.mark.dist
+def test_training_under_every_zero_stage_equals_plain_pytorch(tmp_path):
+    run_ranks(2, "ranks_of_zero.py", str(tmp_path))
+    wanted = plain_steps()
+    for stage in (1, 2, 3):
+        found = torch.load(tmp_path / f"zero{stage}.pt", weights_only=True)
+        for name, value in wanted.items():
+            assert (found[name] - value).abs().max() < 1e-5, (stage, name)
 
 
 def test_a_loss_over_ranks_needs_ranks():

@@ -1,29 +1,23 @@
 """The specification of the alignment loss, in plain PyTorch."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from alignmlm_kernels.alignment.pairs import WordPairs
 
-@dataclass(frozen=True, slots=True)
-class WordPairs:
-    """Pairs of words as flat token ids; word i has ids[offsets[i] : offsets[i + 1]]."""
+SMALLEST_NORM = 1e-8  # shorter vectors are divided by this, and get no gradient
 
-    source_ids: Int[Tensor, " source_token"]
-    source_offsets: Int[Tensor, " bound"]
-    target_ids: Int[Tensor, " target_token"]
-    target_offsets: Int[Tensor, " bound"]
 
-    def __len__(self) -> int:
-        return len(self.source_offsets) - 1
+class Contrast(NamedTuple):
+    """What the distances with negatives are told."""
 
-    def to(self, device: torch.device) -> "WordPairs":
-        """The same pairs on a device."""
-        tensors = (self.source_ids, self.source_offsets, self.target_ids, self.target_offsets)
-        return WordPairs(*(tensor.to(device) for tensor in tensors))
+    margin: float  # difference of cosines that is wanted
+    temperature: float
+    group_pairs: int  # pairs that are compared with each other
 
 
 def word_vectors(
@@ -39,28 +33,115 @@ def word_vectors(
     return F.embedding_bag(ids, exact, offsets, mode="mean", include_last_offset=True)
 
 
-def both_vectors(
-    embedding: Float[Tensor, "vocab hidden"], pairs: WordPairs
-) -> tuple[Float[Tensor, "pair hidden"], Float[Tensor, "pair hidden"]]:
-    """Vectors of the source and the target words."""
+def unit_vectors(vectors: Float[Tensor, "word hidden"]) -> Float[Tensor, "word hidden"]:
+    """Vectors of length 1; those shorter than 1e-8 are divided by 1e-8 and constant."""
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    units = vectors / norms.clamp(min=SMALLEST_NORM)
+    return torch.where(norms >= SMALLEST_NORM, units, units.detach())
+
+
+def weighted_mean(
+    values: Float[Tensor, " pair"], weights: Float[Tensor, " pair"]
+) -> Float[Tensor, ""]:
+    """Sum of weights times values over sum of weights; 0 where all weights are 0."""
+    total = weights.sum()
+    return (weights * values).sum() / torch.where(total > 0, total, 1)
+
+
+def cosine_distances(
+    source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
+) -> Float[Tensor, " pair"]:
+    """1 - cos of each pair, in [0, 2]."""
+    return 1 - (unit_vectors(source) * unit_vectors(target)).sum(dim=1)
+
+
+def squared_distances(
+    source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
+) -> Float[Tensor, " pair"]:
+    """Squared Euclidean distance of each pair."""
+    return (source - target).square().sum(dim=1)
+
+
+def groups(order: Int[Tensor, " chosen"], group_pairs: int) -> tuple[Tensor, ...]:
+    """Pairs that are compared with each other, in groups of nearly equal size."""
+    return order.tensor_split(-(-len(order) // group_pairs))
+
+
+def no_negatives(
+    sources: Int[Tensor, " pair"], targets: Int[Tensor, " pair"]
+) -> Bool[Tensor, "pair pair"]:
+    """Whether source i and target j of a group must not be pushed apart.
+
+    True where pair j shares its source or its target with pair i, so that target j translates
+    source i or is its translation, and where both are the same word; the diagonal too.
+    """
+    same = sources[:, None] == sources
+    return same | (targets[:, None] == targets) | (sources[:, None] == targets)
+
+
+def infonce_distances(
+    cosines: Float[Tensor, "pair pair"], barred: Bool[Tensor, "pair pair"], contrast: Contrast
+) -> Float[Tensor, " pair"]:
+    """-log of the share of a pair among its negatives, in nats, mean of both directions.
+
+    Source: van den Oord et al., 2018 (arXiv:1807.03748), equation 4; both directions:
+    Radford et al., 2021 (arXiv:2103.00020), section 2.3.
+    """
+    places = torch.arange(len(cosines), device=cosines.device)
+    apart = places[:, None] != places
+    logits = (cosines / contrast.temperature).masked_fill(barred & apart, -torch.inf)
+    forth = F.cross_entropy(logits, places, reduction="none")
+    return (forth + F.cross_entropy(logits.T, places, reduction="none")) / 2
+
+
+def margin_distances(
+    cosines: Float[Tensor, "pair pair"], barred: Bool[Tensor, "pair pair"], contrast: Contrast
+) -> Float[Tensor, " pair"]:
+    """max(0, margin - cos + cos of the hardest negative), mean of both directions.
+
+    Source: Faghri et al., 2018 (VSE++, arXiv:1707.05612), equation 6, halved.
+    """
+    negatives = cosines.masked_fill(barred, -torch.inf)
+    wanted = contrast.margin - cosines.diagonal()
+    forth = (wanted + negatives.amax(dim=1)).clamp(min=0)
+    return (forth + (wanted + negatives.amax(dim=0)).clamp(min=0)) / 2
+
+
+PAIRED = {"cosine": cosine_distances, "l2": squared_distances}
+CONTRASTED = {"margin": margin_distances, "infonce": infonce_distances}
+DISTANCES = (*PAIRED, *CONTRASTED)
+
+
+def contrasted(
+    embedding: Float[Tensor, "vocab hidden"],
+    pairs: WordPairs,
+    order: Int[Tensor, " chosen"],
+    distance: str,
+    contrast: Contrast,
+) -> Float[Tensor, " chosen"]:
+    """Distances of the chosen pairs in their order, against the negatives of their groups."""
+    source = unit_vectors(word_vectors(embedding, pairs.source_ids, pairs.source_offsets))
+    target = unit_vectors(word_vectors(embedding, pairs.target_ids, pairs.target_offsets))
+    index, parts = pairs.prepared, []
+    for group in groups(order, contrast.group_pairs):
+        barred = no_negatives(index.sources[group], index.targets[group])
+        parts.append(CONTRASTED[distance](source[group] @ target[group].T, barred, contrast))
+    return torch.cat(parts)
+
+
+def reference_loss(
+    embedding: Float[Tensor, "vocab hidden"],
+    pairs: WordPairs,
+    weights: Float[Tensor, " pair"],
+    order: Int[Tensor, " chosen"],
+    distance: str,
+    contrast: Contrast,
+) -> Float[Tensor, ""]:
+    """Weighted mean distance; for distances with negatives, over the pairs of `order`."""
+    weights = weights.to(torch.promote_types(embedding.dtype, torch.float32))
+    if distance in CONTRASTED:
+        distances = contrasted(embedding, pairs, order, distance, contrast)
+        return weighted_mean(distances, weights[order])
     source = word_vectors(embedding, pairs.source_ids, pairs.source_offsets)
-    return source, word_vectors(embedding, pairs.target_ids, pairs.target_offsets)
-
-
-def cosine_distance(
-    embedding: Float[Tensor, "vocab hidden"], pairs: WordPairs
-) -> Float[Tensor, ""]:
-    """Mean of 1 - cos, each norm at least 1e-8."""
-    source, target = both_vectors(embedding, pairs)
-    return 1 - F.cosine_similarity(source, target, dim=-1, eps=1e-8).mean()
-
-
-def squared_distance(
-    embedding: Float[Tensor, "vocab hidden"], pairs: WordPairs
-) -> Float[Tensor, ""]:
-    """Mean squared Euclidean distance."""
-    source, target = both_vectors(embedding, pairs)
-    return (source - target).square().sum(dim=-1).mean()
-
-
-DISTANCES = {"cosine": cosine_distance, "l2": squared_distance}
+    target = word_vectors(embedding, pairs.target_ids, pairs.target_offsets)
+    return weighted_mean(PAIRED[distance](source, target), weights)

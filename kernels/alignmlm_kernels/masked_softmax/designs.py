@@ -16,6 +16,7 @@ from alignmlm_kernels.masked_softmax import rows as plain
 from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_room
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
+ALIGNED = 16  # elements: rows of the exponentials start there, so that a GPU stores them at once
 SHIFT = {torch.float16: 10.0}  # exponentials this much larger: the small ones keep their digits
 
 
@@ -48,10 +49,15 @@ Piece = tuple[int, Head, Float[Tensor, "masked chunk"]]  # its first token, and 
 
 def room(plan: Plan, head: Head, columns: int) -> Float[Tensor, "masked vocab"]:
     """Memory for the exponentials of some columns."""
-    shape = (len(head.hidden), columns)
     if head.hidden.device.type == "cpu":
-        return cpu_room(shape, plan.dtype)
-    return torch.empty(shape, dtype=plan.dtype, device=head.hidden.device)
+        return cpu_room((len(head.hidden), columns), plan.dtype)
+    return gpu_room(head.hidden, columns, plan.dtype)
+
+
+def gpu_room(hidden: Tensor, columns: int, dtype: torch.dtype) -> Float[Tensor, "masked vocab"]:
+    """The same on a GPU, whose rows start at a multiple of ALIGNED."""
+    wide = -(-columns // ALIGNED) * ALIGNED
+    return hidden.new_empty(hidden.shape[0], wide, dtype=dtype)[:, :columns]
 
 
 def logits_into(head: Head, out: Float[Tensor, "masked vocab"]) -> None:
@@ -78,7 +84,7 @@ def scaled_sums(plan: Plan, head: Head, exponentials: Float[Tensor, "masked voca
 
     hidden, weight, bias, labels = head
     hidden, weight = hidden.to(plan.dtype), weight.to(plan.dtype)
-    reference = label_logits(hidden, weight, bias, labels)
+    reference = label_logits(hidden, weight, bias, labels.clamp(min=0))  # any logit does for -1
     return fused_exponentials(hidden, weight, bias, reference, labels, exponentials)
 
 
@@ -96,10 +102,10 @@ def parts(plan: Plan, head: Head) -> Iterator[tuple[Head, Float[Tensor, "masked 
     """The vocabulary in parts, each with the same room for its exponentials."""
     rows, vocab = len(head.hidden), len(head.weight)
     columns = chunk_columns(rows, vocab, plan.dtype, head.hidden.device)
-    whole = room(plan, head, columns).view(-1)
+    whole = room(plan, head, columns)
     for start in range(0, vocab, columns):
         stop = min(start + columns, vocab)
-        yield head.part(start, stop), whole[: rows * (stop - start)].view(rows, stop - start)
+        yield head.part(start, stop), whole[:, : stop - start]
 
 
 def chunks(plan: Plan, head: Head, reference: Float[Tensor, " masked"]) -> Iterator[Piece]:

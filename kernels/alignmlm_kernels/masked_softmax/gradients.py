@@ -159,10 +159,10 @@ def hidden_grad(
     at_label: Float[Tensor, " masked"],
     coefficients: Coefficients,
 ) -> Float[Tensor, "masked hidden"]:
-    """The gradient of the hidden states from the products E @ W."""
+    """The gradient of the hidden states from the products E @ W, in whose place it is made."""
     label_rows = head.weight[head.labels.clamp(min=0)]
-    gradient = states * scale[:, None] + at_label[:, None] * label_rows
+    states.mul_(scale[:, None]).addcmul_(at_label[:, None], label_rows)
     if coefficients.uniform is not None:
         total = head.weight.sum(dim=0, dtype=scale.dtype)
-        gradient -= coefficients.uniform[:, None] * total
-    return gradient.to(head.hidden.dtype)
+        states.addr_(coefficients.uniform, total, alpha=-1)
+    return states.to(head.hidden.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 Design = Literal["slab", "scaled", "lean"]
 
 BUDGET_BYTES = 2**31  # of the exponentials that wait for the backward pass, unless a call says so
-CUDA_CHUNK_BYTES = 40 * 2**20  # stays in the L2 cache of a GPU
+CUDA_CHUNK_BYTES = 32 * 2**20  # stays in the L2 cache of a GPU
 CPU_CHUNK_BYTES = 32 * 2**20
 SMALLEST_CHUNK = 1024  # columns: narrower ones waste the GEMM
 
@@ -31,18 +31,22 @@ def chunk_columns(rows: int, vocab: int, dtype: torch.dtype, device: torch.devic
 def peak_bytes(
     rows: int, vocab: int, hidden: int, dtype: torch.dtype, device: torch.device, design: Design
 ) -> int:
-    """What forward and backward take at their peak beyond inputs and gradients of their dtype.
+    """What forward and backward take at their peak beyond inputs and gradients, all of one type.
 
-    The exponentials; float32 sums of the gradients of the weight (all of it, or a chunk) and of the
-    hidden states, which are the gradients themselves where those are float32; the scaled hidden
-    states.
+    The exponentials; the hidden states times the scale of their rows; and where the type has fewer
+    digits than float32, float32 sums of the gradients of the hidden states and of the weight (of
+    all of it, or of the lean design's chunk), and on a CPU without that type a float32 copy of as
+    many rows of the weight. Numbers of a row or of a token are left out.
     """
-    lean = design == "lean"
-    columns = chunk_columns(rows, vocab, dtype, device) if lean else vocab
+    products = gemm_dtype(dtype, device)
+    columns = chunk_columns(rows, vocab, products, device) if design == "lean" else vocab
     exact = torch.promote_types(dtype, torch.float32)
-    sums = 0 if exact == dtype and not lean else columns * (hidden + 1) * exact.itemsize
-    states = rows * hidden * (exact.itemsize + dtype.itemsize)
-    return slab_bytes(rows, columns, dtype) + sums + states
+    room = slab_bytes(rows, columns, products) + rows * hidden * products.itemsize
+    if dtype != exact:
+        room += (rows + columns) * hidden * exact.itemsize
+    if dtype != products:
+        room += columns * hidden * products.itemsize
+    return room
 
 
 def chosen_design(

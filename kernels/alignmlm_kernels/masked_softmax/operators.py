@@ -5,7 +5,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from alignmlm_kernels.errors import KernelError
-from alignmlm_kernels.masked_softmax.designs import Head, Plan, forward
+from alignmlm_kernels.masked_softmax.designs import Head, Plan, forward, gpu_room
 from alignmlm_kernels.masked_softmax.gradients import Coefficients, backward
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
@@ -46,7 +46,8 @@ def masked_softmax_sums(
     sums, exponentials = forward(Plan(design, dtype, triton), head, keep)  # type: ignore[arg-type]
     if exponentials is None:
         exponentials = hidden.new_empty(len(hidden), 0, dtype=dtype)
-    return *sums, exponentials
+    reference, total, label_logit, largest, leads = (numbers.clone() for numbers in sums)
+    return reference, total, label_logit, largest, leads, exponentials  # they share no memory
 
 
 @masked_softmax_sums.register_fake
@@ -54,7 +55,10 @@ def _(hidden, weight, bias, labels, design, dtype, triton, keep):  # type: ignor
     exact = torch.promote_types(hidden.dtype, torch.float32)
     numbers = [hidden.new_empty(hidden.shape[0], dtype=exact) for _ in range(4)]
     columns = weight.shape[0] if keep and design != "lean" else 0
-    exponentials = hidden.new_empty(hidden.shape[0], columns, dtype=dtype)
+    if hidden.device.type == "cpu":
+        exponentials = hidden.new_empty(hidden.shape[0], columns, dtype=dtype)
+    else:
+        exponentials = gpu_room(hidden, columns, dtype)
     return *numbers, hidden.new_empty(hidden.shape[0], dtype=torch.bool), exponentials
 
 

@@ -62,5 +62,5 @@ def add_label_rows(
 
         triton_labels.add_label_rows(gradient, None, hidden, coefficient, labels)
     else:
-        known = torch.where(labels >= 0, coefficient, 0)
-        gradient.index_add_(0, labels.clamp(min=0), known[:, None] * hidden)
+        rows = (labels >= 0).nonzero()[:, 0]
+        gradient.index_add_(0, labels[rows], coefficient[rows, None] * hidden[rows])

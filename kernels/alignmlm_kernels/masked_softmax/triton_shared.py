@@ -1,0 +1,18 @@
+"""What the launchers of the kernels check."""
+
+from torch import Tensor
+
+from alignmlm_kernels.errors import KernelError
+
+
+def check_rows(**tensors: Tensor) -> None:
+    """Nothing, when the elements of each row lie next to each other.
+
+    Raises:
+        KernelError: a tensor whose last dimension has another stride than 1.
+    """
+    for name, tensor in tensors.items():
+        if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
+            raise KernelError(
+                f"{name} must have rows without gaps (stride 1), found stride {tensor.stride(-1)}"
+            )

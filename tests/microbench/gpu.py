@@ -1,0 +1,138 @@
+"""Everything that a session on a GPU measures, in one command and into one folder.
+
+Correctness of each implementation in bfloat16 against float64, the masked softmax beside its peers
+with and without a bias and with ignored positions, the alignment loss, a training step, pictures.
+A stage that fails does not stop the next one.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from records import ROOT
+from rich.console import Console
+
+HERE = Path(__file__).parent
+EAGER_AND_OURS = ["floor", "alignmlm", "torch: plain"]
+ODD_SHAPE = "1001x30011x512"  # no size is a multiple of a tile
+WITHOUT_BIAS = ["9832x80000x512", "9832x80000x1024"]  # quack takes multiples of 8 only
+STAGE_LIMIT_S = 540.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One command of the session."""
+
+    name: str
+    command: list[str]
+    needs_gpu: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a stage ended."""
+
+    stage: str
+    command: str
+    returned: int | None  # None: it ran past its limit
+    spent_s: float
+
+
+def script(name: str, *arguments: str | Path) -> list[str]:
+    """The command of one of these scripts."""
+    return [sys.executable, str(HERE / name), *map(str, arguments)]
+
+
+def comparison(name: str, rows: Path, commit: list[str], *arguments: str) -> list[str]:
+    """The command of a comparison on the GPU that appends its rows to a file."""
+    return script(name, "--device", "cuda", "--keep", rows, *commit, *arguments)
+
+
+def stages(folder: Path, commit: str | None) -> list[Stage]:
+    """The commands of a session, those first whose results the others rest on."""
+    head, variants = folder / "head.jsonl", folder / "variants.jsonl"
+    alignment, step = folder / "alignment.jsonl", folder / "training_step.jsonl"
+    told = ["--commit", commit] if commit else []
+    odd = ["--shapes", ODD_SHAPE, "--rounds", "10"]
+    lists = {
+        "correctness": [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels"],
+        "errors": comparison("masked_softmax.py", variants, told, *odd),
+        "head": comparison("masked_softmax.py", head, told),
+        "without-bias": comparison(
+            "masked_softmax.py", variants, told, "--no-bias", "--shapes", *WITHOUT_BIAS
+        ),
+        "all-tokens": comparison(
+            "masked_softmax.py", variants, told, "--all-tokens", "--only", *EAGER_AND_OURS
+        ),
+        "alignment": comparison("alignment.py", alignment, told),
+        "training-step": comparison("training_step.py", step, told),
+        "picture-alignment": script("roofline.py", alignment),
+        "picture-head": script("roofline.py", head, "--inputs", "trained"),
+    }
+    return [
+        Stage(name=name, command=command, needs_gpu="picture" not in name)
+        for name, command in lists.items()
+    ]
+
+
+def run(stage: Stage, folder: Path, limit_s: float) -> Outcome:
+    """Run a stage from the root of the checkout; what it prints goes into the folder's log."""
+    start, returned = time.monotonic(), None
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"\n## {stage.name}: {shlex.join(stage.command)}\n")
+        log.flush()
+        told = {"stdout": log, "stderr": subprocess.STDOUT, "cwd": ROOT}
+        try:
+            returned = subprocess.run(stage.command, timeout=limit_s, **told).returncode
+        except subprocess.TimeoutExpired:
+            log.write(f"\nstopped after {limit_s:.0f} s\n")
+    spent_s = round(time.monotonic() - start, 1)
+    command = shlex.join(stage.command)
+    return Outcome(stage=stage.name, command=command, returned=returned, spent_s=spent_s)
+
+
+def parsed_arguments(arguments: list[str]) -> argparse.Namespace:
+    """What the command line asks for."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    names = [stage.name for stage in stages(Path(), None)]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "results" / f"gpu-{now}")
+    parser.add_argument("--stages", nargs="+", choices=names, default=names)
+    parser.add_argument("--limit-s", type=float, default=STAGE_LIMIT_S, help="of each stage")
+    parser.add_argument("--commit", help="where the checkout has no history")
+    parser.add_argument("--plan", action="store_true", help="print the commands, run nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the stages and write how each ended; 1 where one failed, 2 without a GPU."""
+    asked, console = parsed_arguments(arguments), Console(soft_wrap=True, highlight=False)
+    folder = asked.folder.absolute()
+    wanted = [stage for stage in stages(folder, asked.commit) if stage.name in asked.stages]
+    if asked.plan:
+        for stage in wanted:
+            console.print(f"{stage.name}: {shlex.join(stage.command)}", markup=False)
+        return 0
+    if not torch.cuda.is_available() and any(stage.needs_gpu for stage in wanted):
+        console.print("torch sees no CUDA device here; --plan prints the commands")
+        return 2
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    for stage in wanted:
+        outcomes.append(run(stage, folder, asked.limit_s))
+        console.print(f"{stage.name}: {outcomes[-1].returned}, {outcomes[-1].spent_s:.0f} s")
+        told = [asdict(outcome) for outcome in outcomes]
+        (folder / "summary.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    console.print(f"results in {folder}")
+    return int(any(outcome.returned != 0 for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
