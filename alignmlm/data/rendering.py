@@ -136,11 +136,14 @@ def sort_by_rank(order, rank, count):
     for word in range(count):
         order[word] = word
     for gap in GAPS:
+        if 1 < gap and count < 8 * gap:
+            continue  # sentences are short: the last pass alone is faster
         for word in range(gap, count):
             place, here = word, order[word]
+            first = rank[here]
             while place >= gap:
                 other = order[place - gap]
-                if rank[other] < rank[here] or (rank[other] == rank[here] and other < here):
+                if rank[other] < first or (rank[other] == first and other < here):
                     break
                 order[place] = other
                 place -= gap
