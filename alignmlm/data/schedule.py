@@ -1,11 +1,12 @@
 """Which language each sample comes from, and which row of it: pure functions of integers."""
 
 from dataclasses import dataclass
+from functools import cache
 from fractions import Fraction
 from math import gcd, isfinite
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt64
 
 from alignmlm.compiling import compiled
 from alignmlm.data.blocks import mixed
@@ -115,7 +116,13 @@ def keyed_permutation(
     Source: Black and Rogaway, 2002 (Ciphers with arbitrary finite domains), cycle walking.
     """
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
-    return walk(keys(order_key, np.arange(ROUNDS)), values, np.uint64(half), np.uint64(size))
+    return walk(round_keys(order_key), values, np.uint64(half), np.uint64(size))
+
+
+@cache
+def round_keys(order_key: int) -> UInt64[np.ndarray, " round"]:
+    """The keys of the network's rounds."""
+    return keys(order_key, np.arange(ROUNDS))
 
 
 @compiled

@@ -8,7 +8,6 @@ from alignmlm_kernels import WordPairs
 from jaxtyping import Int
 from tokenizers import Tokenizer
 
-from alignmlm.alignment import word_pairs
 from alignmlm.data.batches import Loader
 from alignmlm.data.masking import Corruption, Lexicon, masks_of
 from alignmlm.data.rendering import changes_of
@@ -33,6 +32,7 @@ from alignmlm.languages.orders import is_syntax
 from alignmlm.model import MaskedLanguageModel, new_model
 from alignmlm.objectives.align_mlm import objective_of
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.probes.words import word_pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 
-from alignmlm.alignment import Questions, questions, retrieval_percent
 from alignmlm.data.batches import Batch, Loader, Samples, make_batch, validation_samples
 from alignmlm.data.masking import Term
 from alignmlm.data.store import VALIDATION
@@ -13,6 +12,7 @@ from alignmlm.languages.dictionary import Dictionary
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.metrics import Metrics, loss_metrics
+from alignmlm.probes.words import Questions, questions, retrieval_percent
 
 
 @dataclass(frozen=True, slots=True)
