@@ -1,8 +1,8 @@
 """Which language each sample comes from, and which row of it: pure functions of integers."""
 
 from dataclasses import dataclass
-from functools import cache
 from fractions import Fraction
+from functools import cache
 from math import gcd, isfinite
 
 import numpy as np
