@@ -17,6 +17,7 @@ from cases import IGNORED, make_case, parsed_shape
 from compare import compared, relative_error, works_of
 from dictionaries import exact_alignment, make_dictionary, parsed_size, summed_distance
 from exact import exact_of
+from peak_memory import peak
 from peers import LIGER, OURS, PEERS, Implementation, Setting, absence, plain
 from records import kept_rows
 from timing import alternating_ms, bandwidth_bytes_per_s, peak_bytes, quantiles
@@ -260,3 +261,10 @@ def test_the_gpu_session_prints_its_plan_and_stops_without_a_gpu(tmp_path):
 def test_a_benchmark_at_its_real_size(script):
     done = subprocess.run([sys.executable, str(HERE / script)], timeout=3600)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("impl", ["slab", "lean"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_pass_holds_what_the_formula_says(dtype, impl):
+    found = peak(300, 60_000, 32, dtype, impl)
+    assert found.measured_bytes == pytest.approx(found.promised_bytes, rel=0.04)

@@ -35,8 +35,7 @@ def peak_bytes(
 
     The exponentials; the hidden states times the scale of their rows; and where the type has fewer
     digits than float32, float32 sums of the gradients of the hidden states and of the weight (of
-    all of it, or of the lean design's chunk), and on a CPU without that type a float32 copy of as
-    many rows of the weight. Numbers of a row or of a token are left out.
+    all of it, or of the lean design's chunk). Single numbers of a row or of a token are left out.
     """
     products = gemm_dtype(dtype, device)
     columns = chunk_columns(rows, vocab, products, device) if design == "lean" else vocab
@@ -44,8 +43,6 @@ def peak_bytes(
     room = slab_bytes(rows, columns, products) + rows * hidden * products.itemsize
     if dtype != exact:
         room += (rows + columns) * hidden * exact.itemsize
-    if dtype != products:
-        room += columns * hidden * products.itemsize
     return room
 
 
