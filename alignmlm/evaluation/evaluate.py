@@ -1,7 +1,7 @@
 """A model and some tasks to results.json; what was measured before is not measured again."""
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,8 +12,9 @@ from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.export import Export, open_export
 from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.forms import label_names, read_sentences
+from alignmlm.evaluation.forms import Split, read_split
 from alignmlm.evaluation.labelled import numbered
+from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees, parser_of
 from alignmlm.evaluation.results import (
     Document,
     empty,
@@ -22,9 +23,11 @@ from alignmlm.evaluation.results import (
     with_task,
     write_results,
 )
-from alignmlm.evaluation.tasks import Task, load_task, task_files
+from alignmlm.evaluation.tasks import SPLITS, Task, load_task, task_files
 from alignmlm.evaluation.transfer import TaskData, transfer_scores
+from alignmlm.evaluation.validate import task_labels
 from alignmlm.languages.language import parse_language
+from alignmlm.languages.orders import is_syntax
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class EvaluationConfig:
     targets: list[str] = field(default_factory=list)  # none: all derived from the task's language
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     sample_folder: str = "data/sample_tasks"  # where the sample world's tasks are made
+    syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -77,8 +81,10 @@ def measured_settings(
     task: Task, files: dict[str, Path], languages: tuple[str, list[str]], config: EvaluationConfig
 ) -> dict[str, Any]:
     """Everything that a task's numbers depend on, the model aside."""
+    syntax = {"syntax": asdict(config.syntax)} if config.syntax != SyntaxConfig() else {}
     return {
-        "task": asdict(task),
+        "task": {key: value for key, value in task.settings().items() if key != "group"},
+        **syntax,
         "files_xxh3": {s: xxhash.xxh3_64_hexdigest(p.read_bytes()) for s, p in files.items()},
         "source": languages[0],
         "targets": languages[1],
@@ -87,17 +93,57 @@ def measured_settings(
     }
 
 
-def task_data(export: Export, task: Task, files: dict[str, Path]) -> TaskData:
-    """A task's splits as tokens and label numbers."""
-    sentences = {split: read_sentences(path, task.form) for split, path in files.items()}
-    train = sentences["train"]
-    names = label_names(train, {str(files[s]): found for s, found in sentences.items()})
-    tokenizer = load_tokenizer(export.path)
+def check_trainable(task: Task) -> None:
+    """Whether a task can be fine-tuned on.
+
+    Raises:
+        ConfigError: it has no training or development split, or no classifier is made for it.
+    """
+    if task.kind != "token_classification":
+        must = "be token_classification: no other kind is fine-tuned yet"
+        raise ConfigError(f"task {task.name}: kind", task.kind, must)
+    if missing := [split for split in SPLITS if split not in task.files]:
+        must = f"name {', '.join(missing)} too: the task is fine-tuned on its own language"
+        raise ConfigError(f"task {task.name}: files", sorted(task.files), must)
+
+
+def task_splits(task: Task, files: dict[str, Path]) -> dict[str, Split]:
+    """The examples of each split, of the files given where a split lies in one."""
+    splits = {split: task.split(split) for split in SPLITS}
+    placed = {s: replace(f, path=str(files[s])) if s in files else f for s, f in splits.items()}
+    return {split: read_split(file) for split, file in placed.items()}
+
+
+def task_trees(export: Export, task: Task, files: dict[str, Path], syntax: SyntaxConfig) -> Trees:
+    """Gold trees of CoNLL-U files and a parser for other sentences, if a language needs trees."""
+    if not any(is_syntax(language.order) for language in export.parsed_languages()):
+        return Trees()
+    treebanks = [file for split, file in files.items() if task.split(split).form == "conllu_upos"]
+    return Trees(gold_trees(treebanks), parser_of(syntax.parser) if syntax.parser else None)
+
+
+def task_data(
+    export: Export,
+    task: Task,
+    files: dict[str, Path],
+    syntax: SyntaxConfig = SyntaxConfig(),  # noqa: B008 - frozen
+) -> TaskData:
+    """A task's splits as tokens and label numbers.
+
+    Raises:
+        ConfigError: the task cannot be fine-tuned on.
+        DataError: a split cannot be read, or has labels that others lack.
+    """
+    check_trainable(task)
+    found = task_splits(task, files)
+    names = task_labels(task, found)
+    tokenizer, entities = load_tokenizer(export.path), task.metric == "entity_f1"
     splits = {
-        split: numbered(found, tokenizer, export.vocabulary, names)
-        for split, found in sentences.items()
+        split: numbered(read.examples, tokenizer, export.vocabulary, names, entities)
+        for split, read in found.items()
     }
-    return TaskData(names, splits)
+    trees = task_trees(export, task, files, syntax)
+    return TaskData(names, splits, task.metric, syntax, trees)
 
 
 def measure(
@@ -110,15 +156,21 @@ def measure(
 ) -> Document:
     """The document with a task's results, measured now."""
     began = perf_counter()
-    data = task_data(export, task, files)
+    data = task_data(export, task, files, config.syntax)
     languages = settings["source"], settings["targets"]
-    scores, cut_words = transfer_scores(export, data, languages, config.finetune, config.seeds)
+    scores, counts = transfer_scores(export, data, languages, config.finetune, config.seeds)
+    changes = {
+        language: others
+        for language, found in counts.items()
+        if (others := {name: n for name, n in found.items() if name != "words_cut_off"})
+    }
     test = data.splits["test"]
     samples = {
         "original": len(test.labels),
         "effective": len(test.labels),
         "words": sum(map(len, test.labels)),
-        "words_cut_off": cut_words,
+        "words_cut_off": {language: found["words_cut_off"] for language, found in counts.items()},
+        **({"language_changes": changes} if changes else {}),
     }
     return with_task(document, settings, scores, samples, perf_counter() - began)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import eq
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.labelled import IGNORED, Example
+from alignmlm.evaluation.metrics import entity_f1
 
 log = logging.getLogger(__name__)
 
@@ -167,18 +169,40 @@ def fine_tune(
 
 
 @torch.no_grad()
+def predictions(
+    export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Right and found labels of each example's words, at the first token of each."""
+    model.eval()
+    collate = collator_of(export, model)
+    for at in range(0, len(examples), batch_rows):
+        batch = {k: v.to(model.device) for k, v in collate(examples[at : at + batch_rows]).items()}
+        labels = batch.pop("labels")
+        found = model(**batch).logits.argmax(dim=-1)
+        for right, given in zip(labels, found, strict=True):
+            scored = right != IGNORED
+            yield right[scored].tolist(), given[scored].tolist()
+
+
 def word_accuracy_percent(
     export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
 ) -> float:
     """Share of the words whose first token gets the right label, in [0, 100]."""
-    model.eval()
-    collate = collator_of(export, model)
     right = words = 0
-    for at in range(0, len(examples), batch_rows):
-        batch = {k: v.to(model.device) for k, v in collate(examples[at : at + batch_rows]).items()}
-        labels = batch.pop("labels")
-        scored = labels != IGNORED
-        found = model(**batch).logits.argmax(dim=-1)
-        right += int((found == labels)[scored].sum())
-        words += int(scored.sum())
+    for gold, found in predictions(export, model, examples, batch_rows):
+        right += sum(map(eq, gold, found))
+        words += len(gold)
     return 100 * right / words
+
+
+def entity_f1_percent(
+    export: Export,
+    model: PreTrainedModel,
+    examples: list[Example],
+    batch_rows: int,
+    names: list[str],
+) -> float:
+    """F1 of whole entities, in [0, 100]; words that the longest row cut off are not scored."""
+    pairs = list(predictions(export, model, examples, batch_rows))
+    golds, founds = ([[names[n] for n in pair[side]] for pair in pairs] for side in (0, 1))
+    return 100 * entity_f1(golds, founds)

@@ -1,50 +1,85 @@
-"""Labelled files of known forms as labelled sentences."""
+"""Labelled files of known forms as examples."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from alignmlm.data.compression import damage_named, open_text
-from alignmlm.data.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
+from alignmlm.evaluation.examples import Example, LabelledSentence, labels_of, texts_of
+from alignmlm.evaluation.pairs import line_files, pair_table, sentence_table, word_pairs
+from alignmlm.evaluation.questions import question_table, squad_json
+from alignmlm.evaluation.sentences import conll_columns, conllu_upos, token_table
+from alignmlm.evaluation.splits import SplitFile
+
+Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts what it leaves out
+
+FORMS: dict[str, Reader] = {
+    "conllu_upos": conllu_upos,  # Universal Dependencies: words and their parts of speech
+    "conll_columns": conll_columns,  # a word a line, blank lines between sentences
+    "token_table": token_table,  # rows with a list of words and a list of labels
+    "pair_table": pair_table,  # rows with two sentences and a label
+    "squad_json": squad_json,  # the JSON of SQuAD 1.1 and 2.0
+    "question_table": question_table,  # rows with a context, a question and its answers
+    "line_files": line_files,  # two files, line by line translations
+    "sentence_table": sentence_table,  # rows with two sentences
+    "word_pairs": word_pairs,  # two words a line
+}
+TWO_FILES = frozenset(["line_files"])
+HUB_FORMS = frozenset(["token_table", "pair_table", "question_table", "sentence_table"])
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledSentence:
-    """Words of one sentence, each with its label."""
+class Split:
+    """The examples of one split, and what was left out of it."""
 
-    words: tuple[str, ...]
-    labels: tuple[str, ...]
-    joined: tuple[bool, ...]  # whether no space stands between a word and the one before
-
-
-def conllu_blocks(path: Path) -> Iterator[Block]:
-    """Sentences of a CoNLL-U file: line number and columns of each line.
-
-    Raises:
-        DataError: a line without 10 columns, or a file that is not UTF-8 or is damaged.
-    """
-    with damage_named(path), open_text(path) as file:
-        yield from blocks(enumerate(file, start=1), path)
+    examples: list[Any]  # all of one record of alignmlm.evaluation.examples
+    dropped: Counter[str]  # examples, by reason
 
 
-def conllu_upos(path: Path) -> Iterator[LabelledSentence]:
-    """Sentences of a CoNLL-U file, labelled with their universal parts of speech.
+def without_repeats(
+    examples: Iterator[Example], file: SplitFile, dropped: Counter[str]
+) -> Iterator[Example]:
+    """Examples whose ids are all different; the same example a second time is left out.
 
     Raises:
-        DataError: the file is no CoNLL-U, or a word has no tag.
+        DataError: one id with two contents.
     """
-    for block in conllu_blocks(path):
-        words, joined = words_of_block(block, path)
-        rows = [(number, columns) for number, columns in block if columns[0].isdigit()]
-        for number, columns in rows:
-            if columns[3] in ("", "_"):
-                raise DataError(f"{path}:{number}: word {columns[1]!r} has no part of speech")
-        labels = tuple(columns[3] for _, columns in rows)
-        yield LabelledSentence(tuple(words), labels, tuple(joined))
+    seen: dict[str, Example] = {}
+    for number, example in enumerate(examples):
+        known = replace(example, id=str(number)) if file.ids == "rows" else example
+        first = seen.setdefault(known.id, known)
+        if first is known:
+            yield known
+        elif first == known:
+            dropped["repeated"] += 1
+        else:
+            raise DataError(
+                f"{file.path}: id {known.id!r} is of two different examples, {shown(first)} and "
+                f"{shown(known)}; 'ids: rows' numbers the rows instead"
+            )
 
 
-FORMS: dict[str, Callable[[Path], Iterator[LabelledSentence]]] = {"conllu_upos": conllu_upos}
+def shown(example: Example) -> str:
+    """The beginning of an example's last text, for messages."""
+    return repr(texts_of(example)[-1][:60])
+
+
+def read_split(file: SplitFile) -> Split:
+    """The examples of a split.
+
+    Raises:
+        DataError: it has none, or cannot be read.
+    """
+    dropped: Counter[str] = Counter()
+    found = file.taken(FORMS[file.form](file, dropped))
+    examples = list(without_repeats(found, file, dropped))
+    if not examples:
+        left_out = f": all were left out, {dict(dropped)}" if dropped else ""
+        raise DataError(f"{file.path} has no examples{left_out}")
+    return Split(examples, dropped)
 
 
 def read_sentences(path: Path, form: str) -> list[LabelledSentence]:
@@ -53,23 +88,22 @@ def read_sentences(path: Path, form: str) -> list[LabelledSentence]:
     Raises:
         DataError: the file has none, or cannot be read.
     """
-    sentences = [sentence for sentence in FORMS[form](path) if sentence.words]
+    file = SplitFile(path=str(path), form=form)
+    sentences = list(FORMS[form](file, Counter()))
     if not sentences:
         raise DataError(f"{path} has no sentences")
     return sentences
 
 
-def label_names(
-    train: list[LabelledSentence], others: dict[str, list[LabelledSentence]]
-) -> list[str]:
-    """The labels of the training sentences, sorted.
+def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]]) -> list[str]:
+    """The labels of the training examples, sorted.
 
     Raises:
-        DataError: another split has a label that the training sentences lack.
+        DataError: another split has a label that the training examples lack.
     """
-    known = sorted({label for sentence in train for label in sentence.labels})
-    for split, sentences in others.items():
-        found = {label for sentence in sentences for label in sentence.labels}
+    known = sorted(set(chain.from_iterable(map(labels_of, train))))
+    for split, examples in others.items():
+        found = set(chain.from_iterable(map(labels_of, examples)))
         if unknown := sorted(found.difference(known)):
             raise DataError(f"{split} has labels that train lacks: {unknown}; train has {known}")
     return known

@@ -21,11 +21,13 @@ BY_TASK = (
 )  # fmt: skip
 UNITS = {
     "acc,none": "share in [0, 1]",
+    "f1,none": "share in [0, 1]",
     "source": "percent",
     "bs": "percent",
     "bz": "percent",
     "delta": "percentage points",
 }
+METRIC_KEYS = {"accuracy": "acc", "entity_f1": "f1"}  # as lm-evaluation-harness names them
 Document = dict[str, Any]
 
 
@@ -50,8 +52,9 @@ def with_task(
 ) -> Document:
     """The document with one task's results added, or put in the place of older ones."""
     task, targets = config["task"]["name"], list(dict.fromkeys(score.target for score in scores))
+    metric = METRIC_KEYS[config["task"]["metric"]]
     rows = {
-        target_key(task, target): summary([s for s in scores if s.target == target])
+        target_key(task, target): summary([s for s in scores if s.target == target], metric)
         for target in targets
     }
     old = document["group_subtasks"].get(task, [])
@@ -61,11 +64,11 @@ def with_task(
         "configs": config,
         "versions": config["task"]["version"],
         "n-samples": samples,
-        "higher_is_better": {"acc": True, "bs": True, "bz": True, "delta": False},
+        "higher_is_better": {metric: True, "bs": True, "bz": True, "delta": False},
         "per_seed": [score.to_json() for score in scores],
     }
     parts = {part: {**document[part], task: value} for part, value in entry.items()}
-    results = {**kept, task: summary(scores), **rows}
+    results = {**kept, task: summary(scores, metric), **rows}
     total = round(document["seconds"] + seconds, 3)
     return {**document, **parts, "results": results, "date": time.time(), "seconds": total}
 

@@ -1,18 +1,20 @@
 """A task: where its labelled text lies, what form it has, and how answers are scored."""
 
-from dataclasses import dataclass, fields
-from importlib.resources import files
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alignmlm.data.sample_world import write_tasks
-from alignmlm.data.sources import SAMPLE_PREFIX, expand_path
+from alignmlm.data.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
+from alignmlm.evaluation.forms import HUB_FORMS, TWO_FILES
+from alignmlm.evaluation.splits import SplitFile, check_split_keys
+from alignmlm.evaluation.task_yaml import shipped_files, tasks_of
 from alignmlm.languages.language import BASE
 
 SPLITS = ("train", "dev", "test")
+READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,23 @@ class Kind:
 
     forms: tuple[str, ...]  # of files
     metrics: tuple[str, ...]
+    two_languages: bool = False  # whether each example holds text of another language too
 
 
-KINDS = {"token_classification": Kind(("conllu_upos",), ("accuracy",))}
+KINDS = {
+    "token_classification": Kind(
+        ("conllu_upos", "conll_columns", "token_table"), ("accuracy", "entity_f1")
+    ),
+    "pair_classification": Kind(("pair_table",), ("accuracy", "macro_f1")),
+    "question_answering": Kind(("squad_json", "question_table"), ("squad_f1", "squad_exact")),
+    "sentence_retrieval": Kind(("line_files", "sentence_table"), ("retrieval_accuracy",), True),
+    "lexicon_induction": Kind(("word_pairs",), ("precision_at_1",), True),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One task in one natural language."""
+    """One task in one natural language; a YAML file may hold the same task in several."""
 
     name: str
     version: int  # grows when the same files would give other numbers
@@ -36,96 +47,220 @@ class Task:
     metric: str
     form: str
     language: str  # "eng-Latn"
-    files: dict[str, str]  # split: a path, or "sample:<file>" of the sample world
+    files: dict[str, Any]  # split: a path, "sample:<file>", "hub:<id>", or a mapping (SplitFile)
+    group: str = ""  # tasks with the same labels, in several languages
+    other_language: str = ""  # of the second text, where examples hold two languages
+    labels: list[str] = field(default_factory=list)  # none: those of the training split
+    columns: dict[str, str | int] = field(default_factory=dict)
+    strip_prefix: str = ""
+    label_values: dict[str, str] = field(default_factory=dict)
+    drop_labels: list[str] = field(default_factory=list)
+    ids: str = "file"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            known = f"be one of {sorted(KINDS)}{nearest(str(self.kind), KINDS)}"
-            raise ConfigError(f"task {self.name}: kind", self.kind, known)
+        self.demand("kind", KINDS)
         kind = KINDS[self.kind]
         for key, allowed in (("form", kind.forms), ("metric", kind.metrics)):
-            if getattr(self, key) not in allowed:
+            self.demand(key, allowed)
+        languages = ["language", *(["other_language"] if kind.two_languages else [])]
+        for key in languages:
+            if not BASE.fullmatch(str(getattr(self, key))):
                 found = getattr(self, key)
-                raise ConfigError(f"task {self.name}: {key}", found, f"be one of {list(allowed)}")
-        if not BASE.fullmatch(str(self.language)):
-            raise ConfigError(f"task {self.name}: language", self.language, "look like 'eng-Latn'")
-        if not isinstance(self.files, dict) or set(self.files) != set(SPLITS):
-            raise ConfigError(f"task {self.name}: files", self.files, f"name {', '.join(SPLITS)}")
+                raise ConfigError(f"task {self.name}: {key}", found, "look like 'eng-Latn'")
+        if self.other_language and not kind.two_languages:
+            must = f"be left out: examples of {self.kind} have one language"
+            raise ConfigError(f"task {self.name}: other_language", self.other_language, must)
+        if len(set(self.labels)) < len(self.labels):
+            raise ConfigError(f"task {self.name}: labels", self.labels, "name each label once")
+        self.check_files()
 
+    def demand(self, key: str, allowed: Any) -> None:
+        """Whether a key has one of the values allowed.
 
-def task_names() -> list[str]:
-    """Names of the tasks that come with alignmlm."""
-    folder = files("alignmlm.evaluation") / "tasks"
-    found = (Path(entry.name) for entry in folder.iterdir())
-    return sorted(path.stem for path in found if path.suffix == ".yaml")
+        Raises:
+            ConfigError: it has not.
+        """
+        if (found := getattr(self, key)) not in allowed:
+            must = f"be one of {sorted(allowed)}{nearest(str(found), allowed)}"
+            raise ConfigError(f"task {self.name}: {key}", found, must)
 
+    def check_files(self) -> None:
+        """Whether every split is one, the test split is there, and each has what its form needs.
 
-def task_text(name: str) -> str:
-    """The YAML of a task that comes with alignmlm, or of a file of the user's own.
+        Raises:
+            ConfigError: it is not so.
+        """
+        place = f"task {self.name}: files"
+        if not isinstance(self.files, dict) or not set(self.files) <= set(SPLITS):
+            raise ConfigError(place, self.files, f"name {', '.join(SPLITS)}")
+        if "test" not in self.files:
+            raise ConfigError(place, self.files, "name a test split: nothing else is scored")
+        for split, found in self.files.items():
+            check_split_keys({"path": found} if not isinstance(found, dict) else found, place)
+            file = self.split(split)
+            if file.form not in KINDS[self.kind].forms:
+                allowed = list(KINDS[self.kind].forms)
+                raise ConfigError(f"{place}: {split}: form", file.form, f"be one of {allowed}")
+            if bool(file.other) != (file.form in TWO_FILES):
+                must = f"name a second file for the forms {sorted(TWO_FILES)} and no others"
+                raise ConfigError(f"{place}: {split}: other", file.other, must)
+            if file.is_hub and file.form not in HUB_FORMS:
+                must = f"be a file, or its form one of {sorted(HUB_FORMS)}"
+                raise ConfigError(f"{place}: {split}: path", file.path, must)
 
-    Raises:
-        ConfigError: neither a known name (the message gives the nearest) nor a file.
-    """
-    if Path(name).suffix in (".yaml", ".yml"):
-        if not Path(name).is_file():
-            raise ConfigError("task", name, "be an existing file")
-        return Path(name).read_text(encoding="utf-8")
-    if name not in task_names():
-        known = ", ".join(task_names())
-        raise ConfigError(
-            "task", name, f"be a .yaml file or one of {known}{nearest(name, task_names())}"
-        )
-    return (files("alignmlm.evaluation") / "tasks" / f"{name}.yaml").read_text(encoding="utf-8")
+    def split(self, split: str) -> SplitFile:
+        """How a split is read: its own keys, and the task's where it has none."""
+        found = self.files[split]
+        own = found if isinstance(found, dict) else {"path": found}
+        return SplitFile(**{**{key: getattr(self, key) for key in READING}, **own})
+
+    def settings(self) -> dict[str, Any]:
+        """The task as plain values, without keys that are as if they were left out."""
+        defaults = {
+            f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+            for f in fields(self)
+        }
+        return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
 
 def check_keys(found: Any, name: str) -> None:
-    """Whether a task's YAML has exactly the keys of a task.
+    """Whether a task's YAML has the keys of a task, and all that it must have.
 
     Raises:
         ConfigError: it is no mapping, or has an unknown or a missing key.
     """
     known = [field.name for field in fields(Task)]
+    needed = [f.name for f in fields(Task) if f.default is f.default_factory is MISSING]
     if not isinstance(found, dict):
         raise ConfigError(f"task {name}", found, f"be a mapping with the keys {known}")
     for key in found:
         if key not in known:
             must = f"be one of {known}{nearest(str(key), known)}"
             raise ConfigError(f"task {name}: key", key, must)
-    if missing := [key for key in known if key not in found]:
+    if missing := [key for key in needed if key not in found]:
         raise ConfigError(f"task {name}: keys", sorted(found), f"include {missing}")
 
 
-def load_task(name: str) -> Task:
-    """The task of a name that comes with alignmlm, or of a YAML file of the user's own.
+def tasks_in(path: Path) -> list[Task]:
+    """The tasks of a YAML file.
 
     Raises:
-        ConfigError: no such task, not YAML, or an unknown, missing or wrong key.
+        ConfigError: not YAML, an unknown, missing or wrong key, or one name twice.
     """
-    try:
-        found = yaml.safe_load(task_text(name))
-    except yaml.YAMLError as error:
-        raise ConfigError("task", name, f"be YAML ({error})") from error
-    check_keys(found, name)
-    return Task(**found)
+    tasks = []
+    for found in tasks_of(path):
+        check_keys(found, str(found.get("name", path)))
+        tasks.append(Task(**found))
+    names = [task.name for task in tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"names in {path}", twice, "differ; use {iso} or {code} in them")
+    return tasks
+
+
+@cache
+def registry() -> dict[str, Task]:
+    """The tasks that come with alignmlm, by name.
+
+    Raises:
+        ConfigError: one of their files is wrong, or two have the same name.
+    """
+    tasks = [task for path in shipped_files() for task in tasks_in(path)]
+    names = [task.name for task in tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError("task names", twice, "differ")
+    return {task.name: task for task in sorted(tasks, key=lambda task: task.name)}
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that come with alignmlm."""
+    return list(registry())
+
+
+def load_tasks(name: str) -> list[Task]:
+    """The tasks of a name or a group that comes with alignmlm, or of a YAML file of the user's own.
+
+    "own.yaml:french" is the task "french" of a file that has several.
+
+    Raises:
+        ConfigError: no such task (the message gives the nearest), or a wrong file.
+    """
+    path, _, wanted = (
+        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
+    )
+    if Path(path).suffix in (".yaml", ".yml"):
+        found = {task.name: task for task in tasks_in(Path(path))}
+        if wanted and wanted not in found:
+            raise ConfigError("task", name, f"be one of {list(found)}{nearest(wanted, found)}")
+        return [found[wanted]] if wanted else list(found.values())
+    known = registry()
+    members = [task for task in known.values() if name in (task.name, task.group)]
+    if not members:
+        groups = sorted({task.group for task in known.values() if task.group})
+        must = f"be a .yaml file, a group of {groups} or one of {', '.join(known)}"
+        raise ConfigError("task", name, f"{must}{nearest(name, [*known, *groups])}")
+    return [known[name]] if name in known else members
+
+
+def load_task(name: str) -> Task:
+    """The one task of a name that comes with alignmlm, or of a YAML file of the user's own.
+
+    Raises:
+        ConfigError: no such task, a wrong file, or a name that stands for several.
+    """
+    found = load_tasks(name)
+    if len(found) > 1:
+        raise ConfigError("task", name, f"name one of {[task.name for task in found]}")
+    return found[0]
+
+
+def split_files(task: Task, sample_folder: Path) -> dict[str, SplitFile]:
+    """How each split is read; files of the sample world are made in sample_folder when missing.
+
+    Raises:
+        DataError: a file does not exist.
+    """
+    return {split: found_file(task, split, sample_folder) for split in task.files}
+
+
+def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
+    """How one split is read, with the places of files that exist.
+
+    Raises:
+        DataError: one does not.
+    """
+    file = task.split(split)
+    if file.is_hub:
+        return file
+    paths = [placed(name, sample_folder) for name in (file.path, file.other) if name]
+    for name, path in zip((file.path, file.other), paths, strict=False):
+        if not path.is_file():
+            raise DataError(
+                f"task {task.name}: {split} file {name} does not exist (looked for "
+                f"{path.absolute()}); see its 'files' and $ALIGNMLM_DATA"
+            )
+    return replace(file, path=str(paths[0]), other=str(paths[1]) if file.other else "")
+
+
+def placed(name: str, sample_folder: Path) -> Path:
+    """Where a file lies; those of the sample world are made when they are missing."""
+    if not name.startswith(SAMPLE_PREFIX):
+        return expand_path(name)
+    path = sample_folder / name.removeprefix(SAMPLE_PREFIX)
+    if not path.is_file():
+        write_tasks(sample_folder)
+    return path
 
 
 def task_files(task: Task, sample_folder: Path) -> dict[str, Path]:
-    """The file of each split; those of the sample world are made in sample_folder when missing.
+    """The files of each split that lie on the disk; a second one has the key "<split>.other".
 
     Raises:
         DataError: a file does not exist.
     """
     paths = {}
-    for split, name in task.files.items():
-        if name.startswith(SAMPLE_PREFIX):
-            paths[split] = sample_folder / name.removeprefix(SAMPLE_PREFIX)
-            if not paths[split].is_file():
-                write_tasks(sample_folder)
-        else:
-            paths[split] = expand_path(name)
-        if not paths[split].is_file():
-            raise DataError(
-                f"task {task.name}: {split} file {name} does not exist (looked for "
-                f"{paths[split].absolute()}); see its 'files' and $ALIGNMLM_DATA"
-            )
+    for split, file in split_files(task, sample_folder).items():
+        if not file.path.startswith(HUB_PREFIX):
+            paths[split] = Path(file.path)
+        if file.other:
+            paths[f"{split}.other"] = Path(file.other)
     return paths

@@ -5,12 +5,18 @@ Source: Tang et al., 2022 (arXiv:2211.08547), section 4.
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.finetune import FineTuneConfig, fine_tune, word_accuracy_percent
-from alignmlm.evaluation.labelled import Example, LabelledText, examples_in
+from alignmlm.evaluation.finetune import (
+    FineTuneConfig,
+    entity_f1_percent,
+    fine_tune,
+    word_accuracy_percent,
+)
+from alignmlm.evaluation.labelled import Example, LabelledText, rendered_in, reorderer_of
+from alignmlm.evaluation.reordering import SyntaxConfig, Trees
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +48,15 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def summary(scores: list[Scores]) -> dict[str, float | int]:
+def summary(scores: list[Scores], metric: str = "acc") -> dict[str, float | int]:
     """Means over seeds, and over targets where there are several.
 
-    "acc,none" is the zero-shot accuracy in [0, 1], lm-evaluation-harness's key and range; source,
-    bs and bz are in percent, delta in percentage points.
+    "acc,none" or "f1,none" is the zero-shot score in [0, 1], lm-evaluation-harness's key and
+    range; source, bs and bz are in percent, delta in percentage points.
     """
     bz = mean([score.bz for score in scores])
     return {
-        "acc,none": bz / 100,
+        f"{metric},none": bz / 100,
         "source": mean([score.source_test for score in scores]),
         "bs": mean([score.bs for score in scores]),
         "bz": bz,
@@ -65,6 +71,9 @@ class TaskData:
 
     labels: list[str]
     splits: dict[str, LabelledText]
+    metric: str = "accuracy"  # or "entity_f1"
+    syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
+    trees: Trees = field(default_factory=Trees)
 
 
 def transfer_scores(
@@ -73,25 +82,26 @@ def transfer_scores(
     languages: tuple[str, list[str]],
     config: FineTuneConfig,
     seeds: list[int],
-) -> tuple[list[Scores], dict[str, int]]:
-    """Scores of each seed and target, and the test words that were cut off in each language."""
+) -> tuple[list[Scores], dict[str, dict[str, int]]]:
+    """Scores of each seed and target, and what happened to the test words in each language."""
     source, targets = languages
-    cut_words: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {}
 
     @cache
     def examples(language: str, split: str) -> list[Example]:
-        rows, cut = examples_in(export, language, data.splits[split])
+        reorderer = reorderer_of(export, language, data.syntax, data.trees)
+        rendered = rendered_in(export, language, data.splits[split], reorderer)
         if split == "test":
-            cut_words[language] = cut
-        return rows
+            counts[language] = rendered.counts
+        return rendered.examples
 
     found = []
     for seed in seeds:
-        tested = tester(export, data.labels, examples(source, "train"), config, seed)
+        tested = tester(export, data, examples(source, "train"), config, seed)
         dev, test = tested(examples(source, "dev")), tested(examples(source, "test"))
         for target in targets:
             bz = tested(examples(target, "test"))
-            supervised = tester(export, data.labels, examples(target, "train"), config, seed)
+            supervised = tester(export, data, examples(target, "train"), config, seed)
             scores = Scores(
                 seed=seed,
                 source=source,
@@ -103,15 +113,18 @@ def transfer_scores(
             )
             report(scores)
             found.append(scores)
-    return found, cut_words
+    return found, counts
 
 
 def tester(
-    export: Export, labels: list[str], train: list[Example], config: FineTuneConfig, seed: int
+    export: Export, data: TaskData, train: list[Example], config: FineTuneConfig, seed: int
 ) -> Callable[[list[Example]], float]:
-    """A function that gives the accuracy in percent of a model fine-tuned on some examples."""
-    model = fine_tune(export, labels, train, config, seed)
-    return lambda examples: word_accuracy_percent(export, model, examples, config.batch_rows)
+    """A function that gives the score in percent of a model fine-tuned on some examples."""
+    model = fine_tune(export, data.labels, train, config, seed)
+    rows = config.batch_rows
+    if data.metric == "entity_f1":
+        return lambda examples: entity_f1_percent(export, model, examples, rows, data.labels)
+    return lambda examples: word_accuracy_percent(export, model, examples, rows)
 
 
 def report(scores: Scores) -> None:
