@@ -42,6 +42,7 @@ class Batch:
     languages: Int[Tensor, " masked"]  # of the row's text, by number
     terms: Int[Tensor, " masked"]  # Term of each position
     fallbacks: int = 0  # translation rows without a whole sentence, shown in one language
+    step: int = 0  # of training; what an objective draws of its own depends on it
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""

@@ -136,7 +136,7 @@ def sort_by_rank(order, rank, count):
     for word in range(count):
         order[word] = word
     for gap in GAPS:
-        if 1 < gap and count < 8 * gap:
+        if gap > 1 and count < 8 * gap:
             continue  # sentences are short: the last pass alone is faster
         for word in range(gap, count):
             place, here = word, order[word]

@@ -28,7 +28,15 @@ def align_mlm(
     if pairs is None:
         raise KernelError("align_mlm needs pairs")
     losses = PREDICTION[config.base].loss(config, batch, outputs, pairs, languages)
-    distance = alignment_loss(outputs.weight, pairs, distance=config.distance)
+    distance = alignment_loss(
+        outputs.weight,
+        pairs,
+        config.distance,
+        share=config.share,
+        step=batch.step,
+        margin=config.margin,
+        temperature=config.temperature,
+    )
     return losses._replace(alignment=config.alpha * distance)
 
 

@@ -1,7 +1,7 @@
 """The one loop that serves all objectives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -61,7 +61,7 @@ def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) 
     """This rank's micro-batches of one step, ready to be copied to its device."""
     micro, _ = micro_batch_rows(train, engine.world_size)
     samples = batch_samples(loader, step, train.batch_rows, engine.rank, engine.world_size, micro)
-    batches = [make_batch(loader, part, TRAIN) for part in samples]
+    batches = [replace(make_batch(loader, part, TRAIN), step=step) for part in samples]
     return [batch.pinned() for batch in batches] if engine.device.type == "cuda" else batches
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from alignmlm_kernels import KernelError, alignment_loss, masked_softmax_loss
@@ -70,3 +72,22 @@ def test_align_mlm_without_pairs_is_an_error(small_recipe):
 def test_a_setting_outside_its_range_is_named(setting, value):
     with pytest.raises(ConfigError, match=f"objective.{setting}"):
         ObjectiveConfig(**{setting: value})
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2", "margin", "infonce"])
+def test_a_share_of_the_pairs_is_drawn_anew_at_each_step(small_recipe, distance):
+    recipe = small_recipe(f"--objective.distance={distance}", "--objective.share=0.3")
+    _, batch, outputs, pairs = losses(recipe)
+    objective = objective_of(recipe.objective)
+    found = [
+        objective.loss(recipe.objective, replace(batch, step=step), outputs, pairs, 2).alignment
+        for step in (0, 1, 0)
+    ]
+    assert found[0] != found[1]
+    assert found[0] == found[2]
+
+
+@pytest.mark.parametrize("setting", ["share=0", "margin=-1", "temperature=0"])
+def test_alignment_settings_out_of_range_are_errors(small_recipe, setting):
+    with pytest.raises(ConfigError, match=setting.split("=")[0]):
+        small_recipe(f"--objective.{setting}")
