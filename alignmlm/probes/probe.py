@@ -1,0 +1,173 @@
+"""All probes of a model in one flat dict, with units in the keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from alignmlm.errors import ConfigError
+from alignmlm.languages.dictionary import Word
+from alignmlm.probes.encoder import BATCH_TOKENS, layer_vectors, load_encoder, token_embedding
+from alignmlm.probes.geometry import isotropy_metrics, linear_cka, norm_gap_percent, pair_cosine
+from alignmlm.probes.neighbours import (
+    Neighbourhoods,
+    neighbourhood_means,
+    own_place,
+    rank_metrics,
+    ranks,
+    units,
+)
+from alignmlm.probes.parallel import ParallelRows
+from alignmlm.probes.words import (
+    CSLS_NEIGHBOURS,
+    Metrics,
+    WordProbe,
+    spread,
+    vectors_of,
+    word_metrics,
+)
+
+MARGIN_NEIGHBOURS = 4  # Artetxe and Schwenk, 2019 (arXiv:1811.01136), section 4.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeConfig:
+    """How much is measured: the defaults are all of it."""
+
+    csls_pool_words: int | None = None  # of the asked side; none: all; 0: no CSLS of words
+    geometry_words: int | None = None  # for isotropy, norms and CKA; none: all; 0: none of these
+    batch_tokens: int = BATCH_TOKENS  # of a forward pass, padding included
+
+    def __post_init__(self) -> None:
+        for name in ("csls_pool_words", "geometry_words"):
+            if (found := getattr(self, name)) is not None and found < 0:
+                raise ConfigError(f"probe.{name}", found, "be 0 or more")
+        if self.batch_tokens < 1:
+            raise ConfigError("probe.batch_tokens", self.batch_tokens, "be at least 1")
+
+
+TRAINING = ProbeConfig(csls_pool_words=2000, geometry_words=5000)  # cheap enough for validation
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model is probed with, under names that become the first part of the keys."""
+
+    words: Mapping[str, WordProbe] = field(default_factory=dict)
+    texts: Mapping[str, ParallelRows] = field(default_factory=dict)
+    counts: Mapping[Word, int] | None = None  # occurrences of words, for frequency bands
+
+
+def prefixed(prefix: str, metrics: Metrics) -> Metrics:
+    """The metrics with a prefix to their names."""
+    return {f"{prefix}/{key}": value for key, value in metrics.items()}
+
+
+def cloud_metrics(
+    source: Float[Tensor, "source hidden"], target: Float[Tensor, "target hidden"]
+) -> Metrics:
+    """Isotropy of each language's vectors and the gap between their lengths."""
+    return {
+        **prefixed("source", isotropy_metrics(source)),
+        **prefixed("target", isotropy_metrics(target)),
+        "norm_gap_percent": norm_gap_percent(source, target),
+    }
+
+
+def paired_metrics(
+    source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
+) -> Metrics:
+    """Likeness of paired vectors: mean cosine in [-1, 1] and linear CKA in [0, 1]."""
+    return {"pair_cosine": pair_cosine(source, target), "linear_cka": linear_cka(source, target)}
+
+
+@torch.no_grad()
+def retrieval_metrics(
+    source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
+) -> Metrics:
+    """P@1, P@5 and MRR of paired vectors both ways, by cosine, CSLS and margin ratio.
+
+    Source: Artetxe and Schwenk, 2019 (arXiv:1812.10464), section 4.3: similarity search.
+    """
+    one, two = units(source), units(target)
+    answers = own_place(len(one), one.device)
+    metrics: Metrics = {}
+    for way, (queries, candidates) in {"forward": (one, two), "backward": (two, one)}.items():
+        near = {"csls": CSLS_NEIGHBOURS, "margin_ratio": MARGIN_NEIGHBOURS}
+        adjusted = {
+            name: Neighbourhoods(count, neighbourhood_means(candidates, queries, count))
+            for name, count in near.items()
+        }
+        for name, found in ranks(queries, candidates, answers, adjusted).items():
+            metrics |= prefixed(way, {f"{name}_{k}": v for k, v in rank_metrics(found).items()})
+    return metrics
+
+
+@torch.no_grad()
+def embedding_metrics(
+    embedding: Float[Tensor, "vocab hidden"], probe: WordProbe, words: int | None
+) -> Metrics:
+    """Geometry of word embeddings, of at most `words` words a side and pairs, evenly spread.
+
+    Of several translations of a word the first in the order of ids makes the pair.
+    """
+    asked = probe.forward
+    if not asked.sources:
+        return {}
+    sides = [spread(side.candidates, words) for side in (probe.backward, asked)]
+    first = [asked.candidates[min(right)] for right in asked.answers]
+    pairs = [spread(side, words) for side in (asked.sources, first)]
+    clouds = [vectors_of(embedding, side) for side in sides]
+    paired = [vectors_of(embedding, side) for side in pairs]
+    return cloud_metrics(clouds[0], clouds[1]) | paired_metrics(paired[0], paired[1])
+
+
+def text_metrics(model: PreTrainedModel, rows: ParallelRows, config: ProbeConfig) -> Metrics:
+    """Retrieval and geometry at each layer, from layer_0 (embeddings) up."""
+    source, target = (
+        layer_vectors(model, side, config.batch_tokens) for side in (rows.source, rows.target)
+    )
+    metrics: Metrics = {"pairs": source.shape[1]}
+    for layer, (one, two) in enumerate(zip(source, target, strict=True)):
+        found = retrieval_metrics(one, two)
+        if config.geometry_words != 0:
+            found |= cloud_metrics(one, two) | paired_metrics(one, two)
+        metrics |= prefixed(f"layer_{layer}", found)
+    return metrics
+
+
+def probe_words(
+    embedding: Float[Tensor, "vocab hidden"], asked: Asked, config: ProbeConfig
+) -> Metrics:
+    """What can be asked of the word embeddings alone."""
+    metrics: Metrics = {}
+    for name, words in asked.words.items():
+        found = word_metrics(embedding, words, config.csls_pool_words, asked.counts)
+        if config.geometry_words != 0:
+            found |= embedding_metrics(embedding, words, config.geometry_words)
+        metrics |= prefixed(name, found)
+    return metrics
+
+
+def probe(
+    model: PreTrainedModel | Path, asked: Asked, config: ProbeConfig | None = None
+) -> Metrics:
+    """Everything asked of a model, or of the checkpoint in a folder, as name to number.
+
+    Names are <what was asked>/<way or layer>/<measure>. Those in _percent lie in [0, 100], but
+    norm_gap_percent is above -100; words and pairs count; the others have no unit.
+
+    Raises:
+        CheckpointError: the folder holds no encoder.
+        DataError: the model cannot take a row.
+    """
+    config = config or ProbeConfig()
+    encoder = load_encoder(model) if isinstance(model, Path) else model
+    metrics = probe_words(token_embedding(encoder), asked, config)
+    for name, rows in asked.texts.items():
+        metrics |= prefixed(name, text_metrics(encoder, rows, config))
+    return metrics
