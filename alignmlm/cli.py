@@ -11,10 +11,11 @@ from alignmlm import __version__
 from alignmlm.commands.build import data_build
 from alignmlm.commands.data import data_show, data_stats, data_verify
 from alignmlm.commands.dictionary import data_dictionary
-from alignmlm.commands.evaluation import eval_ls, eval_run
+from alignmlm.commands.evaluation import eval_ls, eval_run, eval_validate
 from alignmlm.commands.interchange import data_export, data_fetch, data_import
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
+from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.terminal import console, messages, set_up_logging
 
@@ -51,6 +52,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "data order": data_order,
     "eval run": eval_run,
     "eval ls": eval_ls,
+    "eval validate": eval_validate,
+    "eval compare": eval_compare,
+    "eval figures": eval_figures,
+    "eval map": eval_map,
     "study run": study_run,
     "export": export_command,
     "report": report_command,

@@ -1,9 +1,12 @@
 import gzip
+import json
 
 import pytest
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.forms import label_names, read_sentences
+from alignmlm.evaluation.examples import Answer, ParallelPair, SentencePair, WordPair
+from alignmlm.evaluation.forms import label_names, read_sentences, read_split
+from alignmlm.evaluation.splits import SplitFile
 from tests.evaluation.conftest import conllu
 
 CONTRACTION = "\n".join(
@@ -77,3 +80,203 @@ def test_a_label_that_train_lacks_is_an_error_that_names_the_split(tmp_path):
     test = read_sentences(written(tmp_path, conllu(["a/DET go/VERB"])), "conllu_upos")
     with pytest.raises(DataError, match=r"test has labels that train lacks: \['VERB'\]"):
         label_names(train, {"test": test})
+
+
+def split(tmp_path, form, text, name="some.tsv", **how):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return read_split(SplitFile(path=str(path), form=form, **how))
+
+
+def test_columns_are_words_and_labels_with_blank_lines_between_sentences(tmp_path):
+    found = split(
+        tmp_path, "conll_columns", "en:a\tO\nen:b:c\tB-X\n\n\nen:d\tO\n", strip_prefix="en:"
+    )
+    assert [(s.words, s.labels) for s in found.examples] == [
+        (("a", "b:c"), ("O", "B-X")),
+        (("d",), ("O",)),
+    ]
+    assert [s.id for s in found.examples] == ["line 1", "line 5"]
+
+
+def test_a_sentence_final_mark_of_a_file_without_spaces_is_joined_to_the_word_before(tmp_path):
+    (sentence,) = split(tmp_path, "conll_columns", "?\tO\nyes\tO\n,\tO\n?!\tO\n").examples
+    assert sentence.joined == (False, False, False, True)
+
+
+def test_columns_of_conll_2003_are_read_by_their_numbers(tmp_path):
+    text = "-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n"
+    found = split(tmp_path, "conll_columns", text)
+    assert [s.labels for s in found.examples] == [("B-ORG", "O")]
+    found = split(tmp_path, "conll_columns", text, columns={"label": 2})
+    assert [s.labels for s in found.examples] == [("NNP", "VBZ")]
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "message"),
+    [
+        ("a\tO\nb\n", {}, r":2: 'b' has no label"),
+        ("a\tO\nb\t\n", {}, r":2: .* lacks its label"),
+        ("\tO\n", {}, r":1: .* lacks its word"),
+        ("a\tO\n", {"strip_prefix": "en:"}, "does not begin with 'en:'"),
+        ("\n\n", {}, "has no examples"),
+    ],
+)
+def test_columns_that_lack_something_say_where(tmp_path, text, how, message):
+    with pytest.raises(DataError, match=message):
+        split(tmp_path, "conll_columns", text, **how)
+
+
+TOKENS = {"id": "x", "tokens": ["a", "b"], "ner_tags": [0, 3]}
+
+
+def test_a_table_of_lists_is_labelled_sentences(tmp_path):
+    how = {"columns": {"labels": "ner_tags"}, "label_values": {"0": "O", "3": "B-ORG"}}
+    found = split(tmp_path, "token_table", json.dumps(TOKENS), "some.jsonl", **how)
+    (sentence,) = found.examples
+    assert (sentence.words, sentence.labels, sentence.id) == (("a", "b"), ("O", "B-ORG"), "x")
+
+
+def test_a_hub_dataset_is_a_table(tmp_path):
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "train.jsonl").write_text(json.dumps(TOKENS) + "\n", encoding="utf-8")
+    how = {"columns": {"labels": "ner_tags"}}
+    file = SplitFile(path=f"hub:{tmp_path / 'hub'}", form="token_table", **how)
+    assert read_split(file).examples[0].labels == ("0", "3")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({**TOKENS, "ner_tags": [0]}, "2 words, but 1 labels"),
+        ({**TOKENS, "tokens": "a b"}, "words must be a list"),
+        ({"tokens": []}, "no column 'ner_tags'"),
+        ([1], "a line is a JSON object"),
+    ],
+)
+def test_a_wrong_row_of_lists_says_what_is_wrong(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
+        how = {"columns": {"labels": "ner_tags"}}
+        split(tmp_path, "token_table", json.dumps(row), "some.jsonl", **how)
+
+
+def test_pairs_are_the_first_three_columns_where_none_are_named(tmp_path):
+    found = split(tmp_path, "pair_table", 'He said "no\tHe spoke\tentailment\n')
+    assert found.examples == [SentencePair('He said "no', "He spoke", "entailment", "0")]
+
+
+PAIRS = "n\tpremise\thypothesis\tgold\n1\ta\tb\t0\n2\tc\td\t-\n3\te\t \t1\n"
+BY_NAME = {"id": "n", "first": "premise", "second": "hypothesis", "label": "gold"}
+
+
+def test_pairs_are_read_by_the_names_of_columns_and_what_is_left_out_is_counted(tmp_path):
+    how = {"columns": BY_NAME, "label_values": {"0": "yes"}, "drop_labels": ["-"]}
+    found = split(tmp_path, "pair_table", PAIRS, **how)
+    assert found.examples == [SentencePair("a", "b", "yes", "1")]
+    assert found.dropped == {"labelled -": 1, "empty": 1}
+
+
+def test_csv_files_may_quote_their_cells(tmp_path):
+    found = split(tmp_path, "pair_table", '"a, b",c,x\n', "some.csv")
+    assert found.examples == [SentencePair("a, b", "c", "x", "0")]
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "message"),
+    [
+        ("a\tb\n", {}, r":1: no column 3"),
+        ("a\tb\t \n", {}, "the pair has no label"),
+        (PAIRS, {"columns": {"first": "prem"}}, "no column 'prem'"),
+        ("p\tq\na\n", {"columns": {"first": "p"}}, "1 cells, but the header has 2"),
+        (PAIRS.replace("2\tc", "1\tc"), {"columns": BY_NAME}, "id '1' is of two different"),
+    ],
+)
+def test_wrong_pairs_say_what_is_wrong(tmp_path, text, how, message):
+    with pytest.raises(DataError, match=message):
+        split(tmp_path, "pair_table", text, **how)
+
+
+def test_the_same_example_a_second_time_is_left_out_and_counted(tmp_path):
+    found = split(tmp_path, "pair_table", PAIRS + "1\ta\tb\t0\n", columns=BY_NAME)
+    assert [pair.id for pair in found.examples] == ["1", "2"]
+    assert found.dropped["repeated"] == 1
+
+
+def test_rows_may_be_numbered_in_place_of_their_ids(tmp_path):
+    text = PAIRS.replace("2\tc", "1\tc")
+    found = split(tmp_path, "pair_table", text, columns=BY_NAME, ids="rows")
+    assert [pair.id for pair in found.examples] == ["0", "1"]
+
+
+def test_a_split_may_be_some_rows_of_a_file(tmp_path):
+    text = "".join(f"a{i}\tb\tx\n" for i in range(9))
+    assert [p.first for p in split(tmp_path, "pair_table", text, rows=[2, 4]).examples] == [
+        "a2",
+        "a3",
+    ]
+
+
+def squad(answers, **more):
+    qas = [{"id": "q", "question": "Who?", "answers": answers, **more}]
+    return json.dumps({"data": [{"paragraphs": [{"context": "Ann met Bob.", "qas": qas}]}]})
+
+
+BOB = {"text": "Bob", "answer_start": 8}
+
+
+def test_questions_have_their_answers_once_each(tmp_path):
+    (question,) = split(tmp_path, "squad_json", squad([BOB, BOB]), "some.json").examples
+    assert (question.context, question.question, question.id) == ("Ann met Bob.", "Who?", "q")
+    assert question.answers == (Answer("Bob", 8),)
+
+
+def test_a_table_of_questions_is_read_like_squads_json(tmp_path):
+    row = {"id": "q", "question": "Who?", "context": "Ann met Bob."}
+    row |= {"answers": {"text": ["Bob"], "answer_start": [8]}}
+    found = split(tmp_path, "question_table", json.dumps(row), "some.jsonl")
+    assert found.examples == split(tmp_path, "squad_json", squad([BOB]), "some.json").examples
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (squad([{**BOB, "answer_start": 7}]), r"answer 'Bob' is not at 7, .* it stands at 8"),
+        (squad([{**BOB, "text": "Eve"}]), "the context does not have it"),
+        (squad([{"text": "", "answer_start": 0}]), "empty answer"),
+        (squad([BOB], is_impossible=True), r"has no examples: all were left out"),
+        (squad([]), r"\{'without answer': 1\}"),
+        ("{", "SQuAD's JSON is"),
+        ('{"data": [{}]}', "SQuAD's JSON is"),
+        ("[]", "SQuAD's JSON is"),
+    ],
+)
+def test_wrong_questions_say_what_is_wrong(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        split(tmp_path, "squad_json", text, "some.json")
+
+
+def test_two_files_are_translations_line_by_line(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("un\ndeux\n\n", encoding="utf-8")
+    found = split(tmp_path, "line_files", "one\ntwo\nthree\n", other=str(other))
+    assert found.examples[1] == ParallelPair("two", "deux", "line 2")
+    assert (len(found.examples), found.dropped) == (2, {"empty": 1})
+
+
+def test_files_of_different_lengths_are_no_translations(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("un\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has 2 lines, but .*other has 1"):
+        split(tmp_path, "line_files", "one\ntwo\n", other=str(other))
+
+
+def test_a_table_of_sentences_is_translations(tmp_path):
+    found = split(tmp_path, "sentence_table", "one\tun\n\tdeux\n")
+    assert (found.examples, found.dropped) == ([ParallelPair("one", "un", "0")], {"empty": 1})
+
+
+def test_word_pairs_are_kept_once_each(tmp_path):
+    found = split(tmp_path, "word_pairs", "the le\nthe la\nthe le\n", "some.txt")
+    assert [(p.source, p.target) for p in found.examples] == [("the", "le"), ("the", "la")]
+    assert isinstance(found.examples[0], WordPair)
+    assert found.dropped == {"repeated": 1}

@@ -1,12 +1,23 @@
 import logging
 
+import numpy as np
 import pytest
 
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError
+from alignmlm.evaluation.examples import LabelledSentence
+from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.forms import read_sentences
-from alignmlm.evaluation.labelled import IGNORED, examples_in, numbered, tokens_of_words
-from tests.evaluation.conftest import LANGUAGES, conllu
+from alignmlm.evaluation.labelled import (
+    IGNORED,
+    examples_in,
+    numbered,
+    rendered_in,
+    reorderer_of,
+    tokens_of_words,
+)
+from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees
+from tests.evaluation.conftest import LANGUAGES, conllu, write_export
 
 BASE, DERIVED = LANGUAGES
 TAGS = ["DET", "NOUN", "VERB", "PUNCT"]
@@ -97,3 +108,121 @@ def test_words_that_share_a_token_in_running_text_are_tokenised_on_their_own(tmp
 def test_a_word_without_tokens_becomes_the_unknown_token(tmp_path, export):
     found = words_of(tmp_path, export, "the/DET \u00a0/X")
     assert len(found) == 2
+
+
+ENTITY_TAGS = ["B-PER", "I-PER", "O"]
+
+
+def entities(export, language: str, words: str, labels: str):
+    """Tags of the words in a language, and the counts of what happened."""
+    forms, tags = tuple(words.split()), tuple(labels.split())
+    joined = tuple(word == "." for word in forms)
+    tokenizer = load_tokenizer(export.path)
+    sentences = [LabelledSentence(forms, tags, joined)]
+    text = numbered(sentences, tokenizer, export.vocabulary, ENTITY_TAGS, entities=True)
+    rendered = rendered_in(export, language, text, reorderer_of(export, language, *TOOLS))
+    (example,) = rendered.examples
+    return [ENTITY_TAGS[n] for n in example.labels if n != IGNORED], rendered.counts
+
+
+TOOLS = SyntaxConfig(), Trees()
+
+
+def test_entities_of_an_inverted_sentence_are_tagged_anew(export):
+    labels, counts = entities(export, DERIVED, "the dofor mima .", "O B-PER I-PER O")
+    assert labels == ["B-PER", "I-PER", "O", "O"]
+    assert (counts["spans"], counts["spans_torn"]) == (1, 0)
+
+
+def test_an_entity_with_the_final_mark_is_torn_and_counted(export):
+    labels, counts = entities(export, DERIVED, "the dofor mima .", "O B-PER I-PER I-PER")
+    assert labels == ["B-PER", "I-PER", "O", "B-PER"]
+    assert (counts["spans"], counts["spans_torn"], counts["spans_after"]) == (1, 1, 2)
+
+
+OTHERS = ["qaa-Latn", "qaa-Latn-x-rep100", "qaa-Latn-x-syn-fra"]
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """A model with random words and with a syntax order."""
+    folder = tmp_path_factory.mktemp("others") / "export"
+    return open_export(write_export(folder, OTHERS))
+
+
+def rendered_words(export, language: str, sentence: LabelledSentence, tools=TOOLS):
+    tokenizer = load_tokenizer(export.path)
+    names = sorted(set(sentence.labels))
+    text = numbered([sentence], tokenizer, export.vocabulary, names)
+    rendered = rendered_in(export, language, text, reorderer_of(export, language, *tools))
+    return rendered, names
+
+
+SENTENCE_OF_FOUR = LabelledSentence(
+    ("the", "dofor", "mima", "."), ("DET", "NOUN", "VERB", "PUNCT"), (False, False, False, True)
+)
+
+
+def test_random_words_keep_their_labels_and_lengths(others):
+    (base,), (changed,) = (
+        rendered_words(others, language, SENTENCE_OF_FOUR)[0].examples for language in OTHERS[:2]
+    )
+    assert changed.labels == base.labels
+    same = np.array(changed.input_ids) == np.array(base.input_ids)
+    assert same[[0, -2, -1]].all()
+    assert not same[1:-2].all()
+
+
+TREE = "\n".join(
+    "\t".join([str(i), word, "_", tag, "_", "_", head, relation, "_", "_"])
+    for i, (word, tag, head, relation) in enumerate(
+        [("the", "DET", "2", "det"), ("dofor", "NOUN", "3", "nsubj"), ("mima", "VERB", "0", "root"),
+         (".", "PUNCT", "3", "punct")], start=1)
+)  # fmt: skip
+
+
+@pytest.fixture
+def syntax(tmp_path):
+    """Models that put a determiner behind its noun and a subject behind its verb."""
+    for kind, names in (("N", "@NOUN&@_DET&det"), ("V", "@VERB&@_NOUN&nsubj")):
+        (tmp_path / f"fra@{kind}.orm").write_text(f"PRE_{names} 80\n", encoding="utf-8")
+    return SyntaxConfig(models=str(tmp_path))
+
+
+def tags_in_syntax(export, syntax, trees):
+    rendered, names = rendered_words(export, OTHERS[2], SENTENCE_OF_FOUR, (syntax, trees))
+    (example,) = rendered.examples
+    return [names[n] for n in example.labels if n != IGNORED], rendered.counts
+
+
+def test_a_syntax_language_uses_the_gold_tree_of_a_sentence(others, syntax, tmp_path):
+    (tmp_path / "gold.conllu").write_text(f"{TREE}\n\n", encoding="utf-8")
+    tags, counts = tags_in_syntax(others, syntax, Trees(gold_trees([tmp_path / "gold.conllu"])))
+    assert tags == ["VERB", "NOUN", "DET", "PUNCT"]
+    assert counts["trees_gold"] == 1
+
+
+def test_a_sentence_without_a_gold_tree_is_parsed_once(others, syntax):
+    asked = []
+
+    def parse(sentences):
+        asked.extend(sentences)
+        return [f"{TREE}\n\n" for _ in sentences]
+
+    trees = Trees(parse=parse)
+    for _ in range(2):
+        tags, counts = tags_in_syntax(others, syntax, trees)
+        assert (tags, counts["trees_parsed"]) == (["VERB", "NOUN", "DET", "PUNCT"], 1)
+    assert asked == [list(SENTENCE_OF_FOUR.words)]
+
+
+def test_a_sentence_that_a_parser_leaves_out_keeps_its_order_and_is_counted(others, syntax):
+    tags, counts = tags_in_syntax(others, syntax, Trees(parse=lambda sentences: [None]))
+    assert (tags, counts["trees_missing"]) == (["DET", "NOUN", "VERB", "PUNCT"], 1)
+
+
+def test_a_syntax_language_without_models_or_trees_is_an_error(others, syntax):
+    with pytest.raises(ConfigError, match=r"evaluation\.syntax\.models"):
+        tags_in_syntax(others, SyntaxConfig(), Trees())
+    with pytest.raises(ConfigError, match="has no gold tree"):
+        tags_in_syntax(others, syntax, Trees())

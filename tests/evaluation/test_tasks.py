@@ -4,7 +4,7 @@ import pytest
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.forms import FORMS
-from alignmlm.evaluation.tasks import KINDS, load_task, task_files, task_names
+from alignmlm.evaluation.tasks import KINDS, load_task, load_tasks, task_files, task_names
 
 
 def changed(toy_task, tmp_path: Path, old: str, new: str) -> str:
@@ -48,6 +48,12 @@ def test_a_task_of_the_users_own_is_a_path(toy_task):
         ("metric: accuracy", "metric: f1", "metric = 'f1'"),
         ("language: qaa-Latn", "language: qaa", "look like 'eng-Latn'"),
         ("  dev:", "  development:", "name train, dev, test"),
+        ("  test:", "  dev2:", "name train, dev, test"),
+        ("name: toy", "name: toy\nlabels: [a, a]", "name each label once"),
+        ("name: toy", "name: toy\nother_language: fra-Latn", "be left out"),
+        ("name: toy", "name: toy\nids: some", "be one of .*rows"),
+        ("name: toy", "name: toy\ninclude: gone.yaml", "be an existing file"),
+        ("name: toy", "name: toy\nlanguages: [eng-Latn]", "be a mapping"),
         ("name: toy", "name: [", "be YAML"),
         ("name: toy", "- name: toy", "be YAML"),
     ],
@@ -80,3 +86,79 @@ def test_a_missing_data_file_is_an_error_that_names_split_and_path(toy_task, tmp
     task = load_task(changed(toy_task, tmp_path, "dev.conllu", "gone.conllu"))
     with pytest.raises(DataError, match=r"toy: dev file .*gone\.conllu does not exist"):
         task_files(task, tmp_path)
+
+
+SPLIT = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\nform: conllu_upos\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ("{train: a, dev: b}", "name a test split"),
+        ("{test: {file: a}}", "'file', but it must be one of"),
+        ("{test: {form: token_table}}", "path = None"),
+        ("{test: 3}", "path = 3"),
+        ("{test: {path: a, form: pair_table}}", "form = 'pair_table'"),
+        ("{test: {path: a, rows: [5, 2]}}", "first row from 0"),
+        ("{test: {path: a, other: b}}", "second file for the forms"),
+        ("{test: 'hub:org/name'}", r"be a file, or its form one of \['pair_table'"),
+    ],
+)
+def test_wrong_files_of_a_task_say_what_is_wrong(tmp_path, files, message):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{SPLIT}language: eng-Latn\nfiles: {files}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_task(str(path))
+
+
+def test_one_file_is_a_task_in_many_languages(tmp_path):
+    (tmp_path / "base.yaml").write_text(SPLIT.replace("name: toy\n", ""), encoding="utf-8")
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "include: base.yaml\nname: own_{iso}\ngroup: own\nfiles: {test: 'x/{code}.conllu'}\n"
+        "languages:\n  fra-Latn: fr\n  hin-Deva: {code: hi, files: {dev: y}, version: 2}\n",
+        encoding="utf-8",
+    )
+    french, hindi = load_tasks(str(path))
+    assert (french.name, french.language, french.files) == (
+        "own_fra", "fra-Latn", {"test": "x/fr.conllu"},
+    )  # fmt: skip
+    assert (hindi.files, hindi.version) == ({"test": "x/hi.conllu", "dev": "y"}, 2)
+    assert load_task(f"{path}:own_hin") == hindi
+    with pytest.raises(ConfigError, match=r"name one of \['own_fra', 'own_hin'\]"):
+        load_task(str(path))
+    with pytest.raises(ConfigError, match="did you mean 'own_fra'"):
+        load_task(f"{path}:own_fr")
+
+
+def test_files_that_include_each_other_are_an_error(tmp_path):
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{one}.yaml").write_text(f"include: {other}.yaml\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not include itself"):
+        load_task(str(tmp_path / "a.yaml"))
+
+
+def test_two_tasks_of_one_name_are_an_error(tmp_path):
+    path = tmp_path / "own.yaml"
+    text = f"{SPLIT}files: {{test: x}}\nlanguages: {{fra-Latn: fr, deu-Latn: de}}\n"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\['toy'\], but it must differ"):
+        load_tasks(str(path))
+
+
+def test_a_group_is_all_its_tasks():
+    assert {"xnli_eng", "xnli_swa"} < {task.name for task in load_tasks("xnli")}
+    assert {len({tuple(task.labels) for task in load_tasks(g)}) for g in ("xnli", "panx")} == {1}
+
+
+def test_settings_name_what_is_not_as_if_left_out(toy_task):
+    task = load_task(str(toy_task.path))
+    names = ["name", "version", "kind", "metric", "form", "language", "files"]
+    assert list(task.settings()) == names
+
+
+def test_every_file_of_every_shipped_task_lies_in_the_data(shared_data, tmp_path):
+    for name in task_names():
+        task = load_task(name)
+        if task.group != "sample":
+            assert set(task_files(task, tmp_path)) >= set(task.files)

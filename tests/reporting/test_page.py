@@ -49,7 +49,8 @@ def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
         seed=0, source=LANGUAGES[0], target=LANGUAGES[1],
         source_dev=90.0, source_test=96.0, bz=56.5, bs=95.0,
     )  # fmt: skip
-    config = {"task": {"name": "toy", "version": 1}, "source": LANGUAGES[0]}
+    task = {"name": "toy", "version": 1, "metric": "accuracy"}
+    config = {"task": task, "source": LANGUAGES[0]}
     document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
     write_results(run / "evaluation", document)
     assert "<td>38.5</td>" in own_html(write_page([run], [], tmp_path / "report.html"))

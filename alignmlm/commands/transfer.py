@@ -1,0 +1,67 @@
+"""Commands about results of transfer: compare, figures, map."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from alignmlm.terminal import console
+
+MEASURES = ("bs", "bz", "delta", "source")
+WORDS = ("in dictionary", "held out", "all words")
+
+
+def eval_compare(arguments: Sequence[str]) -> int:
+    """Say which cells of two results differ beyond noise: 95 % intervals, Holm over the cells."""
+    parser = ArgumentParser(prog="alignmlm eval compare", description=eval_compare.__doc__)
+    parser.add_argument("a", type=Path, help="a run, an evaluation, a study or results.json")
+    parser.add_argument("b", type=Path, help="another; differences are B - A")
+    parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES[:3]))
+    values = parser.parse_args(arguments)
+    from alignmlm.evaluation.compare import compare_paths
+    from alignmlm.reporting.transfer_tables import comparison_cells
+
+    titles, lines = comparison_cells(compare_paths(values.a, values.b, tuple(values.measures)))
+    table = Table(*titles)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    return 0
+
+
+def eval_figures(arguments: Sequence[str]) -> int:
+    """Draw results as bars, matrix, scatter and confusions, and write CSV, Markdown and LaTeX."""
+    parser = ArgumentParser(prog="alignmlm eval figures", description=eval_figures.__doc__)
+    parser.add_argument("results", type=Path, help="a run, an evaluation, a study or results.json")
+    parser.add_argument("--output", type=Path, help="folder; none: figures/ beside the results")
+    parser.add_argument("--alignment", choices=WORDS, help="whose alignment the scatter shows")
+    values = parser.parse_args(arguments)
+    from alignmlm.reporting.transfer_report import write_transfer_report
+
+    show_paths(write_transfer_report(values.results, values.output, values.alignment))
+    return 0
+
+
+def eval_map(arguments: Sequence[str]) -> int:
+    """Draw two languages' word embeddings in the plane, with the pairs of a dictionary joined."""
+    parser = ArgumentParser(prog="alignmlm eval map", description=eval_map.__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder of a run or an export")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the picture")
+    parser.add_argument("--languages", nargs=2, help="of the model; none: its first two")
+    parser.add_argument("--dictionary", type=Path, help="MUSE format, for natural languages")
+    parser.add_argument("--pairs", type=int, default=60, help="how many are shown")
+    values = parser.parse_args(arguments)
+    from alignmlm.reporting.map_words import write_model_map
+
+    languages = tuple(values.languages) if values.languages else None
+    show_paths(
+        write_model_map(values.model, values.output, languages, values.dictionary, values.pairs)
+    )
+    return 0
+
+
+def show_paths(paths: Sequence[Path]) -> None:
+    """Tell where something was written."""
+    for path in paths:
+        console.print(str(path), highlight=False, soft_wrap=True)

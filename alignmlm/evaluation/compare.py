@@ -1,0 +1,275 @@
+"""Which cells of two sets of results differ by more than noise.
+
+The noise is that of seeds and of test examples, as far as the results tell:
+- samples on both sides and one seed: paired bootstrap over examples;
+- samples on both sides and several seeds: errors of both, added up;
+- several seeds without samples: paired t over seeds, the test examples taken as given;
+- one seed without samples: nothing can be said.
+Holm's adjustment counts the cells of one measure. Differences are B - A.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.evaluation.samples import Answered, Arm, Sample, answered, read_samples, samples_path
+from alignmlm.evaluation.score_rows import (
+    MEASURES,
+    Cell,
+    Measure,
+    ScoreRow,
+    by_cell,
+    results_folder,
+    score_rows,
+    values,
+)
+from alignmlm.evaluation.statistics import (
+    RESAMPLES,
+    Difference,
+    Statistic,
+    added_noise,
+    holm,
+    paired_bootstrap,
+    paired_t,
+    standard_error,
+)
+
+ERROR_DRAWS = 2000  # of a standard error, whose own error then is below 2 %
+Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
+ARMS_OF: dict[Measure, dict[Arm, int]] = {
+    "source": {"source": 1},
+    "bs": {"bs": 1},
+    "bz": {"bz": 1},
+    "delta": {"bs": 1, "bz": -1},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One set of results and the folder with its samples, if it has any."""
+
+    name: str
+    rows: list[ScoreRow]
+    folder: Path | None = None
+
+    @property
+    def objectives(self) -> set[str]:
+        """The objectives of its rows."""
+        return {row.cell.objective for row in self.rows}
+
+    def samples(self, cell: Cell) -> list[Sample]:
+        """The samples of a cell, those on its source language included; none without files."""
+        if self.folder is None:
+            return []
+        languages = (cell.language, cell.source_language)
+        paths = [samples_path(self.folder, cell.task, language) for language in languages]
+        return [sample for path in paths for sample in read_samples(path)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellDifference:
+    """How one measure of one cell differs between A and B, in percentage points."""
+
+    cell: Cell  # its objective is "a -> b" where the sides have one each, and not the same
+    measure: Measure
+    a: float
+    b: float
+    seeds: int  # that both sides have
+    difference: Difference  # of B - A
+    p_holm: float = math.nan
+
+    def beyond_noise(self, level: float = 0.05) -> bool:
+        """Whether the difference is significant after Holm's adjustment."""
+        return self.p_holm <= level
+
+    def verdict(self, level: float = 0.05) -> str:
+        """Either "differs", "within noise" or "unknown"."""
+        if math.isnan(self.p_holm):
+            return "unknown"
+        return "differs" if self.beyond_noise(level) else "within noise"
+
+
+def side_of(path: Path) -> Side:
+    """The results of a folder, a run, a study or the paper's published files.
+
+    Raises:
+        DataError: there are none, or they are damaged.
+    """
+    return Side(str(path), score_rows(path), results_folder(path))
+
+
+def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
+    """The cells of both sides; where each side has one objective, those need not be the same.
+
+    Raises:
+        DataError: the sides have no cell in common.
+    """
+    names = [side.objectives for side in (a, b)]
+    loose = all(len(found) == 1 for found in names) and names[0] != names[1]
+    label = " -> ".join(name for found in names for name in found)
+
+    def keyed(side: Side) -> dict[Cell, list[ScoreRow]]:
+        cells = by_cell(side.rows)
+        return {c._replace(objective=label): r for c, r in cells.items()} if loose else cells
+
+    cells_a, cells_b = keyed(a), keyed(b)
+    common = [(cell, (rows, cells_b[cell])) for cell, rows in cells_a.items() if cell in cells_b]
+    if not common:
+        found = "; ".join(f"{s.name}: {sorted({r.cell[1:] for r in s.rows})}" for s in (a, b))
+        raise DataError(f"no task, source and target is in both: {found}")
+    return common
+
+
+def same_seeds(rows_a: list[ScoreRow], rows_b: list[ScoreRow]) -> Pair:
+    """The rows of the seeds that both have, in pairs; all of both where they share no seed.
+
+    Raises:
+        DataError: they share no seed and have not equally many.
+    """
+    seeds = {row.seed for row in rows_a} & {row.seed for row in rows_b}
+    if seeds:
+        kept = [[row for row in rows if row.seed in seeds] for rows in (rows_a, rows_b)]
+        return kept[0], kept[1]
+    if len(rows_a) != len(rows_b):
+        cell, counts = rows_a[0].cell, f"{len(rows_a)} and {len(rows_b)}"
+        raise DataError(f"{' / '.join(cell)}: {counts} seeds, none of them on both sides")
+    return rows_a, rows_b
+
+
+def paired_answers(
+    samples: tuple[list[Sample], list[Sample]],
+    seeds: tuple[list[int], list[int]],
+    measure: Measure,
+) -> list[tuple[int, Answered]] | None:
+    """Sign and answers of each arm that the difference B - A adds up; None without samples.
+
+    Raises:
+        DataError: the sides answered other examples.
+    """
+    parts = [
+        (sign * weight, answered(found, arm, own))
+        for sign, found, own in zip((-1, 1), samples, seeds, strict=True)
+        for arm, weight in ARMS_OF[measure].items()
+    ]
+    kept = [(sign, one) for sign, one in parts if one is not None]
+    if len(kept) < len(parts):
+        return None
+    if len({one.documents for _, one in kept}) > 1:
+        raise DataError("the two sides have answered other test examples; evaluate both again")
+    return kept
+
+
+def score_difference(signs: list[int], seeds: int) -> Statistic:
+    """From sums of gained and possible by arm and seed to the difference in percentage points."""
+
+    def difference(sums: Float[np.ndarray, "draw column"]) -> Float[np.ndarray, " draw"]:
+        by_arm = sums.reshape(len(sums), len(signs), 2, seeds)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores = 100 * (by_arm[:, :, 0] / by_arm[:, :, 1]).mean(axis=2)
+        return scores @ np.array(signs, np.float64)
+
+    return difference
+
+
+def over_examples(
+    parts: list[tuple[int, Answered]], draws: int, *names: str
+) -> tuple[Difference, Float[np.ndarray, " draw"]]:
+    """Paired bootstrap over examples of what the arms add up to, seeds taken as given."""
+    signs, seeds = [sign for sign, _ in parts], parts[0][1].gained.shape[1]
+    columns = [array for _, one in parts for array in (one.gained, one.possible)]
+    examples = np.concatenate(columns, axis=1)
+    statistic = score_difference(signs, seeds)
+    found, drawn = paired_bootstrap(examples, statistic, *names, draws=draws)
+    method = f"paired bootstrap of {len(examples)} examples"
+    return Difference(found.interval, found.p, method), drawn
+
+
+def cell_difference(
+    over_seeds: Difference,
+    differences: Float[np.ndarray, " seed"],
+    parts: list[tuple[int, Answered]] | None,
+    *names: str,
+) -> Difference:
+    """The difference with all noise that is known: of seeds, of examples, or of both."""
+    if parts is None:
+        return over_seeds
+    if len(differences) < 2:
+        return over_examples(parts, RESAMPLES, *names)[0]
+    _, drawn = over_examples(parts, ERROR_DRAWS, *names)
+    examples, seeds = len(parts[0][1].documents), len(differences)
+    errors = [
+        (standard_error(differences), seeds - 1),
+        (float(np.nanstd(drawn, ddof=1)), max(1, examples - 1)),
+    ]
+    interval, p = added_noise(over_seeds.interval.estimate, errors)
+    return Difference(interval, p, f"{seeds} seeds and {examples} examples")
+
+
+def compare(a: Side, b: Side, measures: Iterable[Measure] = MEASURES) -> list[CellDifference]:
+    """The differences B - A of all cells that both have, by measure, Holm-adjusted in each.
+
+    Raises:
+        DataError: nothing is on both sides, or they answered other examples.
+    """
+    wanted = list(measures)
+    by_measure: list[list[CellDifference]] = [[] for _ in wanted]
+    for cell, rows in matched(a, b):
+        pair = same_seeds(*rows)
+        samples = a.samples(pair[0][0].cell), b.samples(pair[1][0].cell)
+        for measure, found in zip(wanted, by_measure, strict=True):
+            found.append(measured_cell(cell, pair, samples, measure))
+    return [row for found in by_measure for row in adjusted(found)]
+
+
+def adjusted(found: list[CellDifference]) -> list[CellDifference]:
+    """The cells of one measure with p-values that account for their number."""
+    p_values = holm([row.difference.p for row in found])
+    return [replace(row, p_holm=p) for row, p in zip(found, p_values, strict=True)]
+
+
+def measured_cell(
+    cell: Cell, rows: Pair, samples: tuple[list[Sample], list[Sample]], measure: Measure
+) -> CellDifference:
+    """One cell, not yet adjusted."""
+    scores_a, scores_b = (values(side, measure) for side in rows)
+    seeds = [row.seed for row in rows[0]], [row.seed for row in rows[1]]
+    parts = paired_answers(samples, seeds, measure)
+    over_seeds = paired_t(scores_b, scores_a)
+    difference = cell_difference(over_seeds, scores_b - scores_a, parts, *cell, measure)
+    return CellDifference(
+        cell=cell,
+        measure=measure,
+        a=float(scores_a.mean()),
+        b=float(scores_b.mean()),
+        seeds=len(rows[0]),
+        difference=difference,
+    )
+
+
+def known_measures(names: Iterable[str]) -> list[Measure]:
+    """The measures of these names.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    by_name = {str(measure): measure for measure in ARMS_OF}
+    names = list(names)
+    for name in names:
+        if name not in by_name:
+            raise ConfigError("measures", name, f"be some of {list(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def compare_paths(a: Path, b: Path, measures: Iterable[str] = MEASURES) -> list[CellDifference]:
+    """The differences between two folders of results, runs or studies.
+
+    Raises:
+        ConfigError: an unknown measure.
+        DataError: there are no results, or nothing is on both sides.
+    """
+    return compare(side_of(a), side_of(b), known_measures(measures))

@@ -1,0 +1,128 @@
+"""samples_<task>@<language>.jsonl: what a model answered to each test example.
+
+A line has the keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target,
+filtered_resps), and what scores add up from: a score is 100 * sum(gained) / sum(possible). For
+accuracy these are right and all answers of an example; for F1 they are 2 * true positives, and that
+plus false positives and false negatives; for a mean of shares the share and 1.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xxhash
+from jaxtyping import Float, Int
+
+from alignmlm.errors import DataError
+from alignmlm.files import replace_text
+
+Arm = Literal["source", "bs", "bz"]
+ARMS: tuple[Arm, ...] = ("source", "bs", "bz")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One answer of one model to one test example."""
+
+    seed: int  # of fine-tuning
+    arm: Arm  # tested on the source, on the target supervised, on the target zero-shot
+    doc_id: str
+    doc_hash: str  # of the text, so that other data under the same id is noticed
+    target: list[str]  # the right labels; one where the task has one label an example
+    filtered_resps: list[str]  # the labels given
+    gained: float
+    possible: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Itself as a JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def doc_hash(text: str) -> str:
+    """What tells one example's text from another's."""
+    return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def samples_path(folder: Path, task: str, language: str) -> Path:
+    """Where the samples of one task and target lie beside results.json."""
+    return folder / f"samples_{task}@{language}.jsonl"
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> Path:
+    """The path, with one line a sample, written whole or not at all."""
+    lines = (json.dumps(sample.to_json(), ensure_ascii=False) + "\n" for sample in samples)
+    replace_text(path, "".join(lines))
+    return path
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The samples of a file; none where there is no file.
+
+    Raises:
+        DataError: a line is no sample.
+    """
+    if not path.is_file():
+        return []
+    samples = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found = json.loads(line)
+                samples.append(Sample(**{name: found[name] for name in Sample.__slots__}))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: no sample: {error!r}") from error
+    return samples
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one arm scored, by example and seed; both sides of a comparison have the same shape."""
+
+    documents: tuple[tuple[str, str], ...]  # id and hash of each example
+    gained: Float[np.ndarray, "example seed"]
+    possible: Float[np.ndarray, "example seed"]
+
+
+def answered(samples: list[Sample], arm: Arm, seeds: list[int]) -> Answered | None:
+    """The scores of one arm and some seeds; None where a seed or an example of one is missing."""
+    by_seed: dict[int, dict[tuple[str, str], Sample]] = {seed: {} for seed in seeds}
+    for sample in samples:
+        if sample.arm == arm and sample.seed in by_seed:
+            by_seed[sample.seed][sample.doc_id, sample.doc_hash] = sample
+    documents = tuple(sorted({document for found in by_seed.values() for document in found}))
+    if not documents or any(len(found) < len(documents) for found in by_seed.values()):
+        return None
+    gained, possible = (
+        np.array(
+            [[getattr(by_seed[seed][d], name) for seed in seeds] for d in documents], np.float64
+        )
+        for name in ("gained", "possible")
+    )
+    return Answered(documents, gained, possible)
+
+
+def confusion(
+    samples: Iterable[Sample], arm: Arm
+) -> tuple[list[str], Int[np.ndarray, "label label"]]:
+    """The labels in order, and how often each (row) was answered with each (column), all seeds.
+
+    Raises:
+        DataError: an example has more or fewer answers than right labels.
+    """
+    pairs: list[tuple[str, str]] = []
+    for sample in samples:
+        if sample.arm != arm:
+            continue
+        if len(sample.target) != len(sample.filtered_resps):
+            lengths = f"{len(sample.target)} labels and {len(sample.filtered_resps)} answers"
+            raise DataError(f"example {sample.doc_id} of seed {sample.seed} has {lengths}")
+        pairs += zip(sample.target, sample.filtered_resps, strict=True)
+    labels = sorted({label for pair in pairs for label in pair})
+    place = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for right, given in pairs:
+        counts[place[right], place[given]] += 1
+    return labels, counts

@@ -1,0 +1,82 @@
+"""One split of a task: which files it lies in, and how they are read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from alignmlm.data.sources import HUB_PREFIX, expand_path
+from alignmlm.errors import ConfigError, nearest
+
+IDS = ("file", "rows")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitFile:
+    """A file of labelled examples, or two files that belong together line by line."""
+
+    path: str  # or "hub:<org>/<name>:<config>:<split>" of forms that are tables
+    form: str
+    language: str = "eng-Latn"  # of its text
+    other: str = ""  # second file of a form that has two
+    columns: dict[str, str | int] = field(default_factory=dict)  # role: name, or number from 1
+    strip_prefix: str = ""  # in front of every word: "en:"
+    label_values: dict[str, str] = field(default_factory=dict)  # label in the file: its name
+    drop_labels: list[str] = field(default_factory=list)  # examples with them are not used
+    rows: list[int] = field(default_factory=list)  # first example, and the one after the last
+    ids: str = "file"  # "rows": examples are numbered, whatever ids the file gives
+
+    def __post_init__(self) -> None:
+        if self.ids not in IDS:
+            raise ConfigError(f"ids of {self.path}", self.ids, f"be one of {list(IDS)}")
+        ordered = len(self.rows) == 2 and 0 <= self.rows[0] < self.rows[1]
+        if self.rows and not ordered:
+            must = "be the first row from 0 and the row after the last, as in [0, 500]"
+            raise ConfigError(f"rows of {self.path}", self.rows, must)
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is a dataset of the hub, not a file."""
+        return self.path.startswith(HUB_PREFIX)
+
+    @property
+    def file(self) -> Path:
+        """Where it lies, with environment variables put in."""
+        return expand_path(self.path)
+
+    @property
+    def other_file(self) -> Path:
+        """Where the second file lies."""
+        return expand_path(self.other)
+
+    def column(self, role: str, default: str | int) -> str | int:
+        """The name of a column, or its number from 1."""
+        return self.columns.get(role, default)
+
+    def taken(self, examples: Iterator[Any]) -> Iterator[Any]:
+        """The examples of the rows asked for."""
+        start, stop = self.rows or (0, None)
+        for number, example in enumerate(examples):
+            if stop is not None and number >= stop:
+                return
+            if number >= start:
+                yield example
+
+
+def known_keys() -> list[str]:
+    """What the files of a split may say."""
+    return [field.name for field in fields(SplitFile)]
+
+
+def check_split_keys(found: dict[str, Any], place: str) -> None:
+    """Whether a split's mapping has known keys, and a path.
+
+    Raises:
+        ConfigError: an unknown key, or no path.
+    """
+    for key in found:
+        if key not in known_keys():
+            must = f"be one of {known_keys()}{nearest(str(key), known_keys())}"
+            raise ConfigError(f"{place}: key", key, must)
+    if not isinstance(found.get("path"), str):
+        raise ConfigError(f"{place}: path", found.get("path"), "be a path or a hub dataset")

@@ -1,0 +1,140 @@
+"""Whether a task's data can be used, and what is in it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.evaluation.examples import LabelledSentence, Question, labels_of, texts_of, word_count
+from alignmlm.evaluation.forms import Split, label_names, read_split
+from alignmlm.evaluation.spans import begins, check_entity_tags, closed_tags
+from alignmlm.evaluation.tasks import SPLITS, Task, split_files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitReport:
+    """What is in one split."""
+
+    examples: int
+    words: int  # separated by white space where no words are given
+    longest_words: int  # of one example, all its texts together
+    labels: Mapping[str, int]  # how often each one occurs
+    dropped: Mapping[str, int]  # examples left out when reading, by reason
+    same_text: int  # examples whose texts an earlier one of the split has
+    in_train: int  # examples whose texts an example of the training split has
+    details: Mapping[str, int]  # what only its kind has
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What is in a task, or what is wrong with it."""
+
+    task: Task
+    splits: Mapping[str, SplitReport]
+    error: str = ""  # why the task cannot be used; empty where it can
+
+
+def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+    """The labels that a task declares.
+
+    Raises:
+        DataError: a split has another one.
+    """
+    for split, read in splits.items():
+        found = set(chain.from_iterable(map(labels_of, read.examples)))
+        if unknown := sorted(found.difference(task.labels)):
+            raise DataError(
+                f"task {task.name}: {split} has labels that are not among the task's: {unknown}; "
+                f"it has {task.labels}"
+            )
+    return task.labels
+
+
+def task_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+    """The labels of a task, in the order of their numbers: sorted.
+
+    Raises:
+        DataError: a split has a label that the task or its training split lacks, or tags that are
+            no entity tags where entities are scored.
+    """
+    first = "train" if "train" in splits else "test"
+    named = {str(task.split(split).path): read.examples for split, read in splits.items()}
+    names = sorted(declared_labels(task, splits)) if task.labels else []
+    names = names or label_names(splits[first].examples, named)
+    if task.metric == "entity_f1":
+        check_entity_tags(names, f"task {task.name}")
+        return closed_tags(names)
+    return names
+
+
+def sentence_details(examples: Sequence[LabelledSentence], entities: bool) -> Counter[str]:
+    """Entities of labelled sentences, and those whose first tag is not B-."""
+    counts: Counter[str] = Counter()
+    for example in examples if entities else ():
+        for label, before in zip(example.labels, ("O", *example.labels), strict=False):
+            if begins(label, before):
+                counts["entities"] += 1
+                counts["entities_without_b"] += label[0] != "B"
+    return counts
+
+
+def question_details(examples: Sequence[Question]) -> Counter[str]:
+    """Contexts and answers of questions."""
+    contexts = len({example.context for example in examples})
+    return Counter(contexts=contexts, answers=sum(len(example.answers) for example in examples))
+
+
+def details_of(task: Task, examples: Sequence[Any]) -> Counter[str]:
+    """Counts that only one kind of task has."""
+    if task.kind == "token_classification":
+        return sentence_details(examples, task.metric == "entity_f1")
+    if task.kind == "question_answering":
+        return question_details(examples)
+    if task.kind == "lexicon_induction":
+        return Counter(source_words=len({example.source for example in examples}))
+    return Counter()
+
+
+def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> SplitReport:
+    """What is in a split; `train` holds the texts of the training split, or nothing."""
+    texts = [texts_of(example) for example in split.examples]
+    lengths = list(map(word_count, split.examples))
+    return SplitReport(
+        examples=len(texts),
+        words=sum(lengths),
+        longest_words=max(lengths),
+        labels=Counter(chain.from_iterable(map(labels_of, split.examples))),
+        dropped=split.dropped,
+        same_text=len(texts) - len(set(texts)),
+        in_train=sum(text in train for text in texts),
+        details=details_of(task, split.examples),
+    )
+
+
+def checked_task(task: Task, sample_folder: Path) -> dict[str, SplitReport]:
+    """What is in each split of a task.
+
+    Raises:
+        DataError: a file is missing or damaged, a word or an example has no label, an answer is
+            not in its context, an id is of two examples, or a split has a label that others lack.
+    """
+    files = split_files(task, sample_folder)
+    splits = {split: read_split(files[split]) for split in SPLITS if split in files}
+    task_labels(task, splits)
+    known = splits["train"].examples if "train" in splits else []
+    train = {texts_of(example) for example in known}
+    return {
+        split: split_report(task, read, train if split != "train" else set())
+        for split, read in splits.items()
+    }
+
+
+def validate_task(task: Task, sample_folder: Path) -> TaskReport:
+    """What is in a task, or the first thing that is wrong with it."""
+    try:
+        return TaskReport(task, checked_task(task, sample_folder))
+    except AlignMLMError as error:
+        return TaskReport(task, {}, str(error))

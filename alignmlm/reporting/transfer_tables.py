@@ -1,0 +1,269 @@
+"""Tables of transfer: CSV shaped like the paper's, Markdown, and LaTeX for the package booktabs.
+
+Cells are means over seeds with 95 % intervals (Student's t). The best objective of a column is bold
+only where its interval excludes the runner-up's mean.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from alignmlm.evaluation.compare import CellDifference
+from alignmlm.evaluation.score_rows import (
+    MEASURES,
+    Cell,
+    Measure,
+    ScoreRow,
+    alignments_of,
+    by_cell,
+    mean_alignment,
+    measured,
+)
+from alignmlm.evaluation.statistics import Interval
+from alignmlm.evaluation.upstream import CHANGE, METHOD, TASKS
+from alignmlm.reporting.tables import MISSING
+from alignmlm.reporting.transfer_names import (
+    MEASURES as TITLES,
+)
+from alignmlm.reporting.transfer_names import (
+    language_name,
+    objective_name,
+    paper_change,
+    paper_method,
+    task_name,
+)
+
+SMALLER_IS_BETTER = frozenset({"delta"})
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+class Line(NamedTuple):
+    """What the cells of one line of a table have in common."""
+
+    objective: str
+    source_language: str
+    language: str
+
+
+class Column(NamedTuple):
+    """What the cells of one column have in common."""
+
+    task: str
+    measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class TransferTable:
+    """Intervals by line and column, and the mean alignments of each line in percent."""
+
+    cells: dict[Line, dict[Column, Interval]]
+    columns: list[Column]
+    bold: frozenset[tuple[Line, Column]]
+    alignments: dict[Line, dict[str, float]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()  # how many a cell has
+
+
+def line_of(cell: Cell) -> Line:
+    """The line of a cell."""
+    return Line(cell.objective, cell.source_language, cell.language)
+
+
+def best_of(found: dict[Line, Interval], measure: Measure) -> Line | None:
+    """The best line if its interval excludes the runner-up's mean; None where none stands out."""
+    sign = 1 if measure in SMALLER_IS_BETTER else -1
+    order = sorted(found, key=lambda line: sign * found[line].estimate)
+    if len(order) < 2 or not found[order[0]].excludes(found[order[1]].estimate):
+        return None
+    return order[0]
+
+
+def bold_cells(
+    cells: dict[Line, dict[Column, Interval]], columns: list[Column]
+) -> frozenset[tuple[Line, Column]]:
+    """The cells that stand out among the objectives of their source and target language."""
+    bold = set()
+    for languages in {line[1:] for line in cells}:
+        lines = [line for line in cells if line[1:] == languages]
+        for column in columns:
+            found = {line: cells[line][column] for line in lines if column in cells[line]}
+            if best := best_of(found, column.measure):
+                bold.add((best, column))
+    return frozenset(bold)
+
+
+def transfer_table(
+    rows: Iterable[ScoreRow], measures: tuple[Measure, ...] = MEASURES
+) -> TransferTable:
+    """The rows of all seeds as lines by objective and language, columns by task and measure."""
+    found = by_cell(rows)
+    cells: dict[Line, dict[Column, Interval]] = {}
+    alignments: dict[Line, dict[str, float]] = {}
+    for cell, group in found.items():
+        line = line_of(cell)
+        intervals = {Column(cell.task, m): measured(group, m) for m in measures}
+        cells.setdefault(line, {}).update(intervals)
+        known = {words: mean_alignment(group, words) for words in alignments_of(group)}
+        alignments.setdefault(line, {}).update(known)
+    columns = [Column(task, m) for task in dict.fromkeys(c.task for c in found) for m in measures]
+    seeds = tuple(sorted({len(group) for group in found.values()}))
+    return TransferTable(cells, columns, bold_cells(cells, columns), alignments, seeds)
+
+
+def shown(interval: Interval | None, digits: int = 1) -> str:
+    """A mean and its bounds: "56.5 [54.0, 59.0]"; a dash where nothing was measured."""
+    if interval is None or math.isnan(interval.estimate):
+        return MISSING
+    mean = signless(f"{interval.estimate:.{digits}f}")
+    if not interval.known:
+        return mean
+    bounds = [signless(f"{bound:.{digits}f}") for bound in (interval.low, interval.high)]
+    return f"{mean} [{bounds[0]}, {bounds[1]}]"
+
+
+def signless(number: str) -> str:
+    """A printed number, without a sign where it was rounded to zero."""
+    return number.lstrip("-") if float(number) == 0 else number
+
+
+def paper_csv(rows: Iterable[ScoreRow]) -> str:
+    """The means as CSV with the names and columns of the paper's table, so that both can be diffed.
+
+    BZ-BS is minus Delta. Tasks and languages that the paper lacks keep their own names.
+    """
+    table = transfer_table(rows)
+    printed = {ours: theirs for theirs, ours in TASKS.items()}
+    tasks = list(dict.fromkeys(column.task for column in table.columns))
+    parts: dict[str, tuple[Measure, float]] = {
+        "BS": ("bs", 1),
+        "BZ": ("bz", 1),
+        "BZ-BS": ("delta", -1),
+    }
+    titles = [f"{printed.get(task, task)} {part}" for task in tasks for part in parts]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([METHOD, CHANGE, *titles])
+    for line, cells in table.cells.items():
+        found = [(cells.get(Column(t, m)), sign) for t in tasks for m, sign in parts.values()]
+        numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in found]
+        writer.writerow([paper_method(line.objective), paper_change(line.language), *numbers])
+    return file.getvalue()
+
+
+def latex_text(text: str) -> str:
+    """A text with everything that LaTeX would take for a command escaped."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def markdown_text(text: str) -> str:
+    """A text that does not end a Markdown cell or start emphasis."""
+    for character in "\\|*_`<":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def head(table: TransferTable) -> list[str]:
+    """Titles of the columns with their units."""
+    alignments = dict.fromkeys(words for known in table.alignments.values() for words in known)
+    scores = [
+        f"{task_name(task)} {TITLES[measure]}{' (points)' if measure == 'delta' else ' (%)'}"
+        for task, measure in table.columns
+    ]
+    aligned = [f"aligned, {words} (%)" for words in alignments]
+    return ["objective", "source", "target", *scores, *aligned]
+
+
+def body(
+    table: TransferTable, text: Callable[[str], str], strong: Callable[[str], str]
+) -> list[list[str]]:
+    """Lines of cells as text."""
+    words = dict.fromkeys(name for known in table.alignments.values() for name in known)
+    lines = []
+    for line, cells in table.cells.items():
+        names = (objective_name(line.objective), *map(language_name, line[1:]))
+        scores = [text(shown(cells.get(column))) for column in table.columns]
+        marked = [
+            strong(score) if (line, column) in table.bold else score
+            for score, column in zip(scores, table.columns, strict=True)
+        ]
+        known = table.alignments[line]
+        aligned = [f"{known[name]:.1f}" if name in known else MISSING for name in words]
+        lines.append([*map(text, names), *marked, *aligned])
+    return lines
+
+
+def caption(table: TransferTable) -> str:
+    """What the numbers of a table are."""
+    count = " to ".join(map(str, dict.fromkeys((table.seeds[0], table.seeds[-1]))))
+    if table.seeds[-1] < 2:
+        return "One seed in each cell, so nothing says how sure a number is."
+    return (
+        f"Means over {count} seeds with 95 % intervals (Student's t). Bold: best of its language, "
+        f"and its interval excludes the runner-up's mean."
+    )
+
+
+def markdown_transfer(rows: Iterable[ScoreRow]) -> str:
+    """The table in Markdown, with a line that says what the numbers are."""
+    table = transfer_table(rows)
+    titles = head(table)
+    rules = ["---" if place < len(Line._fields) else "---:" for place in range(len(titles))]
+    lines = [titles, rules, *body(table, markdown_text, lambda cell: f"**{cell}**")]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(table)}\n"
+
+
+def latex_transfer(rows: Iterable[ScoreRow]) -> str:
+    """The table in LaTeX (booktabs), with a comment that says what the numbers are."""
+    table = transfer_table(rows)
+    titles = head(table)
+    shape = "l" * len(Line._fields) + "r" * (len(titles) - len(Line._fields))
+    text = latex_text
+    lines = body(table, lambda cell: text(cell).replace(MISSING, "--"), r"\textbf{{{}}}".format)
+    parts = [
+        f"% {caption(table)}",
+        rf"\begin{{tabular}}{{{shape}}}",
+        r"\toprule",
+        " & ".join(map(text, titles)) + r" \\",
+        r"\midrule",
+        *(" & ".join(line) + r" \\" for line in lines),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def p_text(p: float) -> str:
+    """A p-value to three digits; the smallest as "< 0.001"."""
+    if math.isnan(p):
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def comparison_cells(found: Iterable[CellDifference]) -> tuple[list[str], list[list[str]]]:
+    """Titles, and one line a cell and measure, for a terminal or a file."""
+    titles = [
+        "objective", "task", "source", "target", "measure", "A", "B", "B - A [95 %]", "p (Holm)",
+        "verdict", "noise",
+    ]  # fmt: skip
+    lines = [
+        [
+            *row.cell, TITLES[row.measure], f"{row.a:.1f}", f"{row.b:.1f}",
+            shown(row.difference.interval), p_text(row.p_holm), row.verdict(),
+            row.difference.method,
+        ]
+        for row in found
+    ]  # fmt: skip
+    return titles, lines
+
+
+def comparison_markdown(found: Iterable[CellDifference]) -> str:
+    """The comparison in Markdown; differences in percentage points."""
+    titles, lines = comparison_cells(found)
+    rules = ["---"] * len(titles)
+    escaped = [[markdown_text(part) for part in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, rules, *escaped))

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seqeval.metrics import f1_score as seqeval_f1
+from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+from alignmlm.evaluation.metrics import (
+    accuracy,
+    cosines,
+    entity_f1,
+    macro_f1,
+    mean_over_questions,
+    plain_answer,
+    precision_at_1,
+    retrieval_accuracy,
+    squad_exact,
+    squad_f1,
+    token_f1,
+)
+from alignmlm.evaluation.spans import spans_of
+
+TAGS = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
+LABELS = st.sampled_from(["a", "b", "c"])
+LABEL_PAIRS = st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=20)
+TAG_PAIRS = st.lists(
+    st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=8), min_size=1, max_size=4
+)
+WORDS = st.lists(st.sampled_from(["the", "Cat", "cat", "sat.", "a", "mat"]), max_size=6)
+
+
+def entities(sentences):
+    found = set()
+    for number, labels in enumerate(sentences):
+        spans = spans_of(labels)
+        for i, kind in enumerate(spans.types, start=1):
+            words = tuple(np.flatnonzero(np.array(spans.of_word) == i).tolist())
+            found.add((number, words, kind))
+    return found
+
+
+@given(LABEL_PAIRS)
+def test_accuracy_is_the_share_of_equal_labels(pairs):
+    gold, found = zip(*pairs, strict=True)
+    assert accuracy(gold, found) == pytest.approx(np.mean([g == f for g, f in pairs]))
+
+
+@given(LABEL_PAIRS)
+def test_macro_f1_is_the_mean_of_the_f1_of_each_label(pairs):
+    gold, found = map(list, zip(*pairs, strict=True))
+    of_label = precision_recall_fscore_support(gold, found, zero_division=0)[2]
+    assert macro_f1(gold, found) == pytest.approx(of_label.mean())
+    assert macro_f1(gold, found) == f1_score(gold, found, average="macro", zero_division=0)
+
+
+@given(TAG_PAIRS)
+def test_entity_f1_is_that_of_seqeval_and_that_of_our_spans(sentences):
+    gold, found = ([[pair[side] for pair in s] for s in sentences] for side in (0, 1))
+    right, given_ = entities(gold), entities(found)
+    total = len(right) + len(given_)
+    ours = 2 * len(right & given_) / total if total else 0.0
+    assert entity_f1(gold, found) == pytest.approx(ours)
+    assert entity_f1(gold, found) == seqeval_f1(gold, found, zero_division=0)
+
+
+def test_a_part_of_an_entity_is_wrong():
+    assert entity_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("The  U.S. Army!", "us army"),
+        ("an apple, a pear", "apple pear"),
+        ("Theatre", "theatre"),
+        ("L'été «la»", "lété «la»"),
+        ("the", ""),
+    ],
+)
+def test_plain_answers_lack_case_articles_and_ascii_punctuation(text, plain):
+    assert plain_answer(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("golds", "found", "exact", "f1"),
+    [
+        (["Denver Broncos"], "the Denver Broncos.", 1.0, 1.0),
+        (["Denver Broncos", "Broncos"], "Broncos", 1.0, 1.0),
+        (["Santa Clara, California"], "Santa Clara", 0.0, 0.8),
+        (["308"], "three hundred", 0.0, 0.0),
+        (["a b b"], "b b c", 0.0, 0.8),
+    ],
+)
+def test_squad_scores_are_those_of_its_rules(golds, found, exact, f1):
+    assert squad_exact(golds, found) == exact
+    assert squad_f1(golds, found) == pytest.approx(f1)
+
+
+@given(WORDS, WORDS)
+def test_token_f1_is_symmetric_and_1_for_the_same_words(one, other):
+    first, second = " ".join(one), " ".join(other)
+    assert token_f1(first, second) == pytest.approx(token_f1(second, first))
+    assert 0 <= token_f1(first, second) <= 1
+    same = sorted(plain_answer(first).split()) == sorted(plain_answer(second).split()) != []
+    assert (token_f1(first, second) == 1) == same
+
+
+def test_a_question_without_a_prediction_scores_nothing():
+    golds = {"1": ["a b"], "2": ["c"]}
+    assert mean_over_questions(squad_f1, golds, {"2": "c"}) == 0.5
+
+
+def test_cosines_with_a_vector_of_zeros_are_zero():
+    source, target = np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[6.0, 8.0], [4.0, -3.0]])
+    assert cosines(source, target) == pytest.approx(np.array([[0, 0], [1, 0]]))
+
+
+def test_a_sentence_is_retrieved_when_its_own_translation_is_nearest():
+    source = np.eye(3)
+    target = np.array([[9.0, 1.0, 0.0], [0.0, 1.0, 9.0], [0.0, 9.0, 99.0]])
+    assert retrieval_accuracy(source, target) == pytest.approx(2 / 3)
+
+
+def test_a_word_is_right_with_any_of_its_translations():
+    source, target = np.eye(3)[:2], np.eye(3)
+    assert precision_at_1(source, target, [frozenset([0, 2]), frozenset([2])]) == 0.5
