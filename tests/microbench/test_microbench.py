@@ -265,6 +265,7 @@ def test_a_benchmark_at_its_real_size(script):
 
 @pytest.mark.parametrize("impl", ["slab", "lean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_pass_holds_what_the_formula_says(dtype, impl):
-    found = peak(300, 60_000, 32, dtype, impl)
+@pytest.mark.parametrize("sizes", [(300, 60_000, 32), (3_000, 4_000, 256)], ids=str)
+def test_a_pass_holds_what_the_formula_says(sizes, dtype, impl):
+    found = peak(*sizes, dtype, impl)
     assert found.measured_bytes == pytest.approx(found.promised_bytes, rel=0.04)

@@ -79,6 +79,7 @@ def backward(
             write_weight(plan, target, add, block, scaled, unit, with_labels)
         if bias is not None:
             bias[here] = column_sums(block, scale, plan.triton)
+    del block, scaled  # hidden_grad needs as much room once more
     if bias is not None:
         bias += label_sums(plan, head, at_label, coefficients.uniform)
         bias = bias.to(head.bias.dtype if head.bias is not None else bias.dtype)

@@ -33,14 +33,17 @@ def peak_bytes(
 ) -> int:
     """What forward and backward take at their peak beyond inputs and gradients, all of one type.
 
-    The exponentials; the hidden states times the scale of their rows; and where the type has fewer
-    digits than float32, float32 sums of the gradients of the hidden states and of the weight (of
-    all of it, or of the lean design's chunk). Single numbers of a row or of a token are left out.
+    The exponentials; the hidden states times the scale of their rows, and those of the labels among
+    the exponentials' columns once more; and where the type has fewer digits than float32, sums in
+    float32 of the gradients of the hidden states and of the weight (of all of it, or of the lean
+    design's chunk). Single numbers of a row or of a token are left out.
     """
     products = gemm_dtype(dtype, device)
     columns = chunk_columns(rows, vocab, products, device) if design == "lean" else vocab
     exact = torch.promote_types(dtype, torch.float32)
-    room = slab_bytes(rows, columns, products) + rows * hidden * products.itemsize
+    states = rows * hidden
+    room = slab_bytes(rows, columns, products) + states * products.itemsize
+    room += states * exact.itemsize * columns // vocab
     if dtype != exact:
         room += (rows + columns) * hidden * exact.itemsize
     return room

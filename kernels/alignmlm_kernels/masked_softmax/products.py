@@ -63,4 +63,5 @@ def add_label_rows(
         triton_labels.add_label_rows(gradient, None, hidden, coefficient, labels)
     else:
         rows = (labels >= 0).nonzero()[:, 0]
-        gradient.index_add_(0, labels[rows], coefficient[rows, None] * hidden[rows])
+        scaled = hidden[rows].to(gradient.dtype).mul_(coefficient[rows, None])
+        gradient.index_add_(0, labels[rows], scaled)
