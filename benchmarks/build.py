@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.config import load_recipe
-from alignmlm.data.build import Progress, build_store
-from alignmlm.data.ranks import launched_ranks, share_threads
-from alignmlm.data.settings import DataConfig
+from alignmlm.corpus.build import Progress, build_store
+from alignmlm.corpus.ranks import launched_ranks, share_threads
+from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.store import Store
 from alignmlm.errors import DataError
 

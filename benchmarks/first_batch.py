@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.config import load_recipe
+from alignmlm.corpus.build import build_store
 from alignmlm.data.batches import Loader, Samples, batch_samples, make_batch
 from alignmlm.data.blocks import (
     BLOCK_TOKENS,
@@ -25,7 +26,6 @@ from alignmlm.data.blocks import (
     shard_key,
     stored_hash,
 )
-from alignmlm.data.build import build_store
 from alignmlm.data.shards import ShardEntry, pack_bits
 from alignmlm.data.store import MANIFEST, TRAIN, Manifest, Store
 from alignmlm.draws import key, keys, uniform

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from alignmlm.data.sources import expand_path
+from alignmlm.corpus.sources import expand_path
 from alignmlm.syntax.direction import RELATIONS, Direction, directions
 from alignmlm.syntax.features import NOUN_HEADS, VERB_HEADS
 from alignmlm.syntax.fitting import (

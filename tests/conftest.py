@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.config import load_recipe
-from alignmlm.data.build import build_store
-from alignmlm.data.sources import expand_path
+from alignmlm.corpus.build import build_store
+from alignmlm.corpus.sources import expand_path
 from alignmlm.pretraining.recipe import Recipe
 
 SMALL = [

@@ -10,7 +10,8 @@ import pytest
 RANKS = {
     "errors": 0, "terminal": 1, "files": 1, "draws": 1, "devices": 1, "compiling": 1,
     "alignmlm_kernels": 1,
-    "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "model": 5,
+    "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5, "model": 5,
+    "interchange": 6,
     "objectives": 6, "probes": 6, "pretraining": 7, "evaluation": 7, "studies": 8,
     "reporting": 8, "config": 9, "commands": 10, "cli": 11,
 }  # fmt: skip

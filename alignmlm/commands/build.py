@@ -15,8 +15,8 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from alignmlm.config import parse_recipe, recipe_parser
-from alignmlm.data.build import Progress, Report, build_store
-from alignmlm.data.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
+from alignmlm.corpus.build import Progress, Report, build_store
+from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
 from alignmlm.errors import AlignMLMError
 from alignmlm.terminal import messages
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
-from alignmlm.data.sources import expand_path
+from alignmlm.corpus.sources import expand_path
 from alignmlm.data.store import TOKENIZER, TRAIN, Store
 from alignmlm.terminal import console, messages
 

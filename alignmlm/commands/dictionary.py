@@ -10,8 +10,8 @@ from rich.text import Text
 from tokenizers import Tokenizer
 
 from alignmlm.config import parse_recipe, recipe_parser
+from alignmlm.corpus.sources import expand_path
 from alignmlm.data.coverage import CorpusShare, Coverage, Side, coverage
-from alignmlm.data.sources import expand_path
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError

@@ -44,8 +44,8 @@ def data_import(arguments: Sequence[str]) -> int:
     parser.add_argument("--shard_tokens", type=int, default=2**24, help=about)
     values = parser.parse_args(arguments)
     from alignmlm.commands.data import show_statistics
-    from alignmlm.data.imports import import_tokens
     from alignmlm.data.store import Store
+    from alignmlm.interchange.imports import import_tokens
 
     with progress_bar("import") as show:
         total = import_tokens(
@@ -77,7 +77,7 @@ def data_export(arguments: Sequence[str]) -> int:
     parser.add_argument("--language", required=True, help="like eng-Latn")
     parser.add_argument("--split", default="train", help="train (the default) or validation")
     values = parser.parse_args(arguments)
-    from alignmlm.data.exports import export_parquet
+    from alignmlm.interchange.exports import export_parquet
 
     with progress_bar("export") as show:
         files = export_parquet(
@@ -100,7 +100,7 @@ def data_fetch(arguments: Sequence[str]) -> int:
     about = "most GiB of the cache: other mirrors are removed, least recently used first (no limit)"
     parser.add_argument("--limit_gib", type=float, help=about)
     values = parser.parse_args(arguments)
-    from alignmlm.data.remote import local_store
+    from alignmlm.interchange.remote import local_store
 
     limit_bytes = None if values.limit_gib is None else int(values.limit_gib * 2**30)
     with progress_bar("fetch") as show:

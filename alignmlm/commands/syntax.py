@@ -68,7 +68,7 @@ def data_parse(arguments: Sequence[str]) -> int:
     if bool(values.parser) == bool(values.gold):
         raise ConfigError("--parser, --gold", (values.parser, values.gold), "be one of the two")
     store = opened_store(values)
-    from alignmlm.data.parses import looked_up, parse_store, parsed_by
+    from alignmlm.corpus.parses import looked_up, parse_store, parsed_by
     from alignmlm.syntax.parser import parse_many
 
     def parse(batches):  # type: ignore[no-untyped-def]
@@ -112,7 +112,7 @@ def data_order(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the drawn orders")
     values = parser.parse_args(arguments)
     store = opened_store(values)
-    from alignmlm.data.reordering import order_store
+    from alignmlm.corpus.reordering import order_store
 
     with sentence_bar() as progress:
         report = reporter(progress, "sentences")

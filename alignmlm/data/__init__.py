@@ -1,1 +1,1 @@
-"""Text to shards to rows to batches, left to right."""
+"""Shards become rows become batches, left to right."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.data.reordering import Models, load_models
+from alignmlm.corpus.reordering import Models, load_models
 from alignmlm.errors import ConfigError
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.sentences import Sentences, from_words

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.data.surfaces import found_starts, sentence_parts
+from alignmlm.corpus.surfaces import found_starts, sentence_parts
 from alignmlm.data.text import normalise
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.data.compression import damage_named, open_text
-from alignmlm.data.conllu import Block, blocks, words_of_block
+from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.corpus.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
 from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.splits import SplitFile

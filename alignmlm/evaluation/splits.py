@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from alignmlm.data.sources import HUB_PREFIX, expand_path
+from alignmlm.corpus.sources import HUB_PREFIX, expand_path
 from alignmlm.errors import ConfigError, nearest
 
 IDS = ("file", "rows")

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alignmlm.data.compression import FORMS as COMPRESSED
-from alignmlm.data.compression import damage_named, open_text
-from alignmlm.data.hub import hub_rows
-from alignmlm.data.sources import CorpusFile, SourceConfig
+from alignmlm.corpus.compression import FORMS as COMPRESSED
+from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.corpus.hub import hub_rows
+from alignmlm.corpus.sources import CorpusFile, SourceConfig
 from alignmlm.errors import DataError
 from alignmlm.evaluation.splits import SplitFile
 

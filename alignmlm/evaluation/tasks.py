@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alignmlm.data.sample_world import write_tasks
-from alignmlm.data.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
+from alignmlm.corpus.sample_world import write_tasks
+from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.evaluation.forms import HUB_FORMS, TWO_FILES
 from alignmlm.evaluation.splits import SplitFile, check_split_keys

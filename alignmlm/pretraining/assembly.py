@@ -8,11 +8,11 @@ from alignmlm_kernels import WordPairs
 from jaxtyping import Int
 from tokenizers import Tokenizer
 
+from alignmlm.corpus.sources import expand_path
 from alignmlm.data.batches import Loader
 from alignmlm.data.masking import Corruption, Lexicon, masks_of
 from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
-from alignmlm.data.sources import expand_path
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import describe, encode_words, load_tokenizer
 from alignmlm.devices import keep_freed_memory

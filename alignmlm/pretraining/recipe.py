@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.masking import MaskConfig
-from alignmlm.data.settings import DataConfig
 from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import DictionaryConfig
 from alignmlm.languages.language import parse_language

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from alignmlm.data.build import build_store
-from alignmlm.data.sources import SAMPLE_PREFIX, expand_path
+from alignmlm.corpus.build import build_store
+from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
 from alignmlm.files import replace_text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alignmlm.cli import guarded
 from alignmlm.commands.dictionary import data_dictionary
 from alignmlm.config import load_recipe
-from alignmlm.data.build import build_store
+from alignmlm.corpus.build import build_store
 from alignmlm.data.coverage import Side, corpus_share, coverage, word_tree
 from alignmlm.data.store import TRAIN, Store
 from alignmlm.errors import DataError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alignmlm.config import load_recipe
-from alignmlm.data.build import build_store
+from alignmlm.corpus.build import build_store
 from alignmlm.data.store import MANIFEST, SELF, TOKENIZER, Store, content_id
 from alignmlm.errors import DataError
 

@@ -16,8 +16,8 @@ import torch
 import xxhash
 
 from alignmlm.config import load_recipe
+from alignmlm.corpus.build import build_store
 from alignmlm.data.batches import batch_samples, make_batch
-from alignmlm.data.build import build_store
 from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN, VALIDATION, Store
 from alignmlm.data.stored_orders import (

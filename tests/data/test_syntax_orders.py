@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alignmlm.config import load_recipe
-from alignmlm.data.build import build_store
+from alignmlm.corpus.build import build_store
+from alignmlm.corpus.parses import looked_up, parse_store, read_blocks
+from alignmlm.corpus.reordering import find_model, model_languages, order_store
 from alignmlm.data.inspect import damages
-from alignmlm.data.parses import looked_up, parse_store, read_blocks
-from alignmlm.data.reordering import find_model, model_languages, order_store
 from alignmlm.data.store import TRAIN, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError, DataError
@@ -21,7 +21,7 @@ NO_PROGRESS = lambda done, total: None  # noqa: E731
 
 @pytest.fixture(scope="module")
 def treebank(request):
-    from alignmlm.data.sources import expand_path
+    from alignmlm.corpus.sources import expand_path
 
     path = expand_path("$ALIGNMLM_DATA/ud/UD_English-EWT/en_ewt-ud-dev.conllu.gz")
     if not path.is_file():

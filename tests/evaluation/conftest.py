@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import RobertaConfig, RobertaForMaskedLM
 
-from alignmlm.data.sample_world import plain_text, sample_documents
+from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.data.tokenizer import describe, train_tokenizer
 from alignmlm.evaluation.export import Export, open_export
 from alignmlm.languages.language import lay_out_scripts, parse_language

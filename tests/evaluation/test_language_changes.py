@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from alignmlm.data.sources import expand_path
+from alignmlm.corpus.sources import expand_path
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import describe, train_tokenizer
 from alignmlm.evaluation.changed import Changer, changed_questions

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.config import load_recipe
-from alignmlm.data.build import build_store
+from alignmlm.corpus.build import build_store
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.run import pretrain

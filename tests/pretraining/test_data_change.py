@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.config import load_recipe
+from alignmlm.corpus.build import build_store
 from alignmlm.data.batches import batch_samples, make_batch
-from alignmlm.data.build import build_store
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.assembly import assemble

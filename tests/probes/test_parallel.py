@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.data.reference import Rendering
-from alignmlm.data.sample_world import plain_text, sample_documents
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.language import parse_language

@@ -37,7 +37,7 @@ def first_sentences(path: Path, count: int) -> str:
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory) -> tuple[Path, Path]:
     """400 sentences to train on, 200 to score on."""
-    from alignmlm.data.sources import expand_path
+    from alignmlm.corpus.sources import expand_path
 
     data = expand_path("$ALIGNMLM_DATA")
     if not data.is_dir():

@@ -119,7 +119,7 @@ def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
         if pattern.startswith(SAMPLE_PREFIX):
             yield sample_file(pattern)
         elif pattern.startswith(HUB_PREFIX):
-            from alignmlm.data.hub import hub_parts
+            from alignmlm.corpus.hub import hub_parts
 
             count = hub_parts(pattern, source)
             yield from (CorpusFile(pattern, HUB_BYTES, 0, (i, count)) for i in range(count))

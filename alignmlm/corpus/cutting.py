@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from alignmlm.data.parts import Part
-from alignmlm.data.shards import ShardEntry, write_shard
-from alignmlm.data.store import TRAIN, VALIDATION
-from alignmlm.data.token_parts import (
+from alignmlm.corpus.parts import Part
+from alignmlm.corpus.token_parts import (
     SENTENCE,
     WORD,
     TokenPart,
     read_token_documents,
     read_tokens,
 )
-from alignmlm.data.workspace import Workspace, write_whole
+from alignmlm.corpus.workspace import Workspace, write_whole
+from alignmlm.data.shards import ShardEntry, write_shard
+from alignmlm.data.store import TRAIN, VALIDATION
 from alignmlm.files import sync
 from alignmlm.languages.sentences import Sentences
 

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from alignmlm.data.foreign import open_tokens
-from alignmlm.data.imports import import_tokens
+from alignmlm.corpus.surfaces import Importer, find_bounds, make_importer, sentence_parts
 from alignmlm.data.inspect import damages
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
-from alignmlm.data.surfaces import Importer, find_bounds, make_importer, sentence_parts
 from alignmlm.data.text import sentence_texts, split_sentences
 from alignmlm.data.tokenizer import encode_flat, train_tokenizer
 from alignmlm.errors import ConfigError, DataError
+from alignmlm.interchange.foreign import open_tokens
+from alignmlm.interchange.imports import import_tokens
 
 Documents = list[list[list[int]]]  # of sequences of tokens
 

@@ -11,9 +11,9 @@ from shutil import rmtree
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from alignmlm.data.parts import Part, read_records
-from alignmlm.data.ranks import Ranks
-from alignmlm.data.workspace import Workspace, write_whole
+from alignmlm.corpus.parts import Part, read_records
+from alignmlm.corpus.ranks import Ranks
+from alignmlm.corpus.workspace import Workspace, write_whole
 
 BUCKET_DOCUMENTS = 2**20  # of a bucket, about
 ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])

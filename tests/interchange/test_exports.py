@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from alignmlm.commands.interchange import data_export, data_fetch, data_import
-from alignmlm.data.exports import export_parquet
-from alignmlm.data.imports import import_tokens
-from alignmlm.data.remote import HELD
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
-from tests.data.test_imports import texts_of, write_datatrove
+from alignmlm.interchange.exports import export_parquet
+from alignmlm.interchange.imports import import_tokens
+from alignmlm.interchange.remote import HELD
+from tests.interchange.test_imports import texts_of, write_datatrove
 
 
 def read_back(files: list[Path], folder: Path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from alignmlm.data.sources import HUB_PREFIX, CorpusFile, SourceConfig, expand_path
+from alignmlm.corpus.sources import HUB_PREFIX, CorpusFile, SourceConfig, expand_path
 from alignmlm.errors import ConfigError, DataError
 
 

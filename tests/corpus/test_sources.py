@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import zstandard as zstd
 
-from alignmlm.data.hub import hub_name
-from alignmlm.data.readers import documents
-from alignmlm.data.sources import SourceConfig, corpus_files
-from alignmlm.data.token_parts import SENTENCE, make_encoder, make_tokens
+from alignmlm.corpus.hub import hub_name
+from alignmlm.corpus.readers import documents
+from alignmlm.corpus.sources import SourceConfig, corpus_files
+from alignmlm.corpus.token_parts import SENTENCE, make_encoder, make_tokens
 from alignmlm.data.tokenizer import encode, train_tokenizer
 from alignmlm.errors import DataError
 from alignmlm.evaluation.forms import read_sentences
@@ -117,7 +117,7 @@ def test_a_row_without_text_is_named_by_its_line(tmp_path):
 
 
 def test_a_document_without_an_end_is_an_error_that_says_what_ends_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("alignmlm.data.readers.MOST_CHARACTERS", 100)
+    monkeypatch.setattr("alignmlm.corpus.readers.MOST_CHARACTERS", 100)
     with pytest.raises(DataError, match=r"a\.txt:11: a document of more than 100 characters"):
         read(tmp_path, "a.txt", b"ten bytes\n" * 20)
 

@@ -18,11 +18,11 @@ import numpy as np
 import xxhash
 from jaxtyping import Bool, Shaped
 
-from alignmlm.data.ranks import Ranks
-from alignmlm.data.readers import RawDocument, read_piece
-from alignmlm.data.sources import Piece, SourceConfig
+from alignmlm.corpus.ranks import Ranks
+from alignmlm.corpus.readers import RawDocument, read_piece
+from alignmlm.corpus.sources import Piece, SourceConfig
+from alignmlm.corpus.workspace import Workspace, write_whole
 from alignmlm.data.text import plain_line
-from alignmlm.data.workspace import Workspace, write_whole
 from alignmlm.errors import DataError
 
 PART_CHARACTERS = 2**21

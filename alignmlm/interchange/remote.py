@@ -27,11 +27,11 @@ from typing import IO, Any
 
 import xxhash
 
+from alignmlm.corpus.sources import expand_path
+from alignmlm.corpus.workspace import write_whole
 from alignmlm.data.blocks import first_damaged, reference_hash
 from alignmlm.data.shards import Shard, token_dtype
-from alignmlm.data.sources import expand_path
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
-from alignmlm.data.workspace import write_whole
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.files import sync
 from alignmlm.languages.language import BASE

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from alignmlm.data.build import DataConfig, build_store
-from alignmlm.data.duplicates import NO_DUPLICATES
+from alignmlm.corpus.build import DataConfig, build_store
+from alignmlm.corpus.duplicates import NO_DUPLICATES
+from alignmlm.corpus.parts import Part, write_text
+from alignmlm.corpus.ranks import SINGLE
+from alignmlm.corpus.readers import RawDocument, documents
+from alignmlm.corpus.sources import SourceConfig
+from alignmlm.corpus.training_text import sample_steps, training_sentences
+from alignmlm.corpus.workspace import Workspace, locked, workspace_of
 from alignmlm.data.inspect import damages, statistics
-from alignmlm.data.parts import Part, write_text
-from alignmlm.data.ranks import SINGLE
-from alignmlm.data.readers import RawDocument, documents
-from alignmlm.data.sources import SourceConfig
 from alignmlm.data.store import TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import encode, load_tokenizer
-from alignmlm.data.training_text import sample_steps, training_sentences
-from alignmlm.data.workspace import Workspace, locked, workspace_of
 from alignmlm.errors import ConfigError, DataError
 
 TEXT = "\n\n".join(
@@ -228,8 +228,8 @@ def shown_text(folder: Path) -> list[str]:
 
 
 def test_of_equal_documents_the_first_is_kept_and_the_others_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr("alignmlm.data.parts.PART_CHARACTERS", 400)
-    monkeypatch.setattr("alignmlm.data.duplicates.BUCKET_DOCUMENTS", 8)
+    monkeypatch.setattr("alignmlm.corpus.parts.PART_CHARACTERS", 400)
+    monkeypatch.setattr("alignmlm.corpus.duplicates.BUCKET_DOCUMENTS", 8)
     documents = TEXT.split("\n\n")
     first = write(tmp_path / "a.txt", "\n\n".join([*documents, *documents[:7]]))
     second = write(tmp_path / "b.txt", "\n\n".join([documents[3], "A new cat."]))
@@ -315,7 +315,7 @@ STOPS = [("sentences", 0.0), ("tokenizer", 0.0), ("tokens", 0.4), ("shards", 0.0
 
 @pytest.mark.parametrize(("step", "share"), STOPS)
 def test_a_build_that_stopped_goes_on_to_the_same_bytes(step, share, tmp_path, monkeypatch):
-    monkeypatch.setattr("alignmlm.data.parts.PART_CHARACTERS", 500)
+    monkeypatch.setattr("alignmlm.corpus.parts.PART_CHARACTERS", 500)
     text = as_txt(tmp_path)
     expected = files_of(build_store(config(tmp_path / "whole", source(text), deduplicate=True)))
     settings = config(tmp_path, source(text), deduplicate=True)

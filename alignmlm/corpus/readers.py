@@ -8,10 +8,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from alignmlm.data.compression import FORMS, damage_named, open_counted
-from alignmlm.data.conllu import blocks, words_of_block
-from alignmlm.data.sample_world import plain_text, sample_documents
-from alignmlm.data.sources import (
+from alignmlm.corpus.compression import FORMS, damage_named, open_counted
+from alignmlm.corpus.conllu import blocks, words_of_block
+from alignmlm.corpus.sample_world import plain_text, sample_documents
+from alignmlm.corpus.sources import (
     HUB_PREFIX,
     SAMPLE_PREFIX,
     CorpusFile,
@@ -194,7 +194,7 @@ def read_sample(file: CorpusFile, source: SourceConfig) -> Iterator[RawDocument]
 
 def read_hub(file: CorpusFile, source: SourceConfig) -> Iterator[RawDocument]:
     """Documents of a part of a hub dataset: one a row."""
-    from alignmlm.data.hub import hub_rows
+    from alignmlm.corpus.hub import hub_rows
 
     for number, row in enumerate(hub_rows(file, source)):
         parse = partial(row_lines, row, f"{file.name}, row {number}", source)

@@ -4,8 +4,8 @@ from itertools import chain, pairwise
 import conllu as conllu_package
 import pytest
 
-from alignmlm.data import sample_world
-from alignmlm.data.sample_world import (
+from alignmlm.corpus import sample_world
+from alignmlm.corpus.sample_world import (
     conllu,
     plain_text,
     sample_documents,

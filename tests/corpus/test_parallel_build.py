@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alignmlm.data.ranks import SINGLE, launched_rank, launched_ranks, launched_size
+from alignmlm.corpus.ranks import SINGLE, launched_rank, launched_ranks, launched_size
 from alignmlm.data.store import Store
 from alignmlm.errors import DataError
 
@@ -27,7 +27,7 @@ LAUNCH = {
     "OMP_NUM_THREADS": "1",
 }
 SMALL_PARTS = (
-    "import sys, alignmlm.data.parts as parts, alignmlm.data.duplicates as duplicates\n"
+    "import sys, alignmlm.corpus.parts as parts, alignmlm.corpus.duplicates as duplicates\n"
     "parts.PART_CHARACTERS, duplicates.BUCKET_DOCUMENTS = {characters}, 64\n"
     "from alignmlm.cli import main\n"
     "sys.argv[1:1] = ['data', 'build']\n"

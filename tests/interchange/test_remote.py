@@ -14,13 +14,13 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from alignmlm.data import remote
-from alignmlm.data.imports import import_tokens
 from alignmlm.data.inspect import damages
-from alignmlm.data.remote import INNER, USED, local_store, size_bytes
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.errors import DataError
-from tests.data.test_imports import texts_of, write_datatrove
+from alignmlm.interchange import remote
+from alignmlm.interchange.imports import import_tokens
+from alignmlm.interchange.remote import INNER, USED, local_store, size_bytes
+from tests.interchange.test_imports import texts_of, write_datatrove
 
 LANGUAGE = "qaa-Latn"
 FIRST = f"/{LANGUAGE}/train/shard-00000.bin"
@@ -327,7 +327,7 @@ def test_a_limit_below_the_store_is_told_before_anything_is_copied(stores, cache
 
 SCRIPT = """
 import sys
-from alignmlm.data.remote import local_store
+from alignmlm.interchange.remote import local_store
 print(local_store(sys.argv[1]), flush=True)
 sys.stdin.read()
 """

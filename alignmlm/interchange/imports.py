@@ -9,14 +9,14 @@ import numpy as np
 import xxhash
 
 from alignmlm import __version__
-from alignmlm.data.foreign import TokenFile, open_tokens
-from alignmlm.data.parts import DOCUMENT, document_record, is_validation
+from alignmlm.corpus.parts import DOCUMENT, document_record, is_validation
+from alignmlm.corpus.surfaces import Found, Importer, find_bounds, make_importer
+from alignmlm.corpus.workspace import Workspace, locked, write_whole
 from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest
-from alignmlm.data.surfaces import Found, Importer, find_bounds, make_importer
-from alignmlm.data.workspace import Workspace, locked, write_whole
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.files import sync
+from alignmlm.interchange.foreign import TokenFile, open_tokens
 from alignmlm.languages.language import BASE
 from alignmlm.languages.sentences import Sentences
 

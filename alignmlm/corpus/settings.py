@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from alignmlm.data.sources import SAMPLE_PREFIX, SourceConfig
+from alignmlm.corpus.sources import SAMPLE_PREFIX, SourceConfig
 from alignmlm.errors import ConfigError
 
 

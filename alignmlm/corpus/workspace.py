@@ -24,8 +24,8 @@ from shutil import rmtree
 from typing import Any, TextIO
 
 from alignmlm import __version__
-from alignmlm.data.settings import DataConfig
-from alignmlm.data.sources import Piece
+from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.sources import Piece
 from alignmlm.errors import DataError
 from alignmlm.files import sync
 

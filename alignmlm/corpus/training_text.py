@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from alignmlm.data.duplicates import Duplicates
-from alignmlm.data.parts import Part, is_validation, read_documents, read_records
-from alignmlm.data.ranks import Ranks
-from alignmlm.data.settings import DataConfig
+from alignmlm.corpus.duplicates import Duplicates
+from alignmlm.corpus.parts import Part, is_validation, read_documents, read_records
+from alignmlm.corpus.ranks import Ranks
+from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.text import plain_line
-from alignmlm.data.workspace import Workspace
 
 STEPS = 2**16  # in which the share of the documents grows
 

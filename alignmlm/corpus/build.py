@@ -20,23 +20,20 @@ import xxhash
 from tokenizers import Tokenizer
 
 from alignmlm import __version__
-from alignmlm.data.cutting import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
-from alignmlm.data.duplicates import (
+from alignmlm.corpus.cutting import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
+from alignmlm.corpus.duplicates import (
     NO_DUPLICATES,
     Duplicates,
     dropped_documents,
     find_duplicates,
 )
-from alignmlm.data.parts import Part, write_texts
-from alignmlm.data.ranks import SINGLE, Ranks, tokenizer_threads
-from alignmlm.data.settings import DataConfig
-from alignmlm.data.shards import ShardEntry, token_dtype
-from alignmlm.data.sources import SourceConfig, expand_path, pieces_of, source_paths
-from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
-from alignmlm.data.token_parts import Encoder, has_tokens, make_encoder, tokenise_part
-from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
-from alignmlm.data.training_text import sample_steps, training_sentences
-from alignmlm.data.workspace import (
+from alignmlm.corpus.parts import Part, write_texts
+from alignmlm.corpus.ranks import SINGLE, Ranks, tokenizer_threads
+from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.sources import SourceConfig, expand_path, pieces_of, source_paths
+from alignmlm.corpus.token_parts import Encoder, has_tokens, make_encoder, tokenise_part
+from alignmlm.corpus.training_text import sample_steps, training_sentences
+from alignmlm.corpus.workspace import (
     OtherBuildError,
     Workspace,
     is_worth_keeping,
@@ -46,6 +43,9 @@ from alignmlm.data.workspace import (
     workspace_of,
     write_whole,
 )
+from alignmlm.data.shards import ShardEntry, token_dtype
+from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
+from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
 from alignmlm.errors import AlignMLMError, DataError
 
 log = logging.getLogger(__name__)

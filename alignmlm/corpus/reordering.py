@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from jaxtyping import UInt8
 
-from alignmlm.data.parses import MISSING, parses_path, read_blocks, shard_text
+from alignmlm.corpus.parses import MISSING, parses_path, read_blocks, shard_text
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import Store
 from alignmlm.data.stored_orders import (

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from alignmlm.corpus.token_parts import ChunkTokens, encode_lines
 from alignmlm.data.text import (
     RawSentence,
     as_line,
@@ -17,7 +18,6 @@ from alignmlm.data.text import (
     split_sentences,
     words_of,
 )
-from alignmlm.data.token_parts import ChunkTokens, encode_lines
 from alignmlm.data.tokenizer import (
     describe,
     encode,

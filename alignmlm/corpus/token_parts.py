@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
 from tokenizers import Tokenizer
 
-from alignmlm.data.duplicates import Duplicates
-from alignmlm.data.parts import Part, is_validation, npy, read_documents, read_records
+from alignmlm.corpus.duplicates import Duplicates
+from alignmlm.corpus.parts import Part, is_validation, npy, read_documents, read_records
+from alignmlm.corpus.workspace import Workspace, write_whole
 from alignmlm.data.shards import token_dtype
 from alignmlm.data.text import from_line
 from alignmlm.data.tokenizer import (
@@ -20,7 +21,6 @@ from alignmlm.data.tokenizer import (
     encode_flat,
     is_split_at_spaces,
 )
-from alignmlm.data.workspace import Workspace, write_whole
 
 BATCH_SENTENCES = 2048  # that the tokenizer is given at once
 KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are remembered
