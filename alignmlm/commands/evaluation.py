@@ -20,18 +20,18 @@ SPLITS = ("train", "dev", "test")
 
 
 def eval_run(arguments: Sequence[str]) -> int:
-    """Fine-tune on a task, measure BS, BZ and Delta."""
+    """Fine-tune on a task and measure BS, BZ and Delta; retrieve sentences and words without it."""
     from jsonargparse import ArgumentParser
 
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
     from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
-    from alignmlm.evaluation.results import result_rows
-    from alignmlm.reporting.tables import study_table
+    from alignmlm.evaluation.results import result_rows, retrieval_rows
+    from alignmlm.reporting.tables import retrieval_table, transfer_table
 
     parser = ArgumentParser(prog="alignmlm eval run", description=eval_run.__doc__)
-    parser.add_argument("--model", type=str, required=True, help="folder of a run or an export")
+    parser.add_argument("--model", type=str, required=True, help="a run, an export or a checkpoint")
     parser.add_argument("--tasks", nargs="+", default=["sample_pos"], help="see alignmlm eval ls")
     parser.add_argument("--output", type=str, help="folder of the results; none: in the run")
     parser.add_class_arguments(EvaluationConfig, "evaluation")
@@ -39,7 +39,10 @@ def eval_run(arguments: Sequence[str]) -> int:
     config = parser.instantiate(values).evaluation
     output = Path(values.output) if values.output else None
     results = evaluate(Path(values.model), values.tasks, config, output)
-    console.print(study_table(result_rows(results)))
+    if transfers := result_rows(results):
+        console.print(transfer_table(transfers))
+    if retrievals := retrieval_rows(results):
+        console.print(retrieval_table(retrievals))
     return 0
 
 

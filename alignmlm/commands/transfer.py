@@ -4,7 +4,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from alignmlm.terminal import console
 
@@ -20,14 +22,27 @@ def eval_compare(arguments: Sequence[str]) -> int:
     parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES[:3]))
     values = parser.parse_args(arguments)
     from alignmlm.evaluation.compare import compare_paths
-    from alignmlm.reporting.transfer_tables import comparison_cells
+    from alignmlm.reporting.transfer_tables import comparison_cells, shared_cells
 
-    titles, lines = comparison_cells(compare_paths(values.a, values.b, tuple(values.measures)))
-    table = Table(*titles)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+    found = compare_paths(values.a, values.b, tuple(values.measures))
+    shared, titles, lines = shared_cells(*comparison_cells(found))
+    for name, value in {"A": values.a, "B": values.b, **shared}.items():
+        console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
+    console.print(comparison_table(titles, lines))
     return 0
+
+
+def comparison_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    """A table for a narrow terminal: names are folded where it must be, numbers never."""
+    from alignmlm.reporting.transfer_tables import SAID_ONCE
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    for title in titles:
+        folded = title in SAID_ONCE
+        table.add_column(title, no_wrap=not folded, overflow="fold" if folded else "ellipsis")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
 
 
 def eval_figures(arguments: Sequence[str]) -> int:

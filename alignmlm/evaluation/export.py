@@ -1,4 +1,4 @@
-"""An export: the Hugging Face checkpoint of a run, and what alignmlm.json says about it."""
+"""A model to evaluate: the export of a run, or any masked-LM checkpoint of transformers."""
 
 import hashlib
 import json
@@ -31,6 +31,9 @@ class Export:
     step: int
     data_id: str
     weights_xxh3: str
+    separators: int = 2  # between two texts of a row: </s></s> of RoBERTa, [SEP] of BERT
+    segments: bool = False  # token types that say which of two texts a token is of
+    baseline: str = ""  # "random_embeddings", "monolingual": see EvaluationConfig
 
     def number_of(self, language: str) -> int:
         """A language's number in the model.
@@ -47,6 +50,13 @@ class Export:
         """The languages, by their numbers."""
         return [parse_language(name) for name in self.languages]
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens of all scripts."""
+        alphabet = self.vocabulary.alphabet()
+        languages = self.parsed_languages()
+        return lay_out_scripts(languages, alphabet, self.languages_seed).vocabulary_size
+
     def script_tables(self) -> Int[np.ndarray, "language vocab"]:
         """The model's id of each base token in each language."""
         alphabet = self.vocabulary.alphabet()
@@ -54,8 +64,9 @@ class Export:
 
     def identity(self) -> dict[str, object]:
         """What tells this model from any other, wherever its folder lies."""
+        named = f" ({self.baseline.replace('_', ' ')})" if self.baseline else ""
         return {
-            "objective": self.objective,
+            "objective": self.objective + named,
             "languages": list(self.languages),
             "step": self.step,
             "data_id": self.data_id,
@@ -78,6 +89,18 @@ def export_folder(model: Path) -> Path:
     )
 
 
+def check_weights(folder: Path) -> None:
+    """Whether a checkpoint has safetensors weights; other forms may hold code.
+
+    Raises:
+        CheckpointError: it has none.
+    """
+    if not list(folder.glob("*.safetensors")):
+        others = sorted(path.name for path in folder.glob("*.bin"))
+        hint = f", only {others}, which can run code when loaded; save it anew" if others else ""
+        raise CheckpointError(f"{folder} has no *.safetensors weights{hint}")
+
+
 def weights_xxh3(folder: Path) -> str:
     """One hash of all weight files of a checkpoint."""
     total = xxhash.xxh3_64()
@@ -95,6 +118,7 @@ def open_export(model: Path) -> Export:
     """
     folder = export_folder(model)
     file = folder / DESCRIPTION
+    check_weights(folder)
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if raw["schema_version"] != SCHEMA_VERSION:

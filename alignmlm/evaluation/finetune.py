@@ -1,18 +1,18 @@
-"""Fine-tuning of an export on examples of one language, and its score on those of any."""
+"""Fine-tuning of a model on examples of one language, and what it says of those of any."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import eq
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedModel,
     PrinterCallback,
@@ -21,28 +21,37 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.utils import logging as transformers_logging
 
-from alignmlm.errors import ConfigError
+from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.labelled import IGNORED, Example
-from alignmlm.evaluation.metrics import entity_f1
+from alignmlm.evaluation.rows import IGNORED, Example
+from alignmlm.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
+
+MODELS: dict[str, Any] = {
+    "token_classification": AutoModelForTokenClassification,
+    "pair_classification": AutoModelForSequenceClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
+MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+Score = Callable[[PreTrainedModel], float]
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
 class FineTuneConfig:
-    """AdamW with linear warm-up and decay; the model after the last epoch is the one tested.
+    """AdamW with linear warm-up and decay.
 
-    Tang et al., 2022 use 10 epochs at 2e-5; the defaults here suit the sample's small model.
+    Tang et al., 2022 use 10 epochs (5 of XNLI) at 2e-5; the defaults here suit small models.
     """
 
     epochs: int = 3
     learning_rate: float = 5e-4  # the highest one, after the warm-up
     warmup: float = 0.1  # share of all steps
     weight_decay: float = 0.01
-    batch_rows: int = 32
+    batch_rows: int = 32  # of a step, on one device
+    group_by_length: bool = True  # rows of like length share a batch: twice as fast on short ones
+    selection: Literal["last", "source_dev"] = "last"  # the epoch best on the development split
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_rows"):
@@ -58,31 +67,42 @@ class FineTuneConfig:
             raise ConfigError("evaluation.finetune.warmup", self.warmup, "lie in [0, 1)")
 
 
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """While this is open, transformers prints neither reports nor bars."""
-    verbosity, bars = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+class Epochs(TrainerCallback):
+    """One log line an epoch in place of Trainer's own output; the best epoch's weights if asked."""
 
-
-class EpochLog(TrainerCallback):
-    """One log line an epoch, in place of Trainer's own output."""
+    def __init__(self, score: Score | None) -> None:
+        self.score, self.best = score, -1.0
+        self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Log which epoch ended."""
+        """Log which epoch ended, and keep its weights if it is the best so far."""
+        told = ""
+        if self.score is not None:
+            model = others["model"]
+            found = self.score(model)
+            model.train()
+            told = f", development score {found:.1f}"
+            if found > self.best:
+                self.best = found
+                self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
         log.info(
-            "epoch %d of %d, step %d", round(state.epoch), args.num_train_epochs, state.global_step
-        )
+            "epoch %d of %d, step %d%s",
+            round(state.epoch), args.num_train_epochs, state.global_step, told,
+        )  # fmt: skip
+
+
+def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndarray]:
+    """The labels under the names that transformers' models take them by."""
+    first = examples[0].labels
+    if isinstance(first, tuple):
+        places = np.array([example.labels for example in examples])
+        return {"start_positions": places[:, 0], "end_positions": places[:, 1]}
+    if isinstance(first, int):
+        return {"labels": np.array([example.labels for example in examples])}
+    labels = np.full((len(examples), length), IGNORED)
+    for row, example in enumerate(examples):
+        labels[row, : len(example.input_ids)] = example.labels
+    return {"labels": labels}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,37 +110,73 @@ class Collator:
     """Examples as a batch that is as long as its longest example."""
 
     pad: int
-    language_embeddings: bool  # whether the model takes the language as token type
+    language_embeddings: bool = False  # whether the model takes the language as token type
+    segments: bool = False  # whether it takes the number of the text, 0 or 1, as token type
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
         """Tensors of shape (examples, longest)."""
         shape = (len(examples), max(len(example.input_ids) for example in examples))
-        ids, labels = np.full(shape, self.pad), np.full(shape, IGNORED)
-        attention = np.zeros(shape, np.int64)
+        ids, attention, types = (np.full(shape, value) for value in (self.pad, 0, 0))
         for row, example in enumerate(examples):
             length = len(example.input_ids)
-            ids[row, :length], labels[row, :length] = example.input_ids, example.labels
-            attention[row, :length] = 1
-        batch = {"input_ids": ids, "attention_mask": attention, "labels": labels}
-        if self.language_embeddings:
-            batch["token_type_ids"] = np.repeat([[e.language] for e in examples], shape[1], axis=1)
+            ids[row, :length], attention[row, :length] = example.input_ids, 1
+            if self.language_embeddings:
+                types[row] = example.language
+            elif self.segments and example.second:
+                types[row, example.second : length] = 1
+        batch = {"input_ids": ids, "attention_mask": attention}
+        if self.language_embeddings or self.segments:
+            batch["token_type_ids"] = types
+        batch |= label_columns(examples, shape[1])
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
-def collator_of(export: Export, model: PreTrainedModel) -> Collator:
+def collator_of(export: Export) -> Collator:
     """The collator that a model of this export needs."""
-    return Collator(export.vocabulary.pad, export.language_embeddings)
+    return Collator(export.vocabulary.pad, export.language_embeddings, export.segments)
 
 
-def token_classifier(export: Export, labels: list[str], seed: int) -> PreTrainedModel:
-    """The export's encoder below a new layer over the labels, random from the seed."""
+def random_rows(weight: Tensor, first: int, spread: float) -> None:
+    """Draw the rows of an embedding from `first` on anew, always the same."""
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        weight[first:] = torch.randn(weight[first:].shape, generator=drawn) * spread
+
+
+def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTrainedModel:
+    """The export's encoder below a new layer, random from the seed.
+
+    Rows of languages that the model was not trained on are drawn anew, and so are all rows of the
+    word embeddings where the export says so: baselines.
+
+    Raises:
+        CheckpointError: the model has fewer tokens than its tokenizer.
+    """
     set_seed(seed)
-    return AutoModelForTokenClassification.from_pretrained(
+    named: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+    model = MODELS[kind].from_pretrained(
         export.path,
-        id2label=dict(enumerate(labels)),
-        label2id={label: number for number, label in enumerate(labels)},
         dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **(named if labels else {}),
     )
+    spread, old = model.config.initializer_range, model.get_input_embeddings().num_embeddings
+    if export.vocabulary_size > old:
+        if export.baseline != "monolingual":
+            raise CheckpointError(
+                f"{export.path}: the tokenizer has {export.vocabulary_size:,} tokens, the model "
+                f"{old:,}"
+            )
+        with torch.random.fork_rng(devices=[]):
+            model.resize_token_embeddings(export.vocabulary_size, mean_resizing=False)
+        random_rows(model.get_input_embeddings().weight, old, spread)
+    if export.baseline == "random_embeddings":
+        random_rows(model.get_input_embeddings().weight, 0, spread)
+    return model
 
 
 def training_arguments(
@@ -145,64 +201,59 @@ def training_arguments(
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
+        train_sampling_strategy="group_by_length" if config.group_by_length else "random",
     )
 
 
 def fine_tune(
-    export: Export, labels: list[str], train: list[Example], config: FineTuneConfig, seed: int
+    export: Export,
+    kind: str,
+    labels: list[str],
+    train: list[Example],
+    config: FineTuneConfig,
+    seed: int,
+    development: Score | None = None,
 ) -> PreTrainedModel:
-    """The export fine-tuned on the examples; on CPU the same to the last bit for the same seed."""
+    """The export fine-tuned on the examples; on CPU the same to the last bit for the same seed.
+
+    `development` scores an epoch's model, where the best one is to be kept.
+    """
     began = perf_counter()
+    epochs = Epochs(development if config.selection == "source_dev" else None)
+    collate = collator_of(export)
     with TemporaryDirectory() as folder, quiet_transformers():
-        model = token_classifier(export, labels, seed)
+        model = classifier(export, kind, labels, seed)
         trainer = Trainer(
             model=model,
             args=training_arguments(config, len(train), seed, folder),
-            train_dataset=train,
-            data_collator=collator_of(export, model),
-            callbacks=[EpochLog()],
+            train_dataset=[{"input_ids": row.input_ids, "row": row} for row in train],
+            data_collator=lambda rows: collate([row["row"] for row in rows]),
+            callbacks=[epochs],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    log.info("fine-tuned on %d sentences in %.1f s", len(train), perf_counter() - began)
+    if epochs.weights:
+        model.load_state_dict(epochs.weights)
+    log.info("fine-tuned on %d rows in %.1f s", len(train), perf_counter() - began)
     return model
 
 
 @torch.no_grad()
 def predictions(
     export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
-) -> Iterator[tuple[list[int], list[int]]]:
-    """Right and found labels of each example's words, at the first token of each."""
+) -> list[tuple[Example, dict[str, np.ndarray]]]:
+    """Each example and the model's scores of it, padding cut off; rows of like length together."""
     model.eval()
-    collate = collator_of(export, model)
-    for at in range(0, len(examples), batch_rows):
-        batch = {k: v.to(model.device) for k, v in collate(examples[at : at + batch_rows]).items()}
-        labels = batch.pop("labels")
-        found = model(**batch).logits.argmax(dim=-1)
-        for right, given in zip(labels, found, strict=True):
-            scored = right != IGNORED
-            yield right[scored].tolist(), given[scored].tolist()
-
-
-def word_accuracy_percent(
-    export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
-) -> float:
-    """Share of the words whose first token gets the right label, in [0, 100]."""
-    right = words = 0
-    for gold, found in predictions(export, model, examples, batch_rows):
-        right += sum(map(eq, gold, found))
-        words += len(gold)
-    return 100 * right / words
-
-
-def entity_f1_percent(
-    export: Export,
-    model: PreTrainedModel,
-    examples: list[Example],
-    batch_rows: int,
-    names: list[str],
-) -> float:
-    """F1 of whole entities, in [0, 100]; words that the longest row cut off are not scored."""
-    pairs = list(predictions(export, model, examples, batch_rows))
-    golds, founds = ([[names[n] for n in pair[side]] for pair in pairs] for side in (0, 1))
-    return 100 * entity_f1(golds, founds)
+    collate = collator_of(export)
+    order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))
+    found: dict[int, dict[str, np.ndarray]] = {}
+    of_rows = bool(examples) and isinstance(examples[0].labels, int)
+    for at in range(0, len(order), batch_rows):
+        numbers = order[at : at + batch_rows]
+        batch = collate([examples[number] for number in numbers])
+        inputs = {k: v.to(model.device) for k, v in batch.items() if k in MODEL_INPUTS}
+        outputs = {k: v.float().cpu().numpy() for k, v in model(**inputs).items() if v is not None}
+        for row, number in enumerate(numbers):
+            kept = slice(None) if of_rows else slice(len(examples[number].input_ids))
+            found[number] = {name: scores[row][kept] for name, scores in outputs.items()}
+    return [(example, found[number]) for number, example in enumerate(examples)]

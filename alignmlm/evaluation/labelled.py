@@ -2,91 +2,21 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
-from alignmlm.data.text import RawSentence, normalise
-from alignmlm.data.tokenizer import Vocabulary, encode_words, token_word_starts
+from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.evaluation.examples import LabelledSentence
-from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.reordering import (
-    Reorderer,
-    SyntaxConfig,
-    TokensOfWord,
-    Trees,
-    syntax_models,
-)
+from alignmlm.evaluation.rendering import Renderer
+from alignmlm.evaluation.reordering import TokensOfWord
+from alignmlm.evaluation.rows import IGNORED, Example, Rendered
 from alignmlm.evaluation.spans import moved_entities
-from alignmlm.languages.replacement import replace_words
-from alignmlm.languages.sentences import Sentences
+from alignmlm.evaluation.word_tokens import tokens_of_words
 
 log = logging.getLogger(__name__)
-
-IGNORED = -100  # label of a position that is not scored
-
-
-def chunks_of(sentence: LabelledSentence) -> Iterator[RawSentence]:
-    """Runs of words without a space between them, as text with word starts."""
-    text, starts = "", [0]
-    for word, joined in zip(sentence.words, sentence.joined, strict=True):
-        word = normalise(word).replace(" ", "\u00a0")
-        if text and not joined:
-            yield RawSentence(text, tuple(starts))
-            text, starts = "", []
-        starts = [*starts, len(text)] if text else [0]
-        text += word
-    yield RawSentence(text, tuple(starts))
-
-
-def chunk_words(chunk: RawSentence) -> list[str]:
-    """The words of a chunk."""
-    ends = [*chunk.word_starts[1:], len(chunk.text)]
-    return [chunk.text[start:end] for start, end in zip(chunk.word_starts, ends, strict=True)]
-
-
-def split_tokens(encoding: Encoding, chunk: RawSentence) -> list[TokensOfWord] | None:
-    """Token ids of each word of a chunk; None where the tokens do not respect its words."""
-    if not encoding.ids:
-        return None
-    starts = token_word_starts(encoding.offsets, chunk)
-    if starts.sum() != len(chunk.word_starts):
-        return None
-    parts = np.split(np.array(encoding.ids), np.flatnonzero(starts)[1:])
-    return [tuple(part.tolist()) for part in parts]
-
-
-def tokens_of_words(
-    tokenizer: Tokenizer, sentences: list[LabelledSentence], unk: int
-) -> list[list[TokensOfWord]]:
-    """Token ids of each word of each sentence, at least one a word.
-
-    A word has the tokens that it has in running text ("lamp" and "." of "a lamp."); where a token
-    would hold parts of two words ("don" of "do" and "n't"), each word is tokenised on its own.
-    """
-    chunks = [list(chunks_of(sentence)) for sentence in sentences]
-    flat = [chunk for part in chunks for chunk in part]
-    encodings = iter(tokenizer.encode_batch([c.text for c in flat], add_special_tokens=False))
-    found = []
-    for part in chunks:
-        words: list[TokensOfWord] = []
-        for chunk in part:
-            tokens = split_tokens(next(encodings), chunk)
-            words += tokens or encode_words(tokenizer, chunk_words(chunk))
-        found.append([word or (unk,) for word in words])
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One sentence in one language, as the model sees it."""
-
-    input_ids: list[int]  # with <s> and </s>
-    labels: list[int]  # at the first token of each word; IGNORED elsewhere
-    language: int  # its number in the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,76 +55,38 @@ def moved_labels(
     return [tags.index(label) for label in moved.labels]
 
 
-def in_order(
-    text: Sentences, labels: list[int], order: Int[np.ndarray, " word"]
-) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
-    """Base tokens of one sentence with its words in the order given, and the labels put at them.
+def at_first_tokens(labels: list[int], words: list[Int[np.ndarray, " _"]]) -> list[int]:
+    """A label for each token: its word's at the first one, IGNORED elsewhere."""
+    return [
+        label if place == 0 else IGNORED
+        for label, word in zip(labels, words, strict=True)
+        for place in range(len(word))
+    ]
 
-    `labels` are those of the words in their new order.
+
+def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rendered:
+    """The sentences in one language of a model, cut to its longest row.
+
+    Counts words_cut_off; spans and spans_torn of entities; trees_* of syntax.
     """
-    words = np.split(text.ids, text.first_tokens()[1:])
-    moved = [words[word] for word in order]
-    marked = np.full(len(text.ids), IGNORED)
-    lengths = np.array([len(word) for word in moved], np.int64)
-    marked[np.cumsum(lengths) - lengths] = labels
-    return np.concatenate(moved), marked
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The sentences of a split in one language of a model."""
-
-    examples: list[Example]
-    counts: dict[str, int]  # words_cut_off; spans and spans_torn of entities; trees_* of syntax
-
-
-def reorderer_of(export: Export, language: str, syntax: SyntaxConfig, trees: Trees) -> Reorderer:
-    """What orders words in a language of a model.
-
-    Raises:
-        ConfigError: the model lacks the language, or a syntax order lacks its models.
-    """
-    order = export.parsed_languages()[export.number_of(language)].order
-    models = syntax_models(order, syntax)
-    final, seed = export.vocabulary.final, export.languages_seed
-    return Reorderer(order, seed, final, models, trees, syntax.seed)
-
-
-def rendered_in(
-    export: Export, language: str, text: LabelledText, reorderer: Reorderer
-) -> Rendered:
-    """The sentences in one language of a model, and what happened to them."""
-    number = export.number_of(language)
-    percent = export.parsed_languages()[number].replaced_percent
-    table, vocabulary, room = export.script_tables()[number], export.vocabulary, export.seq_len - 2
-    final, ordinary = np.array(vocabulary.final, np.int64), vocabulary.alphabet().ordinary()
     counts: Counter[str] = Counter({"words_cut_off": 0})
-    examples = []
-    for forms, words, labels in zip(text.forms, text.words, text.labels, strict=True):
-        sentence, moved = reorderer.word_order(forms, words, [len(words)], counts)
-        changed = replace_words(sentence, percent, export.languages_seed, ordinary, final)
-        ids, marked = in_order(changed, moved_labels(labels, moved, text.tags, counts), moved)
-        counts["words_cut_off"] += int((marked[room:] != IGNORED).sum())
-        row = [vocabulary.bos, *table[ids[:room]].tolist(), vocabulary.eos]
-        examples.append(Example(row, [IGNORED, *marked[:room].tolist(), IGNORED], number))
-    report(language, counts, sum(map(len, text.labels)), export.seq_len)
+    vocabulary, room = renderer.vocabulary, seq_len - 2
+    examples: list[Example] = []
+    for forms, tokens, labels in zip(text.forms, text.words, text.labels, strict=True):
+        found = renderer.words(forms, tokens, [len(tokens)], counts)
+        ids = found.flat()
+        marked = at_first_tokens(moved_labels(labels, found.order, text.tags, counts), found.ids)
+        counts["words_cut_off"] += sum(label != IGNORED for label in marked[room:])
+        row = [vocabulary.bos, *ids[:room], vocabulary.eos]
+        shown = [IGNORED, *marked[:room], IGNORED]
+        examples.append(Example(row, shown, renderer.number, len(examples)))
+    report(counts, sum(map(len, text.labels)), seq_len)
     return Rendered(examples, dict(counts))
 
 
-def report(language: str, counts: Counter[str], words: int, seq_len: int) -> None:
+def report(counts: Counter[str], words: int, seq_len: int) -> None:
     """Log what was lost."""
     if lost := counts["words_cut_off"]:
-        log.warning("%s: %d of %d words lie beyond seq_len %d", language, lost, words, seq_len)
+        log.warning("%d of %d words lie beyond the longest row, %d tokens", lost, words, seq_len)
     if torn := counts["spans_torn"]:
-        log.info("%s: %d of %d entities are in pieces", language, torn, counts["spans"])
-
-
-def examples_in(export: Export, language: str, text: LabelledText) -> tuple[list[Example], int]:
-    """The sentences in one language of a model, and how many words the longest row cut off.
-
-    Raises:
-        ConfigError: the language has a syntax order; rendered_in takes its models and trees.
-    """
-    reorderer = reorderer_of(export, language, SyntaxConfig(), Trees())
-    rendered = rendered_in(export, language, text, reorderer)
-    return rendered.examples, rendered.counts["words_cut_off"]
+        log.info("%d of %d entities are in pieces", torn, counts["spans"])

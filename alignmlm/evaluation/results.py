@@ -5,19 +5,25 @@ configs, versions, n-samples, higher_is_better, date.
 """
 
 import json
+import platform
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from alignmlm import __version__
+from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError
-from alignmlm.evaluation.transfer import Scores, summary
+from alignmlm.evaluation.retrieval import Retrieved
+from alignmlm.evaluation.transfer import Scores, mean, summary
 from alignmlm.files import replace_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS = "results.json"
 BY_TASK = (
     "results", "group_subtasks", "configs", "versions", "n-samples", "higher_is_better", "per_seed",
+    "matrix", "retrieval",
 )  # fmt: skip
 UNITS = {
     "acc,none": "share in [0, 1]",
@@ -27,7 +33,17 @@ UNITS = {
     "bz": "percent",
     "delta": "percentage points",
 }
-METRIC_KEYS = {"accuracy": "acc", "entity_f1": "f1"}  # as lm-evaluation-harness names them
+MEASURES = ("source", "bs", "bz", "delta")
+RESULT_COLUMNS = (*MEASURES, *(f"{name}_ci95" for name in MEASURES))
+METRIC_KEYS = {  # as lm-evaluation-harness names them
+    "accuracy": "acc",
+    "entity_f1": "f1",
+    "macro_f1": "f1",
+    "squad_f1": "f1",
+    "squad_exact": "exact",
+    "retrieval_accuracy": "acc",
+    "precision_at_1": "p1",
+}
 Document = dict[str, Any]
 
 
@@ -36,6 +52,34 @@ def empty(model: dict[str, object]) -> Document:
     parts: Document = {part: {} for part in BY_TASK}
     fixed = {"schema_version": SCHEMA_VERSION, "units": UNITS, "model": model}
     return {**fixed, **parts, "alignmlm_version": __version__, "seconds": 0.0}
+
+
+def environment() -> Document:
+    """What the numbers were measured with: commit, versions and machine."""
+    code = git_record(checkout())
+    return {
+        "git_hash": code["commit"],
+        "uncommitted_changes": bool(code["diff_sha256"] or code["untracked"]),
+        "environment": {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            **library_versions(),
+        },
+    }
+
+
+def replaced(
+    document: Document, task: str, entry: Document, results: Document, seconds: float
+) -> Document:
+    """The document with a task's entries in the place of its older ones."""
+    old = [key for key in document["results"] if key == task or key.startswith(f"{task}@")]
+    kept = {key: row for key, row in document["results"].items() if key not in old}
+    parts = {part: {k: v for k, v in document[part].items() if k != task} for part in BY_TASK[1:]}
+    for part, value in entry.items():
+        parts[part][task] = value
+    total = round(document["seconds"] + seconds, 3)
+    told = {"date": time.time(), "seconds": total, **environment()}
+    return {**document, **parts, "results": {**kept, **results}, **told}
 
 
 def target_key(task: str, target: str) -> str:
@@ -57,8 +101,9 @@ def with_task(
         target_key(task, target): summary([s for s in scores if s.target == target], metric)
         for target in targets
     }
-    old = document["group_subtasks"].get(task, [])
-    kept = {key: row for key, row in document["results"].items() if key not in old}
+    matrix: Document = {}
+    for target, row in zip(targets, rows.values(), strict=True):
+        matrix.setdefault(config["source"], {})[target] = row["bz"]
     entry: Document = {
         "group_subtasks": list(rows),
         "configs": config,
@@ -66,11 +111,42 @@ def with_task(
         "n-samples": samples,
         "higher_is_better": {metric: True, "bs": True, "bz": True, "delta": False},
         "per_seed": [score.to_json() for score in scores],
+        "matrix": matrix,
     }
-    parts = {part: {**document[part], task: value} for part, value in entry.items()}
-    results = {**kept, task: summary(scores, metric), **rows}
-    total = round(document["seconds"] + seconds, 3)
-    return {**document, **parts, "results": results, "date": time.time(), "seconds": total}
+    return replaced(document, task, entry, {task: summary(scores, metric), **rows}, seconds)
+
+
+def with_retrieval(
+    document: Document, config: dict[str, Any], found: Sequence[Retrieved], seconds: float
+) -> Document:
+    """The document with what was retrieved in one task that nothing is fine-tuned for."""
+    task, metric = config["task"]["name"], METRIC_KEYS[config["task"]["metric"]]
+    rows = {
+        target_key(task, f"{one.source}:{one.target}"): {
+            f"{metric},none": one.percent / 100,
+            "layer": one.layer,
+        }
+        for one in found
+    }
+    whole = {f"{metric},none": mean([one.percent / 100 for one in found])}
+    entry: Document = {
+        "configs": config,
+        "versions": config["task"]["version"],
+        "n-samples": {"original": found[0].items, "effective": found[0].items},
+        "higher_is_better": {metric: True},
+        "retrieval": [asdict(one) for one in found],
+    }
+    return replaced(document, task, entry, {task: whole, **rows}, seconds)
+
+
+def retrieval_rows(document: Document) -> list[Document]:
+    """One row a task and pair of languages."""
+    objective = document["model"]["objective"]
+    return [
+        {"objective": objective, "task": task, **row}
+        for task, rows in document["retrieval"].items()
+        for row in rows
+    ]
 
 
 def holds(document: Document, config: dict[str, Any]) -> bool:
@@ -116,7 +192,7 @@ def result_rows(document: Document) -> list[Document]:
             "task": task,
             "source_language": document["configs"][task]["source"],
             "language": key.removeprefix(target_key(task, "")),
-            **{name: document["results"][key][name] for name in ("source", "bs", "bz", "delta")},
+            **{name: document["results"][key][name] for name in RESULT_COLUMNS},
             "n_seeds": document["results"][key]["n_seeds"],
         }
         for task, keys in document["group_subtasks"].items()

@@ -49,6 +49,12 @@ class ScoreRow:
     bz: float  # fine-tuned on the source, tested on the target
     delta: float  # percentage points, as printed where BS and BZ were rounded after it
     alignment_percent: dict[str, float] = field(default_factory=dict)  # by which words
+    ci95: dict[str, tuple[float, float]] = field(default_factory=dict)  # by measure, where written
+
+
+def number(found: float | None) -> float:
+    """A score, nan where there is none."""
+    return math.nan if found is None else found
 
 
 def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
@@ -59,9 +65,9 @@ def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
             cell=Cell(objective, task, row["source"], row["target"]),
             seed=row["seed"],
             source=row["source_test"],
-            bs=row["bs"],
+            bs=number(row["bs"]),
             bz=row["bz"],
-            delta=row["delta"],
+            delta=number(row["delta"]),
         )
         for task, rows in document["per_seed"].items()
         for row in rows
@@ -74,9 +80,14 @@ def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
         ScoreRow(
             cell=Cell(row["objective"], row["task"], row["source_language"], row["language"]),
             seed=row["seed"],
-            **{name: row[name] for name in ("source", "bs", "bz", "delta")},
+            **{name: number(row[name]) for name in ("source", "bs", "bz", "delta")},
             alignment_percent={
                 name: row[key] for name, key in STUDY_ALIGNMENTS.items() if row.get(key) is not None
+            },
+            ci95={
+                name: tuple(bounds)
+                for name in ("source", *MEASURES)
+                if (bounds := row.get(f"{name}_ci95")) is not None
             },
         )
         for row in rows
@@ -167,8 +178,13 @@ def values(rows: list[ScoreRow], measure: Measure) -> Float[np.ndarray, " seed"]
 
 
 def measured(rows: list[ScoreRow], measure: Measure) -> Interval:
-    """Mean of one measure over seeds and its 95 % interval."""
-    return mean_interval(values(rows, measure))
+    """Mean of one measure over seeds and its 95 % interval.
+
+    One row of pre-training has the interval over its seeds of fine-tuning.
+    """
+    found = mean_interval(values(rows, measure))
+    bounds = rows[0].ci95.get(measure) if len(rows) == 1 else None
+    return found if bounds is None else Interval(found.estimate, *bounds)
 
 
 def mean_alignment(rows: list[ScoreRow], words: str) -> float:

@@ -1,6 +1,7 @@
 """A task: where its labelled text lies, what form it has, and how answers are scored."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,10 @@ def load_tasks(name: str) -> list[Task]:
     members = [task for task in known.values() if name in (task.name, task.group)]
     if not members:
         groups = sorted({task.group for task in known.values() if task.group})
-        must = f"be a .yaml file, a group of {groups} or one of {', '.join(known)}"
-        raise ConfigError("task", name, f"{must}{nearest(name, [*known, *groups])}")
+        close = get_close_matches(name, [*known, *groups], n=3)
+        meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        must = f"be a .yaml file, a task of `alignmlm eval ls` or one of the groups {groups}"
+        raise ConfigError("task", name, f"{must}{meant}")
     return [known[name]] if name in known else members
 
 

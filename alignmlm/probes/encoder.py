@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils import logging as transformers_logging
-from transformers.utils.logging import is_progress_bar_enabled
 
 from alignmlm.errors import CheckpointError, DataError
 from alignmlm.model import ARCHITECTURES
+from alignmlm.quiet import quiet_transformers
 
 BATCH_TOKENS = 2**13  # padding included
 NO_LIMIT = 2**31  # of models whose positions have no table
@@ -34,20 +34,6 @@ def whole(ids: Sequence[int], language: int = 0) -> Row:
     return Row(tuple(ids), ((0, len(ids)),), language)
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without transformers' report of heads that a checkpoint has more or less, or its bars."""
-    verbosity, bars = transformers_logging.get_verbosity(), is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
 def load_encoder(folder: Path) -> PreTrainedModel:
     """The encoder of a checkpoint folder in float32, without its head.
 
@@ -57,9 +43,11 @@ def load_encoder(folder: Path) -> PreTrainedModel:
         CheckpointError: transformers cannot load it.
     """
     try:
-        with quietly(), torch.random.fork_rng(devices=[]):
-            return AutoModel.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            return AutoModel.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no encoder: {error}") from error
 
 

@@ -12,7 +12,13 @@ from transformers import PreTrainedModel
 from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Word
 from alignmlm.probes.encoder import BATCH_TOKENS, layer_vectors, load_encoder, token_embedding
-from alignmlm.probes.geometry import isotropy_metrics, linear_cka, norm_gap_percent, pair_cosine
+from alignmlm.probes.geometry import (
+    isotropy_metrics,
+    linear_cka,
+    mean_cosine,
+    norm_gap_percent,
+    pair_cosine,
+)
 from alignmlm.probes.neighbours import (
     Neighbourhoods,
     neighbourhood_means,
@@ -40,6 +46,7 @@ class ProbeConfig:
 
     csls_pool_words: int | None = None  # of the asked side; none: all; 0: no CSLS of words
     geometry_words: int | None = None  # for isotropy, norms and CKA; none: all; 0: none of these
+    spectra: bool = True  # isoscore, partition ratio and CKA, whose time grows with hidden squared
     batch_tokens: int = BATCH_TOKENS  # of a forward pass, padding included
 
     def __post_init__(self) -> None:
@@ -50,7 +57,7 @@ class ProbeConfig:
             raise ConfigError("probe.batch_tokens", self.batch_tokens, "be at least 1")
 
 
-TRAINING = ProbeConfig(csls_pool_words=2000, geometry_words=5000)  # cheap enough for validation
+TRAINING = ProbeConfig(csls_pool_words=0, geometry_words=2000, spectra=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,20 @@ def paired_metrics(
     return {"pair_cosine": pair_cosine(source, target), "linear_cka": linear_cka(source, target)}
 
 
+def cosine_and_norm_metrics(
+    source: Float[Tensor, "source hidden"],
+    target: Float[Tensor, "target hidden"],
+    paired: tuple[Float[Tensor, "pair hidden"], Float[Tensor, "pair hidden"]],
+) -> Metrics:
+    """What costs one sweep: mean cosines within each language and of pairs, and the norm gap."""
+    return {
+        "source/mean_cosine": mean_cosine(source),
+        "target/mean_cosine": mean_cosine(target),
+        "norm_gap_percent": norm_gap_percent(source, target),
+        "pair_cosine": pair_cosine(*paired),
+    }
+
+
 @torch.no_grad()
 def retrieval_metrics(
     source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
@@ -109,13 +130,13 @@ def retrieval_metrics(
 
 @torch.no_grad()
 def embedding_metrics(
-    embedding: Float[Tensor, "vocab hidden"], probe: WordProbe, words: int | None
+    embedding: Float[Tensor, "vocab hidden"], probe: WordProbe, config: ProbeConfig
 ) -> Metrics:
-    """Geometry of word embeddings, of at most `words` words a side and pairs, evenly spread.
+    """Geometry of word embeddings, of config.geometry_words a side and pairs, evenly spread.
 
     Of several translations of a word the first in the order of ids makes the pair.
     """
-    asked = probe.forward
+    asked, words = probe.forward, config.geometry_words
     if not asked.sources:
         return {}
     sides = [spread(side.candidates, words) for side in (probe.backward, asked)]
@@ -123,6 +144,8 @@ def embedding_metrics(
     pairs = [spread(side, words) for side in (asked.sources, first)]
     clouds = [vectors_of(embedding, side) for side in sides]
     paired = [vectors_of(embedding, side) for side in pairs]
+    if not config.spectra:
+        return cosine_and_norm_metrics(clouds[0], clouds[1], (paired[0], paired[1]))
     return cloud_metrics(clouds[0], clouds[1]) | paired_metrics(paired[0], paired[1])
 
 
@@ -134,8 +157,10 @@ def text_metrics(model: PreTrainedModel, rows: ParallelRows, config: ProbeConfig
     metrics: Metrics = {"pairs": source.shape[1]}
     for layer, (one, two) in enumerate(zip(source, target, strict=True)):
         found = retrieval_metrics(one, two)
-        if config.geometry_words != 0:
+        if config.geometry_words != 0 and config.spectra:
             found |= cloud_metrics(one, two) | paired_metrics(one, two)
+        elif config.geometry_words != 0:
+            found |= cosine_and_norm_metrics(one, two, (one, two))
         metrics |= prefixed(f"layer_{layer}", found)
     return metrics
 
@@ -148,7 +173,7 @@ def probe_words(
     for name, words in asked.words.items():
         found = word_metrics(embedding, words, config.csls_pool_words, asked.counts)
         if config.geometry_words != 0:
-            found |= embedding_metrics(embedding, words, config.geometry_words)
+            found |= embedding_metrics(embedding, words, config)
         metrics |= prefixed(name, found)
     return metrics
 

@@ -71,9 +71,17 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 def read_study(folder: Path) -> tuple[str, list[Row]]:
-    """Name and rows of the study in a folder."""
+    """Name and rows of the study in a folder.
+
+    Raises:
+        DataError: its file cannot be read, or is no study's.
+    """
     found = read_json(folder / STUDY)
-    return found["name"], found["rows"]
+    name, rows = found.get("name"), found.get("rows")
+    if not isinstance(name, str) or not isinstance(rows, list):
+        must = "a study's has a 'name' and a list of 'rows'"
+        raise DataError(f"{folder / STUDY} has the keys {sorted(found)}; {must}")
+    return name, rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,47 @@ def study_table(rows: list[Row]) -> Table:
     return table
 
 
+def with_interval(row: Row, measure: str) -> str:
+    """A score, and half the width of its 95 % interval where it has one: "61.2 ± 1.3"."""
+    if row[measure] is None:
+        return MISSING
+    interval = row.get(f"{measure}_ci95")
+    half = f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else ""
+    return f"{row[measure]:.1f}{half}"
+
+
+def transfer_table(rows: list[Row]) -> Table:
+    """One line a task and target of one model, 95 % intervals over seeds of fine-tuning."""
+    sources, seeds = ({str(row[key]) for row in rows} for key in ("source_language", "n_seeds"))
+    told = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
+    table = Table(title=str(rows[0]["objective"]), caption=told)
+    table.add_column("task", overflow="fold")
+    table.add_column("tested on", overflow="fold")
+    for title in ("source %", "BS %", "BZ %", "Delta"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        numbers = [with_interval(row, name) for name in ("source", "bs", "bz", "delta")]
+        table.add_row(row["task"], row["language"], *numbers)
+    return table
+
+
+def retrieval_table(rows: list[Row]) -> Table:
+    """One line a task and pair of languages: P@1 both ways, by cosine and by CSLS, in percent."""
+    table = Table(title="Retrieval, P@1 (%)")
+    for title in ("task", "from", "to"):
+        table.add_column(title, overflow="fold")
+    for title in ("layer", "there", "back", "CSLS"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        prefix = "" if row["layer"] is None else f"layer_{row['layer']}/"
+        keys = ("forward/cosine", "backward/cosine", "forward/csls")
+        found = [row["metrics"].get(f"{prefix}{key}_p1_percent") for key in keys]
+        numbers = [MISSING if value is None else f"{value:.1f}" for value in found]
+        layer = "words" if row["layer"] is None else str(row["layer"])
+        table.add_row(row["task"], row["source"], row["target"], layer, *numbers)
+    return table
+
+
 def markdown_table(rows: list[Row]) -> str:
     """A table of the rows in Markdown, one line each."""
     titles, lines = cells(rows)

@@ -48,6 +48,18 @@ def names_of(cells: Iterable[Cell], field: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, field) for cell in cells))
 
 
+def drawn_cells(rows: Iterable[ScoreRow]) -> Group:
+    """The rows by cell.
+
+    Raises:
+        DataError: there are none.
+    """
+    cells = by_cell(rows)
+    if not cells:
+        raise DataError("there are no scores to draw")
+    return cells
+
+
 def pairs_of(cells: Iterable[Cell]) -> list[tuple[str, str]]:
     """The different source and target languages of the cells, in their order."""
     return list(dict.fromkeys((cell.source_language, cell.language) for cell in cells))
@@ -124,9 +136,7 @@ def bars_figure(rows: Iterable[ScoreRow]) -> Figure:
     Raises:
         DataError: there are no rows.
     """
-    cells = by_cell(rows)
-    if not cells:
-        raise DataError("there are no scores to draw")
+    cells = drawn_cells(rows)
     tasks, objectives = names_of(cells, "task"), names_of(cells, "objective")
     wide, pairs = len(MEASURES), len(pairs_of(cells))
     if pairs > MOST_BESIDE:
@@ -200,9 +210,7 @@ def matrix_figure(rows: Iterable[ScoreRow]) -> Figure:
     Raises:
         DataError: there are no rows.
     """
-    cells = by_cell(rows)
-    if not cells:
-        raise DataError("there are no scores to draw")
+    cells = drawn_cells(rows)
     tasks, objectives = names_of(cells, "task"), names_of(cells, "objective")
     every = {
         (task, objective): transfer_matrix(

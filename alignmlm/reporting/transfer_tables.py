@@ -11,17 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from alignmlm.evaluation import score_rows
 from alignmlm.evaluation.compare import CellDifference
-from alignmlm.evaluation.score_rows import (
-    MEASURES,
-    Cell,
-    Measure,
-    ScoreRow,
-    alignments_of,
-    by_cell,
-    mean_alignment,
-    measured,
-)
+from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow
 from alignmlm.evaluation.statistics import Interval
 from alignmlm.evaluation.upstream import CHANGE, METHOD, TASKS
 from alignmlm.reporting.tables import MISSING
@@ -37,6 +29,7 @@ from alignmlm.reporting.transfer_names import (
 )
 
 SMALLER_IS_BETTER = frozenset({"delta"})
+SAID_ONCE = ("objective", "task", "source", "target", "noise")  # where all lines agree
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -101,14 +94,17 @@ def transfer_table(
     rows: Iterable[ScoreRow], measures: tuple[Measure, ...] = MEASURES
 ) -> TransferTable:
     """The rows of all seeds as lines by objective and language, columns by task and measure."""
-    found = by_cell(rows)
+    found = score_rows.by_cell(rows)
     cells: dict[Line, dict[Column, Interval]] = {}
     alignments: dict[Line, dict[str, float]] = {}
     for cell, group in found.items():
         line = line_of(cell)
-        intervals = {Column(cell.task, m): measured(group, m) for m in measures}
+        intervals = {Column(cell.task, m): score_rows.measured(group, m) for m in measures}
         cells.setdefault(line, {}).update(intervals)
-        known = {words: mean_alignment(group, words) for words in alignments_of(group)}
+        known = {
+            words: score_rows.mean_alignment(group, words)
+            for words in score_rows.alignments_of(group)
+        }
         alignments.setdefault(line, {}).update(known)
     columns = [Column(task, m) for task in dict.fromkeys(c.task for c in found) for m in measures]
     seeds = tuple(sorted({len(group) for group in found.values()}))
@@ -259,6 +255,16 @@ def comparison_cells(found: Iterable[CellDifference]) -> tuple[list[str], list[l
         for row in found
     ]  # fmt: skip
     return titles, lines
+
+
+def shared_cells(
+    titles: list[str], lines: list[list[str]]
+) -> tuple[dict[str, str], list[str], list[list[str]]]:
+    """What all lines say of themselves by title, and titles and lines without these columns."""
+    values = dict(zip(titles, zip(*lines, strict=True), strict=True)) if lines else {}
+    shared = {name: values[name][0] for name in SAID_ONCE if len(set(values.get(name, ()))) == 1}
+    kept = [place for place, name in enumerate(titles) if name not in shared]
+    return shared, [titles[n] for n in kept], [[line[n] for n in kept] for line in lines]
 
 
 def comparison_markdown(found: Iterable[CellDifference]) -> str:

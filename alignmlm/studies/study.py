@@ -2,8 +2,12 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -18,10 +22,11 @@ from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import DESCRIPTION
 from alignmlm.evaluation.results import UNITS, result_rows
-from alignmlm.evaluation.tasks import load_task
+from alignmlm.evaluation.tasks import load_tasks
 from alignmlm.files import replace_text
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.run_folder import SUMMARY
+from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +42,9 @@ class StudyConfig:
     """A matrix of runs and how each is measured."""
 
     name: str
-    objectives: list[str]
     folder: str  # of the runs and of study.json
+    objectives: list[str] = field(default_factory=list)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # name: dotted settings
     recipe: str | None = None  # YAML file; none: the sample recipe
     seeds: list[int] = field(default_factory=lambda: [0])  # of pre-training: weights and data order
     overrides: dict[str, Any] = field(default_factory=dict)  # "train.steps": 300
@@ -48,18 +54,34 @@ class StudyConfig:
     def __post_init__(self) -> None:
         for key in ("objectives", "seeds", "tasks"):
             found = getattr(self, key)
-            if not found or len(set(found)) < len(found):
+            missing = not found and not (key == "objectives" and self.variants)
+            if missing or len(set(found)) < len(found):
                 raise ConfigError(f"study.{key}", found, "name at least one, each once")
         for objective in self.objectives:
             if objective not in OBJECTIVES:
                 must = f"be one of {sorted(OBJECTIVES)}{nearest(objective, OBJECTIVES)}"
                 raise ConfigError("study.objectives", objective, must)
-        for key, value in self.overrides.items():
-            if "." not in key or isinstance(value, dict):
-                must = "be dotted settings, as in 'train.steps: 300'"
-                raise ConfigError("study.overrides", {key: value}, must)
-            if key in OWN:
-                raise ConfigError("study.overrides", key, "not be a setting that the study sets")
+        check_overrides("study.overrides", self.overrides, OWN)
+        for name, settings in self.variants.items():
+            place = f"study.variants.{name}"
+            if name in self.objectives or "objective.name" not in settings:
+                must = "have a name of its own and an objective.name"
+                raise ConfigError(place, settings, must)
+            check_overrides(place, settings, OWN[1:])
+
+
+def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:
+    """Whether overrides are dotted settings that the study does not set itself.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    for key, value in overrides.items():
+        if "." not in key or isinstance(value, dict):
+            must = "be dotted settings, as in 'train.steps: 300'"
+            raise ConfigError(place, {key: value}, must)
+        if key in own:
+            raise ConfigError(place, key, "not be a setting that the study sets")
 
 
 def load_study(path: Path) -> StudyConfig:
@@ -92,9 +114,10 @@ def load_study(path: Path) -> StudyConfig:
 class PlannedRun:
     """One cell of a study."""
 
-    objective: str
+    name: str  # of the objective or the variant
     seed: int
     folder: Path
+    overrides: dict[str, Any] = field(default_factory=dict)  # of the variant
 
     @property
     def done(self) -> bool:
@@ -105,10 +128,12 @@ class PlannedRun:
 
 
 def planned_runs(study: StudyConfig) -> list[PlannedRun]:
-    """The runs of a study, every objective of the first seed first."""
+    """The runs of a study, every objective and variant of the first seed first."""
+    objectives = {name: {"objective.name": name} for name in study.objectives}
+    cells = product(study.seeds, {**objectives, **study.variants}.items())
     return [
-        PlannedRun(objective, seed, Path(study.folder) / f"{objective}-seed{seed}")
-        for seed, objective in product(study.seeds, study.objectives)
+        PlannedRun(name, seed, Path(study.folder) / f"{name}-seed{seed}", overrides)
+        for seed, (name, overrides) in cells
     ]
 
 
@@ -123,8 +148,8 @@ def command(study: StudyConfig, run: PlannedRun) -> list[str]:
     start = [str(script)] if script.is_file() else ["-m", "alignmlm.cli", "train"]
     recipe = [f"--config={study.recipe}"] if study.recipe else []
     name = f"{study.name}-{run.folder.name}"
-    own = (run.objective, run.seed, run.seed, name, str(run.folder))
-    settings = {**study.overrides, **dict(zip(OWN, own, strict=True))}
+    own = (run.seed, run.seed, name, str(run.folder))
+    settings = {**study.overrides, **run.overrides, **dict(zip(OWN[1:], own, strict=True))}
     overrides = [f"--{key}={as_argument(value)}" for key, value in settings.items()]
     return [sys.executable, *start, *recipe, *overrides]
 
@@ -139,7 +164,8 @@ def check_folder(study: StudyConfig) -> None:
     if study.recipe and not Path(study.recipe).is_file():
         raise ConfigError("study.recipe", study.recipe, "be an existing file")
     recipe = Path(study.recipe).read_text(encoding="utf-8") if study.recipe else None
-    settings = json.dumps({"recipe": recipe, "overrides": study.overrides}, indent=1)
+    told = {"recipe": recipe, "overrides": study.overrides}
+    settings = json.dumps(told | ({"variants": study.variants} if study.variants else {}), indent=1)
     path = Path(study.folder) / SETTINGS
     if path.is_file() and path.read_text(encoding="utf-8") != settings:
         must = f"be new, or hold runs of this recipe and these overrides; see {path}"
@@ -148,17 +174,40 @@ def check_folder(study: StudyConfig) -> None:
     replace_text(path, settings)
 
 
+@contextmanager
+def signals_handed_to(process: subprocess.Popen) -> Iterator[None]:
+    """While it lasts, what asks this process to save and end goes to the run instead.
+
+    Only the main thread of a process hears signals; in another one nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, lambda found, frame: process.send_signal(found))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     """Pre-train one run in a process of its own, its output on this one's terminal.
 
     Raises:
         AlignMLMError: it failed, or left no model.
+        SavedAndStoppedError: a signal asked it to save and end.
     """
     if run.done:
         log.info("%s: pre-trained before", run.folder)
         return
     line = command(study, run)
-    code = subprocess.run(line, check=False).returncode
+    with subprocess.Popen(line) as process, signals_handed_to(process):
+        code = process.wait()
+    if code == REQUEUE_EXIT_CODE:
+        raise SavedAndStoppedError
     if code or not run.done:
         what = f"ended with exit code {code}" if code else "left no summary and export"
         raise AlignMLMError(f"pre-training {run.folder} {what}; the command was: {' '.join(line)}")
@@ -175,7 +224,34 @@ def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list
         "alignment_in_dictionary_percent": alignment["in_dictionary"],
         "alignment_held_out_percent": alignment["held_out"],
     }
-    return [{**row, **whole} for row in result_rows(results) if row["task"] in tasks]
+    own = {"objective": run.name, **whole}
+    return [{**row, **own} for row in result_rows(results) if row["task"] in tasks]
+
+
+def check_tasks(study: StudyConfig) -> list[str]:
+    """The names of the tasks of a study, those of its groups included.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    return [task.name for name in study.tasks for task in load_tasks(name)]
+
+
+def run_one(study: StudyConfig, number: int) -> None:
+    """Pre-train and measure one run of the study, counted from 1; study.json is left as it is.
+
+    Raises:
+        ConfigError: there is no such run, or what run_study() raises it for.
+        AlignMLMError: the run failed.
+    """
+    runs = planned_runs(study)
+    if not 1 <= number <= len(runs):
+        raise ConfigError("--only", number, f"lie in [1, {len(runs)}], the runs of the study")
+    check_tasks(study)
+    check_folder(study)
+    run = runs[number - 1]
+    pretrain(study, run)
+    evaluate(run.folder, study.tasks, study.evaluation)
 
 
 def run_study(study: StudyConfig) -> list[Row]:
@@ -189,12 +265,12 @@ def run_study(study: StudyConfig) -> list[Row]:
         AlignMLMError: a run failed.
     """
     began = perf_counter()
-    names = [load_task(task).name for task in study.tasks]
+    names = check_tasks(study)
     check_folder(study)
     rows: list[Row] = []
     runs = planned_runs(study)
     for number, run in enumerate(runs, start=1):
-        log.info("run %d of %d: %s, seed %d", number, len(runs), run.objective, run.seed)
+        log.info("run %d of %d: %s, seed %d", number, len(runs), run.name, run.seed)
         pretrain(study, run)
         results = evaluate(run.folder, study.tasks, study.evaluation)
         rows += run_rows(run, results, names)

@@ -4,12 +4,13 @@ import shutil
 import pytest
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate, source_and_targets
+from alignmlm.evaluation.directions import direction_of
+from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.results import RESULTS, read_results
 from alignmlm.evaluation.tasks import load_task
-from tests.evaluation.conftest import LANGUAGES
+from tests.evaluation.conftest import LANGUAGES, write_export
 
 QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, learning_rate=5e-3, batch_rows=8))
 TARGET = LANGUAGES[1]
@@ -33,7 +34,10 @@ def test_results_hold_what_was_measured_on_what(measured, run_folder):
 
 def test_results_are_read_back_as_they_were_returned(measured, run_folder):
     assert read_results(run_folder / "evaluation") == measured
-    assert [path.name for path in (run_folder / "evaluation").iterdir()] == [RESULTS]
+    found = {path.name for path in (run_folder / "evaluation").iterdir()}
+    assert found == {
+        RESULTS, "models", f"samples_toy@{LANGUAGES[0]}.jsonl", f"samples_toy@{TARGET}.jsonl"
+    }  # fmt: skip
 
 
 def test_what_was_measured_is_not_measured_again(measured, run_folder, toy_task):
@@ -68,21 +72,25 @@ def test_results_that_cannot_be_read_are_an_error(tmp_path, text):
 
 def test_targets_are_the_languages_derived_from_the_tasks_own(export, toy_task):
     task = load_task(str(toy_task.path))
-    assert source_and_targets(export, task, EvaluationConfig()) == (LANGUAGES[0], [TARGET])
+    found = direction_of(export, task, None, [])
+    assert (found.source, found.targets) == (LANGUAGES[0], (TARGET,))
+    assert found.source_task == found.task == task
 
 
-def test_a_language_of_another_base_is_an_error(export):
-    with pytest.raises(
-        ConfigError, match="be eng-Latn or made from it, the language of task ewt_pos"
-    ):
-        source_and_targets(export, load_task("ewt_pos"), EvaluationConfig())
+def test_transfer_is_measured_the_other_way_if_asked(export, toy_task):
+    found = direction_of(export, load_task(str(toy_task.path)), TARGET, [])
+    assert (found.source, found.targets) == (TARGET, (LANGUAGES[0],))
 
 
-def test_a_model_without_a_derived_language_is_an_error(export, toy_task):
-    task = load_task(str(toy_task.path))
-    config = EvaluationConfig(source=TARGET)
-    with pytest.raises(ConfigError, match="hold a language derived from qaa-Latn"):
-        source_and_targets(export, task, config)
+def test_a_task_in_a_language_that_the_model_lacks_is_an_error(export):
+    with pytest.raises(ConfigError, match=r"eng-Latn or made from it, for ewt_pos"):
+        direction_of(export, load_task("ewt_pos"), None, [])
+
+
+def test_a_model_of_one_language_has_no_target(tmp_path, toy_task):
+    alone = open_export(write_export(tmp_path / "export", LANGUAGES[:1]))
+    with pytest.raises(ConfigError, match=f"hold one besides {LANGUAGES[0]}"):
+        direction_of(alone, load_task(str(toy_task.path)), None, [])
 
 
 @pytest.mark.parametrize(

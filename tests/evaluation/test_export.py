@@ -22,6 +22,7 @@ def test_a_folder_without_an_export_is_an_error_that_says_what_is_missing(tmp_pa
 )
 def test_a_description_that_cannot_be_used_is_an_error(run_folder, tmp_path, change, message):
     raw = json.loads((run_folder / "export" / "alignmlm.json").read_text(encoding="utf-8"))
+    shutil.copytree(run_folder / "export", tmp_path, dirs_exist_ok=True)
     (tmp_path / "alignmlm.json").write_text(json.dumps(raw | change), encoding="utf-8")
     with pytest.raises(CheckpointError, match=message):
         open_export(tmp_path)
@@ -32,3 +33,10 @@ def test_other_weights_are_another_model(run_folder, tmp_path):
     weights = tmp_path / "export" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
     assert open_export(tmp_path).identity() != open_export(run_folder).identity()
+
+
+def test_weights_that_could_run_code_are_refused_by_name(run_folder, tmp_path):
+    shutil.copytree(run_folder / "export", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"no \*\.safetensors weights, only .*pytorch_model"):
+        open_export(tmp_path)

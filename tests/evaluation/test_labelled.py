@@ -8,20 +8,22 @@ from alignmlm.errors import ConfigError
 from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.forms import read_sentences
-from alignmlm.evaluation.labelled import (
-    IGNORED,
-    examples_in,
-    numbered,
-    rendered_in,
-    reorderer_of,
-    tokens_of_words,
-)
+from alignmlm.evaluation.labelled import numbered, sentence_rows
+from alignmlm.evaluation.rendering import renderer_of, reorderer_of
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees
+from alignmlm.evaluation.rows import IGNORED
+from alignmlm.evaluation.word_tokens import tokens_of_words
 from tests.evaluation.conftest import LANGUAGES, conllu, write_export
 
 BASE, DERIVED = LANGUAGES
+TOOLS = SyntaxConfig(), Trees()
 TAGS = ["DET", "NOUN", "VERB", "PUNCT"]
 SENTENCE = "the/DET zyxwvu/NOUN drofa/VERB +./PUNCT"
+
+
+def in_language_of(export, language, text, tools=TOOLS):
+    renderer = renderer_of(export, language, reorderer_of(export, language, *tools))
+    return sentence_rows(text, renderer, export.seq_len)
 
 
 @pytest.fixture
@@ -33,8 +35,9 @@ def rendered(tmp_path, export):
         path.write_text(conllu([sentence]), encoding="utf-8")
         sentences = read_sentences(path, "conllu_upos")
         text = numbered(sentences, tokenizer, export.vocabulary, TAGS)
-        (example,), cut = examples_in(export, language, text)
-        return example, cut
+        found = in_language_of(export, language, text)
+        (example,) = found.examples
+        return example, found.counts["words_cut_off"]
 
     return in_language
 
@@ -120,12 +123,9 @@ def entities(export, language: str, words: str, labels: str):
     tokenizer = load_tokenizer(export.path)
     sentences = [LabelledSentence(forms, tags, joined)]
     text = numbered(sentences, tokenizer, export.vocabulary, ENTITY_TAGS, entities=True)
-    rendered = rendered_in(export, language, text, reorderer_of(export, language, *TOOLS))
+    rendered = in_language_of(export, language, text)
     (example,) = rendered.examples
     return [ENTITY_TAGS[n] for n in example.labels if n != IGNORED], rendered.counts
-
-
-TOOLS = SyntaxConfig(), Trees()
 
 
 def test_entities_of_an_inverted_sentence_are_tagged_anew(export):
@@ -154,7 +154,7 @@ def rendered_words(export, language: str, sentence: LabelledSentence, tools=TOOL
     tokenizer = load_tokenizer(export.path)
     names = sorted(set(sentence.labels))
     text = numbered([sentence], tokenizer, export.vocabulary, names)
-    rendered = rendered_in(export, language, text, reorderer_of(export, language, *tools))
+    rendered = in_language_of(export, language, text, tools)
     return rendered, names
 
 

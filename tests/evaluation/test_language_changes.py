@@ -10,13 +10,15 @@ import xxhash
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import describe, train_tokenizer
-from alignmlm.evaluation.changed import Changer, changed_questions
 from alignmlm.evaluation.forms import read_split
-from alignmlm.evaluation.labelled import numbered, tokens_of_words
+from alignmlm.evaluation.labelled import numbered
 from alignmlm.evaluation.moves import moved_entity_sentence, moved_sentence, question_text
+from alignmlm.evaluation.question_rows import numbered_questions, question_rows
+from alignmlm.evaluation.rendering import Renderer
 from alignmlm.evaluation.reordering import Reorderer, SyntaxConfig, Trees, gold_trees, syntax_models
 from alignmlm.evaluation.spans import moved_spans, spans_of, tags_of
 from alignmlm.evaluation.tasks import SPLITS, load_task
+from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.languages.orders import FINAL_MARKS, word_order
 from alignmlm.languages.sentences import from_words
 
@@ -159,10 +161,11 @@ def test_answers_of_xquad_follow_their_words_or_are_dropped(shared_data, name):
     questions = read_split(task.split("test")).examples[:150]
     tokenizer = train_tokenizer([q.context for q in questions], 1000)
     vocabulary = describe(tokenizer)
-    changer = Changer(
-        task.language, tokenizer, vocabulary.unk, Reorderer("inv", 0, vocabulary.final)
-    )
-    moved, counts = changed_questions(changer, questions, 512)
+    table = np.arange(vocabulary.size)
+    renderer = Renderer(0, table, vocabulary, Reorderer("inv", 0, vocabulary.final))
+    text = numbered_questions(questions, tokenizer, vocabulary.unk, task.language)
+    found = question_rows(text, renderer, 512)
+    moved, counts = [document.words for document in found.documents.values()], found.counts
     assert len(moved) + counts["questions_dropped"] == len(questions)
     assert counts["questions_dropped"] <= 3
     by_id = {question.id: question for question in questions}

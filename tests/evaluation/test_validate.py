@@ -120,7 +120,7 @@ def test_questions_that_a_language_tears_apart_are_counted(own, export, tmp_path
     found = changes(own, export, tmp_path, QUESTIONS, squad("dofor mima", "mima. every", "iru"))
     assert found["examples"] == 3
     assert (found["questions_dropped"], found["answers_torn"]) == (1, 1)
-    assert (found["answers_widened"], found["questions_too_long"]) == (1, 0)
+    assert (found["answers_widened"], found["questions_cut"]) == (1, 0)
 
 
 def test_pairs_longer_than_the_model_are_counted(own, export, tmp_path):

@@ -34,7 +34,7 @@ def test_curves_are_by_language_and_leave_out_what_was_never_logged(run):
     assert curves.validation_loss[0].steps == [50, 100]
 
 
-@pytest.mark.parametrize("text", ["[]", "{"])
+@pytest.mark.parametrize("text", ["[]", "{", '{"rows": []}', '{"name": "a", "rows": {}}'])
 def test_a_study_that_cannot_be_read_is_an_error(tmp_path, text):
     (tmp_path / "study.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"study\.json"):

@@ -1,10 +1,13 @@
 import csv
 import math
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from alignmlm.commands.transfer import comparison_table
 from alignmlm.evaluation.compare import Side, compare
 from alignmlm.evaluation.score_rows import Cell, ScoreRow, score_rows
 from alignmlm.evaluation.statistics import Interval
@@ -17,6 +20,7 @@ from alignmlm.reporting.transfer_tables import (
     markdown_transfer,
     p_text,
     paper_csv,
+    shared_cells,
     shown,
     transfer_table,
 )
@@ -128,6 +132,28 @@ def test_a_comparison_says_which_cells_differ():
         ("BS", "within noise"), ("BZ", "differs"), ("Delta", "differs"),
     ]  # fmt: skip
     assert comparison_markdown(found).count("\n") == 5
+
+
+def test_what_all_lines_agree_in_is_said_once():
+    shared, titles, lines = shared_cells(
+        ["task", "measure", "noise"], [["pos", "BS", "t"], ["pos", "BS", "unknown"]]
+    )
+    assert (shared, titles) == ({"task": "pos"}, ["measure", "noise"])
+    assert lines == [["BS", "t"], ["BS", "unknown"]]
+    assert shared_cells(["task"], []) == ({}, ["task"], [])
+
+
+def test_a_comparison_fits_a_terminal_of_80_columns():
+    found = compare(
+        Side("a", rows("mlm", 40.0, 41.0, 42.0)), Side("b", rows("tlm", 80.0, 82.0, 81.5))
+    )
+    _, titles, lines = shared_cells(*comparison_cells(found))
+    assert titles == ["measure", "A", "B", "B - A [95 %]", "p (Holm)", "verdict"]
+    console = Console(width=80, file=StringIO())
+    console.print(comparison_table(titles, lines))
+    text = console.file.getvalue()
+    assert len(text.splitlines()) == len(lines) + 2
+    assert all(cell in text for line in lines for cell in line)
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,34 @@ def test_a_study_is_every_objective_with_every_seed():
     assert names == ["f/mlm-seed0", "f/align_mlm-seed0", "f/mlm-seed7", "f/align_mlm-seed7"]
 
 
+def test_variants_are_runs_beside_the_objectives_with_settings_of_their_own(tmp_path):
+    quarter = {"objective.name": "align_mlm", "dictionary.fraction": 0.25}
+    config = StudyConfig(name="x", objectives=["mlm"], variants={"quarter": quarter}, folder="f")
+    runs = planned_runs(config)
+    assert [run.folder.as_posix() for run in runs] == ["f/mlm-seed0", "f/quarter-seed0"]
+    line = command(config, runs[1])
+    assert {"--objective.name=align_mlm", "--dictionary.fraction=0.25"} <= set(line)
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"mlm": {"objective.name": "mlm"}}, "have a name of its own"),
+        ({"quarter": {"dictionary.fraction": 0.25}}, "an objective.name"),
+        ({"quarter": {"objective.name": "mlm", "model.seed": 1}}, "the study sets"),
+        ({"quarter": {"objective.name": "mlm", "train": 1}}, "dotted settings"),
+    ],
+)
+def test_variants_that_cannot_be_told_apart_or_run_are_errors(variants, message):
+    with pytest.raises(ConfigError, match=message):
+        StudyConfig(name="x", objectives=["mlm"], variants=variants, folder="f")
+
+
 def test_a_run_is_a_command_line_of_its_own(tmp_path):
     overrides = {"train.steps": 30, "run.wandb": False, "languages.ids": ["qaa-Latn"]}
     config = study(tmp_path, recipe="r.yaml", overrides=overrides)
-    line = command(config, PlannedRun("align_mlm", 7, Path("f/align_mlm-seed7")))
+    own = {"objective.name": "align_mlm"}
+    line = command(config, PlannedRun("align_mlm", 7, Path("f/align_mlm-seed7"), own))
     assert line[0] == sys.executable
     assert line[-9:] == [
         "--config=r.yaml", "--train.steps=30", "--run.wandb=false", '--languages.ids=["qaa-Latn"]',

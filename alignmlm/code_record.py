@@ -1,0 +1,110 @@
+"""Which code a run ran: versions, commit, changes not committed, command line and launcher."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import alignmlm
+from alignmlm.files import replace_text
+
+CODE = "code.json"
+LIBRARIES = (
+    "torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "numba", "triton",
+    "safetensors", "mpi4py",
+)  # fmt: skip
+LAUNCHERS = {  # a variable that only this launcher sets; the innermost launcher comes first
+    "TORCHELASTIC_RUN_ID": "torchrun",
+    "CROSS_RANK": "deepspeed",
+    "OMPI_COMM_WORLD_SIZE": "mpirun (OpenMPI)",
+    "MPI_LOCALRANKID": "mpirun (MPICH)",
+    "SLURM_STEP_ID": "srun",
+}
+RECORDED = (
+    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT",
+    "SLURM_JOB_NODELIST", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
+    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+)  # fmt: skip
+
+
+def git(folder: Path, *command: str) -> str | None:
+    """What a git command that changes nothing prints; None without git or outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *command],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def checkout() -> Path | None:
+    """The folder of the checkout that this package is imported from; None if it is installed."""
+    root = Path(alignmlm.__file__).parents[1]
+    return root if (root / ".git").exists() else None
+
+
+def changes(folder: Path) -> str | None:
+    """What differs from the last commit, as a patch; files that git does not know are left out."""
+    return git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+
+
+def git_record(folder: Path | None) -> dict[str, Any]:
+    """Commit, hash of the changes since, and names of Python files that git does not know."""
+    if folder is None or (commit := git(folder, "rev-parse", "HEAD")) is None:
+        return {"commit": None, "diff_sha256": None, "untracked": []}
+    patch = changes(folder)
+    found = git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py") or ""
+    return {
+        "commit": commit.strip(),
+        "diff_sha256": sha256(patch.encode()).hexdigest() if patch else None,
+        "untracked": found.splitlines(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that numbers may depend on, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def launcher() -> str:
+    """What started this process: torchrun, srun, deepspeed and so on, or python."""
+    return next((name for key, name in LAUNCHERS.items() if key in os.environ), "python")
+
+
+def code_record() -> dict[str, Any]:
+    """What a start of a run is to be known by."""
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "alignmlm": alignmlm.__version__,
+        "git": git_record(checkout()),
+        "python": platform.python_version(),
+        "libraries": library_versions(),
+        "command": [sys.executable, *sys.argv],
+        "folder": str(Path.cwd()),
+        "host": socket.gethostname(),
+        "launcher": launcher(),
+        "environment": {name: os.environ[name] for name in RECORDED if name in os.environ},
+    }
+
+
+def record_start(folder: Path) -> None:
+    """Add this start to the folder's code.json, which holds all of them; rank 0 calls it."""
+    path = folder / CODE
+    earlier = json.loads(path.read_text("utf-8"))["starts"] if path.is_file() else []
+    document = {"schema_version": 1, "starts": [*earlier, code_record()]}
+    replace_text(path, json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,150 @@
+"""Any masked-LM checkpoint of transformers as a model to evaluate, in natural languages."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from alignmlm.data.tokenizer import describe, load_tokenizer
+from alignmlm.errors import CheckpointError, ConfigError, DataError
+from alignmlm.evaluation.export import (
+    DESCRIPTION,
+    Export,
+    check_weights,
+    open_export,
+    weights_xxh3,
+)
+from alignmlm.languages.language import parse_language
+
+TWO_SEPARATORS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+LONGEST_ROW_TOKENS = 512  # of models whose positions have no table
+
+
+def described(model: Path) -> bool:
+    """Whether a folder is a run or an export of ours."""
+    return any((folder / DESCRIPTION).is_file() for folder in (model, model / "export"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return found
+
+
+def spaced(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with a space before each text, as a word has in running text."""
+    told = json.loads(tokenizer.to_str())
+    parts = told.get("pre_tokenizer") or {}
+    for part in [parts, *parts.get("pretokenizers", [])]:
+        if part.get("type") == "ByteLevel" and part.get("use_regex", True):
+            part["add_prefix_space"] = True
+    return Tokenizer.from_str(json.dumps(told))
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model's folder, so that a text's first word is like any other.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    return spaced(load_tokenizer(folder))
+
+
+def longest_row(config: dict[str, Any]) -> int:
+    """How many tokens fit a row: RoBERTa's position table has two rows more than that."""
+    known = config.get("max_position_embeddings", LONGEST_ROW_TOKENS)
+    return min(known - 2 * (config.get("model_type") in TWO_SEPARATORS), LONGEST_ROW_TOKENS)
+
+
+def check_languages(languages: Sequence[str], folder: Path) -> None:
+    """Whether the languages of a checkpoint are named, and natural.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if not languages:
+        must = f"name the languages of {folder}, which has no {DESCRIPTION}: eng-Latn fra-Latn"
+        raise ConfigError("evaluation.languages", list(languages), must)
+    for name in languages:
+        if parse_language(name).derived:
+            must = f"be natural: {folder} says nothing of derived ones"
+            raise ConfigError("evaluation.languages", name, must)
+
+
+def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
+    """A checkpoint that transformers can load, with the natural languages that it is said to know.
+
+    Raises:
+        CheckpointError: no config.json, no safetensors, or no tokenizer.
+        ConfigError: no language, or a derived one.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"there is no model at {folder}: neither {DESCRIPTION} nor config.json is there"
+        )
+    check_weights(folder)
+    check_languages(languages, folder)
+    config = read_json(folder / "config.json")
+    try:
+        vocabulary = describe(load_tokenizer(folder))
+    except DataError as error:
+        raise CheckpointError(f"{folder} has no tokenizer that can be used: {error}") from error
+    kind = str(config.get("model_type"))
+    return Export(
+        path=folder,
+        objective=kind,
+        languages=tuple(languages),
+        language_embeddings=False,
+        languages_seed=0,
+        vocabulary=vocabulary,
+        seq_len=longest_row(config),
+        step=0,
+        data_id="",
+        weights_xxh3=weights_xxh3(folder),
+        separators=2 if kind in TWO_SEPARATORS else 1,
+        segments=kind == "bert" and config.get("type_vocab_size", 2) > 1,
+    )
+
+
+def open_model(
+    model: Path, languages: Sequence[str] = (), max_tokens: int | None = None, baseline: str = ""
+) -> Export:
+    """A run, an export, or any checkpoint with the languages that it is said to know.
+
+    `max_tokens` shortens the longest row. A baseline takes languages that an export lacks: their
+    tokens are untrained.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged.
+        ConfigError: languages that cannot be used.
+    """
+    if not described(model):
+        export = open_checkpoint(model, languages)
+    else:
+        export = replace(open_export(model), baseline=baseline)
+        extra = [name for name in languages if name not in export.languages]
+        if extra and baseline != "monolingual":
+            must = f"be languages of {model}, or evaluation.baseline be monolingual"
+            raise ConfigError("evaluation.languages", extra, must)
+        if extra and export.language_embeddings:
+            must = f"be languages of {model}: it has an embedding for each of its own, no others"
+            raise ConfigError("evaluation.languages", extra, must)
+        export = replace(export, languages=(*export.languages, *extra))
+    if max_tokens is not None:
+        if not 16 <= max_tokens <= export.seq_len:
+            must = f"lie in [16, {export.seq_len}], the longest row of {model}"
+            raise ConfigError("evaluation.max_tokens", max_tokens, must)
+        export = replace(export, seq_len=max_tokens)
+    return replace(export, baseline=baseline)

@@ -1,0 +1,85 @@
+"""Between which languages a task's transfer is measured, and on which task it is fine-tuned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alignmlm.errors import ConfigError
+from alignmlm.evaluation.export import Export
+from alignmlm.evaluation.tasks import Task, load_task, load_tasks
+from alignmlm.languages.language import parse_language
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """From the training split of one task in one language to the test split of another."""
+
+    source_task: Task
+    source: str
+    task: Task
+    targets: tuple[str, ...]
+
+
+def base_of(language: str) -> str:
+    """The natural language that an id is of, or is made from."""
+    return parse_language(language).base
+
+
+def task_in(task: Task, base: str, name: str | None) -> Task:
+    """The task of the same group in another language, which can be fine-tuned on.
+
+    Raises:
+        ConfigError: there is none, or several and none is named.
+    """
+    if name is not None:
+        found = load_task(name)
+        if found.language != base or found.kind != task.kind:
+            must = f"be a {task.kind} task in {base}"
+            raise ConfigError("evaluation.source_task", name, must)
+        return found
+    members = load_tasks(task.group) if task.group else []
+    fitting = [one for one in members if one.language == base and "train" in one.files]
+    if len(fitting) != 1:
+        names = [one.name for one in fitting]
+        found_ = f"{names or 'no task'} of group {task.group!r} in {base} with a training split"
+        must = f"name the task to fine-tune on before {task.name} is tested"
+        raise ConfigError("evaluation.source_task", found_, must)
+    return fitting[0]
+
+
+def direction_of(
+    export: Export,
+    task: Task,
+    source: str | None,
+    targets: Sequence[str],
+    source_task: str | None = None,
+) -> Direction:
+    """Where a model is fine-tuned for a task, and where it is tested.
+
+    The source is the model's first language unless one is named; targets are all its other
+    languages that are the task's own or made from it.
+
+    Raises:
+        ConfigError: the model lacks a language, one is not the task's, or there is no target.
+    """
+    start = source or export.languages[0]
+    for name in (start, *targets):
+        export.number_of(name)
+    others = [name for name in targets or export.languages if name != start]
+    fitting = tuple(name for name in others if base_of(name) == task.language)
+    if not fitting:
+        key = "evaluation.targets" if targets else f"languages of {export.path}"
+        must = f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
+        raise ConfigError(key, list(targets or export.languages), must)
+    if base_of(start) == task.language and source_task is None:
+        return Direction(task, start, task, fitting)
+    return Direction(task_in(task, base_of(start), source_task), start, task, fitting)
+
+
+def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:
+    """Whether a model has a target for a task at all; groups name tasks of many languages."""
+    start = source or export.languages[0]
+    others = [name for name in targets or export.languages if name != start]
+    if task.other_language:
+        bases = {base_of(name) for name in export.languages}
+        return {task.language, task.other_language} <= bases
+    return any(base_of(name) == task.language for name in others)

@@ -1,0 +1,104 @@
+"""What a model's numbers say of each document of a test split, and how right that is."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignmlm.evaluation.metrics import macro_f1, squad_exact, squad_f1
+from alignmlm.evaluation.question_rows import RenderedQuestions, answered_text, best_span
+from alignmlm.evaluation.rows import IGNORED, Example, Rendered
+
+Outputs = dict[str, np.ndarray]  # a model's scores of one row, by their name
+Predictions = Iterable[tuple[Example, Outputs]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was said of one document; a score is 100 * sum(gained) / sum(possible)."""
+
+    document: int
+    target: list[str]  # the right labels or answers
+    found: list[str]  # the labels or the answer given
+    gained: float
+    possible: float
+
+
+def score_percent(metric: str, scored: Sequence[Scored]) -> float:
+    """The metric over all documents, in [0, 100]; 0 where nothing could be gained."""
+    if metric == "macro_f1":
+        return 100 * macro_f1([one.target[0] for one in scored], [one.found[0] for one in scored])
+    possible = sum(one.possible for one in scored)
+    return 100 * sum(one.gained for one in scored) / possible if possible else 0.0
+
+
+def equal_labels(target: list[str], found: list[str]) -> tuple[float, float]:
+    """Right labels, and all of them."""
+    return float(sum(a == b for a, b in zip(target, found, strict=True))), float(len(target))
+
+
+def equal_entities(target: list[str], found: list[str]) -> tuple[float, float]:
+    """Twice the entities that are right, and those of both sides: their ratio is F1.
+
+    Source: seqeval 1.2.2, default mode, which reads tags as conlleval does.
+    """
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    golds, founds = (set(get_entities(labels)) for labels in (target, found))
+    return 2.0 * len(golds & founds), float(len(golds) + len(founds))
+
+
+def scored_words(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: str
+) -> list[Scored]:
+    """The label of each word at its first token; words that the longest row cut off are not."""
+    gain = equal_entities if metric == "entity_f1" else equal_labels
+    scored = []
+    for example, outputs in predictions:
+        right = np.array(example.labels)
+        places = np.flatnonzero(right != IGNORED)
+        target = [labels[number] for number in right[places]]
+        found = [labels[number] for number in outputs["logits"][places].argmax(axis=-1)]
+        scored.append(Scored(example.document, target, found, *gain(target, found)))
+    return scored
+
+
+def scored_pairs(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: str
+) -> list[Scored]:
+    """The label of each pair."""
+    scored = []
+    for example, outputs in predictions:
+        target = [labels[int(np.array(example.labels))]]
+        found = [labels[int(outputs["logits"].argmax())]]
+        scored.append(Scored(example.document, target, found, *equal_labels(target, found)))
+    return scored
+
+
+def scored_questions(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: str
+) -> list[Scored]:
+    """The answer to each question: of all its windows, the span with the highest score."""
+    if not isinstance(rendered, RenderedQuestions):
+        raise TypeError(f"questions are rendered with their documents, not as {type(rendered)}")
+    gain = squad_exact if metric == "squad_exact" else squad_f1
+    best: dict[int, tuple[float, int, int]] = {}
+    for example, outputs in predictions:
+        inside = slice(example.second, len(example.input_ids) - 1)
+        score, *span = best_span(*(outputs[f"{side}_logits"][inside] for side in ("start", "end")))
+        first, last = (token + example.offset_tokens for token in span)
+        if score > best.get(example.document, (-np.inf,))[0]:
+            best[example.document] = score, first, last
+    scored = []
+    for number, (_, first, last) in best.items():
+        document = rendered.documents[number]
+        found = answered_text(document, first, last)
+        scored.append(Scored(number, [*document.golds], [found], gain(document.golds, found), 1.0))
+    return scored
+
+
+SCORED: dict[str, Callable[[Rendered, Predictions, list[str], str], list[Scored]]] = {
+    "token_classification": scored_words,
+    "pair_classification": scored_pairs,
+    "question_answering": scored_questions,
+}

@@ -1,0 +1,65 @@
+"""The base tokens of each word of a text, as they are in running text."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from alignmlm.data.text import RawSentence, normalise
+from alignmlm.data.tokenizer import encode_words, token_word_starts
+from alignmlm.evaluation.examples import LabelledSentence
+from alignmlm.evaluation.reordering import TokensOfWord
+from alignmlm.evaluation.running_text import TextWords
+
+Spaced = LabelledSentence | TextWords  # words that know where no space stands before them
+
+
+def chunks_of(sentence: Spaced) -> Iterator[RawSentence]:
+    """Runs of words without a space between them, as text with word starts."""
+    text, starts = "", [0]
+    for word, joined in zip(sentence.words, sentence.joined, strict=True):
+        word = normalise(word).replace(" ", "\u00a0")
+        if text and not joined:
+            yield RawSentence(text, tuple(starts))
+            text, starts = "", []
+        starts = [*starts, len(text)] if text else [0]
+        text += word
+    yield RawSentence(text, tuple(starts))
+
+
+def chunk_words(chunk: RawSentence) -> list[str]:
+    """The words of a chunk."""
+    ends = [*chunk.word_starts[1:], len(chunk.text)]
+    return [chunk.text[start:end] for start, end in zip(chunk.word_starts, ends, strict=True)]
+
+
+def split_tokens(encoding: Encoding, chunk: RawSentence) -> list[TokensOfWord] | None:
+    """Token ids of each word of a chunk; None where the tokens do not respect its words."""
+    if not encoding.ids:
+        return None
+    starts = token_word_starts(encoding.offsets, chunk)
+    if starts.sum() != len(chunk.word_starts):
+        return None
+    parts = np.split(np.array(encoding.ids), np.flatnonzero(starts)[1:])
+    return [tuple(part.tolist()) for part in parts]
+
+
+def tokens_of_words(
+    tokenizer: Tokenizer, sentences: Sequence[Spaced], unk: int
+) -> list[list[TokensOfWord]]:
+    """Token ids of each word of each sentence, at least one a word.
+
+    A word has the tokens that it has in running text ("lamp" and "." of "a lamp."); where a token
+    would hold parts of two words ("don" of "do" and "n't"), each word is tokenised on its own.
+    """
+    chunks = [list(chunks_of(sentence)) for sentence in sentences]
+    flat = [chunk for part in chunks for chunk in part]
+    encodings = iter(tokenizer.encode_batch([c.text for c in flat], add_special_tokens=False))
+    found = []
+    for part in chunks:
+        words: list[TokensOfWord] = []
+        for chunk in part:
+            tokens = split_tokens(next(encodings), chunk)
+            words += tokens or encode_words(tokenizer, chunk_words(chunk))
+        found.append([word or (unk,) for word in words])
+    return found
