@@ -1,5 +1,6 @@
 # make train   the whole way on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
 # make test    the test suite;  make test-slow  what takes minutes;  make lint;  make docs
+# make test-cluster  real nodes, MPI and SLURM on this machine (root, Debian: it installs what it needs)
 # make kernels-compile  the GPU kernels for three generations of GPU, without one
 # Each does its own set-up with nothing but Python 3.11, a C++ compiler and the package index.
 
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-c
 RUN := $(VENV)/.run-installed
 TEST := $(VENV)/.test-installed
 
-.PHONY: train test test-slow kernels-compile lint format docs clean
+.PHONY: train test test-slow test-cluster kernels-compile lint format docs clean
 
 train: $(RUN)
 	$(BIN)/alignmlm study run studies/sample.yaml
@@ -21,6 +22,11 @@ test: $(TEST)
 
 test-slow: $(TEST)
 	$(BIN)/python -m pytest -m slow
+
+test-cluster: $(TEST)
+	sh tests/cluster/install.sh
+	$(PIP) --no-build-isolation --editable ".[test,mpi]"
+	$(BIN)/python -m pytest -m cluster -rs
 
 kernels-compile: $(TEST)
 	$(BIN)/python kernels/compile_all.py
