@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from rich.table import Table
 from rich.text import Text
@@ -11,12 +12,16 @@ from alignmlm import __version__
 from alignmlm.commands.build import data_build
 from alignmlm.commands.data import data_show, data_stats, data_verify
 from alignmlm.commands.dictionary import data_dictionary
+from alignmlm.commands.doctor import doctor_command
 from alignmlm.commands.evaluation import eval_ls, eval_run, eval_validate
 from alignmlm.commands.interchange import data_export, data_fetch, data_import
+from alignmlm.commands.launch import launch_evaluate, launch_pretrain, launch_study
+from alignmlm.commands.plan import plan_command
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
 from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
+from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
 from alignmlm.terminal import console, messages, set_up_logging
 
 
@@ -32,6 +37,8 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
             told = Text(f"alignmlm: error{where}: {error}", "bold red")
             messages.print(told, soft_wrap=True)
         return 2
+    except SavedAndStoppedError:
+        return REQUEUE_EXIT_CODE
     except KeyboardInterrupt:
         return 130
 
@@ -57,7 +64,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "eval figures": eval_figures,
     "eval map": eval_map,
     "study run": study_run,
+    "launch pretrain": launch_pretrain,
+    "launch evaluate": launch_evaluate,
+    "launch study": launch_study,
+    "doctor": doctor_command,
     "export": export_command,
+    "plan": plan_command,
     "report": report_command,
 }
 
@@ -101,11 +113,12 @@ def train() -> None:
 def leave(code: int) -> None:
     """End this process; after training at once, as ZeRO-3 sometimes aborts while torn down."""
     torch = sys.modules.get("torch")
-    if code == 0 and torch is not None and torch.distributed.is_initialized():
+    if code in (0, REQUEUE_EXIT_CODE) and torch is not None and torch.distributed.is_initialized():
         torch.distributed.barrier()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        with suppress(OSError):  # a launcher that is told to end closes the pipes first
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
 
 
 def sources_id() -> str:
@@ -20,14 +24,10 @@ def sources_id() -> str:
     return digest.hexdigest()
 
 
+# numba read where to keep code when it was imported; processes that this one starts find it there
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alignmlm" / sources_id()
 os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
-
-# numba reads where to keep code when it is imported
-from llvmlite import ir  # noqa: E402
-from numba import njit, types  # noqa: E402
-from numba.core import cgutils  # noqa: E402
-from numba.extending import intrinsic  # noqa: E402
+config.reload_config()
 
 
 def compiled(function: Callable) -> Any:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,3 +20,19 @@ def replace_text(path: Path, text: str) -> None:
     partial.write_text(text, encoding="utf-8")
     sync(partial)
     partial.replace(path)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Write at the end of a file, all of the text or nothing; the file is opened for this alone.
+
+    So a folder that is gone is noticed, and nothing is kept back.
+
+    Raises:
+        OSError: the disk is full, or the folder is gone.
+    """
+    data = text.encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        if file.write(data) != len(data):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -6,8 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, RobertaConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+)
 
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
@@ -135,12 +142,27 @@ def new_model(
     return MaskedLanguageModel(model, languages > 1)
 
 
+def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
+    """A checkpoint's model, from safetensors only: loading it must not run code.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+    try:
+        return AutoModelForMaskedLM.from_pretrained(
+            start, config=shape, dtype=torch.float32, **options
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError("model.start", start, f"have safetensors weights ({error})") from error
+
+
 def started_model(
     start: str, dropout: float, size: int, seq_len: int, languages: int
 ) -> PreTrainedModel:
     """A checkpoint's model with its vocabulary and language embeddings grown to the recipe."""
     try:
-        shape = AutoConfig.from_pretrained(start)
+        shape = AutoConfig.from_pretrained(start, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             "model.start", start, f"be a Hugging Face checkpoint ({error})"
@@ -157,7 +179,7 @@ def started_model(
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if hasattr(shape, name):
             setattr(shape, name, dropout)
-    model = AutoModelForMaskedLM.from_pretrained(start, config=shape, dtype=torch.float32)
+    model = started_weights(start, shape)
     if size < shape.vocab_size:
         raise ConfigError("data.vocabulary_size", size, f"be at least {shape.vocab_size}")
     model.resize_token_embeddings(size, mean_resizing=False)

@@ -7,8 +7,17 @@ import warnings
 from rich.console import Console
 from rich.logging import RichHandler
 
-console = Console()
-messages = Console(stderr=True)
+
+class Deaf(Console):
+    """A console that goes quiet where nobody listens any more; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """A run that was told to end still has to save itself."""
+        self.quiet = True
+
+
+console = Deaf()
+messages = Deaf(stderr=True)
 
 
 def set_up_logging() -> None:

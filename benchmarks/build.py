@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 
@@ -83,19 +84,6 @@ def shards_sha256(store: Path) -> str:
     for path in sorted([*store.rglob("*.bin"), *store.rglob("*.idx")]):
         whole.update(str(path.relative_to(store)).encode() + path.read_bytes())
     return whole.hexdigest()
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    return next((x.split(": ")[1] for x in lines if x.startswith("model name")), "unknown")
-
-
-def commit() -> str:
-    """The commit that is measured, or "unknown" without git."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def measure(ranks: int, smoke: bool, folder: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from loader import commit, processor
+from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 

@@ -8,8 +8,6 @@ import argparse
 import json
 import logging
 import os
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from loader_peers import (
     timing_table,
     write_sample,
 )
+from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 
@@ -217,19 +216,6 @@ def floors() -> dict[str, float]:
         "floor: move what a masked batch holds": copied_bytes_per_s / (read_bytes + 3 * 8),
         "floor: draw one hash a token": hashes_per_s,
     }
-
-
-def commit() -> str:
-    """The commit of this checkout, with a + where files differ from it."""
-    told = ["git", "describe", "--always", "--dirty=+", "--abbrev=9"]
-    return subprocess.run(told, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def processor() -> str:
-    """The name of the processor, where the system tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ writes nothing unless --out says where.
 import argparse
 import json
 import math
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 
@@ -249,22 +249,6 @@ def show_speed(rows: Sequence[Row]) -> Table:
     return table
 
 
-def cpu_name() -> str:
-    """Model of the processor, or "unknown"."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def commit() -> str:
-    """Short name of the commit that this file belongs to."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"
-
-
 TABLES = {
     "toy": (toy_rows, show_toy),
     "direction": (direction_rows, show_directions),
@@ -292,7 +276,7 @@ def main() -> None:
     data = Data(expand_path("$ALIGNMLM_DATA"), SMOKE_TREES if args.smoke else None)
     out = args.out or (None if args.smoke else RESULTS)
     console = Console()
-    origin = {"smoke": args.smoke, "commit": commit(), "device": cpu_name()}
+    origin = {"smoke": args.smoke, "commit": commit(), "device": processor()}
     for name in args.tables:
         make, show = TABLES[name]
         rows = make(data)

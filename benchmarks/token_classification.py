@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from datasets import Dataset, disable_progress_bars
-from loader import commit, processor
+from machine import commit, processor
 from plain_token_classification import (
     UNSCORED,
     Settings,
@@ -31,6 +31,7 @@ from plain_token_classification import (
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import ttest_ind
+from torch import zeros_like
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
@@ -38,12 +39,13 @@ from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluate import EvaluationConfig, read_examples, task_data
 from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.finetune import FineTuneConfig, quiet_transformers
+from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.tasks import Task, load_task
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.export import PREFIX, export
+from alignmlm.quiet import quiet_transformers
 
 RESULTS = Path(__file__).parent / "results" / "token_classification.jsonl"
 SPLITS = ("train", "test")
@@ -249,7 +251,11 @@ def smoke_model(folder: Path) -> Path:
     build_store(recipe.data)
     assembly = assemble(recipe)
     model = make_model(recipe, assembly)
-    state = {f"parameter/{PREFIX}{name}": each.data for name, each in model.named_parameters()}
+    state = {
+        f"{part}/{PREFIX}{name}": each.data if part == "parameter" else zeros_like(each.data)
+        for name, each in model.named_parameters()
+        for part in ("parameter", "exp_avg", "exp_avg_sq")
+    }
     start = Progress(step=0, tokens=0, seconds=0.0, data_id="sample", first_step=0, numbers={})
     return export(recipe, assembly, state, start, {}, folder / "export")
 
@@ -272,7 +278,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="sentences to train on, from the first")
     parser.add_argument("--offsets", action="store_true", help="a third side: running text")
     for name, value in asdict(FineTuneConfig()).items():
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             flag = f"--{name.replace('_', '-')}"
             parser.add_argument(flag, type=type(value), default=value)
     parser.add_argument("--commit", help="name of what is measured; default: what git says")
@@ -288,7 +294,8 @@ def work_of(asked: argparse.Namespace, folder: Path) -> Work:
     """What the command line asks for, as every side is given it."""
     model = asked.model or smoke_model(folder)
     names = [setting.name for setting in fields(FineTuneConfig) if setting.name in asked]
-    settings = FineTuneConfig(**{name: getattr(asked, name) for name in names})
+    asked_for = {name: getattr(asked, name) for name in names}
+    settings = FineTuneConfig(**asked_for, group_by_length=False)  # as Trainer's default
     tasks = folder / "tasks"
     return Work(model, limited(load_task(asked.task), asked.limit, tasks), tasks, settings)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 RANKS = {
-    "errors": 0, "terminal": 1, "files": 1, "draws": 1, "devices": 1, "compiling": 1,
-    "alignmlm_kernels": 1,
+    "errors": 0, "terminal": 1, "files": 1, "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
+    "code_record": 2, "slurm": 3,
+    "alignmlm_kernels": 1, "hostfile": 1, "doctor": 8,
     "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5, "model": 5,
     "interchange": 6,
-    "objectives": 6, "probes": 6, "pretraining": 7, "evaluation": 7, "studies": 8,
+    "objectives": 6, "probes": 6, "pretraining": 7, "evaluation": 7, "planning": 7, "studies": 8,
     "reporting": 8, "config": 9, "commands": 10, "cli": 11,
 }  # fmt: skip
 ROOTS = [Path("alignmlm"), Path("kernels/alignmlm_kernels")]

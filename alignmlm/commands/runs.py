@@ -9,11 +9,13 @@ from rich.table import Table
 
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
+from alignmlm.pretraining.signals import listen
 from alignmlm.terminal import console
 
 
 def train_command(arguments: Sequence[str]) -> int:
     """Pre-train a recipe, and draw its curves."""
+    listen()
     parser = recipe_parser(prog="train.py", description="Pre-train a recipe.")
     policy = "ds_configs file: ZeRO stage, buckets, offload; none: ZeRO 1"
     parser.add_argument("--deepspeed", metavar="JSON", help=policy)
@@ -65,11 +67,17 @@ def study_run(arguments: Sequence[str]) -> int:
     name_accelerator()
     from alignmlm.reporting.page import write_page
     from alignmlm.reporting.tables import study_table
-    from alignmlm.studies.study import load_study, run_study
+    from alignmlm.studies.study import load_study, run_one, run_study
 
     parser = PlainParser(prog="alignmlm study run", description=study_run.__doc__)
     parser.add_argument("study", type=Path, help="a study (YAML)")
-    study = load_study(parser.parse_args(arguments).study)
+    number = "only this run, counted from 1; the table is left as it is"
+    parser.add_argument("--only", type=int, metavar="N", help=number)
+    values = parser.parse_args(arguments)
+    study = load_study(values.study)
+    if values.only is not None:
+        run_one(study, values.only)
+        return 0
     rows = run_study(study)
     folder = Path(study.folder)
     page = write_page(

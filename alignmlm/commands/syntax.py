@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,9 +72,7 @@ def data_parse(arguments: Sequence[str]) -> int:
     from alignmlm.corpus.parses import looked_up, parse_store, parsed_by
     from alignmlm.syntax.parser import parse_many
 
-    def parse(batches):  # type: ignore[no-untyped-def]
-        return parse_many(values.parser, batches, values.workers)
-
+    parse = partial(parse_many, values.parser, workers=values.workers)
     blocks = looked_up(values.gold) if values.gold else parsed_by(parse)
     with sentence_bar() as progress:
         counts = parse_store(

@@ -7,6 +7,7 @@ code runs without Python's lock, hence threads: no batch is copied between proce
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 Made = TypeVar("Made")
@@ -23,7 +24,7 @@ def in_order(
     """
     if not workers:
         for step in range(first, last):
-            yield lambda step=step: make(step)  # type: ignore[misc]
+            yield partial(make, step)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as threads:
         waiting: deque[Future[Made]] = deque()

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,8 +79,8 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
         vocabulary = raw["vocabulary"]
         vocabulary |= {name: tuple(vocabulary[name]) for name in ("final", "special")}
         splits = {
-            language: {
-                split: [ShardEntry(**check_name(entry, path)) for entry in entries]
+            check_name(language, path): {
+                check_name(split, path): [ShardEntry(**check_shard(e, path)) for e in entries]
                 for split, entries in by_split.items()
             }
             for language, by_split in raw["splits"].items()
@@ -91,10 +91,20 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
         raise DataError(f"{path} is no alignmlm manifest: {error!r}") from error
 
 
-def check_name(entry: dict, path: Path) -> dict:
-    """The entry itself, if its name is a plain file name."""
-    if os.path.basename(entry["name"]) != entry["name"]:  # noqa: PTH119 - 10,000 shards: no objects
-        raise DataError(f"{path}: shard name {entry['name']!r} leads out of the store")
+def check_name(name: str, path: Path) -> str:
+    """The name of a shard or folder itself, if it is a plain one.
+
+    Raises:
+        DataError: it leads elsewhere.
+    """
+    if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+        raise DataError(f"{path}: name {name!r} leads out of the store")
+    return name
+
+
+def check_shard(entry: dict, path: Path) -> dict:
+    """The entry of a shard itself, if its name is a plain one."""
+    check_name(entry["name"], path)
     return entry
 
 
@@ -122,6 +132,7 @@ class Split:
         self.shards = [Shard(folder, entry, dtype) for entry in entries]
         self.orders = list(orders)
         self.shard_tokens = np.array([entry.tokens for entry in entries], np.int64)
+        self.bounds: dict[int, np.ndarray] = {}  # by payload_tokens
         check_sizes(folder, self.shards)
 
     @property
@@ -129,10 +140,12 @@ class Split:
         """Tokens of the split."""
         return int(self.shard_tokens.sum())
 
-    @cache  # noqa: B019 - a run opens a handful of splits, and keeps them
     def row_bounds(self, payload_tokens: int) -> Int[np.ndarray, " bound"]:
-        """Rows before each shard, and after the last one."""
-        return np.append(0, np.cumsum(-(-self.shard_tokens // payload_tokens)))
+        """Rows before each shard, and after the last one; made once for each payload."""
+        if payload_tokens not in self.bounds:
+            rows = -(-self.shard_tokens // payload_tokens)
+            self.bounds[payload_tokens] = np.append(0, np.cumsum(rows))
+        return self.bounds[payload_tokens]
 
     def locate(self, rows: Int[np.ndarray, " row"], payload_tokens: int) -> Places:
         """Where some rows lie."""

@@ -18,7 +18,7 @@ class Scored:
     """What was said of one document; a score is 100 * sum(gained) / sum(possible)."""
 
     document: int
-    target: list[str]  # the right labels or answers
+    target: list[str]  # the right labels; of several right answers the nearest
     found: list[str]  # the labels or the answer given
     gained: float
     possible: float
@@ -93,7 +93,9 @@ def scored_questions(
     for number, (_, first, last) in best.items():
         document = rendered.documents[number]
         found = answered_text(document, first, last)
-        scored.append(Scored(number, [*document.golds], [found], gain(document.golds, found), 1.0))
+        gained = [gain([gold], found) for gold in document.golds]
+        nearest = document.golds[int(np.argmax(gained))]
+        scored.append(Scored(number, [nearest], [found], max(gained), 1.0))
     return scored
 
 

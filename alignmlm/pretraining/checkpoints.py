@@ -1,18 +1,26 @@
 """Checkpoints: one folder a step, whole or absent, verified when loaded, nothing pickled.
 
 `step-N/` holds state.safetensors (parameters and moments as whole fp32 tensors, so any world size
-and ZeRO stage loads it) and manifest.json (sizes, hashes, the recipe's numbers).
+and ZeRO stage loads it) and manifest.json (its size and hash, the recipe's numbers).
 """
 
+import errno
 import json
 import logging
+import math
+import os
+import re
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xxhash
+from jaxtyping import UInt8
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from alignmlm.errors import CheckpointError
@@ -21,7 +29,10 @@ from alignmlm.files import replace_text, sync
 log = logging.getLogger(__name__)
 
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE = (2, 3)  # 2 has no validation loss
+ROOM_BYTES = 2**16  # for the manifest and the file system's own records
+SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: was replaced, or a kill came in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,17 @@ class Progress:
     data_id: str
     first_step: int  # the step at which its batches began: 0, or where data_change restarted them
     numbers: dict[str, object]  # the recipe, flat
+    validation_loss_nats: float | None = None  # mean over languages; none: not measured here
+    faults: dict[str, Any] = field(default_factory=dict)  # the FaultRecord, flat
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Which checkpoints stay when a new one is there."""
+
+    last: int = 2  # the newest ones
+    best: bool = False  # and that of the lowest validation loss
+    every_hours: float | None = None  # and the first one after each so many hours of training
 
 
 def file_hash(path: Path) -> str:
@@ -45,48 +67,232 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(folder: Path, state: dict[str, Tensor], progress: Progress, keep: int) -> Path:
-    """Write a checkpoint, announce it, and remove all but the newest `keep`; rank 0 calls it."""
+def tensor_header(state: dict[str, Tensor]) -> bytes:
+    """The head of a safetensors file of fp32 tensors, in the order of the dictionary.
+
+    Source: huggingface/safetensors, README, Format.
+    """
+    places, at = {}, 0
+    for name, tensor in state.items():
+        stop = at + 4 * tensor.numel()
+        places[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, stop]}
+        at = stop
+    text = json.dumps(places, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def tensor_bytes(tensor: Tensor) -> UInt8[np.ndarray, " byte"]:
+    """The memory of a tensor as fp32 numbers, row after row."""
+    return tensor.float().contiguous().numpy().reshape(-1).view(np.uint8)
+
+
+def blocks(state: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """What a safetensors file holds, one after another."""
+    yield tensor_header(state)
+    for tensor in state.values():
+        yield tensor_bytes(tensor).data
+
+
+def write_state(path: Path, state: dict[str, Tensor]) -> dict[str, object]:
+    """Write fp32 tensors as a safetensors file, in one pass; its size and hash.
+
+    No tensor is copied and Python's lock is free while bytes are hashed and written, so a thread
+    can do it beside the training.
+    """
+    digest, size = xxhash.xxh3_64(), 0
+    with path.open("wb") as file:
+        for block in blocks(state):
+            digest.update(block)
+            file.write(block)
+            size += len(block)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": size, "xxh3": digest.hexdigest()}
+
+
+def check_room(folder: Path, state: dict[str, Tensor]) -> None:
+    """Whether a state fits on the disk: other files of the run need what is left, too.
+
+    Raises:
+        OSError: it does not.
+    """
+    need, free = sum(t.nbytes for t in state.values()) + ROOM_BYTES, shutil.disk_usage(folder).free
+    if need > free:
+        raise OSError(errno.ENOSPC, f"{need:,} bytes are needed and {free:,} are free", str(folder))
+
+
+def save_checkpoint(
+    folder: Path, state: dict[str, Tensor], progress: Progress, rotation: Rotation
+) -> Path:
+    """Write a checkpoint into an existing folder, announce it and let old ones go.
+
+    Raises:
+        OSError: it could not be written; the older ones are untouched, and nothing is left of it.
+    """
     final = folder / f"step-{progress.step}"
     partial = folder / f"{final.name}.tmp"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file(state, partial / STATE)
-    sync(partial / STATE)
-    size, digest = (partial / STATE).stat().st_size, file_hash(partial / STATE)
-    files = {STATE: {"bytes": size, "xxh3": digest}}
-    manifest = {"schema_version": SCHEMA_VERSION, "files": files, **asdict(progress)}
-    replace_text(partial / MANIFEST, json.dumps(manifest, indent=1))
-    sync(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    replace_text(folder / LATEST, final.name + "\n")
-    sync(folder)
-    for step in sorted(saved_steps(folder))[:-keep]:
-        shutil.rmtree(folder / f"step-{step}")
+    clear(folder)
+    try:
+        check_room(folder, state)
+        partial.mkdir()
+        files = {STATE: write_state(partial / STATE, state)}
+        manifest = {"schema_version": SCHEMA_VERSION, "files": files, **asdict(progress)}
+        replace_text(partial / MANIFEST, json.dumps(manifest, indent=1))
+        sync(partial)
+        put_in_place(partial, final)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    announce(final)
+    rotate(folder, progress.step, rotation)
     return final
+
+
+def put_in_place(partial: Path, final: Path) -> None:
+    """Rename a checkpoint; one of the same step stays readable until the new one is there."""
+    old = final.with_name(f"{final.name}.old")
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    sync(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def announce(path: Path) -> None:
+    """Name a checkpoint in LATEST, for people and scripts; loading does not depend on it."""
+    try:
+        replace_text(path.parent / LATEST, path.name + "\n")
+        sync(path.parent)
+    except OSError as error:
+        log.error("%s is saved, but %s could not be written: %s", path, LATEST, error)
+
+
+def clear(folder: Path) -> None:
+    """Remove what was cut off while it was written or removed; undo a replacement cut off."""
+    for old in folder.glob("step-*.old"):
+        if (final := old.with_suffix("")).exists():
+            remove(old)
+        else:
+            old.rename(final)
+    for path in folder.glob("*.tmp*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint: it is there or not, and never half of it."""
+    aside = path.with_name(f"{path.name}.tmp")
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
+def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
+    """Remove the checkpoints that need not stay.
+
+    Those of later steps than the newest go too: they are damaged, or the run went back behind them.
+    """
+    steps = saved_steps(folder)
+    found = [saved for step in steps if step <= newest and (saved := readable(folder, step))]
+    stay = to_keep(found, rotation) | {newest}
+    try:
+        for step in set(steps) - stay:
+            remove(folder / f"step-{step}")
+    except OSError as error:
+        log.error("old checkpoints in %s could not be removed: %s", folder, error)
+
+
+def to_keep(saved: list[Progress], rotation: Rotation) -> set[int]:
+    """Steps of the checkpoints that stay."""
+    ordered = sorted(saved, key=lambda progress: progress.step)
+    keep = {progress.step for progress in ordered[-rotation.last :]}
+    if rotation.best:
+        scores = {p.step: p.validation_loss_nats for p in ordered}
+        known = {step: nats for step, nats in scores.items() if nats is not None}
+        keep |= {min(known, key=lambda step: known[step])} if known else set()
+    if rotation.every_hours is not None:
+        firsts: dict[int, int] = {}
+        for progress in ordered:
+            firsts.setdefault(int(progress.seconds / 3600 / rotation.every_hours), progress.step)
+        keep |= {step for number, step in firsts.items() if number > 0}
+    return keep
 
 
 def saved_steps(folder: Path) -> list[int]:
     """Steps of the checkpoints in a folder, whole or damaged."""
-    names = (path.name.removeprefix("step-") for path in folder.glob("step-*") if path.is_dir())
-    return [int(name) for name in names if name.isdigit()]
+    found = (SETTLED.fullmatch(path.name) for path in folder.glob("step-*") if path.is_dir())
+    return sorted({int(name[1]) for name in found if name and not name[2]})
+
+
+def candidates(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and folders of all that may be a whole checkpoint, the newest first."""
+    found = ((SETTLED.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    known = [(int(name[1]), name[2] is None, path) for name, path in found if name]
+    return [(step, path) for step, _, path in sorted(known, reverse=True)]
+
+
+def readable(folder: Path, step: int) -> Progress | None:
+    """What a checkpoint's manifest says, without a look at its tensors; none: it is damaged."""
+    try:
+        return read_manifest(folder / f"step-{step}")[0]
+    except CheckpointError:
+        return None
+
+
+def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
+    """What the manifest of one checkpoint says: the progress, and its tensors' size and hash.
+
+    Raises:
+        CheckpointError: damaged, of another schema, or it names other files than its own.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        if (version := manifest.pop("schema_version")) not in READABLE:
+            raise CheckpointError(f"{path} has schema version {version}, not one of {READABLE}")
+        files = manifest.pop("files")
+        progress = Progress(**manifest)
+        if set(files) != {STATE}:
+            raise CheckpointError(f"{path / MANIFEST} names {sorted(files)}, not only {STATE}")
+        return checked(progress, path), files[STATE]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
+
+
+def checked(progress: Progress, path: Path) -> Progress:
+    """The progress itself, if each entry is of its type and the step that of the folder.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    counts = (progress.step, progress.tokens, progress.first_step)
+    times = [progress.seconds, progress.validation_loss_nats or 0.0]
+    wrong = (
+        any(type(count) is not int or count < 0 for count in counts)
+        or any(type(time) not in (int, float) or not math.isfinite(time) for time in times)
+        or not isinstance(progress.data_id, str)
+        or not isinstance(progress.numbers, dict)
+        or not isinstance(progress.faults, dict)
+    )
+    if wrong:
+        raise CheckpointError(f"{path / MANIFEST} holds values that no run has: {progress}")
+    name = SETTLED.fullmatch(path.name)
+    if name and int(name[1]) != progress.step:
+        raise CheckpointError(f"{path / MANIFEST} is of step {progress.step}")
+    return progress
 
 
 def read_progress(path: Path) -> Progress:
-    """The manifest of one checkpoint, its files' sizes and hashes checked.
+    """The manifest of one checkpoint, the size and hash of its tensors checked.
 
     Raises:
         CheckpointError: damaged; the message names the file and both hashes.
     """
+    progress, expected = read_manifest(path)
     try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-        if manifest.pop("schema_version") != SCHEMA_VERSION:
-            raise CheckpointError(f"{path} has another schema version than {SCHEMA_VERSION}")
-        expected = manifest.pop("files")[STATE]
-        progress = Progress(**manifest)
         found = {"bytes": (path / STATE).stat().st_size, "xxh3": file_hash(path / STATE)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
     if found != expected:
         raise CheckpointError(f"checkpoint {path / STATE}: {found}, the manifest says {expected}")
@@ -94,13 +300,28 @@ def read_progress(path: Path) -> Progress:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, Progress] | None:
-    """The newest checkpoint that is whole; a damaged one is reported and passed over."""
-    for step in sorted(saved_steps(folder), reverse=True):
-        path = folder / f"step-{step}"
+    """The newest checkpoint that is whole; none where nothing was saved.
+
+    Damaged ones are reported and passed over, with the steps that are lost.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    known = candidates(folder)
+    for step, path in known:
         try:
-            return path, read_progress(path)
+            progress = read_progress(path)
         except CheckpointError as error:
-            log.error("%s; going back to the one before", error)
+            log.error("%s", error)
+            continue
+        if lost := known[0][0] - step:
+            log.error("GOING BACK from step %d to %d: %d steps are lost", known[0][0], step, lost)
+        return path, progress
+    if known:
+        raise CheckpointError(
+            f"none of the checkpoints of steps {saved_steps(folder)} in {folder} is whole; remove "
+            f"them to train from the start"
+        )
     return None
 
 
@@ -112,5 +333,5 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(path / STATE)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path / STATE} cannot be read: {error}") from error

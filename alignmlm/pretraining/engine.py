@@ -1,8 +1,6 @@
 """DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the policy."""
 
 import json
-import logging
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,13 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
-from alignmlm.devices import name_accelerator, share_cores
 from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
+from alignmlm.pretraining.pace import DeviceTime
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-
-log = logging.getLogger(__name__)
+from alignmlm.pretraining.signals import asked
 
 POLICY_KEYS = frozenset(
     {
@@ -51,34 +48,6 @@ class TrainingModule(nn.Module):
         """The objective's losses of one micro-batch."""
         outputs = self.masked_model(batch)
         return self.objective.loss(self.config, batch, outputs, self.pairs, self.languages)
-
-
-def start_distributed() -> tuple[int, int]:
-    """Join the other ranks; (rank, world size). Without a launcher there is one rank."""
-    if "RANK" not in os.environ:
-        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        os.environ.update(alone, MASTER_PORT=os.environ.get("MASTER_PORT") or str(free_port()))
-    name_accelerator()
-    share_cores()
-    import deepspeed
-
-    deepspeed.utils.logger.setLevel(logging.WARNING)
-    if not torch.cuda.is_available():
-        # its shared-memory all-reduce takes half a minute of C++ compilation at the first run
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if not torch.distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def read_policy(path: Path | None) -> dict[str, Any]:
@@ -215,6 +184,7 @@ class Engine:
             eps=optimizer.epsilon,
             fused=True,
         )
+        self.adam: Any = adam
         self.deepspeed, *_ = deepspeed.initialize(model=module, optimizer=adam, config=settings)
         self.module = module
         self.stage = int(self.deepspeed.zero_optimization_stage())
@@ -224,6 +194,9 @@ class Engine:
         self.device = torch.device(self.deepspeed.device)
         # counts and errors are agreed on by the CPUs: no GPU has to wait for them
         self.control = torch.distributed.new_group(backend="gloo")
+        self.turns = 0  # grows as the work goes on
+        self.forward_time = DeviceTime(self.device)
+        self.asked_to_stop = False  # by a signal to any rank; the same on every rank
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, in place."""
@@ -232,6 +205,8 @@ class Engine:
 
     def agreed(self, make: Callable[[], list[Batch]]) -> tuple[list[Batch], Float[Tensor, ""]]:
         """This rank's batches of a step, and the masked positions of all ranks' batches.
+
+        Whether a signal came to any rank is agreed on in the same exchange between the CPUs.
 
         Raises:
             DataError: what making them raised on this rank or another, on every rank.
@@ -243,8 +218,11 @@ class Engine:
         except DataError as raised:
             error = str(raised)
         masked = float(sum(len(batch.labels) for batch in batches))
-        counts = torch.tensor([masked, float(error is not None)])
+        counts = torch.tensor([masked, float(error is not None), float(asked())])
+        self.turns += 1
         torch.distributed.all_reduce(counts, group=self.control)
+        self.turns += 1
+        self.asked_to_stop = self.asked_to_stop or bool(counts[2])
         if counts[1]:
             told: list[str | None] = [None] * self.world_size
             torch.distributed.all_gather_object(told, error, group=self.control)
@@ -257,6 +235,10 @@ class Engine:
     ) -> tuple[Losses, Tensor]:
         """One optimizer step; the micro-batches' losses added up, and the gradient norm.
 
+        Where a loss or the norm is not finite, on whatever rank, the norm is not, on every rank,
+        and no parameter, moment or count of AdamW's changes: DeepSpeed sees to it under ZeRO,
+        without it AdamW does, on the device.
+
         The gradient is that of (nats / masked positions of the whole step) + alignment, at any
         number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
         """
@@ -267,12 +249,15 @@ class Engine:
         collected = []
         for number, batch in enumerate(batches):
             torch.manual_seed(seed + number)
-            losses = self.deepspeed(batch.to(self.device))
+            with self.forward_time:
+                losses = self.deepspeed(batch.to(self.device))
             total = losses.prediction_nats * (share / masked)
             if losses.alignment is not None:
                 total = total + losses.alignment
-            self.deepspeed.backward(total)
+            self.deepspeed.backward(spoiled_if_not_finite(total))
             norm = self.gradient_norm() if number == self.parts - 1 else None
+            if norm is not None:
+                self.adam.found_inf = (~torch.isfinite(norm)).float()
             self.deepspeed.step()
             collected.append(losses)
         return add_up(collected), self.norm_after_step(norm)
@@ -287,7 +272,8 @@ class Engine:
     def norm_after_step(self, norm: Tensor | None) -> Tensor:
         """The gradient norm of the step that was just taken."""
         found = norm if norm is not None else self.deepspeed.get_global_grad_norm()
-        return torch.as_tensor(found if found is not None else float("nan"))
+        value = torch.as_tensor(found if found is not None else float("nan"), device=self.device)
+        return torch.where(value < 0, float("nan"), value)  # DeepSpeed says -1 for not finite
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Losses:
@@ -297,19 +283,30 @@ class Engine:
         self.deepspeed.train()
         return losses
 
-    def whole(self, parameters: list[nn.Parameter]) -> AbstractContextManager:
-        """A context in which partitioned parameters are whole on every rank."""
+    def whole(
+        self, parameters: list[nn.Parameter], writer: int | None = None
+    ) -> AbstractContextManager:
+        """A context in which partitioned parameters are whole; what rank `writer` puts in stays."""
         if self.stage < 3:
             return nullcontext()
         import deepspeed
 
-        return deepspeed.zero.GatheredParameters(parameters)
+        return deepspeed.zero.GatheredParameters(parameters, modifier_rank=writer)
 
     def embedding(self) -> Float[Tensor, "vocab hidden"]:
         """A copy of the word embeddings, whole, in float32."""
         weight = self.module.masked_model.embedding
         with self.whole([weight]):
             return weight.detach().float().clone()
+
+
+def spoiled_if_not_finite(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The loss, with gradients that are not finite where it is not: all ranks' norm then shows it.
+
+    A finite one is multiplied by one, which changes no bit of it or of its gradient.
+    """
+    fine = torch.isfinite(loss.detach())
+    return loss * torch.ones_like(loss).masked_fill(~fine, float("nan"))
 
 
 def add_up(parts: list[Losses]) -> Losses:

@@ -19,6 +19,7 @@ from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.state import check_state
 
 ABOUT = "alignmlm.json"
 PREFIX = "masked_model."  # of parameter names: the training module around the model
@@ -27,8 +28,13 @@ PREFIX = "masked_model."  # of parameter names: the training module around the m
 def trained_model(
     recipe: Recipe, assembly: Assembly, state: dict[str, Tensor]
 ) -> MaskedLanguageModel:
-    """The model of a checkpoint's state, on the CPU in float32."""
+    """The model of a checkpoint's state, on the CPU in float32.
+
+    Raises:
+        CheckpointError: the state is of another model.
+    """
     model = make_model(recipe, assembly)
+    check_state(model, state, PREFIX)
     for name, parameter in model.named_parameters():
         parameter.data.copy_(state[f"parameter/{PREFIX}{name}"])
     return model.eval()

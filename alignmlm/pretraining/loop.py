@@ -1,8 +1,10 @@
 """The one loop that serves all objectives."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import isfinite
 from time import perf_counter
 
 import torch
@@ -11,11 +13,14 @@ from alignmlm.data.batches import Batch, Loader, batch_samples, make_batch
 from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
-from alignmlm.errors import AlignMLMError
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.engine import Engine, learning_rate, micro_batch_rows
+from alignmlm.pretraining.faults import Faults, Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,6 +41,8 @@ class Hooks:
     validate: Callable[[int], None]
     checkpoint: Callable[[Counters], None]
     checkpoint_steps: int
+    rewind: Callable[[int], bool]  # from a spike to the newest checkpoint; whether there is one
+    compare: Callable[[float], Metrics]  # this rank's own seconds a step with other ranks'
 
 
 @dataclass(slots=True)
@@ -46,6 +53,10 @@ class Interval:
     tokens: int = 0  # of this rank
     fallbacks: int = 0  # translation rows of this rank that no whole sentence fitted
     data_s: float = 0.0  # spent waiting for batches
+    own_s: float = 0.0  # of that, for this rank's own
+    steps: int = 0
+    rate: float = 0.0  # the last step's learning rate
+    losses: list[tuple[int, torch.Tensor]] = field(default_factory=list)  # not yet looked at
 
 
 def tokens_in(batches: list[Batch]) -> int:
@@ -66,27 +77,32 @@ def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) 
 
 
 def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list[str]) -> Metrics:
-    """The losses of one step over all ranks, and its gradient norm.
-
-    Raises:
-        AlignMLMError: a loss or gradient that is not finite.
-    """
+    """The losses of one step over all ranks, and its gradient norm; only what is finite."""
     sums = torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(sums)
     metrics = loss_metrics(Losses(sums[0].sum(), None, *sums), names, "train")
     if losses.alignment is not None:
         metrics["train/alignment_loss"] = float(losses.alignment.detach())
     metrics["train/gradient_norm"] = float(norm)
-    finite = torch.isfinite(
-        torch.tensor([metrics["train/loss_nats"], metrics["train/gradient_norm"]])
-    )
-    if not finite.all():
-        found = f"loss {metrics['train/loss_nats']}, gradient norm {metrics['train/gradient_norm']}"
-        raise AlignMLMError(
-            f"training diverged: {found}; lower optimizer.learning_rate, or look at the batch "
-            f"with `alignmlm data show`"
-        )
-    return metrics
+    return {name: value for name, value in metrics.items() if isfinite(value)}
+
+
+def outcomes(engine: Engine, interval: Interval) -> list[Outcome]:
+    """What the steps since the last logged one came to, the same on every rank.
+
+    They are read here and not after each step, so that no GPU is waited for.
+    """
+    if not interval.losses:
+        return []
+    sums = torch.stack([sums for _, sums in interval.losses])
+    norms = sums[:, 2].tolist()  # the same on every rank already
+    nats, positions, _ = engine.sum_over_ranks(sums).T.tolist()
+    steps = [step for step, _ in interval.losses]
+    interval.losses = []
+    return [
+        Outcome(step, here / count if count else 0.0, norm)
+        for step, here, count, norm in zip(steps, nats, positions, norms, strict=True)
+    ]
 
 
 def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> Metrics:
@@ -105,42 +121,142 @@ def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> 
     }
 
 
-def train(
-    engine: Engine,
-    loader: Loader,
-    config: TrainConfig,
-    optimizer: OptimizerConfig,
-    counters: Counters,
-    hooks: Hooks,
-) -> Counters:
-    """Train from counters.step to config.steps."""
-    names = [str(language) for language in loader.languages]
-    make = partial(step_batches, engine, loader, config)
-    first, last = (step - counters.first_step for step in (counters.step, config.steps))
-    steps = in_order(make, first, last, config.workers)
-    if first < last:
-        engine.agreed(partial(make, first))  # compiles what is not yet, before the clock
-    interval = Interval(perf_counter())
-    for ready in steps:
-        asked = perf_counter()
-        batches, masked = engine.agreed(ready)
-        interval.data_s += perf_counter() - asked
-        interval.tokens += tokens_in(batches)
-        interval.fallbacks += sum(batch.fallbacks for batch in batches)
-        rate = learning_rate(counters.step, optimizer, config.steps)
-        seed = key("dropout", config.seed, counters.step, engine.rank) % 2**62
-        losses, norm = engine.step(batches, masked, rate, seed)
-        counters.step += 1
-        due = due_now(counters.step, config, hooks)
-        if due.log:
-            metrics = step_metrics(engine, losses, norm, names) | {"train/learning_rate": rate}
-            hooks.log(counters.step, metrics | interval_metrics(engine, interval, counters))
-            if due.validation:
-                hooks.validate(counters.step)
-            if due.checkpoint:
-                hooks.checkpoint(counters)
-            interval = Interval(perf_counter())
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the steps of a run have in common."""
+
+    engine: Engine
+    loader: Loader
+    config: TrainConfig
+    optimizer: OptimizerConfig
+    counters: Counters
+    hooks: Hooks
+    faults: Faults
+
+
+def train(training: Training) -> Counters:
+    """Train from counters.step to config.steps.
+
+    Raises:
+        SavedAndStoppedError: a signal to whatever rank asked for it; all steps are saved.
+        AlignMLMError: too many steps in a row were not finite.
+    """
+    engine, counters, last = training.engine, training.counters, training.config.steps
+    if counters.step < last:  # compiles what is not yet, before the clock
+        engine.agreed(partial(make_step, training, counters.step - counters.first_step))
+    while counters.step < last:
+        train_on(training)
     return counters
+
+
+def train_on(training: Training) -> None:
+    """Train to the last step, or until the run goes back to a checkpoint."""
+    engine, config, counters = training.engine, training.config, training.counters
+    first, last = (step - counters.first_step for step in (counters.step, config.steps))
+    interval, begun = Interval(perf_counter()), counters.step
+    for ready in in_order(partial(make_step, training), first, last, config.workers):
+        batches, masked = next_batches(engine, interval, ready)
+        if engine.asked_to_stop:
+            save_and_stop(training, interval, begun)
+        taken = take_step(training, interval, batches, masked)
+        due = due_now(counters.step, config, training.hooks)
+        if due.log:
+            if rewound(training, interval):
+                return
+            log_step(training, interval, taken)
+            if due.validation:
+                training.hooks.validate(counters.step)
+            if due.checkpoint:
+                training.hooks.checkpoint(counters)
+            interval = Interval(perf_counter())
+
+
+def make_step(training: Training, number: int) -> list[Batch]:
+    """This rank's micro-batches of one step; none where the skip list has it."""
+    if training.faults.leaves_out(number + training.counters.first_step + 1):
+        return []
+    return step_batches(training.engine, training.loader, training.config, number)
+
+
+def next_batches(
+    engine: Engine, interval: Interval, ready: Callable[[], list[Batch]]
+) -> tuple[list[Batch], torch.Tensor]:
+    """This rank's batches of the next step, and the masked positions of all ranks'."""
+    asked = perf_counter()
+
+    def timed() -> list[Batch]:
+        batches = ready()
+        interval.own_s += perf_counter() - asked
+        return batches
+
+    batches, masked = engine.agreed(timed)
+    interval.data_s += perf_counter() - asked
+    return batches, masked
+
+
+def take_step(
+    training: Training, interval: Interval, batches: list[Batch], masked: torch.Tensor
+) -> tuple[Losses, torch.Tensor] | None:
+    """The losses and the gradient norm of the next step; none where the skip list has it."""
+    engine, counters = training.engine, training.counters
+    rate = learning_rate(counters.step, training.optimizer, training.config.steps)
+    seed = key("dropout", training.config.seed, counters.step, engine.rank) % 2**62
+    counters.step += 1
+    interval.steps += 1
+    interval.rate = rate
+    if training.faults.leaves_out(counters.step):
+        training.faults.record.left_out.append(counters.step)
+        return None
+    interval.tokens += tokens_in(batches)
+    interval.fallbacks += sum(batch.fallbacks for batch in batches)
+    losses, norm = engine.step(batches, masked, rate, seed)
+    nats, positions = losses.nats.sum(), losses.positions.sum()
+    interval.losses.append((counters.step, torch.stack([nats, positions, norm.to(nats)])))
+    return losses, norm
+
+
+def rewound(training: Training, interval: Interval) -> bool:
+    """Whether the run went back to a checkpoint, because of what the last steps came to."""
+    engine, faults = training.engine, training.faults
+    spike = faults.judge(outcomes(engine, interval), engine.rank == 0)
+    return spike is not None and faults.config.rewind and training.hooks.rewind(spike)
+
+
+def save_and_stop(training: Training, interval: Interval, begun: int) -> None:
+    """End the run between two steps, with a checkpoint if any came after step `begun`.
+
+    It is saved even if it was before: a save in the background may have failed.
+
+    Raises:
+        SavedAndStoppedError: always.
+    """
+    counters = training.counters
+    if not rewound(training, interval) and counters.step > begun:
+        interval_metrics(training.engine, interval, counters)
+        training.hooks.checkpoint(counters)
+    if training.engine.rank == 0:
+        text = "a signal ends this run after step %d; start the same command again (exit code %d)"
+        log.warning(text, counters.step, REQUEUE_EXIT_CODE)
+    raise SavedAndStoppedError(f"step {counters.step}")
+
+
+def log_step(
+    training: Training, interval: Interval, taken: tuple[Losses, torch.Tensor] | None
+) -> None:
+    """Log a step, and how the ones since the last logged one went."""
+    engine, record = training.engine, training.faults.record
+    names = [str(language) for language in training.loader.languages]
+    metrics: Metrics = {} if taken is None else step_metrics(engine, *taken, names)
+    metrics |= {"train/learning_rate": interval.rate}
+    metrics |= interval_metrics(engine, interval, training.counters)
+    counted = {
+        "train/not_finite_steps": len(record.not_finite),
+        "train/left_out_steps": len(record.left_out),
+        "train/loss_spikes": len(record.spikes),
+    }
+    metrics |= {name: count for name, count in counted.items() if count}
+    own_s = (interval.own_s + engine.forward_time.take_s()) / interval.steps
+    training.hooks.log(training.counters.step, metrics | training.hooks.compare(own_s))
 
 
 @dataclass(frozen=True, slots=True)

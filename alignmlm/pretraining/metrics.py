@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alignmlm.data.masking import Term
-from alignmlm.files import replace_text
+from alignmlm.files import append_text, replace_text
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.terminal import messages
@@ -21,6 +21,7 @@ from alignmlm.terminal import messages
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+MOST_WAITING = 10_000  # lines kept in memory
 Metrics = dict[str, float | int]
 
 
@@ -58,7 +59,8 @@ def clock(seconds: float) -> str:
 
 def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) -> str:
     """What a person wants to know while a run goes on."""
-    parts = [f"step {step:,}/{steps:,}", f"loss {metrics['train/loss_nats']:.3f} nats"]
+    loss = metrics.get("train/loss_nats")
+    parts = [f"step {step:,}/{steps:,}", "left out" if loss is None else f"loss {loss:.3f} nats"]
     if "train/alignment_loss" in metrics:
         parts.append(f"alignment term {metrics['train/alignment_loss']:.3f}")
     parts += [f"{metrics['train/tokens_per_s']:,.0f} tokens/s", f"{clock(seconds_left)} left"]
@@ -92,7 +94,8 @@ class Recorder:
     def __post_init__(self) -> None:
         self.path = self.folder / METRICS
         keep_until(self.path, self.start_step)
-        self.file = self.path.open("a", encoding="utf-8")
+        self.path.touch()
+        self.waiting: list[str] = []  # lines that the disk did not take yet
         self.live = Live(console=messages, transient=True, auto_refresh=False)
         if messages.is_terminal:
             self.live.start()
@@ -115,11 +118,27 @@ class Recorder:
         )
 
     def write(self, step: int, metrics: Metrics) -> None:
-        """Append one object to metrics.jsonl, at once on the disk, and tell wandb."""
-        self.file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self.file.flush()
+        """Append one object to metrics.jsonl, at once, and tell wandb."""
+        self.waiting.append(json.dumps({"step": step, **metrics}) + "\n")
+        self.write_waiting()
         if self.tracker is not None:
             self.tracker.log(metrics, step=step)
+
+    def go_back(self, step: int) -> None:
+        """Drop what was written after a step."""
+        keep_until(self.path, step)
+        self.waiting = [line for line in self.waiting if json.loads(line)["step"] <= step]
+
+    def write_waiting(self) -> None:
+        """Write what waits; a full disk or a folder that is gone is told, and the run goes on."""
+        try:
+            append_text(self.path, "".join(self.waiting))
+        except OSError as error:
+            self.waiting = self.waiting[-MOST_WAITING:]
+            text = "METRICS NOT WRITTEN: %s: %s; %d lines wait in memory for the disk"
+            log.error(text, self.path, error, len(self.waiting))
+        else:
+            self.waiting = []
 
     def show(self, line: str) -> None:
         """The live line on a terminal, a line of its own elsewhere."""
@@ -131,6 +150,7 @@ class Recorder:
     def close(self) -> None:
         """End the line, the file and wandb's run."""
         self.live.stop()
-        self.file.close()
+        if self.waiting:
+            self.write_waiting()
         if self.tracker is not None:
             self.tracker.finish()

@@ -10,6 +10,7 @@ from alignmlm.languages.dictionary import DictionaryConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.model_settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
+from alignmlm.pretraining.faults import FaultConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,12 @@ class RunConfig:
     resume: Literal["auto", "never"] = "auto"  # auto: go on from the newest checkpoint
     data_change: Literal["stop", "continue", "restart"] = "stop"  # where data differs at resume
     checkpoint_steps: int = 200
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the newest ones
+    keep_best: bool = False  # and that of the lowest mean validation loss
+    keep_every_hours: float | None = None  # and the first one after each so many hours of training
+    background_saves: bool = True  # a thread writes while training goes on; the last save waits
+    last_save_attempts: int = 2  # a failed save stops a run only at its end, after so many
+    collective_timeout_s: float = 600.0  # the longest that one rank waits for another
     wandb: bool = False  # needs no key: without one the run is kept offline
     wandb_project: str = "alignmlm"
 
@@ -107,6 +113,13 @@ class RunConfig:
         if self.checkpoint_steps < 1 or self.keep_checkpoints < 1:
             found = (self.checkpoint_steps, self.keep_checkpoints)
             raise ConfigError("run.checkpoint_steps, run.keep_checkpoints", found, "be at least 1")
+        if self.keep_every_hours is not None and self.keep_every_hours <= 0:
+            raise ConfigError("run.keep_every_hours", self.keep_every_hours, "be positive")
+        if self.last_save_attempts < 1:
+            raise ConfigError("run.last_save_attempts", self.last_save_attempts, "be at least 1")
+        if not 1 <= self.collective_timeout_s <= 86400:
+            limit = self.collective_timeout_s
+            raise ConfigError("run.collective_timeout_s", limit, "lie in [1, 86400]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +134,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    faults: FaultConfig = field(default_factory=FaultConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -137,7 +151,7 @@ def numbers_of(recipe: Recipe) -> dict[str, object]:
     """The part of a recipe that its numbers depend on, flat: "train.steps" and so on."""
     flat: dict[str, object] = {}
     for section, settings in asdict(recipe).items():
-        if section != "run":
+        if section not in ("run", "faults"):  # no number of a step that went well depends on them
             flat |= {f"{section}.{name}": value for name, value in settings.items()}
     return {name: value for name, value in flat.items() if name not in NO_NUMBERS}
 

@@ -2,40 +2,46 @@
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import IO, Any
 
 import torch
 
+from alignmlm.code_record import record_start
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
 from alignmlm.files import replace_text
 from alignmlm.objectives.align_mlm import objective_of
-from alignmlm.pretraining.assembly import Assembly, assemble, make_model, merged
+from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
     Progress,
+    Rotation,
     load_state,
     newest_checkpoint,
     read_progress,
-    save_checkpoint,
     saved_steps,
 )
+from alignmlm.pretraining.distributed import start_distributed
 from alignmlm.pretraining.engine import (
     Engine,
     TrainingModule,
     engine_settings,
     micro_batch_rows,
     read_policy,
-    start_distributed,
 )
 from alignmlm.pretraining.export import export
-from alignmlm.pretraining.loop import Counters, Hooks, train
+from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
+from alignmlm.pretraining.first_rank import on_first_rank
+from alignmlm.pretraining.loop import Counters, Hooks, Training, train
 from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, progress_line
+from alignmlm.pretraining.pace import comparison
 from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
+from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.run_folder import (
     OFFER,
     SUMMARY,
@@ -45,24 +51,18 @@ from alignmlm.pretraining.run_folder import (
     finished,
     open_folder,
 )
-from alignmlm.pretraining.state import collect_state, load_parameters, restore_state, start_moments
-from alignmlm.pretraining.validation import AlignmentProbe, alignment_probe, validate
+from alignmlm.pretraining.saving import Saver, save, save_last, settled
+from alignmlm.pretraining.state import (
+    collect_state,
+    load_parameters,
+    restore_state,
+    resume,
+    start_moments,
+)
+from alignmlm.pretraining.validation import validate, word_probes
+from alignmlm.pretraining.watch import watched
 
 log = logging.getLogger(__name__)
-
-
-def on_first_rank(work: Callable[[], Any]) -> Any:
-    """What rank 0's work gave, on every rank; if it failed, every rank fails the same way."""
-    shared: list[Any] = [None, None]
-    if torch.distributed.get_rank() == 0:
-        try:
-            shared = [work(), None]
-        except AlignMLMError as error:
-            shared = [None, error]
-    torch.distributed.broadcast_object_list(shared)
-    if shared[1] is not None:
-        raise shared[1]
-    return shared[0]
 
 
 def build_sample(recipe: Recipe) -> None:
@@ -83,19 +83,33 @@ class Run:
     folder: Path
     engine: Engine
     counters: Counters
+    faults: Faults
     recorder: Recorder | None  # on rank 0
+    saver: Saver | None  # on rank 0
 
     @property
     def checkpoints(self) -> Path:
         """The folder of the run's checkpoints."""
         return self.folder / "checkpoints"
 
+    def turn(self) -> tuple[int, int]:
+        """A count that grows as the training goes on, and the steps done."""
+        return self.engine.turns + self.counters.step, self.counters.step
+
     def progress(self) -> Progress:
         """What goes into a checkpoint's manifest."""
         numbers = as_recorded(numbers_of(self.recipe))
         done = self.counters
         data_id = self.assembly.store.manifest.data_id
-        return Progress(done.step, done.tokens, done.seconds, data_id, done.first_step, numbers)
+        return Progress(
+            done.step,
+            done.tokens,
+            done.seconds,
+            data_id,
+            done.first_step,
+            numbers,
+            faults=asdict(self.faults.record),
+        )
 
 
 def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
@@ -109,12 +123,6 @@ def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
         None if pairs is None else pairs.to(device),
         len(assembly.loader.languages),
     )
-
-
-def resume(folder: Path) -> tuple[Progress, dict] | None:
-    """The newest whole checkpoint of a run and its tensors, if it has one."""
-    found = newest_checkpoint(folder / "checkpoints")
-    return None if found is None else (found[1], load_state(found[0]))
 
 
 def first_step_of(
@@ -142,8 +150,8 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     if saved is not None:
         load_parameters(module, saved[1])
     engine = Engine(module, settings, recipe.optimizer)
-    counters = Counters()
-    start_moments(engine, saved[0].step if saved else 0)
+    counters, record = Counters(), FaultRecord(**saved[0].faults) if saved else FaultRecord()
+    start_moments(engine, saved[0].step - record.not_taken if saved else 0)
     if saved is not None:
         progress, state = saved
         restore_state(engine, state)
@@ -154,23 +162,30 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     numbers = as_recorded(numbers_of(recipe))
     first = torch.distributed.get_rank() == 0
     recorder = Recorder(folder, recipe.run, numbers, counters.step) if first else None
-    return Run(recipe, assembly, folder, engine, counters, recorder)
+    saver = make_saver(recipe.run, folder / "checkpoints") if first else None
+    skip = on_first_rank(lambda: read_skip_list(folder))
+    faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
+    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver)
+
+
+def make_saver(config: RunConfig, folder: Path) -> Saver:
+    """What saves a run; from now on a folder that is gone is a fault, and not made again."""
+    folder.mkdir(exist_ok=True)
+    rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
+    return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 
 
 def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
     """What happens between steps, and where the last validation's numbers will be."""
     recipe, engine, recorder = run.recipe, run.engine, run.recorder
-    used, held_out = run.assembly.used, run.assembly.held_out
-    every = merged([used, held_out])
+    words = cache(partial(word_probes, run.assembly.used, run.assembly.held_out))
     micro, _ = micro_batch_rows(recipe.train, engine.world_size)
     last: Metrics = {}
-
-    def probe(limit: int | None) -> AlignmentProbe | None:
-        return alignment_probe(used, held_out, every, limit) if len(every) else None
+    measured: dict[int, float] = {}  # step of the last validation -> mean nats
 
     def log_metrics(step: int, metrics: Metrics) -> None:
         if recorder is not None:
-            recorder.write(step, metrics)
+            recorder.write(step, metrics | (run.saver.take_news() if run.saver else {}))
             left = (recipe.train.steps - step) * run.counters.seconds / step
             recorder.show(progress_line(step, recipe.train.steps, metrics, left))
 
@@ -178,18 +193,41 @@ def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
         limit = None if step == recipe.train.steps else recipe.train.alignment_words
         last.clear()
         last.update(
-            validate(engine, run.assembly.loader, probe(limit), recipe.train.validation_rows, micro)
+            validate(engine, run.assembly.loader, words(limit), recipe.train.validation_rows, micro)
         )
+        measured.clear()
+        measured[step] = mean_validation_loss(last)
         if recorder is not None:
             recorder.write(step, last)
 
-    def save(counters: Counters) -> None:
-        state = collect_state(engine)
-        if engine.rank == 0:
-            save_checkpoint(run.checkpoints, state, run.progress(), recipe.run.keep_checkpoints)
-        torch.distributed.barrier()
+    def checkpoint(counters: Counters) -> None:
+        progress = replace(run.progress(), validation_loss_nats=measured.get(counters.step))
+        collect = partial(collect_state, engine)
+        if counters.step == recipe.train.steps:
+            attempts = recipe.run.last_save_attempts
+            save_last(run.saver, collect, progress, engine.control, attempts)
+        else:
+            # after a signal this is the last save; where it fails, the one before is gone on from
+            beside = recipe.run.background_saves and not engine.asked_to_stop
+            save(run.saver, collect, progress, engine.control, beside)
 
-    return Hooks(log_metrics, check, save, recipe.run.checkpoint_steps), last
+    def rewind(spike: int) -> bool:
+        settled(run.saver, engine.control)
+        return go_back(engine, run.faults, run.counters, recorder, spike)
+
+    return Hooks(
+        log_metrics,
+        check,
+        checkpoint,
+        recipe.run.checkpoint_steps,
+        rewind,
+        comparison(engine.control),
+    ), last
+
+
+def mean_validation_loss(metrics: Metrics) -> float:
+    """The mean over languages of a validation's losses, in nats."""
+    return fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
 
 
 def summary(run: Run, metrics: Metrics) -> dict[str, object]:
@@ -228,7 +266,7 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
 
     A finished run is left as it is, an unfinished one goes on.
     """
-    _, world_size = start_distributed()
+    _, world_size = start_distributed(recipe.run.collective_timeout_s)
     settings = engine_settings(
         read_policy(policy), policy, recipe.train, recipe.optimizer, world_size
     )
@@ -238,15 +276,34 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
         lambda: choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
     )
     recipe = replace(recipe, run=replace(recipe.run, dir=str(folder)))
-    lock: list[Any] = []
+    lock: list[IO[str]] = []  # on rank 0
     on_first_rank(lambda: lock.append(open_folder(folder, recipe)))
+    try:
+        return folder, pretrain_in(folder, recipe, assembly, settings)
+    finally:
+        for file in lock:
+            file.close()
+
+
+def pretrain_in(
+    folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any]
+) -> dict[str, object]:
+    """Train the recipe to its end in a folder that is open; the run's summary, on every rank."""
     on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
     if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
-        return folder, json.loads((folder / SUMMARY).read_text("utf-8"))
+        return json.loads((folder / SUMMARY).read_text("utf-8"))
+    on_first_rank(lambda: record_start(folder))
     run = prepare(recipe, assembly, folder, settings)
-    metrics = train_to_the_end(run)
-    return folder, on_first_rank(lambda: finish(run, metrics))
+    with watched(recipe.run.collective_timeout_s, run.turn):
+        metrics = train_to_the_end(run)
+        return on_first_rank(lambda: finish(run, metrics))
+
+
+def training_of(run: Run, hooks: Hooks) -> Training:
+    """What the loop is told of a run."""
+    loader, config, optimizer = run.assembly.loader, run.recipe.train, run.recipe.optimizer
+    return Training(run.engine, loader, config, optimizer, run.counters, hooks, run.faults)
 
 
 def train_to_the_end(run: Run) -> Metrics:
@@ -256,13 +313,14 @@ def train_to_the_end(run: Run) -> Metrics:
         AlignMLMError: what went wrong, with the rank where it did: others may know nothing of it.
     """
     hooks, metrics = make_hooks(run)
-    recipe = run.recipe
     try:
-        train(run.engine, run.assembly.loader, recipe.train, recipe.optimizer, run.counters, hooks)
+        train(training_of(run, hooks))
     except AlignMLMError as error:
         error.add_note(f"rank {run.engine.rank}, step {run.counters.step}")
         raise
     finally:
+        if run.saver is not None:
+            run.saver.settle()
         if run.recorder is not None:
             run.recorder.close()
     # where nothing was left to train, the numbers are those of the run that was cut off

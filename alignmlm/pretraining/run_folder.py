@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -11,6 +12,7 @@ import yaml
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.files import replace_text
+from alignmlm.pretraining.faults import SKIP
 from alignmlm.pretraining.recipe import (
     DATA_SETTINGS,
     Recipe,
@@ -21,6 +23,7 @@ from alignmlm.pretraining.recipe import (
 
 RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
 DATA = "data.json"
+LAUNCH, LOGS = "launch", "logs"  # what a launcher puts there before the run starts
 OFFER = (
     "go on with --run.data_change=continue (from the next step's batch of the new data) or "
     "--run.data_change=restart (from its first batch), or name another run.dir"
@@ -90,6 +93,23 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
     replace_text(path, json.dumps(now, indent=1))
 
 
+def take_lock(folder: Path) -> IO[str]:
+    """A run's lock, which this process holds until the file is closed.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    lock = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(
+            "run.dir", str(folder), "be free: another process trains there"
+        ) from error
+    return lock
+
+
 def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     """Make the folder this run's own; rank 0 calls it and keeps what it returns.
 
@@ -101,21 +121,18 @@ def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError("run.dir", str(folder), "be a folder")
     known = recorded_numbers(folder)
-    if known is None and folder.exists() and any(p.name != LOCK for p in folder.iterdir()):
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if known is None and found - {LOCK, LAUNCH, LOGS, SKIP}:
         raise ConfigError("run.dir", str(folder), "be empty or hold a run; it is in use")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(
-            "run.dir", str(folder), "be free: another process trains there"
-        ) from error
-    if known is not None and recipe.run.resume == "never":
-        raise ConfigError("run.dir", str(folder), "be new with run.resume = never; it is in use")
-    if known is not None and (changed := differences(known, numbers)):
-        check_change(folder, changed, recipe.run)
-    replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))
-    replace_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
+    with ExitStack() as until_error:
+        lock = until_error.enter_context(take_lock(folder))
+        if known is not None and recipe.run.resume == "never":
+            must = "be new with run.resume = never; it is in use"
+            raise ConfigError("run.dir", str(folder), must)
+        if known is not None and (changed := differences(known, numbers)):
+            check_change(folder, changed, recipe.run)
+        replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))
+        replace_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
+        until_error.pop_all()
     return lock

@@ -1,11 +1,15 @@
 """Parameters and optimizer state as whole fp32 tensors, whatever the ZeRO stage and world size."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alignmlm.errors import CheckpointError
+from alignmlm.pretraining.checkpoints import Progress, load_state, newest_checkpoint
 from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.first_rank import on_first_rank
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -30,7 +34,7 @@ def masters(engine: Engine) -> list[Tensor]:
 
 
 def collect_state(engine: Engine) -> dict[str, Tensor]:
-    """Every parameter and its moments, whole, on the CPU; all ranks must call it."""
+    """Every parameter and its moments, whole, on the CPU of rank 0; all ranks must call it."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     state: dict[str, Tensor] = {}
@@ -42,12 +46,71 @@ def collect_state(engine: Engine) -> dict[str, Tensor]:
         else:
             kept = base_optimizer(engine).state[parameter]
             found = {"parameter": parameter.detach(), **{m: kept[m] for m in MOMENTS}}
-        state |= {f"{kind}/{name}": value.cpu().clone() for kind, value in found.items()}
+        if engine.rank == 0:
+            state |= {f"{kind}/{name}": value.cpu().clone() for kind, value in found.items()}
     return state
 
 
+def share_state(state: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The state that rank 0 has, on every rank: only rank 0 reads the folder of a run."""
+    shapes = [{name: value.shape for name, value in state.items()}]
+    torch.distributed.broadcast_object_list(shapes)
+    if torch.distributed.get_world_size() == 1:
+        return state
+    shared: dict[str, Tensor] = {}
+    for name, shape in shapes[0].items():
+        value = state[name].to(device) if state else torch.empty(shape, device=device)
+        torch.distributed.broadcast(value, src=0)
+        shared[name] = value.cpu()
+    return shared
+
+
+def resume(folder: Path) -> tuple[Progress, dict] | None:
+    """The newest whole checkpoint of a run and its tensors, if it has one, as rank 0 found it.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole; on every rank.
+    """
+    state: dict[str, Tensor] = {}
+
+    def read() -> Progress | None:
+        found = newest_checkpoint(folder / "checkpoints")
+        if found is not None:
+            state.update(load_state(found[0]))
+        return None if found is None else found[1]
+
+    progress = on_first_rank(read)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return None if progress is None else (progress, share_state(state, device))
+
+
+def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
+    """Whether a state is one of this model, whose names there have a prefix.
+
+    Raises:
+        CheckpointError: a tensor is missing, too much, or of another shape or type.
+    """
+    expected = {
+        f"{kind}/{prefix}{name}": parameter.shape
+        for name, parameter in module.named_parameters()
+        for kind in ("parameter", *MOMENTS)
+    }
+    if odd := sorted(expected.keys() ^ state.keys()):
+        raise CheckpointError(f"the checkpoint is of another model; they differ in {odd[:3]}")
+    for name, shape in expected.items():
+        found = state[name]
+        if found.shape != shape or found.dtype != torch.float32:
+            told = f"{found.dtype} of shape {tuple(found.shape)}, the model's {tuple(shape)}"
+            raise CheckpointError(f"the checkpoint is of another model: {name} is {told}")
+
+
 def load_parameters(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put saved parameters into a module that DeepSpeed has not seen yet."""
+    """Put saved parameters into a module that DeepSpeed has not seen yet.
+
+    Raises:
+        CheckpointError: they are of another model.
+    """
+    check_state(module, state)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(state[f"parameter/{name}"])

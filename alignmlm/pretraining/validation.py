@@ -1,33 +1,31 @@
 """How the model does on held-out documents and on the dictionary."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from alignmlm.data.batches import Batch, Loader, Samples, make_batch, validation_samples
 from alignmlm.data.masking import Term
 from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary
 from alignmlm.objectives.objective import Losses
+from alignmlm.pretraining.assembly import merged
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.metrics import Metrics, loss_metrics
-from alignmlm.probes.words import Questions, questions, retrieval_percent
+from alignmlm.probes.probe import TRAINING, Asked, probe_words
+from alignmlm.probes.words import WordProbe, word_probe
 
 
-@dataclass(frozen=True, slots=True)
-class AlignmentProbe:
-    """Dictionary words to look up: those trained on and those held out."""
+def word_probes(used: Dictionary, held_out: Dictionary, limit: int | None) -> dict[str, WordProbe]:
+    """Questions about the words trained on and those held out, where a dictionary has any.
 
-    in_dictionary: Questions
-    held_out: Questions
-
-
-def alignment_probe(
-    used: Dictionary, held_out: Dictionary, every: Dictionary, limit: int | None
-) -> AlignmentProbe:
-    """Questions about both halves of a dictionary; the candidates are all its target words."""
-    return AlignmentProbe(questions(used, every, limit), questions(held_out, every, limit))
+    Candidates are all words of both; a limit keeps that many questions of each kind and way.
+    """
+    every = merged([used, held_out])
+    parts = {"in_dictionary": used, "held_out": held_out}
+    return {name: word_probe(part, every, limit) for name, part in parts.items() if len(part)}
 
 
 def validation_batch(loader: Loader, chunk: Samples) -> list[Batch]:
@@ -58,20 +56,26 @@ def validation_losses(
     return Losses(total[0].sum(), None, *total)
 
 
-def validate(
-    engine: Engine, loader: Loader, probe: AlignmentProbe | None, rows: int, micro: int
+def alignment_metrics(
+    embedding: Float[Tensor, "vocab hidden"], words: dict[str, WordProbe]
 ) -> Metrics:
-    """Validation loss of each language in nats, and alignment in percent."""
+    """What the cheap probes say of the word embeddings; the paper's number is <words>_percent.
+
+    Source: Tang et al., 2022 (arXiv:2211.08547), section 5 (alignment).
+    """
+    found = probe_words(embedding, Asked(words=words), TRAINING)
+    paper = {f"{name}_percent": found[f"{name}/forward/cosine_p1_percent"] for name in words}
+    return {f"alignment/{key}": value for key, value in {**paper, **found}.items()}
+
+
+def validate(
+    engine: Engine, loader: Loader, words: dict[str, WordProbe], rows: int, micro: int
+) -> Metrics:
+    """Validation loss of each language in nats, and the alignment of words where they are given."""
     names = [str(language) for language in loader.languages]
     metrics: Metrics = {}
     for number, name in enumerate(names):
         losses = validation_losses(engine, loader, number, rows, micro)
         key = f"validation/loss_nats/{name}"
         metrics[key] = loss_metrics(losses, names, "validation")["validation/loss_nats"]
-    if probe is not None:
-        embedding = engine.embedding()
-        for name in ("in_dictionary", "held_out"):
-            percent = retrieval_percent(embedding, getattr(probe, name))
-            if percent is not None:
-                metrics[f"alignment/{name}_percent"] = percent
-    return metrics
+    return metrics | alignment_metrics(engine.embedding(), words) if words else metrics

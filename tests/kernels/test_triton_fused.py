@@ -6,11 +6,13 @@ import torch
 pytest.importorskip("triton")
 
 from alignmlm_kernels import KernelError
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.triton_fused import (
     fused_chunk,
     fused_exponentials,
     fused_row_sums,
 )
+from alignmlm_kernels.masked_softmax.triton_labels import label_logits
 
 # Masks along every size, more tiles than are worked on together, and sizes that need no mask.
 SIZES = [(1, 1, 1), (3, 5, 7), (70, 300, 40), (66, 1203, 33), (65, 1296, 32)]
@@ -22,6 +24,10 @@ def case(rows: int, vocab: int, width: int, dtype: torch.dtype = torch.float32):
     weight = torch.randn(vocab, width, generator=draw).to(dtype)
     bias = torch.randn(vocab, generator=draw).to(dtype)
     return hidden, weight, bias, torch.randint(-1, vocab, (rows,), generator=draw)
+
+
+def exponentials_into(head: Head, reference: torch.Tensor, slab: torch.Tensor):
+    return fused_exponentials(head, reference, label_logits(*head), slab)
 
 
 def exact_logits(hidden, weight, bias=None) -> torch.Tensor:
@@ -61,7 +67,7 @@ def test_exponentials_and_sums_are_those_of_float64(rows, vocab, width, with_bia
     logits = exact_logits(hidden, weight, bias)
     reference = logits.amax(1).float() - 1
     slab = torch.full((rows, vocab), torch.nan)
-    found = fused_exponentials(hidden, weight, bias, reference, labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), reference, slab)
     power = without_labels((logits - reference.double()[:, None]).exp(), labels)
     torch.testing.assert_close(slab.double(), power, rtol=5e-5, atol=0)
     assert torch.equal(found.reference, reference)
@@ -73,7 +79,7 @@ def test_exponentials_and_sums_are_those_of_float64(rows, vocab, width, with_bia
 def test_sums_need_no_slab(rows, vocab, width, with_bias):
     hidden, weight, bias, labels = case(rows, vocab, width)
     bias = bias if with_bias else None
-    found = fused_row_sums(hidden, weight, bias, labels)
+    found = fused_row_sums(Head(hidden, weight, bias, labels))
     assert torch.equal(found.reference, found.largest)
     assert_sums_are_exact(found, exact_logits(hidden, weight, bias), labels)
 
@@ -88,14 +94,9 @@ def test_chunks_of_the_vocabulary_make_the_softmax(vocab, width):
         stop = min(start + 144, vocab)
         inside = (labels >= start) & (labels < stop)
         chunks.append(torch.full((70, stop - start), torch.nan))
-        fused_chunk(
-            hidden,
-            weight[start:stop],
-            bias[start:stop],
-            lse,
-            torch.where(inside, labels - start, -1),
-            chunks[-1],
-        )
+        places = torch.where(inside, labels - start, -1)
+        part = Head(hidden, weight[start:stop], bias[start:stop], places)
+        fused_chunk(part, lse, chunks[-1])
     expected = without_labels(logits.softmax(1), labels)
     torch.testing.assert_close(torch.cat(chunks, 1).double(), expected, rtol=1e-4, atol=1e-30)
 
@@ -107,7 +108,7 @@ def test_rows_far_above_their_reference_are_made_again():
     far = torch.tensor([0, 7, 19])
     reference[far] -= torch.tensor([71.0, 1e4, torch.inf])
     slab = torch.full((20, 300), torch.nan)
-    found = fused_exponentials(hidden, weight, bias, reference, labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), reference, slab)
     assert torch.equal(found.reference[far], found.largest[far])
     near = torch.ones(20, dtype=torch.bool).index_fill(0, far, False)
     assert torch.equal(found.reference[near], reference[near])
@@ -120,7 +121,7 @@ def test_a_row_just_below_the_limit_keeps_its_reference():
     hidden, weight, bias, labels = case(3, 40, 16)
     reference = exact_logits(hidden, weight, bias).amax(1).float() - 69.9
     slab = torch.empty(3, 40)
-    found = fused_exponentials(hidden, weight, bias, reference, labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), reference, slab)
     assert torch.equal(found.reference, reference)
     assert_sums_are_exact(found, exact_logits(hidden, weight, bias), labels)
     assert slab.isfinite().all()
@@ -133,10 +134,10 @@ def test_extreme_logits_stay_finite():
     assert logits.abs().amax() > 1e4
     reference = of_labels(logits, labels).float()
     slab = torch.empty(9, 200)
-    found = fused_exponentials(hidden, weight, bias, reference, labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), reference, slab)
     assert slab.isfinite().all()
     assert_sums_are_exact(found, logits, labels, atol=1e-2)
-    found = fused_row_sums(hidden, weight, bias, labels)
+    found = fused_row_sums(Head(hidden, weight, bias, labels))
     assert_sums_are_exact(found, logits, labels, atol=1e-2)
 
 
@@ -145,7 +146,7 @@ def test_what_is_no_number_is_not_hidden(row):
     hidden, weight, bias, _ = case(5, 40, 16)
     hidden[row, 3] = torch.nan
     nowhere, slab = torch.full((5,), -1), torch.empty(5, 40)
-    found = fused_exponentials(hidden, weight, bias, torch.zeros(5), nowhere, slab)
+    found = exponentials_into(Head(hidden, weight, bias, nowhere), torch.zeros(5), slab)
     assert found.sums.isnan().tolist() == [place == row for place in range(5)]
     assert slab[row].isnan().all()
 
@@ -153,7 +154,7 @@ def test_what_is_no_number_is_not_hidden(row):
 def test_a_reference_far_above_all_logits_gives_zeros():
     hidden, weight, bias, labels = case(3, 40, 16)
     slab = torch.empty(3, 40)
-    found = fused_exponentials(hidden, weight, bias, torch.full((3,), 1e4), labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), torch.full((3,), 1e4), slab)
     assert (slab == 0).all()
     assert found.sums.tolist() == [0, 0, 0]
 
@@ -164,7 +165,7 @@ def test_the_lowest_column_wins_a_tie(places, winner):
     hidden, weight, _, _ = case(5, 300, 16)
     weight[places] = hidden.sum(0) * 100
     hidden = hidden.sum(0).expand(5, -1).contiguous()
-    found = fused_row_sums(hidden, weight, None, torch.full((5,), places[winner]))
+    found = fused_row_sums(Head(hidden, weight, None, torch.full((5,), places[winner])))
     assert found.leads.tolist() == [winner == 0] * 5
 
 
@@ -172,7 +173,7 @@ def test_the_lowest_column_wins_a_tie(places, winner):
 def test_the_leading_label_is_found_in_every_tile(width):
     hidden, weight, bias, _ = case(70, 304, width)
     labels = exact_logits(hidden, weight, bias).argmax(1)
-    assert fused_row_sums(hidden, weight, bias, labels).leads.all()
+    assert fused_row_sums(Head(hidden, weight, bias, labels)).leads.all()
 
 
 def test_rows_without_a_label_keep_all_their_exponentials():
@@ -180,7 +181,7 @@ def test_rows_without_a_label_keep_all_their_exponentials():
     nowhere = torch.full((70,), -1)
     slab = torch.zeros(70, 300)
     reference = exact_logits(hidden, weight, bias).amax(1).float()
-    found = fused_exponentials(hidden, weight, bias, reference, nowhere, slab)
+    found = exponentials_into(Head(hidden, weight, bias, nowhere), reference, slab)
     assert (slab > 0).all()
     assert (found.label_logit == 0).all()
 
@@ -191,7 +192,7 @@ def test_float16_is_multiplied_in_float32(slab_dtype):
     logits = exact_logits(hidden, weight, bias)
     reference = logits.amax(1).float()
     slab = torch.empty(20, 300, dtype=slab_dtype)
-    found = fused_exponentials(hidden, weight, bias, reference, labels, slab)
+    found = exponentials_into(Head(hidden, weight, bias, labels), reference, slab)
     power = without_labels((logits - reference.double()[:, None]).exp(), labels)
     rtol = 1e-4 if slab_dtype == torch.float32 else 2**-6
     torch.testing.assert_close(slab.double(), power, rtol=rtol, atol=1e-30)
@@ -207,7 +208,7 @@ def test_columns_beyond_the_slab_are_left_alone():
     hidden, weight, bias, labels = case(70, 300, 40)
     padded = torch.full((70, 304), 7.0)
     reference = exact_logits(hidden, weight, bias).amax(1).float()
-    fused_exponentials(hidden, weight, bias, reference, labels, padded[:, :300])
+    exponentials_into(Head(hidden, weight, bias, labels), reference, padded[:, :300])
     assert (padded[:, 300:] == 7).all()
     assert (padded[:, :300] < 1.001).all()
 
@@ -216,8 +217,8 @@ def test_rows_of_wider_matrices_are_taken_as_they_are():
     hidden, weight, bias, labels = case(20, 300, 40)
     wide, tall = torch.zeros(20, 48), torch.zeros(300, 56)
     wide[:, :40], tall[:, :40] = hidden, weight
-    expected = fused_row_sums(hidden, weight, bias, labels)
-    found = fused_row_sums(wide[:, :40], tall[:, :40], bias, labels)
+    expected = fused_row_sums(Head(hidden, weight, bias, labels))
+    found = fused_row_sums(Head(wide[:, :40], tall[:, :40], bias, labels))
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -226,7 +227,7 @@ def test_the_same_inputs_give_the_same_bytes():
     reference = torch.zeros(66)
     slabs = torch.empty(66, 1203), torch.empty(66, 1203)
     first, second = (
-        fused_exponentials(hidden, weight, bias, reference, labels, slab) for slab in slabs
+        exponentials_into(Head(hidden, weight, bias, labels), reference, slab) for slab in slabs
     )
     assert torch.equal(*slabs)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -237,7 +238,7 @@ def test_no_rows_give_no_numbers():
     hidden, weight, bias, labels = (
         t[:0] if n in (0, 3) else t for n, t in enumerate(case(2, 9, 4))
     )
-    found = fused_exponentials(hidden, weight, bias, torch.empty(0), labels, torch.empty(0, 9))
+    found = exponentials_into(Head(hidden, weight, bias, labels), torch.empty(0), torch.empty(0, 9))
     assert found.sums.shape == (0,)
 
 
@@ -245,11 +246,11 @@ def test_exponentials_in_float16_are_an_error():
     hidden, weight, bias, labels = case(2, 9, 4, torch.float16)
     slab = torch.empty(2, 9, dtype=torch.float16)
     with pytest.raises(KernelError, match="exponentials must be bfloat16 or float32"):
-        fused_exponentials(hidden, weight, bias, torch.zeros(2), labels, slab)
+        exponentials_into(Head(hidden, weight, bias, labels), torch.zeros(2), slab)
 
 
 @pytest.mark.parametrize("types", [(torch.float64, torch.float64), (torch.float32, torch.float16)])
 def test_other_or_different_types_are_an_error(types):
     hidden, weight, bias, labels = case(2, 9, 4)
     with pytest.raises(KernelError, match="must both be float32, bfloat16 or float16"):
-        fused_row_sums(hidden.to(types[0]), weight.to(types[1]), bias, labels)
+        fused_row_sums(Head(hidden.to(types[0]), weight.to(types[1]), bias, labels))

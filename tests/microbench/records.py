@@ -73,14 +73,14 @@ def helpers() -> ModuleType:
     """The module of the other benchmarks that knows the commit and the processor."""
     if str(ROOT / "benchmarks") not in sys.path:
         sys.path.append(str(ROOT / "benchmarks"))
-    import loader
+    import machine
 
-    return loader
+    return machine
 
 
 def place_of(device: torch.device, commit: str | None, clock: str) -> Place:
     """Where and with what this run measures; a commit is told where the checkout has no history."""
-    told = commit or helpers().commit() or "unknown"
+    told = commit or helpers().commit()
     return Place(
         run=datetime.now(UTC).isoformat(timespec="seconds"),
         device=device_name(device),

@@ -31,6 +31,16 @@ class Attraction(NamedTuple):
     rows: Float[Tensor, "row hidden"]
 
 
+class Asked(NamedTuple):
+    """Whose distances are wanted, and in which type their gradient, if at all."""
+
+    embedding: Float[Tensor, "vocab hidden"]
+    pairs: PairIndex
+    sizes: IndexSizes
+    weights: Float[Tensor, " pair"]
+    dtype: torch.dtype | None  # none: no gradient
+
+
 class Chunk(NamedTuple):
     """Some words, their vectors, and the weighted sums of their partners' vectors."""
 
@@ -116,15 +126,9 @@ def squared_distances(table: Table, index: PairIndex) -> Float[Tensor, " pair"]:
 ATTRACTIONS = {"cosine": cosine_attraction, "l2": squared_attraction}
 
 
-def attraction(
-    embedding: Float[Tensor, "vocab hidden"],
-    index: PairIndex,
-    sizes: IndexSizes,
-    weights: Float[Tensor, " pair"],
-    distance: str,
-    dtype: torch.dtype | None,
-) -> Attraction:
-    """Mean distance of the pairs, weighted, and its gradient in `dtype` for the rows in use."""
+def attraction(asked: Asked, distance: str) -> Attraction:
+    """Mean distance of the pairs, weighted, and its gradient for the rows in use."""
+    embedding, index, sizes, weights, dtype = asked
     exact, table = exact_type(embedding), word_table(embedding, index, sizes)
     gradient = None
     if dtype is not None:

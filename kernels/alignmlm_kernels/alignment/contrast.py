@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Attraction
-from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
+from alignmlm_kernels.alignment.attraction import Asked, Attraction
 from alignmlm_kernels.alignment.reference import Contrast, groups, no_negatives
 from alignmlm_kernels.alignment.tables import exact_type, reciprocal, row_gradients, word_units
 
@@ -72,18 +71,12 @@ def add_rows(
 
 
 def contrast_attraction(
-    embedding: Float[Tensor, "vocab hidden"],
-    index: PairIndex,
-    sizes: IndexSizes,
-    weights: Float[Tensor, " pair"],
-    order: Int[Tensor, " chosen"],
-    distance: str,
-    contrast: Contrast,
-    with_gradient: bool,
+    asked: Asked, order: Int[Tensor, " chosen"], distance: str, contrast: Contrast
 ) -> Attraction:
     """Mean distance of the pairs of `order`, weighted, and its gradient for the rows in use."""
+    embedding, index, sizes, weights, dtype = asked
     units = word_units(embedding, index, sizes)
-    weights = weights.to(units.vectors)
+    weights, with_gradient = weights.to(units.vectors), dtype is not None
     scale = reciprocal(weights[order].sum(dtype=torch.float64))
     total = torch.zeros_like(scale)
     sums = torch.zeros_like(units.vectors) if with_gradient else units.vectors[:0]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Attraction, attraction
+from alignmlm_kernels.alignment.attraction import Asked, Attraction, attraction
 from alignmlm_kernels.alignment.choice import SAMPLE, chosen_count, chosen_order
 from alignmlm_kernels.alignment.contrast import contrast_attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
@@ -36,26 +36,16 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 def attract(
-    embedding: Tensor,
-    index: PairIndex,
-    sizes: IndexSizes,
-    weights: Tensor,
-    order: Tensor,
-    distance: str,
-    contrast: Contrast,
-    dtype: torch.dtype | None,
-    impl: str,
+    asked: Asked, order: Tensor, distance: str, contrast: Contrast, impl: str
 ) -> Attraction:
     """What the chosen implementation makes of the pairs."""
     if impl == "triton":
         from alignmlm_kernels.alignment.triton_alignment import triton_attraction
 
-        return triton_attraction(embedding, index, sizes, weights, distance, dtype)
+        return triton_attraction(asked, distance)
     if distance in PAIRED:
-        return attraction(embedding, index, sizes, weights, distance, dtype)
-    return contrast_attraction(
-        embedding, index, sizes, weights, order, distance, contrast, dtype is not None
-    )
+        return attraction(asked, distance)
+    return contrast_attraction(asked, order, distance, contrast)
 
 
 @torch.library.custom_op("alignmlm::align", mutates_args=())
@@ -73,18 +63,11 @@ def align(
 ) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient for the rows in use."""
     margin, temperature, group_pairs = contrast
+    known = Contrast(margin, temperature, int(group_pairs))
+    wanted = dtype if with_gradient else None
+    asked = Asked(embedding, PairIndex(*index), IndexSizes(*sizes), weights, wanted)
     with torch.autocast(embedding.device.type, enabled=False):
-        found = attract(
-            embedding,
-            PairIndex(*index),
-            IndexSizes(*sizes),
-            weights,
-            order,
-            distance,
-            Contrast(margin, temperature, int(group_pairs)),
-            dtype if with_gradient else None,
-            impl,
-        )
+        found = attract(asked, order, distance, known, impl)
     return found.loss, found.rows.to(dtype)
 
 

@@ -10,7 +10,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Attraction
+from alignmlm_kernels.alignment.attraction import Asked, Attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
 from alignmlm_kernels.alignment.reference import SMALLEST_NORM
 from alignmlm_kernels.alignment.tables import reciprocal
@@ -57,15 +57,9 @@ def word_means(
     return means
 
 
-def triton_attraction(
-    embedding: Float[Tensor, "vocab hidden"],
-    index: PairIndex,
-    sizes: IndexSizes,
-    weights: Float[Tensor, " pair"],
-    distance: str,
-    dtype: torch.dtype | None,
-) -> Attraction:
-    """Mean distance of the pairs, weighted, and its gradient in `dtype` for the rows in use."""
+def triton_attraction(asked: Asked, distance: str) -> Attraction:
+    """The same as `attraction`, by kernels."""
+    embedding, index, sizes, weights, dtype = asked
     if embedding.stride(1) != 1:
         embedding = embedding.contiguous()
     hidden = embedding.shape[1]

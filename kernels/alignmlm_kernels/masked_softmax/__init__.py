@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from alignmlm_kernels.errors import KernelError
 from alignmlm_kernels.masked_softmax.autograd import MaskedSoftmax, Setting
+from alignmlm_kernels.masked_softmax.checks import check_arguments
 from alignmlm_kernels.masked_softmax.designs import Plan
 from alignmlm_kernels.masked_softmax.memory import (
     BUDGET_BYTES,
@@ -28,7 +29,6 @@ __all__ = [
 ]
 
 Implementation = Literal["auto", "reference", "slab", "scaled", "lean"]
-FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def masked_softmax_loss(
@@ -109,52 +109,6 @@ def plan_of(hidden: Tensor, weight: Tensor, budget_bytes: int, impl: Implementat
             found = f"{dtype} on {device}"
             raise KernelError(f"impl 'scaled' needs bfloat16 or float32 on a GPU, found {found}")
     return Plan(impl, dtype, triton)
-
-
-def check_arguments(
-    hidden: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    bias: Tensor | None,
-    weight_grad: Tensor | None,
-    label_smoothing: float,
-    z_loss: float,
-    reduction: str,
-) -> None:
-    """Nothing, when the arguments fit each other.
-
-    Raises:
-        KernelError: they do not; the message names the argument.
-    """
-    tensors = {"hidden": hidden, "weight": weight, "labels": labels}
-    tensors |= {} if bias is None else {"bias": bias}
-    tensors |= {} if weight_grad is None else {"weight_grad": weight_grad}
-    if len({tensor.device for tensor in tensors.values()}) > 1:
-        found = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
-        raise KernelError(f"the tensors must share a device, found {found}")
-    if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
-        found = f"{tuple(hidden.shape)} and {tuple(weight.shape)}"
-        raise KernelError(f"hidden (masked, hidden) and weight (vocab, hidden) are {found}")
-    if not len(weight):
-        raise KernelError("weight must have at least one row")
-    shapes = {"labels": hidden.shape[:1], "bias": weight.shape[:1], "weight_grad": weight.shape}
-    for name, shape in shapes.items():
-        if name in tensors and tensors[name].shape != shape:
-            there = tuple(tensors[name].shape)
-            raise KernelError(f"{name} must have the shape {tuple(shape)}, found {there}")
-    for name in ("hidden", "weight", "bias"):
-        if name in tensors and tensors[name].dtype not in FLOATS:
-            raise KernelError(f"{name} must hold floats, found {tensors[name].dtype}")
-    if labels.dtype not in (torch.int64, torch.int32):
-        raise KernelError(f"labels must be int64 or int32, found {labels.dtype}")
-    exact = torch.promote_types(hidden.dtype, torch.float32)
-    if weight_grad is not None and weight_grad.dtype != exact:
-        raise KernelError(f"weight_grad must be {exact}, found {weight_grad.dtype}")
-    if not 0 <= label_smoothing < 1 or z_loss < 0:
-        found = f"{label_smoothing} and {z_loss}"
-        raise KernelError(f"label_smoothing must lie in [0, 1), z_loss be 0 or more; found {found}")
-    if reduction not in ("none", "mean", "sum"):
-        raise KernelError(f"reduction must be none, mean or sum, found {reduction!r}")
 
 
 def vocabulary_parallel_loss(

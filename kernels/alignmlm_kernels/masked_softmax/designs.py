@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from alignmlm_kernels.masked_softmax import rows as plain
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_room
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
@@ -26,22 +27,6 @@ class Plan(NamedTuple):
     design: Design
     dtype: torch.dtype  # of the products and the exponentials
     triton: bool  # sweeps by Triton kernels, else by PyTorch
-
-
-class Head(NamedTuple):
-    """A linear layer before a softmax, its inputs and labels; -1 is no label."""
-
-    hidden: Float[Tensor, "masked hidden"]
-    weight: Float[Tensor, "vocab hidden"]
-    bias: Float[Tensor, " vocab"] | None
-    labels: Int[Tensor, " masked"]
-
-    def part(self, start: int, stop: int) -> "Head":
-        """The head over some tokens of the vocabulary alone."""
-        here = (self.labels >= start) & (self.labels < stop)
-        labels = torch.where(here, self.labels - start, -1)
-        bias = None if self.bias is None else self.bias[start:stop]
-        return Head(self.hidden, self.weight[start:stop], bias, labels)
 
 
 Piece = tuple[int, Head, Float[Tensor, "masked chunk"]]  # its first token, and its exponentials
@@ -82,10 +67,11 @@ def scaled_sums(plan: Plan, head: Head, exponentials: Float[Tensor, "masked voca
     from alignmlm_kernels.masked_softmax.triton_fused import fused_exponentials
     from alignmlm_kernels.masked_softmax.triton_labels import label_logits
 
-    hidden, weight, bias, labels = head
-    hidden, weight = hidden.to(plan.dtype), weight.to(plan.dtype)
-    reference = label_logits(hidden, weight, bias, labels.clamp(min=0))  # any logit does for -1
-    return fused_exponentials(hidden, weight, bias, reference, labels, exponentials)
+    head = head.cast(plan.dtype)
+    anywhere = head._replace(labels=head.labels.clamp(min=0))
+    reference = label_logits(*anywhere)  # any logit does for -1
+    label_logit = torch.where(head.labels >= 0, reference, 0)
+    return fused_exponentials(head, reference, label_logit, exponentials)
 
 
 def sums_alone(plan: Plan, head: Head) -> RowSums:
@@ -93,8 +79,7 @@ def sums_alone(plan: Plan, head: Head) -> RowSums:
     if plan.triton:
         from alignmlm_kernels.masked_softmax.triton_fused import fused_row_sums
 
-        hidden, weight, bias, labels = head
-        return fused_row_sums(hidden.to(plan.dtype), weight.to(plan.dtype), bias, labels)
+        return fused_row_sums(head.cast(plan.dtype))
     return plain.merged([slab_sums(plan, part, block) for part, block in parts(plan, head)])
 
 
@@ -115,9 +100,7 @@ def chunks(plan: Plan, head: Head, reference: Float[Tensor, " masked"]) -> Itera
         if plan.triton:
             from alignmlm_kernels.masked_softmax.triton_fused import fused_chunk
 
-            hidden, weight, bias, labels = part
-            hidden, weight = hidden.to(plan.dtype), weight.to(plan.dtype)
-            fused_chunk(hidden, weight, bias, reference, labels, block)
+            fused_chunk(part.cast(plan.dtype), reference, block)
         else:
             logits_into(part, block)
             plain.row_exponentials(block, part.labels, part.bias, reference)

@@ -1,10 +1,10 @@
 """The gradients from the exponentials, without another pass over the logits.
 
 With E = exp(logit - reference), 0 at the label, and S the row's sum, softmax = E / S. The gradient
-of the logits is p * softmax - c at the label - u everywhere, with coefficients of each row, so that
+of the logits is a * softmax - c at the label - u everywhere, with coefficients of each row, so that
 
-    d hidden = (E @ W) * (p / S) + (p * softmax at the label - c) * W[label] - u * sum of W's rows
-    d W      = E.T @ (hidden * (p / S)), plus the same two terms the other way round
+    d hidden = (E @ W) * (a / S) + (a * softmax at the label - c) * W[label] - u * sum of W's rows
+    d W      = E.T @ (hidden * (a / S)), plus the same two terms the other way round
 
 Every option is a coefficient, and the label's term is never rounded with the others.
 """
@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alignmlm_kernels.masked_softmax.designs import SHIFT, Head, Piece, Plan, chunks
+from alignmlm_kernels.masked_softmax.designs import SHIFT, Piece, Plan, chunks
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.products import (
     add_label_rows,
     column_sums,
@@ -29,9 +30,9 @@ from alignmlm_kernels.masked_softmax.row_sums import RowSums
 class Coefficients(NamedTuple):
     """What the gradient of each row's logits is made of."""
 
-    softmax: Float[Tensor, " masked"]
-    label: Float[Tensor, " masked"]
-    uniform: Float[Tensor, " masked"] | None
+    softmax: Float[Tensor, " masked"]  # a
+    label: Float[Tensor, " masked"]  # c
+    uniform: Float[Tensor, " masked"] | None  # u; None: 0
 
 
 class Gradients(NamedTuple):

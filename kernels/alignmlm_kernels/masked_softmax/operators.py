@@ -5,8 +5,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from alignmlm_kernels.errors import KernelError
-from alignmlm_kernels.masked_softmax.designs import Head, Plan, forward, gpu_room
+from alignmlm_kernels.masked_softmax.designs import Plan, forward, gpu_room
 from alignmlm_kernels.masked_softmax.gradients import Coefficients, backward
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from alignmlm_kernels.compiled_case import CompiledCase
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 MOST = tl.constexpr(70.0)  # logit minus reference: exp(70) times a million is within float32
@@ -55,11 +56,8 @@ def combined_sums(
 
 
 def repair(
-    hidden: Float[Tensor, "masked hidden"],
-    weight: Float[Tensor, "vocab hidden"],
-    bias: Float[Tensor, " vocab"] | None,
+    head: Head,
     reference: Float[Tensor, " masked"],
-    labels: Int[Tensor, " masked"],
     exponentials: Float[Tensor, "masked vocab"],
     combined: RowSums,
 ) -> None:
@@ -67,6 +65,7 @@ def repair(
 
     Each row looks for itself, so that the host never waits.
     """
+    hidden, weight, bias, labels = head
     _repair[(len(hidden),)](
         hidden,
         weight,

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, no_type_check
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from alignmlm_kernels.compiled_case import CompiledCase
 from alignmlm_kernels.errors import KernelError
+from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 from alignmlm_kernels.masked_softmax.triton_combine import MOST, TileSums, combined_sums, repair
 from alignmlm_kernels.masked_softmax.triton_labels import label_logits
@@ -46,11 +47,9 @@ SMALLER_TILES = {
 
 
 def fused_exponentials(
-    hidden: Float[Tensor, "masked hidden"],
-    weight: Float[Tensor, "vocab hidden"],
-    bias: Float[Tensor, " vocab"] | None,
+    head: Head,
     reference: Float[Tensor, " masked"],
-    labels: Int[Tensor, " masked"],
+    label_logit: Float[Tensor, " masked"],
     exponentials: Float[Tensor, "masked vocab"],
 ) -> RowSums:
     """Sums of each row; exponentials become exp(logit - reference), 0 at the label.
@@ -65,75 +64,51 @@ def fused_exponentials(
     """
     if exponentials.dtype == torch.float16:
         raise KernelError("exponentials must be bfloat16 or float32, found torch.float16")
-    parts = _tile_sums(hidden, weight, bias, reference, labels, exponentials)
-    label_logit = label_logits(hidden, weight, bias, labels)
-    combined = combined_sums(parts, reference, labels, label_logit)
-    repair(hidden, weight, bias, reference, labels, exponentials, combined)
+    parts = _tile_sums(head, reference, exponentials)
+    combined = combined_sums(parts, reference, head.labels, label_logit)
+    repair(head, reference, exponentials, combined)
     return combined
 
 
-def fused_row_sums(
-    hidden: Float[Tensor, "masked hidden"],
-    weight: Float[Tensor, "vocab hidden"],
-    bias: Float[Tensor, " vocab"] | None,
-    labels: Int[Tensor, " masked"],
-) -> RowSums:
+def fused_row_sums(head: Head) -> RowSums:
     """Sums of each row relative to its largest logit; the logits are stored nowhere.
 
     Raises:
         KernelError: hidden and weight of other or different types; rows with gaps.
     """
-    parts = _tile_sums(hidden, weight, bias, None, None, None)
-    label_logit = label_logits(hidden, weight, bias, labels)
-    return combined_sums(parts, None, labels, label_logit)
+    return combined_sums(_tile_sums(head, None, None), None, head.labels, label_logits(*head))
 
 
 def fused_chunk(
-    hidden: Float[Tensor, "masked hidden"],
-    weight_chunk: Float[Tensor, "chunk hidden"],
-    bias_chunk: Float[Tensor, " chunk"] | None,
-    reference: Float[Tensor, " masked"],
-    labels_of_chunk: Int[Tensor, " masked"],
-    exponentials: Float[Tensor, "masked chunk"],
+    head: Head, reference: Float[Tensor, " masked"], exponentials: Float[Tensor, "masked chunk"]
 ) -> None:
     """Write exp(logit - reference) of some of the vocabulary to exponentials, 0 at the label.
 
-    Labels count from the start of the chunk; -1 is in another one. Reference: log of the sum of
-    the exponentials of all logits, so that probabilities come out.
+    The head is that part of the whole one. Reference: log of the sum of the exponentials of all
+    logits, so that probabilities come out.
 
     Raises:
         KernelError: hidden and weight of other or different types; rows with gaps.
     """
-    _launch(hidden, weight_chunk, bias_chunk, reference, labels_of_chunk, exponentials, None)
+    _launch(head, reference, exponentials, None)
 
 
-def _tile_sums(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    reference: Tensor | None,
-    labels: Tensor | None,
-    exponentials: Tensor | None,
-) -> TileSums:
+def _tile_sums(head: Head, reference: Tensor | None, exponentials: Tensor | None) -> TileSums:
+    hidden, weight = head.hidden, head.weight
     _check_types(hidden, weight)
     tiles = triton.cdiv(len(weight), _tile(weight).columns)
     shape = (tiles, len(hidden))
     numbers = torch.empty(2, *shape, dtype=torch.float32, device=hidden.device)
     best = torch.empty(shape, dtype=torch.int32, device=hidden.device)
     parts = TileSums(numbers[0], best, numbers[1])
-    _launch(hidden, weight, bias, reference, labels, exponentials, parts)
+    _launch(head, reference, exponentials, parts)
     return parts
 
 
 def _launch(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    reference: Tensor | None,
-    labels: Tensor | None,
-    exponentials: Tensor | None,
-    parts: TileSums | None,
+    head: Head, reference: Tensor | None, exponentials: Tensor | None, parts: TileSums | None
 ) -> None:
+    hidden, weight, bias, labels = head
     _check_types(hidden, weight)
     check_rows(hidden=hidden, weight=weight)
     if exponentials is not None:
@@ -143,7 +118,10 @@ def _launch(
     _logit_tiles[(tiles[0] * tiles[1],)](
         hidden,
         weight,
-        *(hidden if given is None else given for given in (bias, reference, labels, exponentials)),
+        hidden if bias is None else bias,
+        hidden if reference is None else reference,
+        labels,
+        hidden if exponentials is None else exponentials,
         *(parts or (hidden, hidden, hidden)),
         len(hidden),
         *weight.shape,

@@ -1,0 +1,182 @@
+"""The command that says what a run will need on a cluster."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from alignmlm.config import parse_recipe, recipe_parser
+from alignmlm.errors import ConfigError, nearest
+from alignmlm.languages.language import parse_language
+from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, read_policy
+from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
+from alignmlm.planning.steps import StagePlan, chosen, plan
+from alignmlm.pretraining.recipe import Recipe
+from alignmlm.terminal import console
+
+CLUSTER = {
+    "nodes": (int, 1, "nodes"),
+    "gpus": (int, 8, "GPUs of a node"),
+    "inner_gbit_s": (float, 3600.0, "Gbit/s of one GPU to the others of its node, one direction"),
+    "link_gbit_s": (float, 3200.0, "Gbit/s of one node to the others, one direction"),
+    "inner_latency_us": (float, 3.4, "microseconds of one message inside a node"),
+    "link_latency_us": (float, 14.0, "microseconds of one message between nodes"),
+    "memory_gib": (float, 80.0, "GiB of one GPU"),
+}
+SPEED = {
+    "tokens_per_s": (float, None, "measured tokens/s of one GPU alone, instead of --tflops"),
+    "tflops": (float, None, "TFLOP/s of one GPU in matrix products of the precision"),
+    "utilization": (float, 0.4, "share of --tflops that training reaches"),
+}
+
+
+def plan_parser() -> Any:
+    """The parser of `alignmlm plan`: a recipe, and a cluster."""
+    parser = recipe_parser(prog="alignmlm plan", description=plan_command.__doc__)
+    for name, (kind, default, text) in (CLUSTER | SPEED).items():
+        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+    shapes = f"a size instead of the recipe's: {', '.join(SHAPES)}"
+    parser.add_argument("--shape", type=str, help=shapes)
+    parser.add_argument("--deepspeed", type=str, help="one ds_configs file; none: ZeRO 0 to 3")
+    parser.add_argument("--algorithm", choices=["nccl", "ring", "hierarchical"], default="nccl")
+    parser.add_argument("--json", action="store_true", help="an object instead of tables")
+    return parser
+
+
+def recipe_shape(recipe: Recipe) -> EncoderShape:
+    """The encoder of a recipe, with words for each of its scripts.
+
+    Raises:
+        ConfigError: it goes on from a checkpoint, whose size is not known here.
+    """
+    if recipe.model.start is not None:
+        must = f"not be set here; name a size by --shape: {', '.join(SHAPES)}"
+        raise ConfigError("model.start", recipe.model.start, must)
+    scripts = {parse_language(name).script for name in recipe.languages.ids}
+    vocabulary = recipe.data.vocabulary_size * len(scripts)
+    return sized(recipe.model.size, vocabulary, recipe.train.seq_len)
+
+
+def planned_job(recipe: Recipe, shape: str | None) -> Job:
+    """What a recipe trains, in another size where one is named.
+
+    Raises:
+        ConfigError: no such size.
+    """
+    if shape is not None and shape not in SHAPES:
+        must = f"be one of: {', '.join(SHAPES)}{nearest(shape, SHAPES)}"
+        raise ConfigError("shape", shape, must)
+    train = recipe.train
+    return Job(
+        shape=recipe_shape(recipe) if shape is None else SHAPES[shape],
+        seq_len=train.seq_len,
+        batch_rows=train.batch_rows,
+        micro_rows=train.micro_rows,
+        masked_share=recipe.mask.rate,
+        precision="bf16" if train.precision == "auto" else train.precision,
+        dropout=recipe.model.dropout > 0,
+    )
+
+
+def planned_policies(path: str | None) -> dict[int, Policy]:
+    """The policy of a ds_configs file, or those of all stages."""
+    if path is None:
+        return POLICIES
+    from alignmlm.pretraining.engine import read_policy as settings_of
+
+    policy = read_policy(settings_of(Path(path)))
+    return {policy.stage: policy}
+
+
+def gib(count: int) -> str:
+    """Bytes in GiB for a table."""
+    return f"{count / 2**30:,.2f}"
+
+
+def memory_table(plans: list[StagePlan]) -> Table:
+    """What each GPU holds, by stage."""
+    table = Table(title="memory of one GPU, GiB")
+    for name in ("ZeRO", "parameters", "gradients", "optimizer", "activations", "head", "total"):
+        table.add_column(name, justify="right")
+    table.add_column("on the host", justify="right")
+    table.add_column("fits")
+    for each in plans:
+        held = each.memory
+        parts = (held.parameters, held.gradients, held.optimizer, held.activations, held.head)
+        cells = (gib(part) for part in (*parts, held.total, held.host))
+        table.add_row(str(each.policy.stage), *cells, "yes" if each.fits else "no")
+    return table
+
+
+def step_table(plans: list[StagePlan]) -> Table:
+    """What each stage sends and how long its step takes."""
+    table = Table(title="a step")
+    names = ("ZeRO", "sent by a GPU, MB", "compute, ms", "communication, ms")
+    times = ("step without overlap, ms", "step, ms", "tokens/s", "efficiency")
+    for name in names + times:
+        table.add_column(name, justify="right")
+    for each in plans:
+        seconds = (each.compute_s, each.communication_s, each.serial_step_s, each.step_s)
+        table.add_row(
+            str(each.policy.stage),
+            f"{each.sent_bytes / 1e6:,.1f}",
+            *(f"{1e3 * value:,.2f}" for value in seconds),
+            f"{each.tokens_per_s:,.0f}",
+            f"{100 * each.efficiency:.1f} %",
+        )
+    return table
+
+
+def advice(plans: list[StagePlan], cluster: Cluster) -> str:
+    """Which stage to take, and why, as a sentence."""
+    best = chosen(plans)
+    if best is None:
+        least = min(plans, key=lambda each: each.memory.total)
+        return (
+            f"no stage fits into {cluster.memory_gib:g} GiB: ZeRO {least.policy.stage} needs "
+            f"{gib(least.memory.total)} GiB a GPU; lower train.micro_rows, or offload"
+        )
+    return (
+        f"take ZeRO {best.policy.stage}: {1e3 * best.step_s:,.2f} ms a step, "
+        f"{best.tokens_per_s:,.0f} tokens/s, {gib(best.memory.total)} GiB of "
+        f"{cluster.memory_gib:g} on each GPU"
+    )
+
+
+def plan_rows(plans: list[StagePlan]) -> Iterator[dict[str, Any]]:
+    """The plans as JSON objects."""
+    for each in plans:
+        yield asdict(each) | {"memory": each.memory.to_json()}
+
+
+def plan_command(arguments: Sequence[str]) -> int:
+    """Memory, communication and time of a recipe on a cluster, by ZeRO stage."""
+    recipe, values = parse_recipe(plan_parser(), arguments)
+    job = planned_job(recipe, values.shape)
+    cluster = Cluster(**{name: values[name] for name in CLUSTER})
+    speed = Speed(**{name: values[name] for name in SPEED})
+    plans = plan(job, cluster, speed, planned_policies(values.deepspeed), values.algorithm)
+    if values.json:
+        best = chosen(plans)
+        told = {
+            "job": asdict(job) | {"parameters": job.shape.parameters},
+            "cluster": asdict(cluster),
+            "speed": asdict(speed),
+            "stages": list(plan_rows(plans)),
+            "chosen": None if best is None else best.policy.stage,
+        }
+        console.print_json(json.dumps(told))
+        return 0
+    millions = job.shape.parameters / 1e6
+    console.print(
+        f"{millions:,.1f} M parameters, {job.batch_rows:,} rows of {job.seq_len} a step, "
+        f"{cluster.nodes} x {cluster.gpus} GPUs, {job.precision}",
+        soft_wrap=True,
+    )
+    console.print(memory_table(plans))
+    console.print(step_table(plans))
+    console.print(advice(plans, cluster), soft_wrap=True)
+    return 0

@@ -1,0 +1,1 @@
+"""Whether machines are ready for a run: this one, and those of a hostfile."""

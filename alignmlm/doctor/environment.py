@@ -1,0 +1,85 @@
+"""`.deepspeed_env`: what DeepSpeed's launcher gives to the nodes besides what it gives by itself.
+
+DeepSpeed 0.19 exports PYTHON*, MLFLOW*, MV2*, UCX* and, on GPUs, NCCL*; all else only from this
+file, which it reads in the working folder and in ~, line by line: a blank line or a comment ends it
+with an error. It puts the values between double quotes into a shell command.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from alignmlm.errors import ConfigError
+
+FILE = ".deepspeed_env"  # unless DS_ENV_FILE names another
+WANTED = re.compile(
+    "ALIGNMLM_DATA|HF_.*|TRANSFORMERS_.*|TORCH_EXTENSIONS_DIR|TRITON_.*|XDG_CACHE_HOME"
+    "|NUMBA_CACHE_DIR|OMP_NUM_THREADS|DS_ACCELERATOR|GLOO_SOCKET_IFNAME|NCCL_.*|CUDA_HOME"
+    "|LD_LIBRARY_PATH|WANDB_MODE|WANDB_DIR|SSL_CERT_FILE|.*_proxy"
+)
+SECRET = re.compile(".*(TOKEN|KEY|SECRET|PASSWORD).*")  # every user of a node sees its commands
+EXPORTED = ("PYTHON", "MLFLOW", "MV2", "UCX", "NCCL")
+UNSAFE = re.compile(r'["$`\\\n\r!]')
+
+
+def wanted(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that ours and its libraries read, without secrets.
+
+    Raises:
+        ConfigError: a value that the nodes' shells would change or execute.
+    """
+    found = {
+        name: value
+        for name, value in sorted(environ.items())
+        if WANTED.fullmatch(name) and not SECRET.fullmatch(name) and value
+    }
+    for name, value in found.items():
+        if UNSAFE.search(value):
+            must = 'have none of " $ ` \\ ! and no line break to be put into .deepspeed_env'
+            raise ConfigError(name, value, must)
+    return found
+
+
+def written(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
+    """The .deepspeed_env of a folder, written, and what is in it; an empty one is removed."""
+    variables, path = wanted(environ), folder / environ.get("DS_ENV_FILE", FILE)
+    lines = [f"{name}={value}\n" for name, value in variables.items()]
+    if lines:
+        path.write_text("".join(lines), "utf-8")
+    else:
+        path.unlink(missing_ok=True)
+    return path, variables
+
+
+def read(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that DeepSpeed will take from ~ and from a folder.
+
+    Raises:
+        ConfigError: a line that it cannot read.
+    """
+    found: dict[str, str] = {}
+    name = environ.get("DS_ENV_FILE", FILE)
+    for path in (Path("~").expanduser() / name, folder / name):
+        if not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+            key, sign, value = line.partition("=")
+            if not sign or not re.fullmatch(r"\s*\w+\s*", key):
+                must = "look like NAME=value; DeepSpeed takes no blank lines and no comments"
+                raise ConfigError(f"{path}:{number}", line, must)
+            found[key.strip()] = value.strip()
+    return found
+
+
+def on_nodes(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a rank on another node will find, as far as DeepSpeed's launcher decides it."""
+    exported = {name: value for name, value in environ.items() if name.startswith(EXPORTED)}
+    paths = [str(folder), *filter(None, [environ.get("PYTHONPATH")])]
+    return exported | {"PYTHONPATH": os.pathsep.join(paths)} | read(folder, environ)
+
+
+def forgotten(folder: Path, environ: Mapping[str, str]) -> list[str]:
+    """Names of variables that are set here and will not be, or not so, on the nodes."""
+    given = on_nodes(folder, environ)
+    return [name for name, value in wanted(environ).items() if given.get(name) != value]

@@ -1,0 +1,81 @@
+"""What the doctor found on one machine, and how several are compared."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+State = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""  # what to do where it is not ok
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks of one machine."""
+
+    host: str
+    checks: list[Check]
+    address: str | None = None  # where other machines reach it
+    devices: int = 0  # accelerators that it shows
+
+    def check(self, name: str) -> Check | None:
+        """The check of a name."""
+        return next((check for check in self.checks if check.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The reports of all machines; the first is this one."""
+
+    reports: list[Report]
+    checks: list[Check] = field(default_factory=list)  # of all nodes together
+
+    @property
+    def worst(self) -> State:
+        """The worst state of all checks."""
+        states = {check.state for report in self.reports for check in report.checks}
+        states |= {check.state for check in self.checks}
+        return next((state for state in ("problem", "warning") if state in states), "ok")
+
+    def to_json(self) -> str:
+        """Everything as one JSON object."""
+        return json.dumps({"worst": self.worst} | asdict(self), indent=1)
+
+
+def parse_report(text: str) -> Report:
+    """The report that a doctor on another machine printed as JSON, its first one.
+
+    Raises:
+        ValueError: the text is no such report.
+    """
+    try:
+        found = json.loads(text[text.index("{") :])["reports"][0]
+        checks = [Check(**check) for check in found.pop("checks")]
+        return Report(checks=checks, **found)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"no report: {error!r}") from error
+
+
+SAME = ("alignmlm", "python", "torch", "deepspeed", "transformers", "numpy", "data store")
+
+
+def compared(report: Report, here: Report, names: Sequence[str] = SAME) -> Report:
+    """A node's report, with a problem wherever it differs from this machine where it must not."""
+    checks = []
+    for check in report.checks:
+        mine = here.check(check.name)
+        differs = mine is not None and check.name in names and check.found != mine.found
+        if mine is not None and differs and check.state != "problem":
+            remedy = f"make it what it is on {here.host}: {mine.found}"
+            check = Check(check.name, "problem", check.found, remedy)
+        checks.append(check)
+    return Report(report.host, checks, report.address, report.devices)

@@ -1,0 +1,62 @@
+"""DeepSpeed's hostfiles: one line a node, `name slots=N`; what is no host name is refused."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignmlm.errors import ConfigError
+
+# ssh and pdsh get the names as they are: one that begins with a dash would be an option of theirs
+NAME = re.compile(r"([a-z_][a-z0-9_-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+SLOTS = re.compile(r"slots=([0-9]{1,4})")
+FORM = "look like `node1 slots=8`"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A node of a hostfile."""
+
+    name: str  # or user@name
+    slots: int  # ranks on it
+
+
+def read_hostfile(path: Path) -> list[Host]:
+    """The nodes of a hostfile, in order.
+
+    Raises:
+        ConfigError: no such file, no node in it, or a line that is not `name slots=N`; the message
+            names file and line.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("hostfile", str(path), f"be a text file ({error})") from error
+    hosts: dict[str, Host] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        host = parse_host(text, f"{path}:{number}")
+        if host.name in hosts:
+            raise ConfigError(f"{path}:{number}", text, f"not name {host.name} a second time")
+        hosts[host.name] = host
+    if not hosts:
+        raise ConfigError("hostfile", str(path), "name at least one node")
+    return list(hosts.values())
+
+
+def parse_host(text: str, place: str) -> Host:
+    """The node of one line.
+
+    Raises:
+        ConfigError: it is not `name slots=N`, or has characters that no host name has.
+    """
+    parts = text.split()
+    if len(parts) != 2:
+        raise ConfigError(place, text, FORM)
+    name, slots = NAME.fullmatch(parts[0]), SLOTS.fullmatch(parts[1])
+    if name is None:
+        raise ConfigError(place, text, f"{FORM}: a host name has letters, digits, dots and dashes")
+    if slots is None or int(slots[1]) < 1:
+        raise ConfigError(place, text, f"{FORM}: slots are a number from 1 to 9999")
+    return Host(parts[0], int(slots[1]))

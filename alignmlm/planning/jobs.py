@@ -1,0 +1,155 @@
+"""What is to be run, where, and under which ZeRO policy."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from alignmlm.errors import ConfigError
+from alignmlm.planning.shapes import EncoderShape
+
+Precision = Literal["fp32", "bf16"]
+GIGABIT_BYTES = 10**9 / 8
+STAGES = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """Machines and the links between them; bandwidths count one direction.
+
+    Source of the latencies: NCCL, src/graph/tuning.cc, hwLat of Ring/Simple over NVLink and over
+    the network.
+    """
+
+    nodes: int = 1
+    gpus: int = 8  # of a node
+    inner_gbit_s: float = 3600.0  # of one GPU to the others of its node
+    link_gbit_s: float = 3200.0  # of one node to the others, all its network cards together
+    inner_latency_us: float = 3.4  # of one message inside a node
+    link_latency_us: float = 14.0  # of one between nodes
+    memory_gib: float = 80.0  # of one GPU
+
+    def __post_init__(self) -> None:
+        for name in ("nodes", "gpus"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, getattr(self, name), "be at least 1")
+        for name in ("inner_gbit_s", "link_gbit_s", "memory_gib"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(name, getattr(self, name), "be positive")
+        for name in ("inner_latency_us", "link_latency_us"):
+            if getattr(self, name) < 0:
+                raise ConfigError(name, getattr(self, name), "not be negative")
+
+    @property
+    def world_size(self) -> int:
+        """Ranks, one a GPU."""
+        return self.nodes * self.gpus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """How fast one GPU computes: measured tokens/s of one alone, or a share of its TFLOP/s."""
+
+    tokens_per_s: float | None = None
+    tflops: float | None = None
+    utilization: float = 0.4  # share of tflops that training reaches
+
+    def __post_init__(self) -> None:
+        if (self.tokens_per_s is None) == (self.tflops is None):
+            found = (self.tokens_per_s, self.tflops)
+            raise ConfigError("tokens_per_s, tflops", found, "be one of the two, not both")
+        for name in ("tokens_per_s", "tflops"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(name, value, "be positive")
+        if not 0 < self.utilization <= 1:
+            raise ConfigError("utilization", self.utilization, "lie in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """The model and the batch of one step."""
+
+    shape: EncoderShape
+    seq_len: int
+    batch_rows: int  # of one step, over all ranks
+    micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
+    masked_share: float = 0.15
+    precision: Precision = "bf16"
+    dropout: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seq_len < 1 or self.batch_rows < 1:
+            found = (self.seq_len, self.batch_rows)
+            raise ConfigError("seq_len, batch_rows", found, "be at least 1")
+
+    @property
+    def tokens(self) -> int:
+        """Positions of one step, over all ranks."""
+        return self.batch_rows * self.seq_len
+
+    def parts(self, world_size: int) -> tuple[int, int]:
+        """Rows of a micro-batch, and micro-batches a step on each rank.
+
+        Raises:
+            ConfigError: the sizes do not divide each other.
+        """
+        if self.batch_rows % world_size:
+            must = f"be a multiple of the number of GPUs, {world_size}"
+            raise ConfigError("train.batch_rows", self.batch_rows, must)
+        share = self.batch_rows // world_size
+        micro = self.micro_rows or share
+        if share % micro:
+            must = f"divide the rows of one GPU, {share}"
+            raise ConfigError("train.micro_rows", micro, must)
+        return micro, share // micro
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What of a ds_configs file bears on memory and time. Defaults: DeepSpeed 0.19's own."""
+
+    stage: int
+    overlap: bool = False
+    bucket_numbers: int = 500_000_000  # reduced in one call
+    whole_below: int = 100_000  # numbers: ZeRO-3 keeps tensors of up to so many whole
+    live_numbers: int = 10**9  # that ZeRO-3 keeps gathered at a time
+    reuse_numbers: int = 10**9  # ZeRO-3 keeps what is used again within so many
+    gradient_bytes: int | None = None  # of one number on the wire; none: as the precision has it
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+
+
+WIRE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+def read_policy(settings: dict[str, Any]) -> Policy:
+    """The policy of a ds_configs file.
+
+    Raises:
+        ConfigError: a stage or a communication type that DeepSpeed does not know.
+    """
+    zero = settings.get("zero_optimization", {})
+    stage, wire = int(zero.get("stage", 0)), settings.get("communication_data_type")
+    if stage not in STAGES:
+        raise ConfigError("zero_optimization.stage", stage, f"be one of {STAGES}")
+    if wire is not None and wire not in WIRE_BYTES:
+        raise ConfigError("communication_data_type", wire, f"be one of {sorted(WIRE_BYTES)}")
+    overlap = zero.get("overlap_comm")
+    return Policy(
+        stage=stage,
+        overlap=stage == 3 if overlap is None else bool(overlap) and stage > 0,
+        bucket_numbers=int(zero.get("reduce_bucket_size", 5e8)),
+        whole_below=int(zero.get("stage3_param_persistence_threshold", 1e5)),
+        live_numbers=int(zero.get("stage3_max_live_parameters", 1e9)),
+        reuse_numbers=int(zero.get("stage3_max_reuse_distance", 1e9)),
+        gradient_bytes=None if wire is None else WIRE_BYTES[wire],
+        offload_optimizer=zero.get("offload_optimizer", {}).get("device") == "cpu",
+        offload_parameters=zero.get("offload_param", {}).get("device") == "cpu",
+    )
+
+
+POLICIES = {  # ds_configs/zero0.json to zero3.json; a test holds that they agree
+    0: Policy(stage=0),
+    1: Policy(stage=1, bucket_numbers=50_000_000),
+    2: Policy(stage=2, bucket_numbers=50_000_000, overlap=True),
+    3: Policy(stage=3, bucket_numbers=50_000_000, overlap=True),
+}

@@ -1,0 +1,124 @@
+"""How this process joins the other ranks, whoever started it."""
+
+import logging
+import os
+import socket
+from dataclasses import replace
+from datetime import timedelta
+
+import torch
+
+from alignmlm.devices import name_accelerator, share_cores
+from alignmlm.errors import ConfigError
+from alignmlm.pretraining.network import (
+    free_port,
+    host_address,
+    interface_towards,
+    reachable_address,
+)
+from alignmlm.pretraining.placement import Placement, launched_by
+
+log = logging.getLogger(__name__)
+
+
+def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
+    """Join the other ranks; (rank, world size). Without a launcher there is one rank.
+
+    No collective operation waits longer than `timeout_s`, be it ours, torch's or DeepSpeed's.
+
+    Raises:
+        ConfigError: what the launcher says contradicts itself, or does not say where rank 0 is.
+    """
+    try:
+        place = with_master(launched_by(os.environ))
+    except ConfigError as error:
+        error.add_note(f"host {socket.gethostname()}")  # others may find nothing wrong
+        raise
+    if torch.cuda.device_count() == 1:
+        place = replace(place, local_rank=0)  # the launcher showed each rank a device of its own
+    os.environ.update(place.variables())
+    logging.getLogger("alignmlm").setLevel(logging.WARNING if place.rank else logging.INFO)
+    name_accelerator()
+    share_cores()
+    if place.local_world_size < place.world_size:
+        choose_interface(str(place.master_addr))
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if not torch.cuda.is_available():
+        # its shared-memory all-reduce takes half a minute of C++ compilation at the first run
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.distributed.is_initialized():
+        limit = limit_collectives(timeout_s)
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        deepspeed.init_distributed(dist_backend=backend, timeout=limit, verbose=False)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def limit_collectives(timeout_s: float) -> timedelta:
+    """The longest that a collective may take, from now on in every group that anybody makes.
+
+    DeepSpeed hands its own limit to the first group alone; the others have torch's default.
+    """
+    from torch.distributed import distributed_c10d
+
+    limit = timedelta(seconds=timeout_s)
+    distributed_c10d.default_pg_timeout = limit
+    distributed_c10d.default_pg_nccl_timeout = limit
+    return limit
+
+
+def choose_interface(master: str) -> None:
+    """Tell gloo which network interface to use where this host's name leads to loopback.
+
+    Debian writes `127.0.1.1 <name>` into /etc/hosts, and gloo listens at what the name stands for.
+    NCCL passes loopback over by itself. A set GLOO_SOCKET_IFNAME is left as it is.
+    """
+    if "GLOO_SOCKET_IFNAME" in os.environ or not host_address().startswith("127."):
+        return
+    name = interface_towards(master)
+    if name is not None:
+        os.environ["GLOO_SOCKET_IFNAME"] = name
+        log.info("the name of this host stands for %s; gloo uses %s", host_address(), name)
+
+
+def with_master(place: Placement) -> Placement:
+    """The placement with rank 0's address and port; under mpirun rank 0 tells them.
+
+    Raises:
+        ConfigError: there is no mpi4py that could do it.
+    """
+    if place.master_addr is not None and place.master_port is not None:
+        return place
+    if place.world_size == 1:
+        return replace(place, master_addr="127.0.0.1", master_port=place.master_port or free_port())
+    on_one_node = place.local_world_size == place.world_size
+    address = place.master_addr or ("127.0.0.1" if on_one_node else reachable_address())
+    told = told_by_first_rank(place, (address, place.master_port or free_port()))
+    return replace(place, master_addr=told[0], master_port=told[1])
+
+
+def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, int]:
+    """What rank 0 has, on every rank, by MPI.
+
+    MPI is over right after: a rank that ends with an error then ends alone and at once, and mpirun
+    ends the others. As long as it were on, MPI_Finalize would wait for them for ever.
+
+    Raises:
+        ConfigError: no mpi4py, or one that belongs to another MPI than mpirun.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        must = f"be set, with MASTER_PORT, or mpi4py be installed ({error})"
+        raise ConfigError("MASTER_ADDR", None, must) from error
+    size = MPI.COMM_WORLD.Get_size()
+    if size != place.world_size:
+        must = (
+            f"be what mpi4py finds ({size}): its {MPI.Get_library_version().split(',')[0].strip()} "
+            f"is another MPI than that of mpirun; set MASTER_ADDR and MASTER_PORT instead"
+        )
+        raise ConfigError("world size", place.world_size, must)
+    told = MPI.COMM_WORLD.bcast(mine, root=0)
+    MPI.Finalize()
+    return told

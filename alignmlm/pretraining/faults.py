@@ -1,0 +1,198 @@
+"""Steps that go wrong: losses and gradients that are not finite, and losses that jump.
+
+Nothing here touches a tensor: the loop hands over what each step came to, as plain numbers that
+are the same on every rank, so every rank comes to the same verdict.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
+from alignmlm.files import replace_text
+
+log = logging.getLogger(__name__)
+
+SKIP = "skip.json"
+NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in one of its MADs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaultConfig:
+    """What a run does about steps that go wrong; it may be changed when a run goes on."""
+
+    stop_after: int = 3  # steps in a row without a finite loss and gradient; rewinds to one place
+    spike_window: int = 100  # losses that a loss is compared with: those before it
+    spike_threshold: float = 10.0  # standard deviations (robust) above their median; 0: never
+    rewind: bool = False  # at a spike: back to the newest checkpoint, and leave its batches out
+    rewind_batches: int = 2  # how many: that of the spike, and those before it
+
+    def __post_init__(self) -> None:
+        for name in ("stop_after", "rewind_batches"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"faults.{name}", getattr(self, name), "be at least 1")
+        if self.spike_window < 8:
+            raise ConfigError("faults.spike_window", self.spike_window, "be at least 8")
+        if self.spike_threshold < 0:
+            raise ConfigError("faults.spike_threshold", self.spike_threshold, "be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one step came to, over all ranks. The first step is 1, as in metrics.jsonl."""
+
+    step: int
+    loss_nats: float
+    gradient_norm: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step was taken."""
+        return math.isfinite(self.loss_nats) and math.isfinite(self.gradient_norm)
+
+
+@dataclass(slots=True)
+class FaultRecord:
+    """What went wrong so far, by number of the step; a part of every checkpoint."""
+
+    not_finite: list[int] = field(default_factory=list)  # nothing was changed by them
+    left_out: list[int] = field(default_factory=list)  # on the skip list when they came
+    spikes: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # the last ones, to compare with
+    in_a_row: int = 0  # steps that were not finite, up to the last one
+
+    @property
+    def not_taken(self) -> int:
+        """Steps that AdamW did not count."""
+        return len(self.not_finite) + len(self.left_out)
+
+
+@dataclass(slots=True)
+class SkipList:
+    """Steps whose batches a run leaves out, kept in its folder: skip.json."""
+
+    steps: list[int] = field(default_factory=list)
+    rewinds: list[int] = field(default_factory=list)  # checkpoints that were gone back to
+
+
+def read_skip_list(folder: Path) -> SkipList:
+    """The skip list of a run's folder, empty where there is none.
+
+    Raises:
+        CheckpointError: the file holds something else.
+    """
+    path = folder / SKIP
+    if not path.is_file():
+        return SkipList()
+    try:
+        found = SkipList(**json.loads(path.read_text("utf-8")))
+        numbers = [*found.steps, *found.rewinds]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("steps and rewinds must be lists of whole numbers")
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f'{path}: {error}; it must look like {{"steps": [41, 42], "rewinds": []}}'
+        ) from error
+    return found
+
+
+def write_skip_list(folder: Path, skip: SkipList) -> None:
+    """Keep a skip list in a run's folder."""
+    replace_text(folder / SKIP, json.dumps(asdict(skip)))
+
+
+def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool:
+    """Whether a loss lies far above those before it; never before there are enough of them.
+
+    The distance is counted in median absolute deviations from the median, which other spikes among
+    them do not move. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
+    """
+    if config.spike_threshold == 0 or len(losses) < config.spike_window:
+        return False
+    middle = median(losses)
+    deviation = NORMAL_MAD * median(abs(loss - middle) for loss in losses)
+    return loss_nats - middle > config.spike_threshold * max(deviation, 1e-6)
+
+
+@dataclass(slots=True)
+class Faults:
+    """A run's rules and its record, with what a message about a step needs."""
+
+    config: FaultConfig
+    record: FaultRecord
+    skip: SkipList
+    folder: Path
+    first_step: int = 0  # where the data's first batch was seen
+
+    def leaves_out(self, step: int) -> bool:
+        """Whether the skip list has a step."""
+        return step in self.skip.steps
+
+    def where(self, step: int) -> str:
+        """A step, its batch, and what shows the batch."""
+        batch = step - 1 - self.first_step
+        shown = f"alignmlm data show --config {self.folder / 'recipe.yaml'} --step {batch}"
+        return f"step {step} (batch {batch}: `{shown}`)"
+
+    def judge(self, outcomes: Iterable[Outcome], tell: bool) -> int | None:
+        """The first step whose loss jumped, if any did; `tell`: log what is found.
+
+        Raises:
+            AlignMLMError: too many steps in a row were not finite.
+        """
+        first = None
+        for outcome in outcomes:
+            if not outcome.finite:
+                self.note_not_finite(outcome, tell)
+                continue
+            self.record.in_a_row = 0
+            if is_spike(self.record.losses, outcome.loss_nats, self.config):
+                self.record.spikes.append(outcome.step)
+                first = first or outcome.step
+                if tell:
+                    told = "loss spike: %.3f nats after a median of %.3f, at %s"
+                    usual = median(self.record.losses)
+                    log.warning(told, outcome.loss_nats, usual, self.where(outcome.step))
+            kept = [*self.record.losses, outcome.loss_nats]
+            self.record.losses = kept[-self.config.spike_window :]
+        return first
+
+    def note_not_finite(self, outcome: Outcome, tell: bool) -> None:
+        """Count a step that was not taken.
+
+        Raises:
+            AlignMLMError: it is one too many.
+        """
+        record = self.record
+        record.not_finite.append(outcome.step)
+        record.in_a_row += 1
+        found = f"loss {outcome.loss_nats}, gradient norm {outcome.gradient_norm}"
+        if record.in_a_row >= self.config.stop_after:
+            first = record.not_finite[-record.in_a_row]
+            raise AlignMLMError(
+                f"training diverged: {record.in_a_row} steps in a row were not finite ({found}), "
+                f"the first at {self.where(first)}; lower optimizer.learning_rate, or leave "
+                f"batches out by their steps in {self.folder / SKIP}"
+            )
+        if tell:
+            log.error("not finite (%s), step left out: %s", found, self.where(outcome.step))
+
+    def plan_rewind(self, spike: int, checkpoint: int) -> None:
+        """Put a spike's batches on the skip list, before the run goes back to a checkpoint.
+
+        Raises:
+            AlignMLMError: it went back there often enough.
+        """
+        if self.skip.rewinds.count(checkpoint) >= self.config.stop_after:
+            raise AlignMLMError(
+                f"the loss jumps again at {self.where(spike)}, after {self.config.stop_after} "
+                f"rewinds to step {checkpoint}; lower optimizer.learning_rate, or set "
+                f"faults.rewind=false"
+            )
+        first = max(spike - self.config.rewind_batches, checkpoint) + 1
+        self.skip.steps = sorted({*self.skip.steps, *range(first, spike + 1)})
+        self.skip.rewinds.append(checkpoint)

@@ -1,0 +1,22 @@
+"""Work that rank 0 does for all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from alignmlm.errors import AlignMLMError
+
+
+def on_first_rank(work: Callable[[], Any]) -> Any:
+    """What rank 0's work gave, on every rank; if it failed, every rank fails the same way."""
+    shared: list[Any] = [None, None]
+    if torch.distributed.get_rank() == 0:
+        try:
+            shared = [work(), None]
+        except AlignMLMError as error:
+            shared = [None, error]
+    torch.distributed.broadcast_object_list(shared)
+    if shared[1] is not None:
+        raise shared[1]
+    return shared[0]

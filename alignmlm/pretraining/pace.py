@@ -1,0 +1,94 @@
+"""How fast each rank does its own work, and who is slow."""
+
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median_low
+from time import perf_counter
+from typing import Any
+
+import torch
+
+log = logging.getLogger(__name__)
+
+SLOW = 1.5  # times the median of all ranks
+SLOW_READINGS = 3  # logged steps in a row before a slow rank is named
+
+
+class DeviceTime:
+    """A stopwatch of a device's work, used as a context; it makes nobody wait for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.on_cuda = device.type == "cuda"
+        self.started, self.passed_s = 0.0, 0.0
+        self.events: list[torch.cuda.Event] = []  # starts and ends in turn
+
+    def __enter__(self) -> None:
+        self.note()
+        self.started = perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.note()
+        self.passed_s += perf_counter() - self.started
+
+    def note(self) -> None:
+        """Put an event into the device's queue, where it has one."""
+        if self.on_cuda:
+            self.events.append(torch.cuda.Event(enable_timing=True))
+            self.events[-1].record()
+
+    def take_s(self) -> float:
+        """Seconds since the last call; on CUDA the work must be done, as after a logged step."""
+        passed_s, self.passed_s = self.passed_s, 0.0
+        if self.on_cuda:
+            spans = zip(self.events[::2], self.events[1::2], strict=True)
+            passed_s = sum(start.elapsed_time(end) for start, end in spans) / 1000
+            self.events = []
+        return passed_s
+
+
+@dataclass(slots=True)
+class SlowRank:
+    """Who was the slowest of all ranks at the last logged steps."""
+
+    names: list[str]  # of the ranks, with their hosts
+    rank: int = -1
+    readings: int = 0  # in a row that this rank was far behind
+    told: set[int] = field(default_factory=set)
+
+    def judge(self, seconds: list[float], tell: bool) -> dict[str, float | int]:
+        """Metrics of the slowest rank; one that stays far behind the median is named, once.
+
+        `seconds` is what each rank spent on its own work, without waiting for others.
+        """
+        slowest = max(range(len(seconds)), key=seconds.__getitem__)
+        ratio = seconds[slowest] / max(median_low(seconds), 1e-9)
+        same = ratio > SLOW and slowest == self.rank
+        self.readings = self.readings + 1 if same else int(ratio > SLOW)
+        self.rank = slowest if ratio > SLOW else -1
+        if self.readings >= SLOW_READINGS and slowest not in self.told:
+            self.told.add(slowest)
+            if tell:
+                text = "%s is slow: %.2f times the median rank's time for data and forward pass"
+                log.warning(text, self.names[slowest], ratio)
+        return {"train/slowest_rank": slowest, "train/slowest_rank_ratio": ratio}
+
+
+def comparison(group: Any) -> Callable[[float], dict[str, float | int]]:
+    """What gives the metrics of the slowest rank from this rank's seconds; all ranks call it."""
+    size = torch.distributed.get_world_size()
+    if size == 1:
+        return lambda own_s: {}
+    names: list[Any] = [None] * size
+    rank = torch.distributed.get_rank()
+    torch.distributed.all_gather_object(names, f"rank {rank} on {socket.gethostname()}", group)
+    slow = SlowRank(names)
+
+    def compare(own_s: float) -> dict[str, float | int]:
+        seconds = torch.zeros(size, dtype=torch.float64)
+        seconds[rank] = own_s
+        torch.distributed.all_reduce(seconds, group=group)
+        return slow.judge(seconds.tolist(), tell=rank == 0)
+
+    return compare

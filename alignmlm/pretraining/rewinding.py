@@ -1,0 +1,58 @@
+"""Back to a checkpoint within a running process: the engine stays, its tensors are replaced."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.faults import FaultRecord, Faults, write_skip_list
+from alignmlm.pretraining.first_rank import on_first_rank
+from alignmlm.pretraining.loop import Counters
+from alignmlm.pretraining.metrics import Recorder
+from alignmlm.pretraining.state import base_optimizer, masters, restore_state, resume
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
+    """Put a checkpoint's tensors into an engine that has trained; AdamW has counted `updates`."""
+    restore_state(engine, state)
+    for name, parameter in engine.module.named_parameters():
+        with engine.whole([parameter], writer=0):
+            parameter.copy_(state[f"parameter/{name}"])
+    for master in masters(engine):
+        base_optimizer(engine).state[master]["step"].fill_(updates)
+
+
+def go_back(
+    engine: Engine,
+    faults: Faults,
+    counters: Counters,
+    recorder: Recorder | None,
+    spike: int,
+) -> bool:
+    """Go back to the newest checkpoint and leave a spike's batches out; whether there is one.
+
+    All checkpoints lie before the spike, since the losses are looked at before each save.
+
+    Raises:
+        AlignMLMError: it went back there often enough.
+    """
+    found = resume(faults.folder)
+    if found is None:
+        if engine.rank == 0:
+            log.warning("no checkpoint to go back to from the spike at step %d", spike)
+        return False
+    progress, state = found
+    faults.plan_rewind(spike, progress.step)
+    on_first_rank(lambda: write_skip_list(faults.folder, faults.skip))
+    faults.record = FaultRecord(**progress.faults)
+    put_back(engine, state, progress.step - faults.record.not_taken)
+    counters.step, counters.tokens = progress.step, progress.tokens
+    counters.seconds = progress.seconds
+    if recorder is not None:
+        recorder.go_back(progress.step)
+        log.warning("back to step %d; steps left out: %s", progress.step, faults.skip.steps)
+    return True

@@ -1,0 +1,193 @@
+"""Saving while a run goes on: beside the training where asked, and alive when the disk is not."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from time import perf_counter, sleep
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmlm.errors import CheckpointError
+from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
+from alignmlm.pretraining.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 5.0  # between two attempts of the last save
+
+
+@dataclass(slots=True)
+class Writing:
+    """One checkpoint on its way to the disk."""
+
+    progress: Progress
+    error: BaseException | None = None
+    seconds: float = 0.0
+    thread: Thread | None = None
+
+    def run(self, write: Callable[[], object]) -> None:
+        """Write it, and keep what went wrong for the loop."""
+        started = perf_counter()
+        try:
+            write()
+        except BaseException as error:  # it must reach the loop, whatever it is
+            self.error = error
+            log.error("saving step %d failed: %s", self.progress.step, error)  # counted later
+        self.seconds = perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How saving stands, the same on every rank."""
+
+    saved: int | None  # the newest step that this process saved
+    fault: str | None = None  # what went wrong with the last save
+    busy: bool = False  # it is still being written
+    bug: str | None = None  # what is no fault of the disk
+
+
+@dataclass(slots=True)
+class Saver:
+    """Writes the checkpoints of a run; there is one on rank 0, where the files are.
+
+    A save that fails leaves the older checkpoints as they were, is counted, and is told in the
+    log and in metrics.jsonl; the run goes on.
+    """
+
+    folder: Path
+    rotation: Rotation
+    patience_s: float = 300.0  # the longest that a save waits for the one before
+    failed: int = 0  # saves so far
+    failed_now: int = 0  # saves in a row
+    saved: int | None = None  # the newest step that this process saved
+    writing: Writing | None = None
+    news: Metrics = field(default_factory=dict)
+
+    def start(self, state: dict[str, Tensor], progress: Progress, background: bool) -> None:
+        """Save, in a thread or here; nothing while the save before is not over."""
+        if self.writing is not None:
+            return
+        writing = self.writing = Writing(progress)
+
+        def work() -> None:
+            writing.run(lambda: save_checkpoint(self.folder, state, progress, self.rotation))
+
+        if background:
+            # a daemon: a file system that hangs must not keep the process from its end
+            writing.thread = Thread(target=work, name="checkpoint", daemon=True)
+            writing.thread.start()
+        else:
+            work()
+
+    def settle(self) -> Outcome:
+        """Wait for the save under way, and count how it went."""
+        writing, started = self.writing, perf_counter()
+        if writing is None:
+            return Outcome(self.saved)
+        if writing.thread is not None:
+            writing.thread.join(self.patience_s)
+            if writing.thread.is_alive():
+                waited = f"it is still being written after {perf_counter() - started:.0f} s"
+                return Outcome(self.saved, self.failure(writing, waited), busy=True)
+        self.writing = None
+        if writing.error is None:
+            self.saved, self.failed_now = writing.progress.step, 0
+            self.news["checkpoint/write_s"] = round(writing.seconds, 4)
+            return Outcome(self.saved)
+        fault = self.failure(writing, str(writing.error))
+        if isinstance(writing.error, OSError):
+            return Outcome(self.saved, fault)
+        log.error("this is a bug, not a fault of the disk", exc_info=writing.error)
+        return Outcome(self.saved, fault, bug=repr(writing.error))
+
+    def failure(self, writing: Writing, why: str) -> str:
+        """The loud line of a save that failed, which is counted."""
+        self.failed += 1
+        self.failed_now += 1
+        self.news["checkpoint/failed_saves"] = self.failed
+        kept = "nothing" if self.saved is None else f"step {self.saved}"
+        told = (
+            f"CHECKPOINT NOT SAVED: step {writing.progress.step} in {self.folder}: {why}; "
+            f"{self.failed_now} in a row; this process has saved {kept} so far"
+        )
+        log.error("%s", told)
+        return told
+
+    def take_news(self) -> Metrics:
+        """Metrics of the saves that were settled since the last call."""
+        news, self.news = self.news, {}
+        return news
+
+
+def settled(saver: Saver | None, group: Any) -> Outcome:
+    """How rank 0's save under way ended; every rank calls it.
+
+    Raises:
+        CheckpointError: a bug in the thread, on every rank.
+    """
+    told = [Outcome(None) if saver is None else saver.settle()]
+    torch.distributed.broadcast_object_list(told, src=0, group=group)
+    outcome = told[0]
+    if outcome.bug is not None:
+        raise CheckpointError(f"saving failed: {outcome.bug}; rank 0 has logged where")
+    return outcome
+
+
+def save(
+    saver: Saver | None,
+    collect: Callable[[], dict[str, Tensor]],
+    progress: Progress,
+    group: Any,
+    background: bool,
+) -> Outcome:
+    """Save while the run goes on; every rank calls it. A save that fails is counted, no error.
+
+    In the background the outcome is that of the save before. `group` is one of CPUs.
+
+    Raises:
+        CheckpointError: a bug in the thread.
+    """
+    started = perf_counter()
+    outcome = settled(saver, group)
+    if outcome.busy:
+        return outcome
+    state = collect()
+    if saver is not None:
+        saver.start(state, progress, background)
+    if not background:
+        outcome = settled(saver, group)
+    if saver is not None:
+        saver.news["checkpoint/blocked_s"] = round(perf_counter() - started, 4)
+    return outcome
+
+
+def save_last(
+    saver: Saver | None,
+    collect: Callable[[], dict[str, Tensor]],
+    progress: Progress,
+    group: Any,
+    attempts: int,
+    pause_s: float = PAUSE_S,
+) -> None:
+    """Save at the end of a run, and wait for it; every rank calls it.
+
+    Raises:
+        CheckpointError: it failed `attempts` times in a row; every rank has the same.
+    """
+    settled(saver, group)
+    state = collect()
+    for attempt in range(attempts):
+        sleep(pause_s if attempt else 0)
+        if saver is not None:
+            saver.start(state, progress, background=False)
+        outcome = settled(saver, group)
+        if outcome.saved == progress.step:
+            return
+    raise CheckpointError(
+        f"the last checkpoint could not be saved in {attempts} attempts; mend the disk and start "
+        f"the same command again: it goes on from the newest whole one\n{outcome.fault}"
+    )

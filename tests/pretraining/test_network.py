@@ -1,0 +1,69 @@
+"""Which interface leads where, on this machine as it is."""
+
+import logging
+import os
+import socket
+
+import pytest
+
+from alignmlm.errors import ConfigError
+from alignmlm.pretraining import distributed, network
+from alignmlm.pretraining.distributed import choose_interface, start_distributed, with_master
+from alignmlm.pretraining.placement import launched_by
+
+
+def test_loopback_has_an_address_but_leads_to_nobody():
+    assert network.addresses()["lo"] == "127.0.0.1"
+    assert network.interface_towards("127.0.0.1") != "lo"
+
+
+def test_the_address_towards_this_machine_is_its_own():
+    assert network.own_address("127.0.0.1") == "127.0.0.1"
+
+
+def test_a_free_port_can_be_listened_at():
+    with socket.socket() as listener:
+        listener.bind(("", network.free_port()))
+
+
+@pytest.fixture
+def interface() -> str:
+    name = network.interface_towards(network.OUTSIDE)
+    if name is None:
+        pytest.skip("NO NETWORK: this machine has loopback alone")
+    return name
+
+
+def test_a_host_name_of_loopback_makes_gloo_use_another_interface(monkeypatch, caplog, interface):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    monkeypatch.setattr(distributed, "host_address", lambda: "127.0.1.1")
+    with caplog.at_level(logging.INFO, "alignmlm"):
+        choose_interface(network.OUTSIDE)
+    assert os.environ["GLOO_SOCKET_IFNAME"] == interface
+    assert f"127.0.1.1; gloo uses {interface}" in caplog.text
+
+
+def test_an_interface_that_the_user_chose_is_left_as_it_is(monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "ib0")
+    monkeypatch.setattr(distributed, "host_address", lambda: "127.0.1.1")
+    choose_interface(network.OUTSIDE)
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "ib0"
+
+
+def test_a_process_that_is_alone_needs_no_mpi_to_find_itself():
+    single = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}
+    place = with_master(launched_by(single | {"OMPI_COMM_WORLD_LOCAL_RANK": "0"}))
+    assert place.master_addr == "127.0.0.1"
+    assert place.master_port is not None
+
+
+def test_a_contradiction_is_told_with_its_host_as_other_ranks_may_not_have_it(monkeypatch):
+    step = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
+    for name in ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (step | {"RANK": "1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"RANK = '1'.*SLURM_PROCID = 0") as raised:
+        start_distributed()
+    assert raised.value.__notes__ == [f"host {socket.gethostname()}"]
