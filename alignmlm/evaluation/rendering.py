@@ -17,6 +17,7 @@ from alignmlm.evaluation.reordering import (
     syntax_models,
 )
 from alignmlm.languages.replacement import replace_words
+from alignmlm.languages.sentences import Sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class Renderer:
         before = [self.vocabulary.bos, *first, *[eos] * self.separators]
         return [*before, *second, eos], len(before)
 
+    def replaced(self, text: Sentences) -> Sentences:
+        """The sentences with the language's share of random words."""
+        final = np.array(self.vocabulary.final, np.int64)
+        ordinary = self.vocabulary.alphabet().ordinary()
+        return replace_words(text, self.replaced_percent, self.seed, ordinary, final)
+
     def words(
         self,
         words: Sequence[str],
@@ -60,9 +67,7 @@ class Renderer:
         if not words:
             return RenderedWords(np.zeros(0, np.int64), [])
         text, order = self.reorderer.word_order(words, tokens, sentence_lengths_words, counts)
-        final = np.array(self.vocabulary.final, np.int64)
-        ordinary = self.vocabulary.alphabet().ordinary()
-        changed = replace_words(text, self.replaced_percent, self.seed, ordinary, final)
+        changed = self.replaced(text) if self.replaced_percent else text
         ids = np.split(self.table[changed.ids], changed.first_tokens()[1:])
         return RenderedWords(order, [ids[word] for word in order])
 
