@@ -32,6 +32,7 @@ UNITS = {
     "bs": "percent",
     "bz": "percent",
     "delta": "percentage points",
+    "retrieved": "percent",
 }
 MEASURES = ("source", "bs", "bz", "delta")
 RESULT_COLUMNS = (*MEASURES, *(f"{name}_ci95" for name in MEASURES))
@@ -140,10 +141,16 @@ def with_retrieval(
 
 
 def retrieval_rows(document: Document) -> list[Document]:
-    """One row a task and pair of languages."""
+    """One row a task and pair of languages; `retrieved` is in percent, as scores in result_rows."""
     objective = document["model"]["objective"]
     return [
-        {"objective": objective, "task": task, **row}
+        {
+            "objective": objective,
+            "task": task,
+            "language": f"{row['source']} to {row['target']}",
+            "retrieved": row["percent"],
+            **row,
+        }
         for task, rows in document["retrieval"].items()
         for row in rows
     ]

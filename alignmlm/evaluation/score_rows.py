@@ -75,7 +75,7 @@ def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
 
 
 def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
-    """The rows of a study, one a task, target and seed of pre-training."""
+    """The rows of a study that tell of transfer, one a task, target and seed of pre-training."""
     return [
         ScoreRow(
             cell=Cell(row["objective"], row["task"], row["source_language"], row["language"]),
@@ -91,6 +91,7 @@ def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
             },
         )
         for row in rows
+        if "bz" in row
     ]
 
 

@@ -1,11 +1,13 @@
 """Interactive charts: transfer of a study, losses and alignment of a run; for light and dark."""
 
 from html import escape
+from operator import itemgetter
+from statistics import fmean
 
 import plotly.graph_objects as go
 
 from alignmlm.reporting.records import RunCurves, Series
-from alignmlm.reporting.tables import Row, groups_of
+from alignmlm.reporting.tables import Row, groups_of, values_of
 
 GREY, FAINT = "#808080", "rgba(128,128,128,.25)"  # readable on white and on black
 COLOURS = ("#3b7dc4", "#d9722e", "#5d9a45", "#9a62b8")
@@ -59,14 +61,18 @@ def alignment_chart(curves: RunCurves) -> go.Figure:
 
 
 def transfer_chart(rows: list[Row]) -> go.Figure:
-    """Bars of BS, BZ and Delta for each objective, task and language; means over seeds."""
-    groups = groups_of(rows)
+    """Bars of BS, BZ and Delta for each objective, task and language; means over seeds.
+
+    A task without training data in its language has no BS and no Delta, so no such bars.
+    """
+    groups = groups_of([row for row in rows if row.get("bz") is not None])
     names = [escape(" · ".join(names)).replace(" · ", "<br>") for names in groups]
     bars = []
     for place, (key, title) in enumerate({"bs": "BS", "bz": "BZ", "delta": "Delta"}.items()):
-        means = [sum(row[key] for row in group) / len(group) for group in groups.values()]
+        found = [values_of(group, itemgetter(key)) for group in groups.values()]
+        means = [fmean(values) if values else None for values in found]
         look = {"color": COLOURS[place], "pattern": {"shape": PATTERNS[place]}}
-        text = [f"{mean:.1f}" for mean in means]
+        text = ["" if mean is None else f"{mean:.1f}" for mean in means]
         bars.append(go.Bar(x=names, y=means, name=title, marker=look, text=text))
     figure = go.Figure(bars).update_traces(textposition="outside", cliponaxis=False)
     calm(figure, "Transfer", "", "percent; Delta in points").update_layout(barmode="group")

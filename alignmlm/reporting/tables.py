@@ -38,6 +38,7 @@ TRANSFER = (
     Column("BS (%)", lambda row: row.get("bs"), 1),
     Column("BZ (%)", lambda row: row.get("bz"), 1),
     Column("Delta (points)", lambda row: row.get("delta"), 1),
+    Column("retrieved (P@1, %)", lambda row: row.get("retrieved"), 1),
 )
 
 
@@ -56,6 +57,11 @@ def groups_of(rows: list[Row]) -> dict[tuple[str, ...], list[Row]]:
     return groups
 
 
+def values_of(group: list[Row], value: Callable[[Row], float | None]) -> list[float]:
+    """What was measured of one thing in some rows."""
+    return [found for row in group if (found := value(row)) is not None]
+
+
 def cell(values: list[float], digits: int) -> str:
     """The mean, and lowest to highest where there are several: "3.1 (2.9 to 3.3)"."""
     if not values:
@@ -71,8 +77,7 @@ def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
     columns = columns_of(rows)
     lines = []
     for names, group in groups_of(rows).items():
-        found = [[v for row in group if (v := c.value(row)) is not None] for c in columns]
-        numbers = [cell(v, c.digits) for v, c in zip(found, columns, strict=True)]
+        numbers = [cell(values_of(group, column.value), column.digits) for column in columns]
         lines.append([*names, *numbers])
     return [*GROUP.values(), *(column.title for column in columns)], lines
 

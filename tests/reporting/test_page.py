@@ -1,9 +1,11 @@
+import json
 import re
 
 import pytest
 
 from alignmlm.errors import DataError
 from alignmlm.evaluation.results import empty, with_task, write_results
+from alignmlm.evaluation.score_rows import score_rows
 from alignmlm.evaluation.transfer import Scores
 from alignmlm.reporting.page import write_page
 from tests.reporting.conftest import LANGUAGES
@@ -37,6 +39,18 @@ def test_the_page_has_the_studys_numbers(page):
     assert all(
         f"<td>{number}</td>" in own_html(page) for number in ("40.0", "85.0", "55.0", "10.0")
     )
+
+
+def test_a_study_shows_retrieval_and_tasks_without_training_data(study, tmp_path):
+    found = json.loads((study / "study.json").read_text("utf-8"))
+    transfer = found["rows"][0] | {"source_language": "a", "bs": None, "delta": None, "bz": 43.21}
+    retrieval = {"objective": "mlm", "task": "tatoeba", "language": "a to b", "retrieved": 12.34}
+    (study / "study.json").write_text(json.dumps(found | {"rows": [transfer, retrieval]}))
+    text = own_html(write_page([], [study], tmp_path / "report.html"))
+    assert "<td>43.2</td>" in text
+    assert "<td>12.3</td>" in text
+    (row,) = score_rows(study)
+    assert (row.bz, row.cell.source_language) == (43.21, "a")
 
 
 def test_a_run_that_goes_on_is_shown_as_such(run, tmp_path):
