@@ -37,15 +37,15 @@ from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluate import EvaluationConfig, read_examples, task_data
-from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.tasks import Task, load_task
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.export import PREFIX, export
 from alignmlm.quiet import quiet_transformers
+from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.task import Task, load_task
 
 RESULTS = Path(__file__).parent / "results" / "token_classification.jsonl"
 SPLITS = ("train", "test")

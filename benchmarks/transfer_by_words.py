@@ -22,9 +22,9 @@ from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import EvaluationConfig, task_data
 from alignmlm.evaluation.finetune import FineTuneConfig, predictions
 from alignmlm.evaluation.rows import IGNORED, Example
-from alignmlm.evaluation.tasks import load_task
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble
+from alignmlm.tasks.task import load_task
 
 RESULTS = Path(__file__).parent / "results" / "transfer_by_words.jsonl"
 GROUPS = ("in dictionary", "held out", "several tokens")
