@@ -16,6 +16,7 @@ from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path
 from alignmlm.pretraining.recipe import Recipe
+from tests.toys import ToyTask, write_toy_task
 
 SMALL = [
     '--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
@@ -58,3 +59,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL DATA: set ALIGNMLM_DATA (looked in {folder.absolute()})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_task(tmp_path_factory: pytest.TempPathFactory) -> ToyTask:
+    """A POS task of the sample world's language."""
+    return write_toy_task(tmp_path_factory.mktemp("task"))

@@ -13,8 +13,8 @@ from alignmlm.errors import ConfigError
 from alignmlm.terminal import console
 
 if TYPE_CHECKING:
-    from alignmlm.evaluation.tasks import Task
-    from alignmlm.evaluation.validate import TaskReport
+    from alignmlm.tasks.task import Task
+    from alignmlm.tasks.validate import TaskReport
 
 SPLITS = ("train", "dev", "test")
 
@@ -53,7 +53,7 @@ def eval_ls(arguments: Sequence[str]) -> int:
     parser.add_argument("--counts", action="store_true", help="read the files")
     add_sample_folder(parser)
     values = parser.parse_args(arguments)
-    from alignmlm.evaluation.validate import validate_task
+    from alignmlm.tasks.validate import validate_task
 
     table = task_table("group", "kind", "language", "metric", "splits")
     for task in named_tasks(values.tasks):
@@ -80,7 +80,7 @@ def eval_validate(arguments: Sequence[str]) -> int:
     values = parser.parse_args(arguments)
     if values.languages and not values.model:
         raise ConfigError("--languages", values.languages, "come with --model")
-    from alignmlm.evaluation.validate import validate_task
+    from alignmlm.tasks.validate import validate_task
 
     rows = task_table("split", "examples", "words", "longest", "labels", "remarks")
     unusable = 0
@@ -118,7 +118,7 @@ def named_tasks(names: Sequence[str]) -> "list[Task]":
     Raises:
         ConfigError: no such task.
     """
-    from alignmlm.evaluation.tasks import load_tasks, task_names
+    from alignmlm.tasks.task import load_tasks, task_names
 
     return [task for name in names or task_names() for task in load_tasks(name)]
 

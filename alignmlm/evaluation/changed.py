@@ -6,18 +6,18 @@ from typing import Any
 
 from alignmlm.evaluation.checkpoint import read_tokenizer
 from alignmlm.evaluation.directions import base_of
-from alignmlm.evaluation.examples import labels_of
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.forms import read_split
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees, parser_of
 from alignmlm.evaluation.retrieval import text_rows
-from alignmlm.evaluation.spans import closed_tags
-from alignmlm.evaluation.splits import SplitFile
 from alignmlm.evaluation.task_text import ROWS, task_text
-from alignmlm.evaluation.tasks import Task, found_file
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
+from alignmlm.tasks.examples import labels_of
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.spans import closed_tags
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.task import Task, found_file
 
 Tools = tuple[SyntaxConfig, Trees]  # what syntax languages need
 

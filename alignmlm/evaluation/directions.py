@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.tasks import Task, load_task, load_tasks
 from alignmlm.languages.language import parse_language
+from alignmlm.tasks.task import Task, load_task, load_tasks
 
 
 @dataclass(frozen=True, slots=True)

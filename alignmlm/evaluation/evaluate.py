@@ -14,7 +14,6 @@ from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.directions import Direction, direction_of, measurable
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.forms import read_split
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees, parser_of
 from alignmlm.evaluation.results import (
     Document,
@@ -28,11 +27,12 @@ from alignmlm.evaluation.results import (
 from alignmlm.evaluation.retrieval import Retrieved, lexicon_induction, sentence_retrieval
 from alignmlm.evaluation.samples import samples_path, write_samples
 from alignmlm.evaluation.task_text import document_of, task_text
-from alignmlm.evaluation.tasks import KINDS, SPLITS, Task, load_tasks, split_files, task_files
 from alignmlm.evaluation.transfer import Measured, TaskData, Tuning, transfer_scores
-from alignmlm.evaluation.validate import task_labels
 from alignmlm.languages.orders import is_syntax
 from alignmlm.probes.encoder import load_encoder
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.task import KINDS, SPLITS, Task, load_tasks, split_files, task_files
+from alignmlm.tasks.validate import task_labels
 
 log = logging.getLogger(__name__)
 

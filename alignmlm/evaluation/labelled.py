@@ -9,12 +9,12 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.rendering import Renderer
 from alignmlm.evaluation.reordering import TokensOfWord
 from alignmlm.evaluation.rows import IGNORED, Example, Rendered
-from alignmlm.evaluation.spans import moved_entities
 from alignmlm.evaluation.word_tokens import tokens_of_words
+from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.spans import moved_entities
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.evaluation.examples import Answer, LabelledSentence, Question, SentencePair
 from alignmlm.evaluation.running_text import TextWords, placed_words, text_words, written
-from alignmlm.evaluation.spans import MovedEntities, moved_entities
+from alignmlm.tasks.examples import Answer, LabelledSentence, Question, SentencePair
+from alignmlm.tasks.spans import MovedEntities, moved_entities
 
 Order = Int[np.ndarray, " word"]
 

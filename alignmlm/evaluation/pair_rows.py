@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples import SentencePair
 from alignmlm.evaluation.rendering import Renderer
 from alignmlm.evaluation.reordering import TokensOfWord
 from alignmlm.evaluation.rows import Example, Rendered
 from alignmlm.evaluation.running_text import TextWords, text_words
 from alignmlm.evaluation.word_tokens import tokens_of_words
+from alignmlm.tasks.examples import SentencePair
 
 
 @dataclass(frozen=True, slots=True)

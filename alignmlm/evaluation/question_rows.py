@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples import Question
 from alignmlm.evaluation.moves import (
     QuestionWords,
     moved_question,
@@ -20,6 +19,7 @@ from alignmlm.evaluation.moves import (
 from alignmlm.evaluation.pair_rows import TokenText, token_texts
 from alignmlm.evaluation.rendering import RenderedWords, Renderer
 from alignmlm.evaluation.rows import Example, Rendered
+from alignmlm.tasks.examples import Question
 
 LONGEST_ANSWER_TOKENS = 30  # as in the SQuAD scripts of BERT and transformers
 

@@ -13,17 +13,17 @@ from transformers import PreTrainedModel
 from alignmlm.data.tokenizer import encode_words
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.directions import base_of
-from alignmlm.evaluation.examples import ParallelPair, WordPair
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.pair_rows import token_texts
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees
 from alignmlm.evaluation.running_text import text_words
-from alignmlm.evaluation.tasks import Task
 from alignmlm.languages.dictionary import Word, from_pairs
 from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
 from alignmlm.probes.probe import retrieval_metrics
 from alignmlm.probes.words import word_metrics, word_probe
+from alignmlm.tasks.examples import ParallelPair, WordPair
+from alignmlm.tasks.task import Task
 
 LAYER_SHARE = 2 / 3  # of the layers: XTREME takes layer 8 of 12
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples import Example, texts_of
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.labelled import LabelledText, numbered, sentence_rows
 from alignmlm.evaluation.pair_rows import PairText, numbered_pairs, pair_rows
@@ -13,7 +12,8 @@ from alignmlm.evaluation.question_rows import QuestionText, numbered_questions, 
 from alignmlm.evaluation.rendering import Renderer
 from alignmlm.evaluation.rows import Rendered
 from alignmlm.evaluation.samples import doc_hash
-from alignmlm.evaluation.tasks import Task
+from alignmlm.tasks.examples import Example, texts_of
+from alignmlm.tasks.task import Task
 
 TaskText = LabelledText | PairText | QuestionText
 ROWS: dict[str, Callable[[Any, Renderer, int], Rendered]] = {

@@ -24,7 +24,7 @@ from alignmlm.evaluation.samples import Arm, Sample
 from alignmlm.evaluation.scoring import SCORED, Scored, score_percent
 from alignmlm.evaluation.statistics import mean_interval
 from alignmlm.evaluation.task_text import ROWS, TaskText
-from alignmlm.evaluation.tasks import Task
+from alignmlm.tasks.task import Task
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from tokenizers import Encoding, Tokenizer
 
 from alignmlm.data.text import RawSentence, normalise
 from alignmlm.data.tokenizer import encode_words, token_word_starts
-from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.reordering import TokensOfWord
 from alignmlm.evaluation.running_text import TextWords
+from alignmlm.tasks.examples import LabelledSentence
 
 Spaced = LabelledSentence | TextWords  # words that know where no space stands before them
 

@@ -21,12 +21,12 @@ import alignmlm
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import DESCRIPTION
-from alignmlm.evaluation.results import UNITS, result_rows
-from alignmlm.evaluation.tasks import load_tasks
+from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
 from alignmlm.files import replace_text
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.run_folder import SUMMARY
 from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
+from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
 
 
 def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:
-    """A run's rows of the study: one a task and target language, units as in UNITS."""
+    """A run's rows of the study: one a task and target or pair of languages, units as in UNITS."""
     summary = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
     alignment = summary["alignment_percent"]
     whole = {
@@ -225,7 +225,8 @@ def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list
         "alignment_held_out_percent": alignment["held_out"],
     }
     own = {"objective": run.name, **whole}
-    return [{**row, **own} for row in result_rows(results) if row["task"] in tasks]
+    found = [*result_rows(results), *retrieval_rows(results)]
+    return [{**row, **own} for row in found if row["task"] in tasks]
 
 
 def check_tasks(study: StudyConfig) -> list[str]:

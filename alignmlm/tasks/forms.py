@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples import Example, LabelledSentence, labels_of, texts_of
-from alignmlm.evaluation.pairs import line_files, pair_table, sentence_table, word_pairs
-from alignmlm.evaluation.questions import question_table, squad_json
-from alignmlm.evaluation.sentences import conll_columns, conllu_upos, token_table
-from alignmlm.evaluation.splits import SplitFile
+from alignmlm.tasks.examples import Example, LabelledSentence, labels_of, texts_of
+from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
+from alignmlm.tasks.questions import question_table, squad_json
+from alignmlm.tasks.sentences import conll_columns, conllu_upos, token_table
+from alignmlm.tasks.splits import SplitFile
 
 Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts what it leaves out
 
@@ -35,7 +35,7 @@ HUB_FORMS = frozenset(["token_table", "pair_table", "question_table", "sentence_
 class Split:
     """The examples of one split, and what was left out of it."""
 
-    examples: list[Any]  # all of one record of alignmlm.evaluation.examples
+    examples: list[Any]  # all of one record of alignmlm.tasks.examples
     dropped: Counter[str]  # examples, by reason
 
 

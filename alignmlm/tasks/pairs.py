@@ -7,10 +7,10 @@ from pathlib import Path
 from alignmlm.corpus.compression import damage_named, open_text
 from alignmlm.data.text import normalise
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples import ParallelPair, SentencePair, WordPair
-from alignmlm.evaluation.splits import SplitFile
-from alignmlm.evaluation.tables import Row, cell, table_rows
 from alignmlm.languages.dictionary import file_words
+from alignmlm.tasks.examples import ParallelPair, SentencePair, WordPair
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.tables import Row, cell, table_rows
 
 
 def row_id(row: Row, file: SplitFile, number: int) -> str:

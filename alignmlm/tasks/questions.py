@@ -7,9 +7,9 @@ from typing import Any
 
 from alignmlm.corpus.compression import damage_named, open_text
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples import Answer, Question
-from alignmlm.evaluation.splits import SplitFile
-from alignmlm.evaluation.tables import cell, table_rows
+from alignmlm.tasks.examples import Answer, Question
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.tables import cell, table_rows
 
 SQUAD_FORM = "SQuAD's JSON is {data: [{paragraphs: [{context, qas: [{id, question, answers}]}]}]}"
 

@@ -8,10 +8,10 @@ from typing import Any
 from alignmlm.corpus.compression import damage_named, open_text
 from alignmlm.corpus.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples import LabelledSentence
-from alignmlm.evaluation.splits import SplitFile
-from alignmlm.evaluation.tables import cell, table_rows
 from alignmlm.languages.orders import FINAL_MARKS
+from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.tables import cell, table_rows
 
 DOCUMENT = "-DOCSTART-"  # CoNLL-2003 has such a line between documents
 Lines = list[tuple[int, str]]

@@ -11,7 +11,7 @@ from alignmlm.corpus.compression import damage_named, open_text
 from alignmlm.corpus.hub import hub_rows
 from alignmlm.corpus.sources import CorpusFile, SourceConfig
 from alignmlm.errors import DataError
-from alignmlm.evaluation.splits import SplitFile
+from alignmlm.tasks.splits import SplitFile
 
 Row = Mapping[Any, Any]
 PlacedRow = tuple[str, Row]  # "file:line", and the cells by name or by number from 1

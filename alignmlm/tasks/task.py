@@ -9,10 +9,10 @@ from typing import Any
 from alignmlm.corpus.sample_world import write_tasks
 from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
-from alignmlm.evaluation.forms import HUB_FORMS, TWO_FILES
-from alignmlm.evaluation.splits import SplitFile, check_split_keys
-from alignmlm.evaluation.task_yaml import shipped_files, tasks_of
 from alignmlm.languages.language import BASE
+from alignmlm.tasks.forms import HUB_FORMS, TWO_FILES
+from alignmlm.tasks.splits import SplitFile, check_split_keys
+from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")

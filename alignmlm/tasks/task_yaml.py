@@ -100,5 +100,5 @@ def tasks_of(path: Path) -> list[Mapping]:
 
 def shipped_files() -> list[Path]:
     """The YAML files of tasks that come with alignmlm; those that begin with _ are bases."""
-    folder = Path(str(files("alignmlm.evaluation") / "tasks"))
+    folder = Path(str(files("alignmlm.tasks") / "shipped"))
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import AlignMLMError, DataError
-from alignmlm.evaluation.examples import LabelledSentence, Question, labels_of, texts_of, word_count
-from alignmlm.evaluation.forms import Split, label_names, read_split
-from alignmlm.evaluation.spans import begins, check_entity_tags, closed_tags
-from alignmlm.evaluation.tasks import SPLITS, Task, split_files
+from alignmlm.tasks.examples import LabelledSentence, Question, labels_of, texts_of, word_count
+from alignmlm.tasks.forms import Split, label_names, read_split
+from alignmlm.tasks.spans import begins, check_entity_tags, closed_tags
+from alignmlm.tasks.task import SPLITS, Task, split_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

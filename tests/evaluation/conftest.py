@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -54,41 +54,3 @@ def run_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def export(run_folder) -> Export:
     return open_export(run_folder)
-
-
-def conllu(sentences: list[str]) -> str:
-    """Sentences such as "the/DET dog/NOUN" as CoNLL-U; a word after "+" is joined to the last."""
-    blocks = []
-    for sentence in sentences:
-        lines = []
-        words = sentence.split()
-        for i, word in enumerate(words, start=1):
-            form, tag = word.lstrip("+").rsplit("/", 1)
-            misc = "SpaceAfter=No" if words[i : i + 1] and words[i].startswith("+") else "_"
-            lines.append("\t".join([str(i), form, form, tag, *"____", "_", misc]))
-        blocks.append("\n".join(lines) + "\n\n")
-    return "".join(blocks)
-
-
-@dataclass(frozen=True)
-class ToyTask:
-    path: Path  # of the YAML
-    sentences: list[str]
-
-
-@pytest.fixture(scope="session")
-def toy_task(tmp_path_factory) -> ToyTask:
-    folder = tmp_path_factory.mktemp("task")
-    nouns, verbs = ("dofor", "mima", "vustut", "kiru"), ("drofa", "lutek", "pife", "kewor")
-    sentences = [
-        f"the/DET {noun}/NOUN {verb}/VERB every/DET {other}/NOUN +./PUNCT"
-        for noun in nouns for verb in verbs for other in nouns
-    ]  # fmt: skip
-    splits = {"train": sentences[::2], "dev": sentences[1::4], "test": sentences[3::4]}
-    for split, chosen in splits.items():
-        (folder / f"{split}.conllu").write_text(conllu(chosen), encoding="utf-8")
-    files = "".join(f"  {split}: {folder / split}.conllu\n" for split in splits)
-    text = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\n"
-    text += f"form: conllu_upos\nlanguage: qaa-Latn\nfiles:\n{files}"
-    (folder / "toy.yaml").write_text(text, encoding="utf-8")
-    return ToyTask(folder / "toy.yaml", sentences)

@@ -9,7 +9,7 @@ from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.results import RESULTS, read_results
-from alignmlm.evaluation.tasks import load_task
+from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
 
 QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, learning_rate=5e-3, batch_rows=8))

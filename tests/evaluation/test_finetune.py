@@ -7,7 +7,7 @@ from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import FineTuneConfig, collator_of, fine_tune, predictions
 from alignmlm.evaluation.rows import IGNORED, Example, Rendered
 from alignmlm.evaluation.scoring import score_percent, scored_words
-from alignmlm.evaluation.tasks import load_task
+from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
 
 QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)

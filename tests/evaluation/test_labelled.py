@@ -5,15 +5,16 @@ import pytest
 
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.examples import LabelledSentence
 from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.forms import read_sentences
 from alignmlm.evaluation.labelled import numbered, sentence_rows
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees
 from alignmlm.evaluation.rows import IGNORED
 from alignmlm.evaluation.word_tokens import tokens_of_words
-from tests.evaluation.conftest import LANGUAGES, conllu, write_export
+from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.forms import read_sentences
+from tests.evaluation.conftest import LANGUAGES, write_export
+from tests.toys import conllu
 
 BASE, DERIVED = LANGUAGES
 TOOLS = SyntaxConfig(), Trees()

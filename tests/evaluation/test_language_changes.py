@@ -10,17 +10,17 @@ import xxhash
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import describe, train_tokenizer
-from alignmlm.evaluation.forms import read_split
 from alignmlm.evaluation.labelled import numbered
 from alignmlm.evaluation.moves import moved_entity_sentence, moved_sentence, question_text
 from alignmlm.evaluation.question_rows import numbered_questions, question_rows
 from alignmlm.evaluation.rendering import Renderer
 from alignmlm.evaluation.reordering import Reorderer, SyntaxConfig, Trees, gold_trees, syntax_models
-from alignmlm.evaluation.spans import moved_spans, spans_of, tags_of
-from alignmlm.evaluation.tasks import SPLITS, load_task
 from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.languages.orders import FINAL_MARKS, word_order
 from alignmlm.languages.sentences import from_words
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.spans import moved_spans, spans_of, tags_of
+from alignmlm.tasks.task import SPLITS, load_task
 
 ORDERS = ("inv", "noise3", "perm")
 

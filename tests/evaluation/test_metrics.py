@@ -18,7 +18,7 @@ from alignmlm.evaluation.metrics import (
     squad_f1,
     token_f1,
 )
-from alignmlm.evaluation.spans import spans_of
+from alignmlm.tasks.spans import spans_of
 
 TAGS = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
 LABELS = st.sampled_from(["a", "b", "c"])

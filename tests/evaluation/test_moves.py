@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignmlm.data.text import normalise
-from alignmlm.evaluation.examples import Answer, LabelledSentence, Question, SentencePair
 from alignmlm.evaluation.moves import (
     moved_entity_sentence,
     moved_pair,
@@ -16,6 +15,7 @@ from alignmlm.evaluation.moves import (
     question_words,
 )
 from alignmlm.evaluation.running_text import TextWords, placed_words, text_words, written
+from alignmlm.tasks.examples import Answer, LabelledSentence, Question, SentencePair
 
 CONTEXT = "Mary Shelley (1797) wrote Frankenstein. It was printed in London, not in Paris."
 WORDS = st.lists(st.sampled_from(["the", "dog", "don't", ",", ".", "(", "U.S", "नमस्ते"]), min_size=1)

@@ -13,9 +13,9 @@ from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import EvaluationConfig, chosen_tasks, evaluate
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.samples import read_samples, samples_path
-from alignmlm.evaluation.tasks import load_task
-from tests.evaluation.conftest import conllu
+from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint
+from tests.toys import conllu
 
 QUICK = FineTuneConfig(epochs=1, learning_rate=5e-3, batch_rows=8)
 ONE, TWO = "qaa-Latn", "qab-Latn"

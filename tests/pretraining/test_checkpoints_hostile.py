@@ -12,7 +12,6 @@ from alignmlm.config import load_recipe
 from alignmlm.data.store import MANIFEST as DATA_MANIFEST
 from alignmlm.data.store import SELF, content_id, parse_manifest
 from alignmlm.errors import CheckpointError, ConfigError, DataError
-from alignmlm.evaluation.task_yaml import tasks_of
 from alignmlm.model import started_model
 from alignmlm.pretraining.checkpoints import (
     MANIFEST,
@@ -28,6 +27,7 @@ from alignmlm.pretraining.checkpoints import (
 from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.studies.study import load_study
+from alignmlm.tasks.task_yaml import tasks_of
 
 ZERO1 = Path("ds_configs/zero1.json")
 

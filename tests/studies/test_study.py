@@ -16,7 +16,7 @@ from alignmlm.studies.study import (
     pretrain,
     run_study,
 )
-from tests.evaluation.conftest import LANGUAGES, export, run_folder, toy_task, write_export  # noqa: F401
+from tests.evaluation.conftest import LANGUAGES, export, run_folder, write_export  # noqa: F401
 
 QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, batch_rows=8))
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def test_a_run_is_a_command_line_of_its_own(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):  # noqa: F811
+def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):
     run = finish(tmp_path / "align_mlm-seed0")
     weights = (run / "export" / "model.safetensors").stat().st_mtime_ns
     config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
@@ -117,7 +117,7 @@ def test_a_run_that_fails_is_an_error_with_its_command_and_exit_code(tmp_path):
         pretrain(config, planned_runs(config)[0])
 
 
-def test_runs_of_other_settings_are_never_mixed(tmp_path, toy_task):  # noqa: F811
+def test_runs_of_other_settings_are_never_mixed(tmp_path, toy_task):
     finish(tmp_path / "align_mlm-seed0")
     settings = {"tasks": [str(toy_task.path)], "evaluation": QUICK}
     run_study(study(tmp_path, **settings))

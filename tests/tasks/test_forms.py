@@ -4,10 +4,10 @@ import json
 import pytest
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples import Answer, ParallelPair, SentencePair, WordPair
-from alignmlm.evaluation.forms import label_names, read_sentences, read_split
-from alignmlm.evaluation.splits import SplitFile
-from tests.evaluation.conftest import conllu
+from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, WordPair
+from alignmlm.tasks.forms import label_names, read_sentences, read_split
+from alignmlm.tasks.splits import SplitFile
+from tests.toys import conllu
 
 CONTRACTION = "\n".join(
     "\t".join([number, form, "_", tag, *"_____", misc])

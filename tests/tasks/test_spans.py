@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.spans import (
+from alignmlm.tasks.spans import (
     check_entity_tags,
     closed_tags,
     moved_entities,

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.forms import FORMS
-from alignmlm.evaluation.tasks import KINDS, load_task, load_tasks, task_files, task_names
+from alignmlm.tasks.forms import FORMS
+from alignmlm.tasks.task import KINDS, load_task, load_tasks, task_files, task_names
 
 
 def changed(toy_task, tmp_path: Path, old: str, new: str) -> str:

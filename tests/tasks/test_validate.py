@@ -8,9 +8,9 @@ from alignmlm.commands.evaluation import eval_ls, eval_validate
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.changed import language_counts
 from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.forms import read_split
-from alignmlm.evaluation.tasks import load_task
-from alignmlm.evaluation.validate import task_labels, validate_task
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.task import load_task
+from alignmlm.tasks.validate import task_labels, validate_task
 from tests.evaluation.conftest import LANGUAGES
 
 BASE = "name: own\nversion: 1\nlanguage: qaa-Latn\n"
