@@ -5,9 +5,12 @@ checkpoint that was announced may be lost. The ranks are forks of this process, 
 everything before: importing takes far longer than these runs do.
 
     python benchmarks/faults.py --trials 100 --seed 0
+
+Full disks and links that go down need root: they are a file system and a network of their own.
 """
 
 import argparse
+import ctypes
 import json
 import logging
 import os
@@ -27,6 +30,7 @@ from time import monotonic, sleep
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
 
+from machine import commit, processor
 from rich.table import Table
 
 from alignmlm.cli import guarded, leave
@@ -47,7 +51,14 @@ RECIPE = [
     f"--train.validation_steps={STEPS}", "--train.validation_rows=8", "--run.checkpoint_steps=3",
     "--optimizer.warmup_steps=2", "--model.dropout=0.1",
 ]  # fmt: skip
-KINDS = ("kill step", "kill save", "kill read", "sigterm", "freeze", "disk full")
+KINDS = ("kill step", "kill save", "kill read", "sigterm", "freeze", "link down", "disk full")
+RANK_GONE = ("kill step", "kill save", "kill read", "freeze", "link down")
+AS_ROOT = ("link down", "disk full")
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LIBC = ctypes.CDLL(None, use_errno=True)
+LOOPBACK = "127.0.0.1"
+LINK, HERE, THERE = "cable", "10.78.0.1", "10.78.0.2"  # of a rank that has a network of its own
 SAVE_S, READ_S, STEP_S = 0.05, 0.01, 0.3  # about what each takes: a moment within is drawn
 
 
@@ -63,7 +74,7 @@ class Trial:
     announced: int  # the newest step that LATEST named
     lost: bool  # whether it, and what came after it, could not be loaded
     equal: bool  # the final tensors are those of the run that nobody hurt
-    noticed_s: float  # from the fault to the end of the last rank that was not hurt
+    noticed_s: float  # from the fault to the end of the last rank that was not hurt; 0: none ended
     named: bool  # a rank that was left said which one is gone
 
 
@@ -75,6 +86,7 @@ class Scene:
     random: random.Random
     rank: int
     timeout_s: float
+    address: str = LOOPBACK  # of rank 0
     announced: int = 0
     hurt_at: float = 0.0
     noticed_s: float = 0.0
@@ -104,14 +116,15 @@ def arguments_of(scene: Scene, store: Path) -> list[str]:
     return [*RECIPE, f"--data.store={store}", f"--run.dir={scene.folder}", limit]
 
 
-def become_rank(rank: int, port: int, arguments: list[str], text: Path) -> None:
+def become_rank(rank: int, address: str, port: int, arguments: list[str], text: Path) -> None:
     """Run a rank in this process, a fork, to its end."""
     output = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
+    here = (rank, RANKS) if address == LOOPBACK else (0, 1)
+    place = {"LOCAL_RANK": here[0], "LOCAL_WORLD_SIZE": here[1], "RANK": rank, "WORLD_SIZE": RANKS}
+    place |= {"MASTER_ADDR": address, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in place.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     code = 70
     try:
         logging.getLogger().handlers.clear()
@@ -130,9 +143,10 @@ def start(scene: Scene, store: Path, trap: Callable[[int], None] | None = None) 
     for rank in range(RANKS):
         pid = os.fork()
         if pid == 0:
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if trap is not None:
                 trap(rank)
-            become_rank(rank, port, arguments_of(scene, store), scene.text)
+            become_rank(rank, scene.address, port, arguments_of(scene, store), scene.text)
         pids.append(pid)
     return pids
 
@@ -202,6 +216,53 @@ def kill_within(scene: Scene, place: object, name: str, most_s: float, rank: int
     setattr(place, name, armed)
 
 
+def own_network() -> None:
+    """Give this process and its children a network of their own, with a loopback only."""
+    if LIBC.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def plug_in(pid: int) -> None:
+    """A cable from here to the network of another process; the last one may still be there."""
+    run(["ip", "link", "del", LINK], check=False, capture_output=True)
+    inside = ["nsenter", f"--target={pid}", "--net"]
+    for command in (
+        ["ip", "link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", str(pid)],
+        ["ip", "addr", "add", f"{HERE}/24", "dev", LINK],
+        ["ip", "link", "set", LINK, "up"],
+        [*inside, "ip", "addr", "add", f"{THERE}/24", "dev", "eth0"],
+        [*inside, "ip", "link", "set", "eth0", "up"],
+    ):
+        run(command, check=True)
+
+
+def cut_off(scene: Scene, store: Path) -> list[int]:
+    """Exit codes of a start whose rank to be hurt is on a machine of its own, until its link fails.
+
+    The rest of the ranks are on this one.
+    """
+    scene.address = THERE if scene.rank == 0 else HERE
+    (ready, tell_ready), (go, tell_go) = os.pipe(), os.pipe()
+
+    def trap(rank: int) -> None:
+        if rank == scene.rank:
+            own_network()
+            os.write(tell_ready, b"!")
+        os.read(go, 1)
+
+    pids = start(scene, store, trap)
+    os.read(ready, 1)
+    plug_in(pids[scene.rank])
+    os.write(tell_go, b"!" * RANKS)
+    for end in (ready, tell_ready, go, tell_go):
+        os.close(end)
+    pull = partial(run, ["ip", "link", "set", LINK, "down"], check=True)
+    codes = follow(scene, pids, at_a_moment(scene, lambda pids: pull()))
+    scene.address = LOOPBACK
+    return codes
+
+
 def nothing(pids: list[int]) -> bool:
     """Let the ranks be."""
     return True
@@ -221,6 +282,8 @@ def first_start(scene: Scene, store: Path, kind: str) -> list[int]:
     if kind in signals:
         act = at_a_moment(scene, partial(send, scene, signals[kind]))
         return follow(scene, start(scene, store), act)
+    if kind == "link down":
+        return cut_off(scene, store)
     if kind == "disk full":
         ballast = scene.folder / "ballast"
         act = at_a_moment(scene, lambda pids: fill(ballast, scene.random.uniform(0, 4)))
@@ -277,7 +340,7 @@ def finish_trial(scene: Scene, kind: str, seed: int, store: Path, whole: bytes) 
     lost = scene.announced > (found[1].step if found else 0)
     told = " ".join(scene.text.read_text("utf-8", "replace").split())
     named = f"rank {scene.rank} (host" in told
-    noticed_s, scene.hurt_at = scene.noticed_s, 0.0
+    noticed_s, scene.hurt_at = scene.noticed_s if any(codes[0]) else 0.0, 0.0
     while any(codes[-1]) and len(codes) < MOST_STARTS:
         codes.append(follow(scene, start(scene, store), nothing))
     final = scene.folder / "checkpoints" / f"step-{STEPS}" / STATE
@@ -308,7 +371,7 @@ def summary(trials: list[Trial]) -> Table:
             sum(trial.equal for trial in here),
             sum(trial.lost for trial in here),
             sum(trial.codes[0] == [REQUEUE_EXIT_CODE] * RANKS for trial in here),
-            sum(trial.named for trial in here),
+            sum(trial.named for trial in here) if kind in RANK_GONE else "-",
         )
         table.add_row(kind, *map(str, counts), f"{max(t.noticed_s for t in here):.1f} s")
     return table
@@ -317,20 +380,25 @@ def summary(trials: list[Trial]) -> Table:
 def campaign(options: argparse.Namespace, root: Path) -> list[Trial]:
     """All trials, one kind after another in turn."""
     kinds = options.kinds or list(KINDS)
+    if os.geteuid() == 0:
+        own_network()
+    elif left_out := [kind for kind in AS_ROOT if kind in kinds]:
+        kinds = [kind for kind in kinds if kind not in AS_ROOT]
+        log.warning("NOT ROOT: no trial of %s", " or ".join(left_out))
     store = root / "store"
     calm = Scene(root / "calm", random.Random(0), 0, 600.0)
     codes = follow(calm, start(calm, store), nothing)
     if any(codes):
         raise SystemExit(f"the run that nobody hurts ended with {codes}:\n{calm.text.read_text()}")
     whole = (calm.folder / "checkpoints" / f"step-{STEPS}" / STATE).read_bytes()
-    trials = []
+    trials, where = [], {"device": processor(), "commit": commit(), "timeout_s": options.timeout_s}
     for number in range(options.trials):
         kind = kinds[number % len(kinds)]
         trial = attempt(kind, options.seed + number, root, store, whole, options.timeout_s)
         trials.append(trial)
         log.info("%d of %d: %s", number + 1, options.trials, trial)
         with options.output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(trial)) + "\n")
+            file.write(json.dumps(asdict(trial) | where) + "\n")
     return trials
 
 
