@@ -66,7 +66,7 @@ def study_run(arguments: Sequence[str]) -> int:
 
     name_accelerator()
     from alignmlm.reporting.page import write_page
-    from alignmlm.reporting.tables import study_table
+    from alignmlm.reporting.tables import tables_of, terminal_table
     from alignmlm.studies.study import load_study, run_one, run_study
 
     parser = PlainParser(prog="alignmlm study run", description=study_run.__doc__)
@@ -85,7 +85,8 @@ def study_run(arguments: Sequence[str]) -> int:
         [folder],
         folder / "report.html",
     )
-    console.print(study_table(rows))
+    for table in tables_of(rows):
+        console.print(terminal_table(table))
     console.print(f"report: {page}")
     return 0
 

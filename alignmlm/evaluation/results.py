@@ -149,7 +149,7 @@ def retrieval_rows(document: Document) -> list[Document]:
             "task": task,
             "language": f"{row['source']} to {row['target']}",
             "retrieved": row["percent"],
-            **row,
+            **{name: row[name] for name in ("layer", "metrics")},
         }
         for task, rows in document["retrieval"].items()
         for row in rows

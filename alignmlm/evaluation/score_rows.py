@@ -91,7 +91,7 @@ def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
             },
         )
         for row in rows
-        if "bz" in row
+        if "retrieved" not in row
     ]
 
 

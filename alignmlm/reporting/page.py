@@ -6,11 +6,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from alignmlm.evaluation.results import read_results, result_rows
+from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
 from alignmlm.files import replace_text
 from alignmlm.reporting.charts import alignment_chart, loss_chart, transfer_chart
 from alignmlm.reporting.records import RECIPE, Row, read_study, read_summary, run_curves
-from alignmlm.reporting.tables import GROUP, cells
+from alignmlm.reporting.tables import Cells, tables_of
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -42,19 +42,24 @@ def number_html(text: str) -> str:
     return f"<td>{escape(mean)}{''.join(f'<small>{escape(part)}</small>' for part in spread)}</td>"
 
 
-def table_html(rows: list[Row]) -> str:
-    """The rows as an HTML table."""
-    titles, lines = cells(rows)
+def table_html(found: Cells) -> str:
+    """A table, its title above it."""
+    number_of_names = len(found.names)
 
     def line_html(line: list[str]) -> str:
-        names = "".join(f'<td class="name">{escape(part)}</td>' for part in line[: len(GROUP)])
-        return f"<tr>{names}{''.join(map(number_html, line[len(GROUP) :]))}</tr>"
+        names = "".join(f'<td class="name">{escape(part)}</td>' for part in line[:number_of_names])
+        return f"<tr>{names}{''.join(map(number_html, line[number_of_names:]))}</tr>"
 
-    classes = ["name"] * len(GROUP) + [""] * (len(titles) - len(GROUP))
-    named = zip(classes, titles, strict=True)
-    head = "".join(f'<th class="{name}">{escape(title)}</th>' for name, title in named)
-    body = "".join(map(line_html, lines))
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    names = "".join(f'<th class="name">{escape(title)}</th>' for title in found.names)
+    measures = "".join(f"<th>{escape(title)}</th>" for title in found.measures)
+    body = "".join(map(line_html, found.lines))
+    table = f"<table><tr>{names}{measures}</tr>{body}</table>"
+    return f'<h3>{escape(found.title)}</h3><div class="wide">{table}</div>'
+
+
+def tables_html(rows: list[Row]) -> str:
+    """The rows as tables, and what their measures are."""
+    return "".join(map(table_html, tables_of(rows))) + NOTE
 
 
 def charts_html(figures: list[go.Figure]) -> str:
@@ -74,7 +79,7 @@ def study_html(place: int, folder: Path) -> tuple[str, str, str]:
     """Link name, title and HTML of a study."""
     name, rows = read_study(folder)
     title = f"Study {name}"
-    parts = [table_html(rows), NOTE, charts_html([transfer_chart(rows)])] if rows else []
+    parts = [tables_html(rows), charts_html([transfer_chart(rows)])] if rows else []
     return f"study{place}", title, section(f"study{place}", title, parts or ["No run is done."])
 
 
@@ -88,7 +93,8 @@ def run_html(place: int, run: Path) -> tuple[str, str, str]:
         facts = f"{summary['steps']:,} steps, {summary['seconds']:,.0f} s"
         parts.append(f"<p>{facts}, {summary['tokens_per_s']:,.0f} tokens/s</p>")
     results = read_results(run / "evaluation")
-    parts += [table_html(result_rows(results)), NOTE] if results else []
+    if results:
+        parts.append(tables_html([*result_rows(results), *retrieval_rows(results)]))
     figures = [loss_chart(curves)] + ([alignment_chart(curves)] if curves.alignment else [])
     parts.append(charts_html(figures))
     if (run / RECIPE).is_file():

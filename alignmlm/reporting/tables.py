@@ -1,9 +1,11 @@
-"""The rows of a study, or of one evaluation, as a table for terminals and for Markdown."""
+"""The rows of a study, or of one evaluation, as tables for terminals and pages."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -20,15 +22,8 @@ class Column:
     digits: int
 
 
-GROUP = {"objective": "objective", "task": "task", "language": "tested on"}
-
-
-def loss_column(language: str) -> Column:
-    """Validation loss of one language."""
-    title = f"loss {language} (nats)"
-    return Column(title, lambda row: row.get("validation_loss_nats", {}).get(language), 3)
-
-
+MODEL = {"objective": "objective"}
+TARGET = {"task": "task", "language": "tested on", **MODEL}
 ALIGNMENT = (
     Column("aligned, in dictionary (%)", lambda row: row.get("alignment_in_dictionary_percent"), 1),
     Column("aligned, held out (%)", lambda row: row.get("alignment_held_out_percent"), 1),
@@ -42,18 +37,27 @@ TRANSFER = (
 )
 
 
-def columns_of(rows: list[Row]) -> list[Column]:
-    """Losses of every language, alignment, transfer; what no row has is left out."""
-    languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
-    every = [*map(loss_column, languages), *ALIGNMENT, *TRANSFER]
-    return [column for column in every if any(column.value(row) is not None for row in rows)]
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table as text: names, then measures, in each line."""
+
+    title: str
+    names: list[str]  # of the first columns
+    measures: list[str]  # of the others
+    lines: list[list[str]]
 
 
-def groups_of(rows: list[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows of all seeds by objective, task and language, in the order of the rows."""
+def loss_column(language: str) -> Column:
+    """Validation loss of one language."""
+    title = f"loss {language} (nats)"
+    return Column(title, lambda row: row.get("validation_loss_nats", {}).get(language), 3)
+
+
+def groups_of(rows: list[Row], names: Iterable[str]) -> dict[tuple[str, ...], list[Row]]:
+    """The rows that have the same under some names, first seen first."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(str(row[key]) for key in GROUP), []).append(row)
+        groups.setdefault(tuple(str(row[name]) for name in names), []).append(row)
     return groups
 
 
@@ -63,39 +67,51 @@ def values_of(group: list[Row], value: Callable[[Row], float | None]) -> list[fl
 
 
 def cell(values: list[float], digits: int) -> str:
-    """The mean, and lowest to highest where there are several: "3.1 (2.9 to 3.3)"."""
+    """The mean, and lowest to highest where they differ: "3.1 (2.9 to 3.3)"."""
     if not values:
         return MISSING
     mean = f"{sum(values) / len(values):.{digits}f}"
-    if len(values) == 1:
+    if len(set(values)) == 1:
         return mean
     return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
-    """Titles, and one line of text a group; means over pre-training seeds with their range."""
-    columns = columns_of(rows)
-    lines = []
-    for names, group in groups_of(rows).items():
-        numbers = [cell(values_of(group, column.value), column.digits) for column in columns]
-        lines.append([*names, *numbers])
-    return [*GROUP.values(), *(column.title for column in columns)], lines
+def cells(title: str, rows: list[Row], names: dict[str, str], columns: Iterable[Column]) -> Cells:
+    """One line a group, means over its rows with their range; what no row has is left out."""
+    shown = [column for column in columns if values_of(rows, column.value)]
+    lines = [
+        [*found, *(cell(values_of(group, column.value), column.digits) for column in shown)]
+        for found, group in groups_of(rows, names).items()
+    ]
+    return Cells(title, list(names.values()), [column.title for column in shown], lines)
+
+
+def tables_of(rows: list[Row]) -> list[Cells]:
+    """Pre-training by objective, and transfer by task and target, over pre-training seeds."""
+    languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
+    targets = groups_of(rows, ("task", "language")).values()
+    sorted_rows = [row for group in targets for row in group]
+    found = [
+        cells("Pre-training", rows, MODEL, [*map(loss_column, languages), *ALIGNMENT]),
+        cells("Transfer", sorted_rows, TARGET, TRANSFER),
+    ]
+    return [table for table in found if table.measures]
 
 
 def broken(text: str) -> str:
     """A title or cell with line breaks where a narrow terminal should break it."""
-    return text.replace("-x-", "\n-x-").replace(" (", "\n(")
+    return re.sub(r" (?=\(|to )|(?=-x-)", "\n", text)
 
 
-def study_table(rows: list[Row]) -> Table:
-    """A table of the rows for a terminal: one line a measure, as terminals are narrow."""
-    titles, lines = cells(rows)
-    table = Table("\n".join(GROUP.values()))
-    for line in lines:
-        names = "\n".join(map(broken, line[: len(GROUP)]))
-        table.add_column(Text(names), justify="right", overflow="fold")
-    for place in range(len(GROUP), len(titles)):
-        table.add_row(Text(titles[place]), *(Text(broken(line[place])) for line in lines))
+def terminal_table(found: Cells) -> Table:
+    """A table for a terminal, of which 80 columns are enough for a derived language's name."""
+    table = Table(title=found.title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    for title in found.names:
+        table.add_column(title, overflow="fold")
+    for title in found.measures:
+        table.add_column(broken(title), justify="right", overflow="fold")
+    for line in found.lines:
+        table.add_row(*(Text(broken(part)) for part in line))
     return table
 
 
@@ -126,7 +142,7 @@ def transfer_table(rows: list[Row]) -> Table:
 def retrieval_table(rows: list[Row]) -> Table:
     """One line a task and pair of languages: P@1 both ways, by cosine and by CSLS, in percent."""
     table = Table(title="Retrieval, P@1 (%)")
-    for title in ("task", "from", "to"):
+    for title in ("task", "languages"):
         table.add_column(title, overflow="fold")
     for title in ("layer", "there", "back", "CSLS"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -136,13 +152,5 @@ def retrieval_table(rows: list[Row]) -> Table:
         found = [row["metrics"].get(f"{prefix}{key}_p1_percent") for key in keys]
         numbers = [MISSING if value is None else f"{value:.1f}" for value in found]
         layer = "words" if row["layer"] is None else str(row["layer"])
-        table.add_row(row["task"], row["source"], row["target"], layer, *numbers)
+        table.add_row(row["task"], row["language"], layer, *numbers)
     return table
-
-
-def markdown_table(rows: list[Row]) -> str:
-    """A table of the rows in Markdown, one line each."""
-    titles, lines = cells(rows)
-    rules = ["---" if place < len(GROUP) else "---:" for place in range(len(titles))]
-    escaped = [[part.replace("|", "\\|") for part in line] for line in (titles, *lines)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (escaped[0], rules, *escaped[1:]))

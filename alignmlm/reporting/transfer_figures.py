@@ -124,10 +124,14 @@ def objective_legend(figure: Figure, axes: Axes, objectives: Sequence[str]) -> N
 def seeds_text(cells: Group) -> str:
     """How many seeds the cells have and what the lines on bars are."""
     counts = sorted({len(rows) for rows in cells.values()})
-    if counts[-1] < 2:
+    if counts[-1] > 1:
+        seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        over = f"{seeds} seeds"
+    elif any(row.ci95 for rows in cells.values() for row in rows):
+        over = "seeds of fine-tuning one pre-trained model"
+    else:
         return "one seed in each cell, so no intervals"
-    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    return f"means over {seeds} seeds; lines: 95 % intervals (Student's t)"
+    return f"means over {over}; lines: 95 % intervals (Student's t)"
 
 
 def bars_figure(rows: Iterable[ScoreRow]) -> Figure:

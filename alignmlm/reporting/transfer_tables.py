@@ -196,10 +196,12 @@ def body(
 def caption(table: TransferTable) -> str:
     """What the numbers of a table are."""
     count = " to ".join(map(str, dict.fromkeys((table.seeds[0], table.seeds[-1]))))
-    if table.seeds[-1] < 2:
+    known = any(interval.known for line in table.cells.values() for interval in line.values())
+    if not known:
         return "One seed in each cell, so nothing says how sure a number is."
+    over = f"{count} seeds" if table.seeds[-1] > 1 else "seeds of fine-tuning one pre-trained model"
     return (
-        f"Means over {count} seeds with 95 % intervals (Student's t). Bold: best of its language, "
+        f"Means over {over} with 95 % intervals (Student's t). Bold: best of its language, "
         f"and its interval excludes the runner-up's mean."
     )
 
