@@ -22,6 +22,7 @@ from alignmlm.evaluation.score_rows import (
     by_cell,
     mean_alignment,
     measured,
+    values,
 )
 from alignmlm.evaluation.statistics import Correlation, Interval, correlation
 from alignmlm.reporting.figure_files import MARKS, colour, pattern
@@ -87,8 +88,17 @@ def mark_interval(axes: Axes, x: float, interval: Interval) -> None:
         )
 
 
+def say_unmeasured(axes: Axes) -> None:
+    """Words in the place of a drawing."""
+    axes.text(0.5, 0.5, "not measured:\nno training data", transform=axes.transAxes, ha="center")
+    axes.set_axis_off()
+
+
 def draw_bars(axes: Axes, group: Group, measure: Measure) -> None:
     """Bars of one measure of one task, by language and within it by objective."""
+    if all(np.isnan(values(rows, measure)).all() for rows in group.values()):
+        say_unmeasured(axes)
+        return
     objectives, pairs = names_of(group, "objective"), pairs_of(group)
     width = min(WIDEST_BAR, 0.84 / len(objectives))
     for cell, rows in group.items():
