@@ -104,10 +104,10 @@ class Scene:
             self.announced = max(self.announced, int(name.removeprefix("step-") or 0))
 
     def step(self) -> int:
-        """The newest step in metrics.jsonl."""
+        """The newest step in metrics.jsonl, whose last line may be half written."""
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        return json.loads(lines[-1])["step"] if lines else 0
+        whole, _, _ = path.read_text("utf-8").rpartition("\n") if path.is_file() else ("", "", "")
+        return json.loads(whole.splitlines()[-1])["step"] if whole else 0
 
 
 def arguments_of(scene: Scene, store: Path) -> list[str]:

@@ -134,6 +134,16 @@ def processes_of(machines: Sequence[Machine]) -> list[int]:
     return found
 
 
+def lose_work(machine: Machine, word: str) -> None:
+    """kill -9 of every process of a machine that has a word in its command line."""
+    for pid in processes_of([machine]):
+        try:
+            if word in Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace"):
+                os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+
+
 def end_all(machines: Sequence[Machine]) -> None:
     """End every process of some machines; the sleeping ones last, as they keep the namespaces."""
     holders = {machine.holder for machine in machines}

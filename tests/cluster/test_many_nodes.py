@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.machines import ADDRESSES, JOB, NODES, Machine
+from tests.cluster.machines import ADDRESSES, JOB, NODES, Machine, lose_work
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.cluster
@@ -169,3 +170,54 @@ def test_a_rank_that_ends_badly_under_mpirun_ends_the_others(environment, how, c
     assert done.returncode == code, done.stderr
     assert "still there" not in done.stdout
     assert time.monotonic() - started < 60
+
+
+def elastic(machine: Machine, settings: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    """An agent of torchrun that goes on with what is left, as launchers/pretrain.sbatch has it."""
+    line = [
+        str(BIN / "torchrun"), "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3",
+        "--rdzv-backend=c10d", "--rdzv-id=elastic", f"--rdzv-endpoint={ADDRESSES['node1']}:29401",
+        "--rdzv-conf=last_call_timeout=5", f"--local-addr={ADDRESSES[machine.name]}",
+    ]  # fmt: skip
+    own = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return machine.start([*line, *TRAIN, *settings], environment | own)
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + LIMIT_S
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def test_torchrun_goes_on_with_the_node_that_is_left_and_takes_back_the_other(
+    machines, settings, environment, cluster_environment, tmp_path
+):
+    alone, folder, steps = tmp_path / "alone", tmp_path / "run", 1200
+    line = [*settings, f"--train.steps={steps}", f"--train.validation_steps={steps}"]
+    line += ["--run.checkpoint_steps=20"]
+    command = [sys.executable, *TRAIN, *line, f"--run.dir={alone}"]
+    subprocess.run(command, env=cluster_environment, capture_output=True, check=True)
+    line.append(f"--run.dir={folder}")
+
+    def logged() -> int:
+        path = folder / "metrics.jsonl"
+        return path.read_text().count('train/loss_nats"') if path.exists() else 0
+
+    def worlds() -> list[int]:
+        starts = json.loads((folder / "code.json").read_text())["starts"]
+        return [int(start["environment"]["WORLD_SIZE"]) for start in starts]
+
+    first, lost = (elastic(machines[name], line, environment) for name in NODES)
+    until(lambda: logged() > 30, "steps of two nodes")
+    lose_work(machines["node2"], "train.py")
+    until(lambda: len(worlds()) == 2, "a start of one node")
+    seen = logged()
+    until(lambda: logged() > seen + 10, "steps of one node")
+    again = elastic(machines["node2"], line, environment)
+    output_of(first)
+    output_of(again)
+    assert lost.wait() == -signal.SIGKILL
+    assert worlds() == [2, 1, 2]
+    assert losses(folder) == pytest.approx(losses(alone), abs=1e-4)
