@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xxhash
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from alignmlm.errors import CheckpointError
 from alignmlm.files import replace_text, sync
+from alignmlm.pretraining.faults import FaultRecord
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Progress:
     first_step: int  # the step at which its batches began: 0, or where data_change restarted them
     numbers: dict[str, object]  # the recipe, flat
     validation_loss_nats: float | None = None  # mean over languages; none: not measured here
-    faults: dict[str, Any] = field(default_factory=dict)  # the FaultRecord, flat
+    faults: FaultRecord = field(default_factory=FaultRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +252,7 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
         if (version := manifest.pop("schema_version")) not in READABLE:
             raise CheckpointError(f"{path} has schema version {version}, not one of {READABLE}")
         files = manifest.pop("files")
+        manifest["faults"] = FaultRecord(**manifest.get("faults", {}))
         progress = Progress(**manifest)
         if set(files) != {STATE}:
             raise CheckpointError(f"{path / MANIFEST} names {sorted(files)}, not only {STATE}")
@@ -266,14 +267,15 @@ def checked(progress: Progress, path: Path) -> Progress:
     Raises:
         CheckpointError: it is not.
     """
-    counts = (progress.step, progress.tokens, progress.first_step)
-    times = [progress.seconds, progress.validation_loss_nats or 0.0]
+    faults = progress.faults
+    steps = (*faults.not_finite, *faults.left_out, *faults.spikes, faults.in_a_row)
+    counts = (progress.step, progress.tokens, progress.first_step, *steps)
+    times = (progress.seconds, progress.validation_loss_nats or 0.0, *faults.losses)
     wrong = (
         any(type(count) is not int or count < 0 for count in counts)
         or any(type(time) not in (int, float) or not math.isfinite(time) for time in times)
         or not isinstance(progress.data_id, str)
         or not isinstance(progress.numbers, dict)
-        or not isinstance(progress.faults, dict)
     )
     if wrong:
         raise CheckpointError(f"{path / MANIFEST} holds values that no run has: {progress}")

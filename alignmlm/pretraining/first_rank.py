@@ -9,13 +9,19 @@ from alignmlm.errors import AlignMLMError
 
 
 def on_first_rank(work: Callable[[], Any]) -> Any:
-    """What rank 0's work gave, on every rank; if it failed, every rank fails the same way."""
+    """What rank 0's work gave, on every rank; if it failed, every rank fails the same way.
+
+    Raises:
+        AlignMLMError: what the work raised; an OSError of a disk becomes one.
+    """
     shared: list[Any] = [None, None]
     if torch.distributed.get_rank() == 0:
         try:
             shared = [work(), None]
         except AlignMLMError as error:
             shared = [None, error]
+        except OSError as error:
+            shared = [None, AlignMLMError(str(error))]
     torch.distributed.broadcast_object_list(shared)
     if shared[1] is not None:
         raise shared[1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from alignmlm.pretraining.engine import Engine
-from alignmlm.pretraining.faults import FaultRecord, Faults, write_skip_list
+from alignmlm.pretraining.faults import Faults, write_skip_list
 from alignmlm.pretraining.first_rank import on_first_rank
 from alignmlm.pretraining.loop import Counters
 from alignmlm.pretraining.metrics import Recorder
@@ -48,7 +48,7 @@ def go_back(
     progress, state = found
     faults.plan_rewind(spike, progress.step)
     on_first_rank(lambda: write_skip_list(faults.folder, faults.skip))
-    faults.record = FaultRecord(**progress.faults)
+    faults.record = progress.faults
     put_back(engine, state, progress.step - faults.record.not_taken)
     counters.step, counters.tokens = progress.step, progress.tokens
     counters.seconds = progress.seconds

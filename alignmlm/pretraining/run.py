@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -108,7 +109,7 @@ class Run:
             data_id,
             done.first_step,
             numbers,
-            faults=asdict(self.faults.record),
+            faults=deepcopy(self.faults.record),
         )
 
 
@@ -150,7 +151,7 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     if saved is not None:
         load_parameters(module, saved[1])
     engine = Engine(module, settings, recipe.optimizer)
-    counters, record = Counters(), FaultRecord(**saved[0].faults) if saved else FaultRecord()
+    counters, record = Counters(), saved[0].faults if saved else FaultRecord()
     start_moments(engine, saved[0].step - record.not_taken if saved else 0)
     if saved is not None:
         progress, state = saved
@@ -162,6 +163,7 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     numbers = as_recorded(numbers_of(recipe))
     first = torch.distributed.get_rank() == 0
     recorder = Recorder(folder, recipe.run, numbers, counters.step) if first else None
+    on_first_rank(lambda: (folder / "checkpoints").mkdir(exist_ok=True))
     saver = make_saver(recipe.run, folder / "checkpoints") if first else None
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
@@ -169,8 +171,7 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
 
 
 def make_saver(config: RunConfig, folder: Path) -> Saver:
-    """What saves a run; from now on a folder that is gone is a fault, and not made again."""
-    folder.mkdir(exist_ok=True)
+    """What saves a run into a folder that is there; one that is gone is not made again."""
     rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
     return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 

@@ -7,7 +7,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from alignmlm.reporting.records import RunCurves, Series
-from alignmlm.reporting.tables import TARGET, Row, groups_of, values_of
+from alignmlm.reporting.tables import TARGET, Row, by_target, groups_of, values_of
 
 GREY, FAINT = "#808080", "rgba(128,128,128,.25)"  # readable on white and on black
 COLOURS = ("#3b7dc4", "#d9722e", "#5d9a45", "#9a62b8")
@@ -65,7 +65,7 @@ def transfer_chart(rows: list[Row]) -> go.Figure:
 
     A task without training data in its language has no BS and no Delta, so no such bars.
     """
-    groups = groups_of([row for row in rows if row.get("bz") is not None], TARGET)
+    groups = groups_of(by_target([row for row in rows if row.get("bz") is not None]), TARGET)
     names = [escape(" · ".join(names)).replace(" · ", "<br>") for names in groups]
     bars = []
     for place, (key, title) in enumerate({"bs": "BS", "bz": "BZ", "delta": "Delta"}.items()):

@@ -29,8 +29,8 @@ pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .85re
 td small { display: block; white-space: nowrap; opacity: .75; }
 """
 NOTE = """
-<p class="note">BS: fine-tuned and tested on the derived language. BZ: fine-tuned on the source,
-tested on the derived language. Delta = BS - BZ, what zero-shot transfer loses. Aligned: share of
+<p class="note">BS: fine-tuned and tested on the target language. BZ: fine-tuned on the source,
+tested on the target language. Delta = BS - BZ, what zero-shot transfer loses. Aligned: share of
 words whose nearest neighbour in the other language is their translation. With several
 pre-training seeds: mean (lowest to highest).</p>
 """

@@ -86,14 +86,17 @@ def cells(title: str, rows: list[Row], names: dict[str, str], columns: Iterable[
     return Cells(title, list(names.values()), [column.title for column in shown], lines)
 
 
+def by_target(rows: list[Row]) -> list[Row]:
+    """The rows, those of a task and target together."""
+    return [row for group in groups_of(rows, ("task", "language")).values() for row in group]
+
+
 def tables_of(rows: list[Row]) -> list[Cells]:
     """Pre-training by objective, and transfer by task and target, over pre-training seeds."""
     languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
-    targets = groups_of(rows, ("task", "language")).values()
-    sorted_rows = [row for group in targets for row in group]
     found = [
         cells("Pre-training", rows, MODEL, [*map(loss_column, languages), *ALIGNMENT]),
-        cells("Transfer", sorted_rows, TARGET, TRANSFER),
+        cells("Transfer", by_target(rows), TARGET, TRANSFER),
     ]
     return [table for table in found if table.measures]
 

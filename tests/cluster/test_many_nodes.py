@@ -173,11 +173,15 @@ def test_a_rank_that_ends_badly_under_mpirun_ends_the_others(environment, how, c
 
 
 def elastic(machine: Machine, settings: list[str], environment: dict[str, str]) -> subprocess.Popen:
-    """An agent of torchrun that goes on with what is left, as launchers/pretrain.sbatch has it."""
+    """An agent of torchrun that goes on with what is left, as launchers/pretrain.sbatch has it.
+
+    is_host: the hosts file leads node1's name to 127.0.1.1, so torchrun would not know itself.
+    """
     line = [
         str(BIN / "torchrun"), "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3",
         "--rdzv-backend=c10d", "--rdzv-id=elastic", f"--rdzv-endpoint={ADDRESSES['node1']}:29401",
-        "--rdzv-conf=last_call_timeout=5", f"--local-addr={ADDRESSES[machine.name]}",
+        f"--rdzv-conf=last_call_timeout=5,is_host={int(machine.name == 'node1')}",
+        f"--local-addr={ADDRESSES[machine.name]}",
     ]  # fmt: skip
     own = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     return machine.start([*line, *TRAIN, *settings], environment | own)

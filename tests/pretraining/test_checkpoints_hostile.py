@@ -126,6 +126,10 @@ def test_a_checkpoint_manifest_that_names_another_file_is_refused(checkpoint, na
         {"files": None},
         {"files": "state.safetensors"},
         {"faults": 3},
+        {"faults": {"unknown": []}},
+        {"faults": {"spikes": ["step"]}},
+        {"faults": {"not_finite": 4}},
+        {"faults": {"losses": [None]}},
     ],
     ids=str,
 )
