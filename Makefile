@@ -6,6 +6,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+CLUSTER ?= cluster
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 RUN := $(VENV)/.run-installed
@@ -21,12 +22,12 @@ test: $(TEST)
 		--cov --cov-report=term:skip-covered --cov-fail-under=85
 
 test-slow: $(TEST)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not cluster"
 
 test-cluster: $(TEST)
 	sh tests/cluster/install.sh
-	$(PIP) --no-build-isolation --editable ".[test,mpi]"
-	$(BIN)/python -m pytest -m cluster -rs
+	if command -v mpicc >/dev/null; then $(PIP) --no-build-isolation --editable ".[test,mpi]"; fi
+	$(BIN)/python -m pytest tests/cluster -m "$(CLUSTER)" -rs
 
 kernels-compile: $(TEST)
 	$(BIN)/python kernels/compile_all.py

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,18 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Mac
         pytest.skip("NO NODES: namespaces need root")
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         pytest.skip(f"NO NODES: install {', '.join(missing)} (tests/cluster/install.sh)")
+    if told := why_no_namespaces():
+        pytest.skip(f"NO NODES: this machine does not let us make them: {told}")
     with running(tmp_path_factory.mktemp("machines")) as found:
         yield found
+
+
+def why_no_namespaces() -> str:
+    """What hinders namespaces with bridges and cables here, as in many containers; or nothing."""
+    links = "ip link add b type bridge && ip link add v type veth peer name w"
+    command = ["unshare", "--net", "--uts", "--mount", "--propagation=private", "sh", "-c", links]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    return tried.stderr if tried.returncode else ""
 
 
 @pytest.fixture(scope="session")

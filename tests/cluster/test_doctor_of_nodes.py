@@ -52,6 +52,7 @@ def test_two_nodes_that_are_alike_are_ready(machines, small_store, environment, 
     assert "DS_ACCELERATOR=cpu" in (tmp_path / "deepspeed_env").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_a_node_with_other_data_a_lock_and_one_that_is_not_there_are_told(
     machines, small_store, environment, tmp_path
 ):

@@ -103,6 +103,7 @@ def test_the_users_line_finds_its_nodes_in_the_default_hostfile(
     same_losses()
 
 
+@pytest.mark.slow
 def test_a_hostfile_may_be_named_and_the_line_started_from_a_third_machine(
     machines, settings, hostfile, environment, tmp_path, same_losses
 ):
@@ -115,6 +116,7 @@ def test_a_hostfile_may_be_named_and_the_line_started_from_a_third_machine(
     same_losses()
 
 
+@pytest.mark.slow
 def test_deepspeed_may_start_its_ranks_by_openmpi(
     machines, settings, hostfile, environment, tmp_path, same_losses
 ):
@@ -128,6 +130,7 @@ def test_deepspeed_may_start_its_ranks_by_openmpi(
     same_losses()
 
 
+@pytest.mark.slow
 def test_torchrun_on_each_node_needs_no_ssh(machines, settings, environment, tmp_path, same_losses):
     line = [str(BIN / "torchrun"), "--nnodes=2", "--nproc-per-node=1", "--master-port=29400"]
     line.append(f"--master-addr={ADDRESSES['node1']}")
@@ -195,6 +198,7 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_torchrun_goes_on_with_the_node_that_is_left_and_takes_back_the_other(
     machines, settings, environment, cluster_environment, tmp_path
 ):

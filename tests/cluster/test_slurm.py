@@ -147,6 +147,7 @@ def test_a_job_told_that_time_is_nearly_up_saves_is_requeued_and_goes_on(
     assert len(json.loads((folder / "code.json").read_text())["starts"]) == 2
 
 
+@pytest.mark.slow
 def test_a_job_whose_node_is_taken_is_requeued_and_goes_on(cluster, whole, small_store, tmp_path):
     folder = tmp_path / "run"
     number = trained(cluster, folder, small_store, "--nodes=2")
@@ -176,6 +177,7 @@ def waiting(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_element_of_an_array_is_requeued_and_the_others_run_on(cluster, waiting, tmp_path):
     number = submit(cluster, tmp_path / "%a.log", "--array=1-2", str(waiting))
     for element in (1, 2):
