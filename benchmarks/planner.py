@@ -183,7 +183,9 @@ def work(asked: argparse.Namespace) -> None:
     """What a rank does: every stage in turn; rank 0 writes what it measured."""
     from alignmlm.cli import leave
     from alignmlm.pretraining.distributed import start_distributed
+    from alignmlm.terminal import set_up_logging
 
+    set_up_logging()
     rank, ranks = start_distributed()
     settings = recipe_of(asked.store, asked.size, ranks)
     links = [UNSHAPED, *asked.links] if ranks > 1 else [UNSHAPED]
@@ -241,6 +243,9 @@ def compare(row: dict[str, Any], size: str, ranks: int) -> Iterator[dict[str, An
 
     What a rank computes is its unshaped step less the communication that the planner sees in it.
     """
+    limited = [int(name) for name in row["links"] if int(name) != UNSHAPED]
+    if not limited:
+        return
     job, policy = measured_job(row, size, ranks), POLICIES[row["stage"]]
     tokens = job.tokens / ranks
 
@@ -258,7 +263,7 @@ def compare(row: dict[str, Any], size: str, ranks: int) -> Iterator[dict[str, An
     unshaped_s = middle(free, "step_s")
     compute_s = max(unshaped_s - planned(UNSHAPED, 1.0).communication_s, 0.05 * unshaped_s)
     sent = sum(each.sent_bytes(ranks) for each in transfers(job, policy, ranks, "gloo"))
-    for mbit in (int(name) for name in row["links"] if int(name) != UNSHAPED):
+    for mbit in limited:
         found = row["links"][str(mbit)]
         predicted, step_s = planned(mbit, compute_s).serial_step_s, middle(found, "step_s")
         yield {
