@@ -291,12 +291,11 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def campaign(asked: argparse.Namespace) -> list[dict[str, Any]]:
+def campaign(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure every number of ranks; what was held and what was compared, as rows."""
     from alignmlm.config import load_recipe
     from alignmlm.corpus.build import build_store
 
-    rows: list[dict[str, Any]] = []
     where = {"device": processor(), "commit": commit(), "size": asked.size}
     where["load_before"] = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -310,9 +309,8 @@ def campaign(asked: argparse.Namespace) -> list[dict[str, Any]]:
                 row = json.loads(line)
                 held = {"ranks": ranks, "stage": row["stage"], "held_bytes": row["held_bytes"]}
                 alone = middle(row["links"][str(UNSHAPED)], "step_s")
-                rows.append(where | held | {"unshaped_s": alone, "parameters": row["parameters"]})
-                rows += [where | found for found in compare(row, asked.size, ranks)]
-    return rows
+                yield where | held | {"unshaped_s": alone, "parameters": row["parameters"]}
+                yield from (where | found for found in compare(row, asked.size, ranks))
 
 
 def main() -> None:
@@ -338,14 +336,16 @@ def main() -> None:
         return
     if asked.smoke:
         asked.ranks, asked.links, asked.size, asked.steps, asked.rounds = [2], [100], "tiny", 1, 1
-    rows = campaign(asked)
-    show(
-        [{k: v for k, v in row.items() if k != "device"} for row in rows if "error" in row], console
-    )
-    if not asked.smoke:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    rows = []
+    RESULTS.parent.mkdir(exist_ok=True)
+    for row in campaign(asked):
+        rows.append(row)
+        if not asked.smoke:
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+    about = {"device", "commit", "size", "load_before"}
+    compared = [row for row in rows if "error" in row]
+    show([{k: v for k, v in row.items() if k not in about} for row in compared], console)
 
 
 if __name__ == "__main__":
