@@ -56,7 +56,8 @@ def direction_of(
     """Where a model is fine-tuned for a task, and where it is tested.
 
     The source is the model's first language unless one is named; targets are all its other
-    languages that are the task's own or made from it.
+    languages that are the task's own or made from it. A task in another language, or without a
+    training split, is fine-tuned for on the one of its group that has both.
 
     Raises:
         ConfigError: the model lacks a language, one is not the task's, or there is no target.
@@ -70,7 +71,7 @@ def direction_of(
         key = "evaluation.targets" if targets else f"languages of {export.path}"
         must = f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
         raise ConfigError(key, list(targets or export.languages), must)
-    if base_of(start) == task.language and source_task is None:
+    if base_of(start) == task.language and source_task is None and "train" in task.files:
         return Direction(task, start, task, fitting)
     return Direction(task_in(task, base_of(start), source_task), start, task, fitting)
 

@@ -1,6 +1,7 @@
 """Transfer between natural languages, retrieval, and every kind of task of the sample world."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,12 @@ def test_the_task_of_the_same_group_is_fine_tuned_on(model):
     assert (found.source_task.name, found.source, found.targets) == (
         "ewt_pos", "eng-Latn", ("fra-Latn",),
     )  # fmt: skip
+
+
+def test_a_task_with_a_test_split_only_is_fine_tuned_on_one_of_its_group(model):
+    export = replace(open_model(model, ["eng-Latn"]), languages=("eng-Latn", "eng-Latn-x-inv"))
+    found = direction_of(export, load_task("xquad_eng"), None, [])
+    assert (found.source_task.name, found.targets) == ("tydiqa_eng", ("eng-Latn-x-inv",))
 
 
 def test_a_group_is_all_tasks_that_the_model_has_languages_for(model):
