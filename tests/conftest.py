@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path
 from alignmlm.pretraining.recipe import Recipe
 from tests.toys import ToyTask, write_toy_task
+
+settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.load_profile("house")
 
 SMALL = [
     '--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
