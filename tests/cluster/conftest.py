@@ -29,7 +29,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Mac
 
 def why_no_namespaces() -> str:
     """What hinders namespaces with bridges and cables here, as in many containers; or nothing."""
-    links = "ip link add b type bridge && ip link add v type veth peer name w"
+    links = "ip link add br0 type bridge && ip link add v0 type veth peer name eth0"
     command = ["unshare", "--net", "--uts", "--mount", "--propagation=private", "sh", "-c", links]
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     return tried.stderr if tried.returncode else ""

@@ -105,9 +105,12 @@ class Cluster:
         return self.job(number)
 
     def start_now(self, number: int | str, seconds: float = 60) -> None:
-        """Let a requeued job start at once; SLURM would wait two minutes."""
+        """Let a requeued job start soon; SLURM would wait two minutes.
+
+        At once is too soon: a node refuses the job's credential in the second of its revocation.
+        """
         until(lambda: self.job(number)["JobState"] == "PENDING", f"{number} is pending", seconds)
-        self.call("scontrol", "update", f"JobId={number}", "StartTime=now")
+        self.call("scontrol", "update", f"JobId={number}", "StartTime=now+5")
 
     def node_state(self, name: str) -> str:
         """The state of a node, such as IDLE."""
