@@ -19,7 +19,8 @@ if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
-# shellcheck disable=SC2086 # names without spaces
-if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; }; then
+short="-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1"
+# shellcheck disable=SC2086 # names and options without spaces
+if ! { apt-get $short update -qq && apt-get $short install -y -qq --no-install-recommends $missing; }; then
   echo "tests/cluster: apt-get could not install$missing. Tests without them are skipped." >&2
 fi
