@@ -21,7 +21,7 @@ from alignmlm.commands.runs import export_command, report_command, study_run, tr
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
 from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
-from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
+from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
 from alignmlm.terminal import console, messages, set_up_logging
 
 

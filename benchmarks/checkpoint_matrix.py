@@ -29,11 +29,8 @@ from alignmlm.corpus.build import build_store
 from alignmlm.draws import key
 from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
-from alignmlm.pretraining.distributed import start_distributed
 from alignmlm.pretraining.engine import Engine, engine_settings, learning_rate
-from alignmlm.pretraining.first_rank import on_first_rank
 from alignmlm.pretraining.loop import step_batches
-from alignmlm.pretraining.network import free_port
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run import make_module, resume
 from alignmlm.pretraining.state import (
@@ -42,6 +39,9 @@ from alignmlm.pretraining.state import (
     restore_state,
     start_moments,
 )
+from alignmlm.ranks.distributed import start_distributed
+from alignmlm.ranks.first_rank import on_first_rank
+from alignmlm.ranks.network import free_port
 
 RESULTS = Path(__file__).parent / "results"
 SAVED_STEP, STEPS = 4, 8

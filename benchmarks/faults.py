@@ -37,8 +37,8 @@ from alignmlm.cli import guarded, leave
 from alignmlm.commands.runs import train_command
 from alignmlm.pretraining import loop, saving
 from alignmlm.pretraining.checkpoints import LATEST, STATE, newest_checkpoint
-from alignmlm.pretraining.network import free_port
-from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE
+from alignmlm.ranks.network import free_port
+from alignmlm.ranks.signals import REQUEUE_EXIT_CODE
 from alignmlm.terminal import console, set_up_logging
 
 log = logging.getLogger(__name__)

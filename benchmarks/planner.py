@@ -182,7 +182,7 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
 def work(asked: argparse.Namespace) -> None:
     """What a rank does: every stage in turn; rank 0 writes what it measured."""
     from alignmlm.cli import leave
-    from alignmlm.pretraining.distributed import start_distributed
+    from alignmlm.ranks.distributed import start_distributed
     from alignmlm.terminal import set_up_logging
 
     set_up_logging()

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.signals import listen
+from alignmlm.ranks.signals import listen
 from alignmlm.terminal import console
 
 

@@ -32,7 +32,7 @@ def all_reduce_mb_per_s(place: Place) -> float:
     """Megabytes a second: the size of a tensor over the time to add it up on all ranks."""
     import torch
 
-    from alignmlm.pretraining.distributed import choose_interface
+    from alignmlm.ranks.distributed import choose_interface
 
     choose_interface(place.address)
     torch.set_num_threads(1)

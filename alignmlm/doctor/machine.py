@@ -18,7 +18,7 @@ from alignmlm.data.store import Store
 from alignmlm.devices import name_accelerator
 from alignmlm.doctor.report import Check, Report
 from alignmlm.errors import AlignMLMError
-from alignmlm.pretraining.network import OUTSIDE, addresses, host_address, interface_towards
+from alignmlm.ranks.network import OUTSIDE, addresses, host_address, interface_towards
 
 GIB = 2**30
 FEW_GIB, TOO_FEW_GIB = 20, 1  # of free disk

@@ -16,7 +16,7 @@ from alignmlm.doctor.bandwidth import Place
 from alignmlm.doctor.environment import FILE, forgotten, on_nodes
 from alignmlm.doctor.report import Check, Diagnosis, Report, compared, parse_report
 from alignmlm.hostfile import Host
-from alignmlm.pretraining.network import free_port
+from alignmlm.ranks.network import free_port
 
 SSH = (
     "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",

@@ -15,9 +15,9 @@ from alignmlm.data.batches import Batch
 from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
-from alignmlm.pretraining.pace import DeviceTime
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-from alignmlm.pretraining.signals import asked
+from alignmlm.ranks.pace import DeviceTime
+from alignmlm.ranks.signals import asked
 
 POLICY_KEYS = frozenset(
     {

@@ -18,7 +18,7 @@ from alignmlm.pretraining.engine import Engine, learning_rate, micro_batch_rows
 from alignmlm.pretraining.faults import Faults, Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
+from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.faults import Faults, write_skip_list
-from alignmlm.pretraining.first_rank import on_first_rank
 from alignmlm.pretraining.loop import Counters
 from alignmlm.pretraining.metrics import Recorder
 from alignmlm.pretraining.state import base_optimizer, masters, restore_state, resume
+from alignmlm.ranks.first_rank import on_first_rank
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,6 @@ from alignmlm.pretraining.checkpoints import (
     read_progress,
     saved_steps,
 )
-from alignmlm.pretraining.distributed import start_distributed
 from alignmlm.pretraining.engine import (
     Engine,
     TrainingModule,
@@ -37,10 +36,8 @@ from alignmlm.pretraining.engine import (
 )
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
-from alignmlm.pretraining.first_rank import on_first_rank
 from alignmlm.pretraining.loop import Counters, Hooks, Training, train
 from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, progress_line
-from alignmlm.pretraining.pace import comparison
 from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
 from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.run_folder import (
@@ -61,7 +58,10 @@ from alignmlm.pretraining.state import (
     start_moments,
 )
 from alignmlm.pretraining.validation import validate, word_probes
-from alignmlm.pretraining.watch import watched
+from alignmlm.ranks.distributed import start_distributed
+from alignmlm.ranks.first_rank import on_first_rank
+from alignmlm.ranks.pace import comparison
+from alignmlm.ranks.watch import watched
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import Progress, load_state, newest_checkpoint
 from alignmlm.pretraining.engine import Engine
-from alignmlm.pretraining.first_rank import on_first_rank
+from alignmlm.ranks.first_rank import on_first_rank
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

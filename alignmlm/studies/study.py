@@ -25,7 +25,7 @@ from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
 from alignmlm.files import replace_text
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.run_folder import SUMMARY
-from alignmlm.pretraining.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
+from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
 from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)

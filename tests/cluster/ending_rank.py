@@ -5,8 +5,8 @@ import signal
 import sys
 import time
 
-from alignmlm.pretraining.distributed import with_master
-from alignmlm.pretraining.placement import launched_by
+from alignmlm.ranks.distributed import with_master
+from alignmlm.ranks.placement import launched_by
 
 
 def main(how: str) -> None:

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from alignmlm.pretraining.distributed import start_distributed
+from alignmlm.ranks.distributed import start_distributed
 
 LIMIT_S = 3.0
 

@@ -26,9 +26,9 @@ from alignmlm.pretraining.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
-from alignmlm.pretraining.distributed import start_distributed
 from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.saving import Saver, Writing, save, save_last
+from alignmlm.ranks.distributed import start_distributed
 from tests.pretraining.test_run import losses, metrics
 
 ZERO1 = Path("ds_configs/zero1.json")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.network import free_port
 from alignmlm.pretraining.recipe import RunConfig
+from alignmlm.ranks.network import free_port
 from tests.pretraining.late_rank import LIMIT_S
 
 

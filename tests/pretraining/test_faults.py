@@ -15,7 +15,6 @@ from alignmlm.data.batches import Batch
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining import run as run_module
-from alignmlm.pretraining import signals
 from alignmlm.pretraining.faults import (
     FaultConfig,
     FaultRecord,
@@ -27,6 +26,7 @@ from alignmlm.pretraining.faults import (
     write_skip_list,
 )
 from alignmlm.pretraining.run import pretrain
+from alignmlm.ranks import signals
 
 STEADY = [4.0, 4.1, 3.9, 4.05, 3.95, 4.0, 4.02, 3.98]
 JUMPS = ["--train.steps=14", "--faults.spike_window=8", "--train.validation_steps=14"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.pretraining.network import free_port
+from alignmlm.ranks.network import free_port
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.dist

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignmlm.pretraining.pace import DeviceTime, SlowRank
-from alignmlm.pretraining.watch import RankWatch, Sign, broke_with_others, place_of
+from alignmlm.ranks.pace import DeviceTime, SlowRank
+from alignmlm.ranks.watch import RankWatch, Sign, broke_with_others, place_of
 
 NAMES = ["rank 0 on a", "rank 1 on b", "rank 2 on c"]
 FINE = Sign(beat=5, turn=10, step=4, place="engine.py:1 agreed", waits=True, host="b", pid=7)

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining import distributed, network
-from alignmlm.pretraining.distributed import choose_interface, start_distributed, with_master
-from alignmlm.pretraining.placement import launched_by
+from alignmlm.ranks import distributed, network
+from alignmlm.ranks.distributed import choose_interface, start_distributed, with_master
+from alignmlm.ranks.placement import launched_by
 
 
 def test_loopback_has_an_address_but_leads_to_nobody():

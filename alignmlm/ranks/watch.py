@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from alignmlm.pretraining.signals import SavedAndStoppedError
+from alignmlm.ranks.signals import SavedAndStoppedError
 
 log = logging.getLogger(__name__)
 

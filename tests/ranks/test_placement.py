@@ -3,7 +3,7 @@
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.placement import Placement, first_host, launched_by, tasks_on_node
+from alignmlm.ranks.placement import Placement, first_host, launched_by, tasks_on_node
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",

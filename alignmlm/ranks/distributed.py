@@ -10,13 +10,13 @@ import torch
 
 from alignmlm.devices import name_accelerator, share_cores
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.network import (
+from alignmlm.ranks.network import (
     free_port,
     host_address,
     interface_towards,
     reachable_address,
 )
-from alignmlm.pretraining.placement import Placement, launched_by
+from alignmlm.ranks.placement import Placement, launched_by
 
 log = logging.getLogger(__name__)
 
