@@ -55,9 +55,9 @@ def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:
     shell = dict(os.environ)
     hosts = read_hostfile(nodes)
     if write_env:
-        from alignmlm.doctor.environment import written
+        from alignmlm.doctor.environment import write_environment
 
-        written(Path.cwd(), shell)
+        write_environment(Path.cwd(), shell)
     from alignmlm.doctor.machine import this_machine
     from alignmlm.doctor.nodes import diagnose
 

@@ -2,42 +2,42 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.languages.language import parse_language
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, read_policy
+from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, policy_of
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.terminal import console
 
-CLUSTER = {
-    "nodes": (int, 1, "nodes"),
-    "gpus": (int, 8, "GPUs of a node"),
-    "inner_gbit_s": (float, 3600.0, "Gbit/s of one GPU to the others of its node, one direction"),
-    "link_gbit_s": (float, 3200.0, "Gbit/s of one node to the others, one direction"),
-    "inner_latency_us": (float, 3.4, "microseconds of one message inside a node"),
-    "link_latency_us": (float, 14.0, "microseconds of one message between nodes"),
-    "memory_gib": (float, 80.0, "GiB of one GPU"),
-}
-SPEED = {
-    "tokens_per_s": (float, None, "measured tokens/s of one GPU alone, instead of --tflops"),
-    "tflops": (float, None, "TFLOP/s of one GPU in matrix products of the precision"),
-    "utilization": (float, 0.4, "share of --tflops that training reaches"),
+ABOUT = {  # fields of Cluster and Speed
+    "nodes": "nodes",
+    "gpus": "GPUs of a node",
+    "inner_gbit_s": "Gbit/s of one GPU to the others of its node, one direction",
+    "link_gbit_s": "Gbit/s of one node to the others, one direction",
+    "inner_latency_us": "microseconds of one message inside a node",
+    "link_latency_us": "microseconds of one message between nodes",
+    "memory_gib": "GiB of one GPU",
+    "tokens_per_s": "measured tokens/s of one GPU alone, instead of --tflops",
+    "tflops": "TFLOP/s of one GPU in matrix products of the precision",
+    "utilization": "share of --tflops that training reaches",
 }
 
 
 def plan_parser() -> Any:
     """The parser of `alignmlm plan`: a recipe, and a cluster."""
     parser = recipe_parser(prog="alignmlm plan", description=plan_command.__doc__)
-    for name, (kind, default, text) in (CLUSTER | SPEED).items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+    for each in (*fields(Cluster), *fields(Speed)):
+        name, kind, default = each.name, each.type, each.default
+        parser.add_argument(f"--{name}", type=kind, default=default, help=ABOUT[name])
     shapes = f"a size instead of the recipe's: {', '.join(SHAPES)}"
     parser.add_argument("--shape", type=str, help=shapes)
     parser.add_argument("--deepspeed", type=str, help="one ds_configs file; none: ZeRO 0 to 3")
@@ -85,9 +85,9 @@ def planned_policies(path: str | None) -> dict[int, Policy]:
     """The policy of a ds_configs file, or those of all stages."""
     if path is None:
         return POLICIES
-    from alignmlm.pretraining.engine import read_policy as settings_of
+    from alignmlm.pretraining.engine import read_policy
 
-    policy = read_policy(settings_of(Path(path)))
+    policy = policy_of(read_policy(Path(path)))
     return {policy.stage: policy}
 
 
@@ -96,12 +96,18 @@ def gib(count: int) -> str:
     return f"{count / 2**30:,.2f}"
 
 
+def numbers_table(title: str, names: Sequence[str]) -> Table:
+    """An empty table whose titles are broken, and whose numbers are not, on 80 columns."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name.replace(" ", "\n"), justify="right", overflow="fold")
+    return table
+
+
 def memory_table(plans: list[StagePlan]) -> Table:
     """What each GPU holds, by stage."""
-    table = Table(title="memory of one GPU, GiB")
-    for name in ("ZeRO", "parameters", "gradients", "optimizer", "activations", "head", "total"):
-        table.add_column(name, justify="right")
-    table.add_column("on the host", justify="right")
+    names = ("ZeRO", "parameters", "gradients", "optimizer", "activations", "head", "total")
+    table = numbers_table("Memory of one GPU, GiB", (*names, "on the host"))
     table.add_column("fits")
     for each in plans:
         held = each.memory
@@ -113,11 +119,9 @@ def memory_table(plans: list[StagePlan]) -> Table:
 
 def step_table(plans: list[StagePlan]) -> Table:
     """What each stage sends and how long its step takes."""
-    table = Table(title="a step")
     names = ("ZeRO", "sent by a GPU, MB", "compute, ms", "communication, ms")
-    times = ("step without overlap, ms", "step, ms", "tokens/s", "efficiency")
-    for name in names + times:
-        table.add_column(name, justify="right")
+    times = ("one after the other, ms", "step, ms", "tokens/s", "efficiency")
+    table = numbers_table("A step", names + times)
     for each in plans:
         seconds = (each.compute_s, each.communication_s, each.serial_step_s, each.step_s)
         table.add_row(
@@ -156,8 +160,8 @@ def plan_command(arguments: Sequence[str]) -> int:
     """Memory, communication and time of a recipe on a cluster, by ZeRO stage."""
     recipe, values = parse_recipe(plan_parser(), arguments)
     job = planned_job(recipe, values.shape)
-    cluster = Cluster(**{name: values[name] for name in CLUSTER})
-    speed = Speed(**{name: values[name] for name in SPEED})
+    cluster = Cluster(**{each.name: values[each.name] for each in fields(Cluster)})
+    speed = Speed(**{each.name: values[each.name] for each in fields(Speed)})
     plans = plan(job, cluster, speed, planned_policies(values.deepspeed), values.algorithm)
     if values.json:
         best = chosen(plans)

@@ -41,8 +41,8 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def written(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-    """The .deepspeed_env of a folder, written, and what is in it; an empty one is removed."""
+def write_environment(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
+    """Write the .deepspeed_env of a folder; its path and content. An empty one is removed."""
     variables, path = wanted(environ), folder / environ.get("DS_ENV_FILE", FILE)
     lines = [f"{name}={value}\n" for name, value in variables.items()]
     if lines:
@@ -52,7 +52,7 @@ def written(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, s
     return path, variables
 
 
-def read(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that DeepSpeed will take from ~ and from a folder.
 
     Raises:
@@ -76,7 +76,7 @@ def on_nodes(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """What a rank on another node will find, as far as DeepSpeed's launcher decides it."""
     exported = {name: value for name, value in environ.items() if name.startswith(EXPORTED)}
     paths = [str(folder), *filter(None, [environ.get("PYTHONPATH")])]
-    return exported | {"PYTHONPATH": os.pathsep.join(paths)} | read(folder, environ)
+    return exported | {"PYTHONPATH": os.pathsep.join(paths)} | read_environment(folder, environ)
 
 
 def forgotten(folder: Path, environ: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from alignmlm.errors import ConfigError
 from alignmlm.planning.shapes import EncoderShape
+from alignmlm.ranks.shares import micro_batches
 
 Precision = Literal["fp32", "bf16"]
 GIGABIT_BYTES = 10**9 / 8
@@ -92,15 +93,7 @@ class Job:
         Raises:
             ConfigError: the sizes do not divide each other.
         """
-        if self.batch_rows % world_size:
-            must = f"be a multiple of the number of GPUs, {world_size}"
-            raise ConfigError("train.batch_rows", self.batch_rows, must)
-        share = self.batch_rows // world_size
-        micro = self.micro_rows or share
-        if share % micro:
-            must = f"divide the rows of one GPU, {share}"
-            raise ConfigError("train.micro_rows", micro, must)
-        return micro, share // micro
+        return micro_batches(self.batch_rows, self.micro_rows, world_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +114,7 @@ class Policy:
 WIRE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
-def read_policy(settings: dict[str, Any]) -> Policy:
+def policy_of(settings: dict[str, Any]) -> Policy:
     """The policy of a ds_configs file.
 
     Raises:

@@ -28,6 +28,7 @@ from alignmlm.pretraining.faults import FaultRecord
 
 log = logging.getLogger(__name__)
 
+CHECKPOINTS = "checkpoints"  # in a run's folder
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
 SCHEMA_VERSION = 3
 READABLE = (2, 3)  # 2 has no validation loss

@@ -17,6 +17,7 @@ from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.ranks.pace import DeviceTime
+from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import asked
 
 POLICY_KEYS = frozenset(
@@ -67,23 +68,6 @@ def read_policy(path: Path | None) -> dict[str, Any]:
     return policy
 
 
-def micro_batch_rows(train: TrainConfig, world_size: int) -> tuple[int, int]:
-    """Rows of a micro-batch, and micro-batches a step on each rank.
-
-    Raises:
-        ConfigError: the sizes do not divide each other.
-    """
-    if train.batch_rows % world_size:
-        must = f"be a multiple of the world size, {world_size}"
-        raise ConfigError("train.batch_rows", train.batch_rows, must)
-    share = train.batch_rows // world_size
-    micro = train.micro_rows or share
-    if share % micro:
-        must = f"divide train.batch_rows / world size = {share}"
-        raise ConfigError("train.micro_rows", micro, must)
-    return micro, share // micro
-
-
 def engine_settings(
     policy: dict[str, Any],
     path: Path | None,
@@ -96,7 +80,7 @@ def engine_settings(
     Raises:
         ConfigError: the file sets something else than the recipe, or a key that has no meaning.
     """
-    micro, parts = micro_batch_rows(train, world_size)
+    micro, parts = micro_batches(train.batch_rows, train.micro_rows, world_size)
     owned: dict[str, Any] = {
         "train_batch_size": train.batch_rows,
         "train_micro_batch_size_per_gpu": micro,

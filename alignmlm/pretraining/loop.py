@@ -14,10 +14,11 @@ from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining.engine import Engine, learning_rate, micro_batch_rows
+from alignmlm.pretraining.engine import Engine, learning_rate
 from alignmlm.pretraining.faults import Faults, Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def tokens_in(batches: list[Batch]) -> int:
 
 def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) -> list[Batch]:
     """This rank's micro-batches of one step, ready to be copied to its device."""
-    micro, _ = micro_batch_rows(train, engine.world_size)
+    micro, _ = micro_batches(train.batch_rows, train.micro_rows, engine.world_size)
     samples = batch_samples(loader, step, train.batch_rows, engine.rank, engine.world_size, micro)
     batches = [replace(make_batch(loader, part, TRAIN), step=step) for part in samples]
     return [batch.pinned() for batch in batches] if engine.device.type == "cuda" else batches

@@ -20,6 +20,7 @@ from alignmlm.files import replace_text
 from alignmlm.objectives.align_mlm import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
+    CHECKPOINTS,
     Progress,
     Rotation,
     load_state,
@@ -31,7 +32,6 @@ from alignmlm.pretraining.engine import (
     Engine,
     TrainingModule,
     engine_settings,
-    micro_batch_rows,
     read_policy,
 )
 from alignmlm.pretraining.export import export
@@ -61,6 +61,7 @@ from alignmlm.pretraining.validation import validate, word_probes
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.pace import comparison
+from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.watch import watched
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """The folder of the run's checkpoints."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
     def turn(self) -> tuple[int, int]:
         """A count that grows as the training goes on, and the steps done."""
@@ -152,19 +153,20 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
         load_parameters(module, saved[1])
     engine = Engine(module, settings, recipe.optimizer)
     counters, record = Counters(), saved[0].faults if saved else FaultRecord()
+    numbers = as_recorded(numbers_of(recipe))
     start_moments(engine, saved[0].step - record.not_taken if saved else 0)
     if saved is not None:
         progress, state = saved
         restore_state(engine, state)
-        data_id, told = assembly.store.manifest.data_id, as_recorded(numbers_of(recipe))
-        first = first_step_of(progress, data_id, told, recipe.run)
-        counters = Counters(progress.step, progress.tokens, progress.seconds, first)
+        data_id = assembly.store.manifest.data_id
+        first_step = first_step_of(progress, data_id, numbers, recipe.run)
+        counters = Counters(progress.step, progress.tokens, progress.seconds, first_step)
         log.info("going on after step %d of %s", progress.step, folder)
-    numbers = as_recorded(numbers_of(recipe))
-    first = torch.distributed.get_rank() == 0
-    recorder = Recorder(folder, recipe.run, numbers, counters.step) if first else None
-    on_first_rank(lambda: (folder / "checkpoints").mkdir(exist_ok=True))
-    saver = make_saver(recipe.run, folder / "checkpoints") if first else None
+    on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
+    recorder, saver = None, None
+    if engine.rank == 0:
+        recorder = Recorder(folder, recipe.run, numbers, counters.step)
+        saver = make_saver(recipe.run, folder / CHECKPOINTS)
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver)
@@ -180,7 +182,8 @@ def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
     """What happens between steps, and where the last validation's numbers will be."""
     recipe, engine, recorder = run.recipe, run.engine, run.recorder
     words = cache(partial(word_probes, run.assembly.used, run.assembly.held_out))
-    micro, _ = micro_batch_rows(recipe.train, engine.world_size)
+    train = recipe.train
+    micro, _ = micro_batches(train.batch_rows, train.micro_rows, engine.world_size)
     last: Metrics = {}
     measured: dict[int, float] = {}  # step of the last validation -> mean nats
 
@@ -248,7 +251,7 @@ def summary(run: Run, metrics: Metrics) -> dict[str, object]:
         "alignment_percent": {
             part: metrics.get(f"alignment/{part}_percent") for part in ("in_dictionary", "held_out")
         },
-        "checkpoint": f"checkpoints/step-{run.counters.step}",
+        "checkpoint": f"{CHECKPOINTS}/step-{run.counters.step}",
         "export": "export",
     }
 
@@ -334,7 +337,7 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    kept = folder / "checkpoints"
+    kept = folder / CHECKPOINTS
     if step is None:
         found = newest_checkpoint(kept)
         if found is None:

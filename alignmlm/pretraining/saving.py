@@ -41,7 +41,7 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SaveStatus:
     """How saving stands, the same on every rank."""
 
     saved: int | None  # the newest step that this process saved
@@ -83,26 +83,26 @@ class Saver:
         else:
             work()
 
-    def settle(self) -> Outcome:
+    def settle(self) -> SaveStatus:
         """Wait for the save under way, and count how it went."""
         writing, started = self.writing, perf_counter()
         if writing is None:
-            return Outcome(self.saved)
+            return SaveStatus(self.saved)
         if writing.thread is not None:
             writing.thread.join(self.patience_s)
             if writing.thread.is_alive():
                 waited = f"it is still being written after {perf_counter() - started:.0f} s"
-                return Outcome(self.saved, self.failure(writing, waited), busy=True)
+                return SaveStatus(self.saved, self.failure(writing, waited), busy=True)
         self.writing = None
         if writing.error is None:
             self.saved, self.failed_now = writing.progress.step, 0
             self.news["checkpoint/write_s"] = round(writing.seconds, 4)
-            return Outcome(self.saved)
+            return SaveStatus(self.saved)
         fault = self.failure(writing, str(writing.error))
         if isinstance(writing.error, OSError):
-            return Outcome(self.saved, fault)
+            return SaveStatus(self.saved, fault)
         log.error("this is a bug, not a fault of the disk", exc_info=writing.error)
-        return Outcome(self.saved, fault, bug=repr(writing.error))
+        return SaveStatus(self.saved, fault, bug=repr(writing.error))
 
     def failure(self, writing: Writing, why: str) -> str:
         """The loud line of a save that failed, which is counted."""
@@ -123,13 +123,13 @@ class Saver:
         return news
 
 
-def settled(saver: Saver | None, group: Any) -> Outcome:
+def settled(saver: Saver | None, group: Any) -> SaveStatus:
     """How rank 0's save under way ended; every rank calls it.
 
     Raises:
         CheckpointError: a bug in the thread, on every rank.
     """
-    told = [Outcome(None) if saver is None else saver.settle()]
+    told = [SaveStatus(None) if saver is None else saver.settle()]
     torch.distributed.broadcast_object_list(told, src=0, group=group)
     outcome = told[0]
     if outcome.bug is not None:
@@ -143,7 +143,7 @@ def save(
     progress: Progress,
     group: Any,
     background: bool,
-) -> Outcome:
+) -> SaveStatus:
     """Save while the run goes on; every rank calls it. A save that fails is counted, no error.
 
     In the background the outcome is that of the save before. `group` is one of CPUs.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmlm.errors import CheckpointError
-from alignmlm.pretraining.checkpoints import Progress, load_state, newest_checkpoint
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, load_state, newest_checkpoint
 from alignmlm.pretraining.engine import Engine
 from alignmlm.ranks.first_rank import on_first_rank
 
@@ -74,7 +74,7 @@ def resume(folder: Path) -> tuple[Progress, dict] | None:
     state: dict[str, Tensor] = {}
 
     def read() -> Progress | None:
-        found = newest_checkpoint(folder / "checkpoints")
+        found = newest_checkpoint(folder / CHECKPOINTS)
         if found is not None:
             state.update(load_state(found[0]))
         return None if found is None else found[1]

@@ -79,8 +79,8 @@ def same_losses(alone, tmp_path) -> Callable[[], None]:
 
 def write_environment(machine: Machine, hostfile: Path, environment: dict[str, str]) -> None:
     """What the doctor's --write-env does, without the rest of its visit."""
-    code = "import os, pathlib; from alignmlm.doctor.environment import written; "
-    code += "written(pathlib.Path.cwd(), os.environ)"
+    code = "import os, pathlib; from alignmlm.doctor.environment import write_environment; "
+    code += "write_environment(pathlib.Path.cwd(), os.environ)"
     output_of(machine.start([sys.executable, "-c", code], environment))
 
 

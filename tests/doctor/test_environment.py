@@ -2,7 +2,13 @@
 
 import pytest
 
-from alignmlm.doctor.environment import forgotten, on_nodes, read, wanted, written
+from alignmlm.doctor.environment import (
+    forgotten,
+    on_nodes,
+    read_environment,
+    wanted,
+    write_environment,
+)
 from alignmlm.errors import ConfigError
 
 SHELL = {
@@ -17,16 +23,16 @@ def home(tmp_path, monkeypatch):
 
 
 def test_the_file_has_what_ours_needs_and_no_secrets(tmp_path):
-    path, variables = written(tmp_path, SHELL)
+    path, variables = write_environment(tmp_path, SHELL)
     assert path == tmp_path / ".deepspeed_env"
     assert variables.keys() == {"ALIGNMLM_DATA", "HF_HOME", "NCCL_DEBUG", "TORCH_EXTENSIONS_DIR"}
-    assert read(tmp_path, {}) == variables
+    assert read_environment(tmp_path, {}) == variables
     assert all("=" in line for line in path.read_text().splitlines())
 
 
 def test_a_shell_without_such_variables_leaves_no_file(tmp_path):
-    written(tmp_path, SHELL)
-    written(tmp_path, {"PATH": "/bin"})
+    write_environment(tmp_path, SHELL)
+    write_environment(tmp_path, {"PATH": "/bin"})
     assert not (tmp_path / ".deepspeed_env").exists()
 
 
@@ -40,13 +46,13 @@ def test_a_value_that_a_shell_would_execute_is_refused(value):
 def test_a_line_that_deepspeed_cannot_read_is_refused_with_its_place(tmp_path, line):
     (tmp_path / ".deepspeed_env").write_text(f"A=1\n{line}\n")
     with pytest.raises(ConfigError, match=r"\.deepspeed_env:2"):
-        read(tmp_path, {})
+        read_environment(tmp_path, {})
 
 
 def test_what_the_nodes_will_lack_is_named(tmp_path):
     assert "HF_HOME" in forgotten(tmp_path, SHELL)
     assert "NCCL_DEBUG" not in forgotten(tmp_path, SHELL)
-    written(tmp_path, SHELL)
+    write_environment(tmp_path, SHELL)
     assert forgotten(tmp_path, SHELL) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Speed, read_policy
+from alignmlm.planning.jobs import POLICIES, Cluster, Job, Speed, policy_of
 from alignmlm.planning.shapes import SHAPES
 
 JOB = Job(shape=SHAPES["tiny"], seq_len=64, batch_rows=32)
@@ -16,7 +16,7 @@ JOB = Job(shape=SHAPES["tiny"], seq_len=64, batch_rows=32)
 @pytest.mark.parametrize("stage", POLICIES)
 def test_the_planned_policies_are_those_of_the_files(stage):
     settings = json.loads(Path(f"ds_configs/zero{stage}.json").read_text())
-    ours, theirs = POLICIES[stage], read_policy(settings)
+    ours, theirs = POLICIES[stage], policy_of(settings)
     if stage == 0:  # no buckets of its own
         theirs = replace(theirs, bucket_numbers=ours.bucket_numbers)
     assert theirs == ours
@@ -24,7 +24,7 @@ def test_the_planned_policies_are_those_of_the_files(stage):
 
 def test_offload_and_the_type_on_the_wire_are_read():
     zero = {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
-    policy = read_policy({"zero_optimization": zero, "communication_data_type": "fp32"})
+    policy = policy_of({"zero_optimization": zero, "communication_data_type": "fp32"})
     assert policy.offload_optimizer and policy.offload_parameters
     assert policy.gradient_bytes == 4
     assert policy.overlap  # DeepSpeed's own choice at stage 3
@@ -35,13 +35,13 @@ def test_offload_and_the_type_on_the_wire_are_read():
 )
 def test_a_policy_that_deepspeed_does_not_know_is_refused(settings):
     with pytest.raises(ConfigError, match="be one of"):
-        read_policy(settings)
+        policy_of(settings)
 
 
 def test_a_batch_that_the_gpus_do_not_divide_is_refused():
-    with pytest.raises(ConfigError, match="multiple of the number of GPUs, 5"):
+    with pytest.raises(ConfigError, match="multiple of the world size, 5"):
         JOB.parts(5)
-    with pytest.raises(ConfigError, match="divide the rows of one GPU, 16"):
+    with pytest.raises(ConfigError, match=r"divide train\.batch_rows / world size = 16"):
         replace(JOB, micro_rows=3).parts(2)
 
 

@@ -7,10 +7,10 @@ from alignmlm.errors import ConfigError
 from alignmlm.pretraining.engine import (
     engine_settings,
     learning_rate,
-    micro_batch_rows,
     read_policy,
 )
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.ranks.shares import micro_batches
 
 FILE = Path("ds_configs/x.json")
 TRAIN, ADAM = TrainConfig(batch_rows=64), OptimizerConfig()
@@ -53,12 +53,12 @@ def test_a_missing_policy_file_is_named():
 
 def test_a_world_size_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ConfigError, match=r"train\.batch_rows = 64.*multiple of the world size, 3"):
-        micro_batch_rows(TRAIN, 3)
+        micro_batches(TRAIN.batch_rows, TRAIN.micro_rows, 3)
 
 
 def test_micro_rows_that_do_not_divide_a_ranks_share_are_refused():
     with pytest.raises(ConfigError, match=r"train\.micro_rows = 5.*= 32"):
-        micro_batch_rows(TrainConfig(batch_rows=64, micro_rows=5), 2)
+        micro_batches(64, 5, 2)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_zero():
