@@ -1,13 +1,14 @@
 """A small store of the sample world, and recipes over it, shared by all tests."""
 
 import os
+import subprocess
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # these models are too small to be shared out
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is first imported
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL DATA: set ALIGNMLM_DATA (looked in {folder.absolute()})")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """What mounts a file system of a size, such as 40k, and gives its folder."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mounted(size: str) -> Path:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("NOT ROOT: a small file system cannot be mounted")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

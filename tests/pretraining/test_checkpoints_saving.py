@@ -1,11 +1,9 @@
 """Saving beside the training, on disks that are full, gone or slow: the run is told and goes on."""
 
 import json
-import os
 import re
 import resource
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,21 +71,13 @@ def test_a_full_disk_leaves_the_older_ones_and_nothing_of_the_new_one(tmp_path):
     assert newest_checkpoint(tmp_path)[1] == progress(1)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="ONLY ROOT mounts a small file system")
-def test_a_small_file_system_is_not_filled_to_the_brim(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("NO RIGHT TO MOUNT a small file system")
-    try:
-        save_checkpoint(disk, state_of(1), progress(1), Rotation(1))
-        save_checkpoint(disk, state_of(2), progress(2), Rotation(2))
-        with pytest.raises(OSError, match=r"2,162,688 bytes are needed and [\d,]+ are free"):
-            save_checkpoint(disk, state_of(3), progress(3), Rotation(2))
-        assert saved_steps(disk) == [1, 2]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_a_small_file_system_is_not_filled_to_the_brim(small_disk):
+    disk = small_disk("5m")
+    save_checkpoint(disk, state_of(1), progress(1), Rotation(1))
+    save_checkpoint(disk, state_of(2), progress(2), Rotation(2))
+    with pytest.raises(OSError, match=r"2,162,688 bytes are needed and [\d,]+ are free"):
+        save_checkpoint(disk, state_of(3), progress(3), Rotation(2))
+    assert saved_steps(disk) == [1, 2]
 
 
 def test_a_folder_that_is_gone_is_not_made_again_and_works_when_it_is_back(tmp_path, group):

@@ -117,15 +117,20 @@ def test_settings_without_sense_are_refused(setting):
         FaultConfig(**{setting: 0})
 
 
+def trained_without(steps, folder: Path, small_recipe, policy: Path, *settings: str) -> Path:
+    """The folder of a run that never sees the batches of some steps."""
+    folder.mkdir()
+    write_skip_list(folder, SkipList(steps))
+    pretrain(small_recipe(f"--run.dir={folder}", *settings), policy)
+    return folder
+
+
 @pytest.mark.parametrize("stage", range(4))
 def test_a_step_that_is_not_finite_changes_as_little_as_one_that_is_left_out(
     small_recipe, tmp_path, spoil, stage
 ):
     policy = Path(f"ds_configs/zero{stage}.json")
-    skipped = tmp_path / "skipped"
-    skipped.mkdir()
-    write_skip_list(skipped, SkipList([3]))
-    pretrain(small_recipe(f"--run.dir={skipped}"), policy)
+    skipped = trained_without([3], tmp_path / "skipped", small_recipe, policy)
     spoil(times(float("nan"), 2))
     folder, summary = pretrain(small_recipe(), policy)
     assert summary["steps"] == 8
@@ -209,10 +214,7 @@ def test_a_run_that_goes_back_equals_one_that_never_saw_the_batches(
     small_recipe, tmp_path, spoil, stage
 ):
     policy = Path(f"ds_configs/zero{stage}.json")
-    skipped = tmp_path / "skipped"
-    skipped.mkdir()
-    write_skip_list(skipped, SkipList([10, 11]))
-    pretrain(small_recipe(f"--run.dir={skipped}", *JUMPS), policy)
+    skipped = trained_without([10, 11], tmp_path / "skipped", small_recipe, policy, *JUMPS)
     spoil(times(50.0, 10))
     folder, _ = pretrain(small_recipe(*JUMPS, "--faults.rewind=true"), policy)
     assert read_skip_list(folder) == SkipList([10, 11], [8])
