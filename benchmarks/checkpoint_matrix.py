@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 import xxhash
+from forked_ranks import LOOPBACK, forked, take_place
 from machine import commit, processor
 
 from alignmlm.config import load_recipe
@@ -160,16 +161,8 @@ def on_ranks(world: int, result: Path, work: Callable[[], dict]) -> dict[str, di
     Raises:
         SystemExit: a rank failed; the others are ended.
     """
-    environment = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    environment |= {"LOCAL_WORLD_SIZE": world}
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            os.environ.update({name: str(value) for name, value in environment.items()})
-            os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            run_rank(result, work)
-        children.append(child)
+    port = free_port()
+    children = [forked(partial(ranked, rank, world, port, result, work)) for rank in range(world)]
     for _ in range(world):
         child, status = os.waitpid(-1, 0)
         children.remove(child)
@@ -180,36 +173,24 @@ def on_ranks(world: int, result: Path, work: Callable[[], dict]) -> dict[str, di
     return json.loads(result.read_text("utf-8"))
 
 
-def run_rank(result: Path, work: Callable[[], dict]) -> None:
-    """Do the work of one rank in this forked process, and end it."""
-
-    def ranked() -> None:
-        start_distributed()
-        torch.set_num_threads(1)
-        found = work()
-        on_first_rank(lambda: result.write_text(json.dumps(found), encoding="utf-8"))
-
-    leave(ranked)
-
-
-def leave(work: Callable[[], object]) -> None:
-    """Do the last work of this process, and end it."""
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    sys.stderr.flush()
-    os._exit(code)
+def ranked(rank: int, world: int, port: int, result: Path, work: Callable[[], dict]) -> int:
+    """Do the work of one rank in this forked process; rank 0 writes what was found."""
+    take_place(rank, world, LOOPBACK, port)
+    start_distributed()
+    torch.set_num_threads(1)
+    found = work()
+    on_first_rank(lambda: result.write_text(json.dumps(found), encoding="utf-8"))
+    return 0
 
 
 def build(recipe: Recipe) -> None:
     """Build the store in a process of its own: its threads must not be forked."""
-    child = os.fork()
-    if child == 0:
-        leave(lambda: build_store(recipe.data))
-    if os.waitpid(child, 0)[1]:
+
+    def work() -> int:
+        build_store(recipe.data)
+        return 0
+
+    if os.waitpid(forked(work), 0)[1]:
         sys.exit("the store could not be built")
 
 

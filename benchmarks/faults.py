@@ -10,7 +10,6 @@ Full disks and links that go down need root: they are a file system and a networ
 """
 
 import argparse
-import ctypes
 import json
 import logging
 import os
@@ -19,7 +18,6 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +28,9 @@ from time import monotonic, sleep
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
 
+from forked_ranks import LOOPBACK, forked, take_place
 from machine import commit, processor
+from own_network import HERE, THERE, own_network, plug_in, unplug
 from rich.table import Table
 
 from alignmlm.cli import guarded, leave
@@ -54,11 +54,6 @@ RECIPE = [
 KINDS = ("kill step", "kill save", "kill read", "sigterm", "freeze", "link down", "disk full")
 RANK_GONE = ("kill step", "kill save", "kill read", "freeze", "link down")
 AS_ROOT = ("link down", "disk full")
-CLONE_NEWNET = 0x40000000  # linux/sched.h
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-LIBC = ctypes.CDLL(None, use_errno=True)
-LOOPBACK = "127.0.0.1"
-LINK, HERE, THERE = "cable", "10.78.0.1", "10.78.0.2"  # of a rank that has a network of its own
 SAVE_S, READ_S, STEP_S = 0.05, 0.01, 0.3  # about what each takes: a moment within is drawn
 
 
@@ -116,39 +111,30 @@ def arguments_of(scene: Scene, store: Path) -> list[str]:
     return [*RECIPE, f"--data.store={store}", f"--run.dir={scene.folder}", limit]
 
 
-def become_rank(rank: int, address: str, port: int, arguments: list[str], text: Path) -> None:
-    """Run a rank in this process, a fork, to its end."""
-    output = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def train(scene: Scene, rank: int, port: int, store: Path) -> int:
+    """The exit code of a rank that this process, a fork, is from now on."""
+    output = os.open(scene.text, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    here = (rank, RANKS) if address == LOOPBACK else (0, 1)
-    place = {"LOCAL_RANK": here[0], "LOCAL_WORLD_SIZE": here[1], "RANK": rank, "WORLD_SIZE": RANKS}
-    place |= {"MASTER_ADDR": address, "MASTER_PORT": port}
-    os.environ |= {name: str(value) for name, value in place.items()}
-    code = 70
+    take_place(rank, RANKS, scene.address, port, apart=scene.address != LOOPBACK)
+    logging.getLogger().handlers.clear()
     try:
-        logging.getLogger().handlers.clear()
-        leave(guarded(train_command, arguments))
+        leave(guarded(train_command, arguments_of(scene, store)))
     except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    os._exit(code)
+        return int(end.code or 0)
+    return 0
 
 
 def start(scene: Scene, store: Path, trap: Callable[[int], None] | None = None) -> list[int]:
     """Process ids of the ranks, which have just been started."""
-    port, pids = free_port(), []
-    for rank in range(RANKS):
-        pid = os.fork()
-        if pid == 0:
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if trap is not None:
-                trap(rank)
-            become_rank(rank, scene.address, port, arguments_of(scene, store), scene.text)
-        pids.append(pid)
-    return pids
+    port = free_port()
+
+    def work(rank: int) -> int:
+        if trap is not None:
+            trap(rank)
+        return train(scene, rank, port, store)
+
+    return [forked(partial(work, rank)) for rank in range(RANKS)]
 
 
 def follow(scene: Scene, pids: list[int], act: Callable[[list[int]], bool]) -> list[int]:
@@ -216,27 +202,6 @@ def kill_within(scene: Scene, place: object, name: str, most_s: float, rank: int
     setattr(place, name, armed)
 
 
-def own_network() -> None:
-    """Give this process and its children a network of their own, with a loopback only."""
-    if LIBC.unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
-    run(["ip", "link", "set", "lo", "up"], check=True)
-
-
-def plug_in(pid: int) -> None:
-    """A cable from here to the network of another process; the last one may still be there."""
-    run(["ip", "link", "del", LINK], check=False, capture_output=True)
-    inside = ["nsenter", f"--target={pid}", "--net"]
-    for command in (
-        ["ip", "link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", str(pid)],
-        ["ip", "addr", "add", f"{HERE}/24", "dev", LINK],
-        ["ip", "link", "set", LINK, "up"],
-        [*inside, "ip", "addr", "add", f"{THERE}/24", "dev", "eth0"],
-        [*inside, "ip", "link", "set", "eth0", "up"],
-    ):
-        run(command, check=True)
-
-
 def cut_off(scene: Scene, store: Path) -> list[int]:
     """Exit codes of a start whose rank to be hurt is on a machine of its own, until its link fails.
 
@@ -257,8 +222,7 @@ def cut_off(scene: Scene, store: Path) -> list[int]:
     os.write(tell_go, b"!" * RANKS)
     for end in (ready, tell_ready, go, tell_go):
         os.close(end)
-    pull = partial(run, ["ip", "link", "set", LINK, "down"], check=True)
-    codes = follow(scene, pids, at_a_moment(scene, lambda pids: pull()))
+    codes = follow(scene, pids, at_a_moment(scene, lambda pids: unplug()))
     scene.address = LOOPBACK
     return codes
 
