@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import alignmlm
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 CODE = "code.json"
 LIBRARIES = (

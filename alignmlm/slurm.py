@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alignmlm.code_record import changes, checkout, code_record
 from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 SITE, SHARED = "env.sh", "job.sh"
 SUBMISSION, PATCH = "submission.json", "code.diff"

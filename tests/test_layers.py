@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 RANKS = {
-    "errors": 0, "terminal": 1, "files": 1, "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
+    "errors": 0, "terminal": 1, "storage": 1, "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
     "code_record": 2, "ranks": 2, "slurm": 3,
     "alignmlm_kernels": 1, "hostfile": 1, "doctor": 8,
     "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5, "model": 5,

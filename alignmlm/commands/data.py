@@ -13,7 +13,7 @@ from rich.text import Text
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.store import TOKENIZER, TRAIN, Store
-from alignmlm.terminal import console, messages
+from alignmlm.terminal import console, messages, new_table
 
 
 def add_store(parser: PlainParser) -> None:
@@ -70,7 +70,7 @@ def show_statistics(store: Store) -> None:
     """A table of a store's counts."""
     from alignmlm.data.inspect import statistics
 
-    table = Table(title=f"{store.path} · vocabulary {store.vocabulary.size:,}")
+    table = new_table(f"{store.path} · vocabulary {store.vocabulary.size:,}")
     for name in ("language", "split"):
         table.add_column(name)
     for name in ("shards", "documents", "sentences", "words", "tokens", "tokens/word", "used"):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
-from rich.table import Table
 from rich.text import Text
 from tokenizers import Tokenizer
 
@@ -18,7 +17,7 @@ from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str
 
 def show_coverage(read: ReadPairs, found: Coverage, elsewhere: int) -> None:
     """A table of a dictionary's counts; `elsewhere` is over all dictionaries of the recipe."""
-    table = Table(title=Text(f"{' → '.join(read.languages)} · {read.name}"))
+    table = new_table(Text(f"{' → '.join(read.languages)} · {read.name}"))
     table.add_column("of the dictionary")
     table.add_column("count", justify="right")
     for name, count in coverage_rows(found, read.languages):
@@ -132,7 +131,7 @@ def show_coverage(read: ReadPairs, found: Coverage, elsewhere: int) -> None:
 
 def show_examples(read: ReadPairs, found: Coverage, tokenizer: Tokenizer, count: int) -> None:
     """A table of some used and some held-out pairs."""
-    table = Table(title="some pairs, a dot between tokens")
+    table = new_table("some pairs, a dot between tokens")
     for name in ("", *read.languages):
         table.add_column(name, overflow="fold")
     for part in ("used", "held_out"):

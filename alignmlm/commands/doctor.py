@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
 
 from alignmlm.config import load_recipe
 from alignmlm.doctor.report import Check, Diagnosis, Report
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 PROBLEM_EXIT_CODE = 2
@@ -73,7 +72,7 @@ def cell(check: Check | None) -> str:
 
 def show(diagnosis: Diagnosis) -> None:
     """A table with a column for each machine, and what to do."""
-    table = Table(title=f"doctor: {diagnosis.worst}")
+    table = new_table(f"doctor: {diagnosis.worst}")
     table.add_column("")
     for number, report in enumerate(diagnosis.reports):
         here = number == 0 and len(diagnosis.reports) > 1

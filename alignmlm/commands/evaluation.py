@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 if TYPE_CHECKING:
     from alignmlm.tasks.task import Task
@@ -98,7 +98,7 @@ def eval_validate(arguments: Sequence[str]) -> int:
 
 def task_table(*columns: str) -> Table:
     """A table whose first column is the whole name of a task."""
-    table = Table(box=None, header_style="bold")
+    table = new_table()
     table.add_column("task", no_wrap=True)
     for name in columns:
         numbers = name in ("examples", "words", "longest", "labels")

@@ -6,7 +6,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from alignmlm.config import parse_recipe, recipe_parser
@@ -16,7 +15,7 @@ from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, policy
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 ABOUT = {  # fields of Cluster and Speed
     "nodes": "nodes",
@@ -98,7 +97,7 @@ def gib(count: int) -> str:
 
 def numbers_table(title: str, names: Sequence[str]) -> Table:
     """An empty table whose titles are broken, and whose numbers are not, on 80 columns."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = new_table(title)
     for name in names:
         table.add_column(name.replace(" ", "\n"), justify="right", overflow="fold")
     return table

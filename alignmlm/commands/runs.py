@@ -5,12 +5,11 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
+from alignmlm.pretraining.run_folder import RECIPE
 from alignmlm.ranks.signals import listen
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -33,7 +32,7 @@ def train_command(arguments: Sequence[str]) -> int:
 
 def show_summary(folder: Path, result: dict) -> None:
     """The short table at the end of a run."""
-    table = Table(title=f"{result['objective']} · {result['steps']:,} steps · {folder}")
+    table = new_table(f"{result['objective']} · {result['steps']:,} steps · {folder}")
     table.add_column("")
     table.add_column("value", justify="right")
     for language, nats in result["validation_loss_nats"].items():
@@ -55,7 +54,10 @@ def export_command(arguments: Sequence[str]) -> int:
     values = parser.parse_args(arguments)
     from alignmlm.pretraining.run import export_run
 
-    recipe = load_recipe(values.run / "recipe.yaml")
+    path = values.run / RECIPE
+    if not path.is_file():
+        raise ConfigError("run", str(values.run), f"be the folder of a run; it has no {RECIPE}")
+    recipe = load_recipe(path)
     console.print(f"exported {export_run(recipe, values.run, values.output, values.step)}")
     return 0
 

@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from alignmlm.commands.data import add_store, opened_store
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, messages
+from alignmlm.terminal import console, messages, new_table
 
 
 def sentence_bar() -> Progress:
@@ -43,7 +42,7 @@ def data_train_parser(arguments: Sequence[str]) -> int:
             progress.update(task, description=what, completed=share)
 
         scores = train_parser(values.train, values.dev, values.output, values.effort, report)
-    table = Table(title=f"{values.output} on {scores.words:,} words")
+    table = new_table(f"{values.output} on {scores.words:,} words")
     for name in ("tags", "UPOS", "UAS", "LAS", "LAS with subtypes"):
         table.add_column(name, justify="left" if name == "tags" else "right")
     for name, found, tagged in (
@@ -124,7 +123,7 @@ def data_order(arguments: Sequence[str]) -> int:
 
 def show_counts(title: str, counts: dict[str, int]) -> None:
     """A table of what happened to how many sentences."""
-    table = Table(title=title)
+    table = new_table(title)
     table.add_column("")
     table.add_column("count", justify="right")
     for name, count in counts.items():

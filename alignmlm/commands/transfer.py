@@ -4,11 +4,10 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from alignmlm.terminal import console
+from alignmlm.terminal import console, new_table
 
 MEASURES = ("bs", "bz", "delta", "source")
 WORDS = ("in dictionary", "held out", "all words")
@@ -36,7 +35,7 @@ def comparison_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> T
     """A table for a narrow terminal: names are folded where it must be, numbers never."""
     from alignmlm.reporting.transfer_tables import SAID_ONCE
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table = new_table()
     for title in titles:
         folded = title in SAID_ONCE
         table.add_column(title, no_wrap=not folded, overflow="fold" if folded else "ellipsis")

@@ -18,7 +18,7 @@ from alignmlm.corpus.token_parts import (
 from alignmlm.corpus.workspace import Workspace, write_whole
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, VALIDATION
-from alignmlm.files import sync
+from alignmlm.storage.atomic import sync
 from alignmlm.languages.sentences import Sentences
 
 SPLITS = (TRAIN, VALIDATION)

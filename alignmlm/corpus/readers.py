@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from alignmlm.corpus.compression import FORMS, damage_named, open_counted
+from alignmlm.storage.compression import FORMS, damage_named, open_counted
 from alignmlm.corpus.conllu import blocks, words_of_block
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.corpus.sources import (

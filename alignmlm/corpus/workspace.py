@@ -27,7 +27,7 @@ from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import Piece
 from alignmlm.errors import DataError
-from alignmlm.files import sync
+from alignmlm.storage.atomic import sync
 
 FORMAT = 1  # of the files in the workspace
 SHOWN = 5  # differences that an error lists

@@ -25,7 +25,7 @@ from alignmlm.data.blocks import (
     xxh3,
 )
 from alignmlm.errors import DataError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 ORDERS, MANIFEST = "orders", "manifest.json"
 RANK_WORDS = BLOCK_TOKENS // 8

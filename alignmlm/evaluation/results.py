@@ -17,7 +17,7 @@ from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError
 from alignmlm.evaluation.retrieval import Retrieved
 from alignmlm.evaluation.transfer import Scores, mean, summary
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 SCHEMA_VERSION = 2
 RESULTS = "results.json"

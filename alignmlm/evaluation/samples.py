@@ -17,7 +17,7 @@ import xxhash
 from jaxtyping import Float, Int
 
 from alignmlm.errors import DataError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 Arm = Literal["source", "bs", "bz"]
 ARMS: tuple[Arm, ...] = ("source", "bs", "bz")

@@ -56,7 +56,11 @@ class Speed:
     def __post_init__(self) -> None:
         if (self.tokens_per_s is None) == (self.tflops is None):
             found = (self.tokens_per_s, self.tflops)
-            raise ConfigError("tokens_per_s, tflops", found, "be one of the two, not both")
+            raise ConfigError(
+                "tokens_per_s, tflops",
+                found,
+                "be one of the two: tokens/s that were measured, or TFLOP/s",
+            )
         for name in ("tokens_per_s", "tflops"):
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from alignmlm.errors import CheckpointError
-from alignmlm.files import replace_text, sync
+from alignmlm.storage.atomic import replace_text, sync
 from alignmlm.pretraining.faults import FaultRecord
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alignmlm.data.masking import Term
-from alignmlm.files import append_text, replace_text
+from alignmlm.storage.atomic import append_text, replace_text
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.terminal import messages

@@ -11,7 +11,7 @@ import yaml
 
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 from alignmlm.pretraining.faults import SKIP
 from alignmlm.pretraining.recipe import (
     DATA_SETTINGS,

@@ -17,7 +17,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
 from alignmlm.errors import DataError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 from alignmlm.reporting.figure_files import colour, save_figure
 from alignmlm.reporting.fonts import fonts_for
 from alignmlm.reporting.transfer_names import language_name

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+
+from alignmlm.terminal import new_table
 
 Row = dict[str, Any]
 MISSING = "–"  # noqa: RUF001 - shown where nothing was measured
@@ -108,7 +109,7 @@ def broken(text: str) -> str:
 
 def terminal_table(found: Cells) -> Table:
     """A table for a terminal, of which 80 columns are enough for a derived language's name."""
-    table = Table(title=found.title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table = new_table(found.title)
     for title in found.names:
         table.add_column(title, overflow="fold")
     for title in found.measures:
@@ -131,7 +132,7 @@ def transfer_table(rows: list[Row]) -> Table:
     """One line a task and target of one model, 95 % intervals over seeds of fine-tuning."""
     sources, seeds = ({str(row[key]) for row in rows} for key in ("source_language", "n_seeds"))
     told = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
-    table = Table(title=str(rows[0]["objective"]), caption=told)
+    table = new_table(str(rows[0]["objective"]), told)
     table.add_column("task", overflow="fold")
     table.add_column("tested on", overflow="fold")
     for title in ("source %", "BS %", "BZ %", "Delta"):
@@ -144,7 +145,7 @@ def transfer_table(rows: list[Row]) -> Table:
 
 def retrieval_table(rows: list[Row]) -> Table:
     """One line a task and pair of languages: P@1 both ways, by cosine and by CSLS, in percent."""
-    table = Table(title="Retrieval, P@1 (%)")
+    table = new_table("Retrieval, P@1 (%)")
     for title in ("task", "languages"):
         table.add_column(title, overflow="fold")
     for title in ("layer", "there", "back", "CSLS"):

@@ -11,7 +11,7 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.compare import Side, side_of
 from alignmlm.evaluation.samples import Arm, confusion
 from alignmlm.evaluation.score_rows import ScoreRow, by_cell
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import (
     bars_figure,

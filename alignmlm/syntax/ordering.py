@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import DataError
-from alignmlm.files import replace_text, sync
+from alignmlm.storage.atomic import replace_text, sync
 from alignmlm.syntax.features import (
     KINDS,
     MAX_NODES,

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.files import sync
+from alignmlm.storage.atomic import sync
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]  # what is done, share of the training in [0, 1]

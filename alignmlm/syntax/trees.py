@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from alignmlm.errors import DataError
-from alignmlm.files import replace_text
+from alignmlm.storage.atomic import replace_text
 
 ROOT = -1
 COLUMNS = 10

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.data.text import normalise
 from alignmlm.errors import DataError
 from alignmlm.languages.dictionary import file_words

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.errors import DataError
 from alignmlm.tasks.examples import Answer, Question
 from alignmlm.tasks.splits import SplitFile

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.corpus.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
 from alignmlm.languages.orders import FINAL_MARKS

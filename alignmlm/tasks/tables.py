@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alignmlm.corpus.compression import FORMS as COMPRESSED
-from alignmlm.corpus.compression import damage_named, open_text
+from alignmlm.storage.compression import FORMS as COMPRESSED
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.corpus.hub import hub_rows
 from alignmlm.corpus.sources import CorpusFile, SourceConfig
 from alignmlm.errors import DataError
