@@ -18,8 +18,8 @@ from alignmlm.corpus.token_parts import (
 from alignmlm.corpus.workspace import Workspace, write_whole
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, VALIDATION
-from alignmlm.storage.atomic import sync
 from alignmlm.languages.sentences import Sentences
+from alignmlm.storage.atomic import sync
 
 SPLITS = (TRAIN, VALIDATION)
 

@@ -22,8 +22,8 @@ from alignmlm.data.stored_orders import LONGEST_WORDS
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import replace_text, sync
 from alignmlm.languages.sentences import Sentences
+from alignmlm.storage.atomic import replace_text, sync
 
 PARSES = "parses"
 MISSING = "# no parse: "

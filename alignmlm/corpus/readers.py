@@ -8,7 +8,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from alignmlm.storage.compression import FORMS, damage_named, open_counted
 from alignmlm.corpus.conllu import blocks, words_of_block
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.corpus.sources import (
@@ -21,6 +20,7 @@ from alignmlm.corpus.sources import (
 )
 from alignmlm.data.text import RawSentence, as_line, from_line, from_words, sentence_texts
 from alignmlm.errors import DataError
+from alignmlm.storage.compression import FORMS, damage_named, open_counted
 
 MOST_CHARACTERS = 2**26  # of a document, which is held in memory
 Document = list[RawSentence]

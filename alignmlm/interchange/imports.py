@@ -15,10 +15,10 @@ from alignmlm.corpus.workspace import Workspace, locked, write_whole
 from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.storage.atomic import sync
 from alignmlm.interchange.foreign import TokenFile, open_tokens
 from alignmlm.languages.language import BASE
 from alignmlm.languages.sentences import Sentences
+from alignmlm.storage.atomic import sync
 
 BATCH_TOKENS = 2**18
 

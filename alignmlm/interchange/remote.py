@@ -33,8 +33,8 @@ from alignmlm.data.blocks import first_damaged, reference_hash
 from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.storage.atomic import sync
 from alignmlm.languages.language import BASE
+from alignmlm.storage.atomic import sync
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from alignmlm.errors import CheckpointError
-from alignmlm.storage.atomic import replace_text, sync
 from alignmlm.pretraining.faults import FaultRecord
+from alignmlm.storage.atomic import replace_text, sync
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from alignmlm.data.masking import Term
-from alignmlm.storage.atomic import append_text, replace_text
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.recipe import RunConfig
+from alignmlm.storage.atomic import append_text, replace_text
 from alignmlm.terminal import messages
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,6 @@ from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
-from alignmlm.storage.atomic import replace_text
 from alignmlm.objectives.align_mlm import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
@@ -63,6 +62,7 @@ from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.pace import comparison
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.watch import watched
+from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import yaml
 
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.storage.atomic import replace_text
 from alignmlm.pretraining.faults import SKIP
 from alignmlm.pretraining.recipe import (
     DATA_SETTINGS,
@@ -20,6 +19,7 @@ from alignmlm.pretraining.recipe import (
     differences,
     numbers_of,
 )
+from alignmlm.storage.atomic import replace_text
 
 RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
 DATA = "data.json"

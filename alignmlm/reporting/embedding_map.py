@@ -17,10 +17,10 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import replace_text
 from alignmlm.reporting.figure_files import colour, save_figure
 from alignmlm.reporting.fonts import fonts_for
 from alignmlm.reporting.transfer_names import language_name
+from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
-from alignmlm.storage.atomic import replace_text
 from alignmlm.reporting.charts import alignment_chart, loss_chart, transfer_chart
 from alignmlm.reporting.records import RECIPE, Row, read_study, read_summary, run_curves
 from alignmlm.reporting.tables import Cells, tables_of
+from alignmlm.storage.atomic import replace_text
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }

@@ -11,7 +11,6 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.compare import Side, side_of
 from alignmlm.evaluation.samples import Arm, confusion
 from alignmlm.evaluation.score_rows import ScoreRow, by_cell
-from alignmlm.storage.atomic import replace_text
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import (
     bars_figure,
@@ -21,6 +20,7 @@ from alignmlm.reporting.transfer_figures import (
 )
 from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
 from alignmlm.reporting.transfer_tables import latex_transfer, markdown_transfer, paper_csv
+from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import DESCRIPTION
 from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
-from alignmlm.storage.atomic import replace_text
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.run_folder import SUMMARY
 from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
+from alignmlm.storage.atomic import replace_text
 from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.data.text import normalise
 from alignmlm.errors import DataError
 from alignmlm.languages.dictionary import file_words
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.tasks.examples import ParallelPair, SentencePair, WordPair
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.tables import Row, cell, table_rows

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.errors import DataError
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.tasks.examples import Answer, Question
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.tables import cell, table_rows

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.corpus.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
 from alignmlm.languages.orders import FINAL_MARKS
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.tasks.examples import LabelledSentence
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.tables import cell, table_rows

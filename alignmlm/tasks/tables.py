@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alignmlm.storage.compression import FORMS as COMPRESSED
-from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.corpus.hub import hub_rows
 from alignmlm.corpus.sources import CorpusFile, SourceConfig
 from alignmlm.errors import DataError
+from alignmlm.storage.compression import FORMS as COMPRESSED
+from alignmlm.storage.compression import damage_named, open_text
 from alignmlm.tasks.splits import SplitFile
 
 Row = Mapping[Any, Any]
