@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+QUOTED_CHARACTERS = 300
+
 
 class AlignMLMError(Exception):
     """Root of everything that a user can fix; any other exception is a bug."""
@@ -12,7 +14,7 @@ class ConfigError(AlignMLMError):
     """A setting that cannot be honoured."""
 
     def __init__(self, key: str, found: object, must: str) -> None:
-        super().__init__(f"{key} = {found!r}, but it must {must}")
+        super().__init__(f"{key} = {quoted(found)}, but it must {must}")
 
 
 class DataError(AlignMLMError):
@@ -21,6 +23,12 @@ class DataError(AlignMLMError):
 
 class CheckpointError(AlignMLMError):
     """A checkpoint that is damaged, or that belongs to another run."""
+
+
+def quoted(found: object) -> str:
+    """A value as it stands in an error, cut where it is long."""
+    text = repr(found)
+    return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}..."
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
