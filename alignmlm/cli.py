@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from rich.table import Table
-from rich.text import Text
 
 from alignmlm import __version__
 from alignmlm.commands.build import data_build
@@ -20,28 +19,10 @@ from alignmlm.commands.plan import plan_command
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
 from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
-from alignmlm.errors import AlignMLMError, ConfigError, nearest
-from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
-from alignmlm.terminal import console, messages, set_up_logging
-
-
-def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """The exit code of a command; an error that a user can fix is one message, not a traceback."""
-    set_up_logging()
-    try:
-        return work(arguments)
-    except AlignMLMError as error:
-        notes = getattr(error, "__notes__", [])  # from one rank; without, every rank has the error
-        if notes or os.environ.get("RANK", "0") == "0":
-            where = f" on {notes[0]}" if notes else ""
-            told = Text(f"alignmlm: error{where}: {error}", "bold red")
-            messages.print(told, soft_wrap=True)
-        return 2
-    except SavedAndStoppedError:
-        return REQUEUE_EXIT_CODE
-    except KeyboardInterrupt:
-        return 130
-
+from alignmlm.errors import ConfigError, nearest
+from alignmlm.guard import guarded
+from alignmlm.ranks.signals import REQUEUE_EXIT_CODE
+from alignmlm.terminal import console
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,

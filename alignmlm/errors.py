@@ -14,7 +14,11 @@ class ConfigError(AlignMLMError):
     """A setting that cannot be honoured."""
 
     def __init__(self, key: str, found: object, must: str) -> None:
-        super().__init__(f"{key} = {quoted(found)}, but it must {must}")
+        super().__init__(key, found, must)  # all of them, so that it can be sent to other ranks
+
+    def __str__(self) -> str:
+        key, found, must = self.args
+        return f"{key} = {quoted(found)}, but it must {must}"
 
 
 class DataError(AlignMLMError):

@@ -14,7 +14,7 @@ RANKS = {
     "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5, "model": 5,
     "interchange": 6, "tasks": 6, "objectives": 6, "probes": 6,
     "pretraining": 7, "evaluation": 7, "planning": 7, "studies": 8, "reporting": 8,
-    "config": 9, "commands": 10, "cli": 11,
+    "config": 9, "commands": 10, "guard": 10, "cli": 11,
 }  # fmt: skip
 ROOTS = [Path("alignmlm"), Path("kernels/alignmlm_kernels")]
 FILES = sorted(path for root in ROOTS for path in root.rglob("*.py"))

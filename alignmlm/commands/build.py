@@ -18,6 +18,7 @@ from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.corpus.build import Progress, Report, build_store
 from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
 from alignmlm.errors import AlignMLMError
+from alignmlm.storage.system_errors import storage_error
 from alignmlm.terminal import messages
 
 log = logging.getLogger(__name__)
@@ -71,14 +72,17 @@ def ended_together(ranks: Ranks) -> Iterator[None]:
         signal.signal(signal.SIGTERM, say_stopped)
     try:
         yield
-    except AlignMLMError as error:
-        told = f"alignmlm: error on rank {ranks.rank} of {ranks.size}: {error}"
-        messages.print(Text(told, "bold red"), soft_wrap=True)
-        ranks.stop(2)
-    except BaseException:
-        told = f"alignmlm: rank {ranks.rank} of {ranks.size} failed, all ranks end\n"
-        messages.print(Text(told + traceback.format_exc(), "bold red"), soft_wrap=True)
-        ranks.stop(1)
+    except KeyboardInterrupt:
+        say_stopped(signal.SIGINT, None)
+    except BaseException as error:
+        fault = storage_error(error) if isinstance(error, OSError) else error
+        if isinstance(fault, AlignMLMError):
+            told, code = f"error on rank {ranks.rank} of {ranks.size}: {fault}", 2
+        else:
+            told = f"rank {ranks.rank} of {ranks.size} failed, all ranks end\n"
+            told, code = told + traceback.format_exc(), 1
+        messages.print(Text(f"alignmlm: {told}", "bold red"), soft_wrap=True)
+        ranks.stop(code)
 
 
 @contextmanager

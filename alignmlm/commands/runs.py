@@ -8,25 +8,25 @@ from pathlib import Path
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.run_folder import RECIPE
-from alignmlm.ranks.signals import listen
+from alignmlm.ranks.signals import listening
 from alignmlm.terminal import console, new_table
 
 
 def train_command(arguments: Sequence[str]) -> int:
     """Pre-train a recipe, and draw its curves."""
-    listen()
     parser = recipe_parser(prog="train.py", description="Pre-train a recipe.")
     policy = "ds_configs file: ZeRO stage, buckets, offload; none: ZeRO 1"
     parser.add_argument("--deepspeed", metavar="JSON", help=policy)
     parser.add_argument("--local_rank", type=int, default=0, help="set by launchers; not used")
-    recipe, values = parse_recipe(parser, arguments)
-    from alignmlm.pretraining.run import pretrain
-    from alignmlm.reporting.curves import plot_curves
+    with listening():
+        recipe, values = parse_recipe(parser, arguments)
+        from alignmlm.pretraining.run import pretrain
+        from alignmlm.reporting.curves import plot_curves
 
-    folder, result = pretrain(recipe, Path(values.deepspeed) if values.deepspeed else None)
-    if os.environ["RANK"] == "0":
-        plot_curves(folder)
-        show_summary(folder, result)
+        folder, result = pretrain(recipe, Path(values.deepspeed) if values.deepspeed else None)
+        if os.environ["RANK"] == "0":
+            plot_curves(folder)
+            show_summary(folder, result)
     return 0
 
 

@@ -19,7 +19,7 @@ from alignmlm.pretraining.recipe import (
     differences,
     numbers_of,
 )
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import PARTIAL, replace_text
 
 RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
 DATA = "data.json"
@@ -110,6 +110,14 @@ def take_lock(folder: Path) -> IO[str]:
     return lock
 
 
+def foreign_files(folder: Path) -> list[Path]:
+    """What lies in a folder and was put there by no start of a run, whenever it was killed."""
+    own = {LOCK, LAUNCH, LOGS, SKIP}
+    partial = (f"{NUMBERS}{PARTIAL}", f"{RECIPE}{PARTIAL}")
+    paths = folder.iterdir() if folder.exists() else ()
+    return [path for path in paths if path.name not in own and not path.name.startswith(partial)]
+
+
 def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     """Make the folder this run's own; rank 0 calls it and keeps what it returns.
 
@@ -121,8 +129,7 @@ def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError("run.dir", str(folder), "be a folder")
     known = recorded_numbers(folder)
-    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if known is None and found - {LOCK, LAUNCH, LOGS, SKIP}:
+    if known is None and foreign_files(folder):
         raise ConfigError("run.dir", str(folder), "be empty or hold a run; it is in use")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as until_error:

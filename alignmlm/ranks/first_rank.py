@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from alignmlm.errors import AlignMLMError
+from alignmlm.storage.system_errors import storage_error
 
 
 def on_first_rank(work: Callable[[], Any]) -> Any:
@@ -21,7 +22,7 @@ def on_first_rank(work: Callable[[], Any]) -> Any:
         except AlignMLMError as error:
             shared = [None, error]
         except OSError as error:
-            shared = [None, AlignMLMError(str(error))]
+            shared = [None, storage_error(error) or AlignMLMError(str(error))]
     torch.distributed.broadcast_object_list(shared)
     if shared[1] is not None:
         raise shared[1]

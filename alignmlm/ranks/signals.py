@@ -1,11 +1,20 @@
-"""SIGTERM and SIGUSR1 ask a run to save itself and end; the loop does so between two steps."""
+"""Signals that ask a run to save itself and end; the loop does so between two steps."""
 
+import logging
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
 
+log = logging.getLogger(__name__)
+
 REQUEUE_EXIT_CODE = 85  # saved because of a signal; start the same command again
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+INTERRUPTED_EXIT_CODE = 130  # stopped at once by Ctrl-C
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+ONE_PRESS_S = 0.5  # a terminal and a launcher may both send the SIGINT of one Ctrl-C
 
 _asked = threading.Event()
 
@@ -19,11 +28,42 @@ def _ask(number: int, frame: FrameType | None) -> None:
     _asked.set()
 
 
-def listen() -> None:
-    """From now on both signals ask instead of killing; outside the main thread nothing happens."""
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, _ask)
+@contextmanager
+def listening() -> Iterator[None]:
+    """While it lasts, signals ask instead of killing; a second Ctrl-C ends this process at once.
+
+    Outside the main thread nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _ask) for number in SIGNALS}
+    received, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    other = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=_watch_interrupts, args=(received,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(other)
+        os.close(wakeup)  # which ends the thread
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch_interrupts(received: int) -> None:
+    """Wait for SIGINT in a thread, which is awake even while the main one waits for other ranks."""
+    first = None
+    with open(received, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            if number[0] != signal.SIGINT:
+                continue
+            if first is None:
+                first = monotonic()
+                if os.environ.get("RANK", "0") == "0":
+                    log.warning("Ctrl-C: the run saves itself after this step; again: ends at once")
+            elif monotonic() - first > ONE_PRESS_S:
+                os._exit(INTERRUPTED_EXIT_CODE)
 
 
 def forget() -> None:

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+PARTIAL = ".tmp-"  # in the name of a file that is being written
+
 
 def sync(path: Path) -> None:
     """Wait until a file or a folder is on the disk."""
@@ -16,7 +18,7 @@ def sync(path: Path) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file under another name, then rename it over the old one."""
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
     sync(partial)
     partial.replace(path)

@@ -24,7 +24,12 @@ from alignmlm.evaluation.export import DESCRIPTION
 from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.run_folder import SUMMARY
-from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SIGNALS, SavedAndStoppedError
+from alignmlm.ranks.signals import (
+    INTERRUPTED_EXIT_CODE,
+    REQUEUE_EXIT_CODE,
+    SIGNALS,
+    SavedAndStoppedError,
+)
 from alignmlm.storage.atomic import replace_text
 from alignmlm.tasks.task import load_tasks
 
@@ -199,6 +204,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     Raises:
         AlignMLMError: it failed, or left no model.
         SavedAndStoppedError: a signal asked it to save and end.
+        KeyboardInterrupt: a second Ctrl-C stopped it at once.
     """
     if run.done:
         log.info("%s: pre-trained before", run.folder)
@@ -208,6 +214,8 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
         code = process.wait()
     if code == REQUEUE_EXIT_CODE:
         raise SavedAndStoppedError
+    if code == INTERRUPTED_EXIT_CODE:
+        raise KeyboardInterrupt
     if code or not run.done:
         what = f"ended with exit code {code}" if code else "left no summary and export"
         raise AlignMLMError(f"pre-training {run.folder} {what}; the command was: {' '.join(line)}")

@@ -167,16 +167,13 @@ def stop_at(batch: int, number: int = signal.SIGTERM) -> Callable[[Batch, Losses
 
 @pytest.fixture
 def listening():
-    """Both signals ask instead of killing."""
-    before = [signal.getsignal(number) for number in signals.SIGNALS]
-    signals.listen()
-    yield
+    """Signals ask instead of killing."""
+    with signals.listening():
+        yield
     signals.forget()
-    for number, handler in zip(signals.SIGNALS, before, strict=True):
-        signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_a_run_that_is_told_to_end_saves_and_goes_on_exactly(
     small_recipe, tmp_path, spoil, listening, number
 ):

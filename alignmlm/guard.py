@@ -1,0 +1,61 @@
+"""How a command ends: its exit code, and one message instead of a traceback for what users mend."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+
+from alignmlm.errors import AlignMLMError
+from alignmlm.ranks.signals import (
+    INTERRUPTED_EXIT_CODE,
+    REQUEUE_EXIT_CODE,
+    SavedAndStoppedError,
+)
+from alignmlm.storage.system_errors import storage_error
+from alignmlm.terminal import messages, set_up_logging
+
+ERROR_EXIT_CODE = 2
+GOES_ON = (  # commands that keep what they have done and go on from there
+    "data build", "data fetch", "data parse", "eval run", "launch evaluate", "launch study",
+    "study run", "train",
+)  # fmt: skip
+
+
+def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """The exit code of a command; an error that a user can fix is one message, not a traceback."""
+    set_up_logging()
+    try:
+        return work(arguments)
+    except AlignMLMError as error:
+        notes = getattr(error, "__notes__", [])  # from one rank; without, every rank has the error
+        if notes or os.environ.get("RANK", "0") == "0":
+            show_error(error, notes)
+        return ERROR_EXIT_CODE
+    except OSError as error:
+        fault = storage_error(error)
+        if fault is None:
+            raise
+        show_error(fault, [f"rank {rank}"] if (rank := os.environ.get("RANK", "0")) != "0" else [])
+        return ERROR_EXIT_CODE
+    except SavedAndStoppedError:
+        return REQUEUE_EXIT_CODE
+    except KeyboardInterrupt:
+        show(interrupted(arguments))
+        return INTERRUPTED_EXIT_CODE
+
+
+def show(text: str) -> None:
+    """Tell why a command ends."""
+    messages.print(Text(f"alignmlm: {text}", "bold red"), soft_wrap=True)
+
+
+def show_error(error: AlignMLMError, notes: Sequence[str]) -> None:
+    """Tell an error, and where it arose if only one rank knows it."""
+    show(f"error on {notes[0]}: {error}" if notes else f"error: {error}")
+
+
+def interrupted(arguments: Sequence[str]) -> str:
+    """What Ctrl-C has left of a command."""
+    if " ".join(arguments[:2]) in GOES_ON or arguments[:1] == ["train"]:
+        return "stopped by Ctrl-C; the same command goes on from what is finished"
+    return "stopped by Ctrl-C; nothing was left half-written"
