@@ -16,6 +16,7 @@ from alignmlm.commands.evaluation import eval_ls, eval_run, eval_validate
 from alignmlm.commands.interchange import data_export, data_fetch, data_import
 from alignmlm.commands.launch import launch_evaluate, launch_pretrain, launch_study
 from alignmlm.commands.plan import plan_command
+from alignmlm.commands.probe import probe_command
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
 from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "doctor": doctor_command,
     "export": export_command,
     "plan": plan_command,
+    "probe": probe_command,
     "report": report_command,
 }
 

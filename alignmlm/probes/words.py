@@ -189,7 +189,7 @@ def banded(
 
 @torch.no_grad()
 def question_metrics(
-    embedding: Float[Tensor, "vocab hidden"],
+    tables: tuple[Float[Tensor, "vocab hidden"], Float[Tensor, "vocab hidden"]],
     asked: Questions,
     words: list[Word],
     csls_pool_words: int | None,
@@ -197,26 +197,26 @@ def question_metrics(
 ) -> Metrics:
     """P@1, P@5 and MRR of one way, by cosine and by CSLS, and P@1 by frequency band.
 
-    `words` are all words of the asked side. CSLS takes neighbourhoods of candidates among
-    `csls_pool_words` of them, evenly spread; None: all; 0: no CSLS.
+    `tables` are the token vectors of the asked side and of the candidates, `words` all words of
+    the asked side. CSLS takes neighbourhoods of candidates among `csls_pool_words` of them, evenly
+    spread; None: all; 0: no CSLS.
     """
     if not asked.sources:
         return {}
-    queries, candidates = (
-        unit_vectors(embedding, part) for part in (asked.sources, asked.candidates)
-    )
+    queries = unit_vectors(tables[0], asked.sources)
+    candidates = unit_vectors(tables[1], asked.candidates)
     adjusted = {}
     if csls_pool_words != 0:
-        pool = unit_vectors(embedding, spread(words, csls_pool_words))
+        pool = unit_vectors(tables[0], spread(words, csls_pool_words))
         near = neighbourhood_means(candidates, pool, CSLS_NEIGHBOURS)
         adjusted["csls"] = Neighbourhoods(CSLS_NEIGHBOURS, near)
-    answers: Answers = answers_of(asked.answers, embedding.device)
+    answers: Answers = answers_of(asked.answers, candidates.device)
     metrics: Metrics = {"words": len(asked.sources)}
     bands = {} if counts is None else asked_bands(asked, words, counts)
     metrics |= {f"{band}/words": int(inside.sum()) for band, inside in bands.items()}
-    for name, found in ranks(queries, candidates, answers, adjusted).items():
-        metrics |= {f"{name}_{key}": value for key, value in rank_metrics(found).items()}
-        metrics |= banded(name, found, bands)
+    for name, places in ranks(queries, candidates, answers, adjusted).items():
+        metrics |= {f"{name}_{key}": value for key, value in rank_metrics(places).items()}
+        metrics |= banded(name, places, bands)
     return metrics
 
 
@@ -225,18 +225,21 @@ def word_metrics(
     probe: WordProbe,
     csls_pool_words: int | None = None,
     counts: Mapping[Word, int] | None = None,
+    target_embedding: Float[Tensor, "vocab hidden"] | None = None,
 ) -> Metrics:
     """Retrieval of translations both ways; the paper's number is forward/cosine_p1_percent.
 
-    `counts` are occurrences of words of either side in the corpus, for frequency bands.
+    `counts` are occurrences of words of either side in the corpus, for frequency bands. Target
+    words have their vectors in `target_embedding` where it is given.
     Source: Tang et al., 2022 (arXiv:2211.08547), section 5 (alignment).
     """
+    source, target = embedding, embedding if target_embedding is None else target_embedding
     ways = {
-        "forward": (probe.forward, probe.backward.candidates),
-        "backward": (probe.backward, probe.forward.candidates),
+        "forward": ((source, target), probe.forward, probe.backward.candidates),
+        "backward": ((target, source), probe.backward, probe.forward.candidates),
     }
     return {
         f"{way}/{key}": value
-        for way, (asked, words) in ways.items()
-        for key, value in question_metrics(embedding, asked, words, csls_pool_words, counts).items()
+        for way, (tables, asked, words) in ways.items()
+        for key, value in question_metrics(tables, asked, words, csls_pool_words, counts).items()
     }

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 PARTIAL = ".tmp-"  # in the name of a file that is being written
@@ -38,3 +39,11 @@ def append_text(path: Path, text: str) -> None:
         if file.write(data) != len(data):
             file.truncate(before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file under another name, then rename it over the old one."""
+    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    write(partial)
+    sync(partial)
+    partial.replace(path)

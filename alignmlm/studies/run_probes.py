@@ -1,0 +1,262 @@
+"""Every probe of a run's checkpoints: words, contexts and parallel sentences, as one document."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from alignmlm.data.coverage import Side
+from alignmlm.data.store import VALIDATION
+from alignmlm.errors import CheckpointError, ConfigError
+from alignmlm.languages.dictionary import Dictionary, Word
+from alignmlm.languages.language import lay_out_scripts
+from alignmlm.languages.orders import is_syntax
+from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
+from alignmlm.pretraining.export import trained_model
+from alignmlm.pretraining.recipe import Recipe
+from alignmlm.probes.contexts import ContextMeans, context_means, seen_pairs, validation_rows
+from alignmlm.probes.counts import word_counts
+from alignmlm.probes.encoder import token_embedding
+from alignmlm.probes.hubs import neighbourhood_metrics
+from alignmlm.probes.parallel import ParallelRows, Reading, word_rows
+from alignmlm.probes.probe import ProbeConfig, embedding_metrics, prefixed, text_metrics
+from alignmlm.probes.rotation import Tables, centred_tables, rotated_tables
+from alignmlm.probes.word_alignment import (
+    SHORTEST_WORDS,
+    alignment_error_metrics,
+    split_sentences,
+)
+from alignmlm.probes.words import Metrics, unit_vectors, word_metrics, word_probe
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+PROBES = "probes.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSizes:
+    """How much of the validation text is read."""
+
+    context_rows: int = 1000  # of each language, for the mean states of words
+    sentences: int = 500  # for word alignment and geometry, of languages of one base
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ConfigError(f"probe.{name}", value, "be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PairMaterial:
+    """What two languages of a run are asked, the same at every checkpoint."""
+
+    name: str  # "<source> <target>"
+    pair: LanguagePair
+    counts: dict[Word, int]  # occurrences in the train split
+    sentences: ParallelRows | None  # None: no two languages of one base without syntax orders
+
+
+def pair_material(
+    recipe: Recipe, assembly: Assembly, pair: LanguagePair, sizes: ProbeSizes
+) -> PairMaterial:
+    """The words and sentences of one language pair.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    languages = assembly.loader.languages
+    vocabulary = assembly.store.vocabulary
+    scripts = lay_out_scripts(languages, vocabulary.alphabet(), recipe.languages.seed)
+    both = merged([pair.used, pair.held_out]).words()
+    counts: dict[Word, int] = {}
+    for number, place in ((pair.source, 0), (pair.target, 1)):
+        derived = languages[pair.source].base == languages[pair.target].base
+        side = Side(languages[number].base, scripts.tables[number], every_token=derived)
+        words = sorted({words[place] for words in both})
+        counts |= word_counts(words, side, assembly.store)
+    embeddings = objective_of(recipe.objective).language_embeddings
+    sentences = parallel_sentences(
+        recipe, assembly, pair, scripts.tables, sizes.sentences, embeddings
+    )
+    name = f"{languages[pair.source]} {languages[pair.target]}"
+    return PairMaterial(name, pair, counts, sentences)
+
+
+def parallel_sentences(
+    recipe: Recipe,
+    assembly: Assembly,
+    pair: LanguagePair,
+    tables: np.ndarray,
+    limit: int,
+    embeddings: bool,
+) -> ParallelRows | None:
+    """Validation sentences in both languages, word by word, where both are of one base."""
+    languages = [assembly.loader.languages[number] for number in (pair.source, pair.target)]
+    if languages[0].base != languages[1].base or any(is_syntax(own.order) for own in languages):
+        return None
+    source, target = [
+        Reading(
+            language,
+            tables[number],
+            assembly.store.vocabulary,
+            recipe.languages.seed,
+            recipe.train.seq_len,
+            number if embeddings else 0,
+        )
+        for language, number in zip(languages, (pair.source, pair.target), strict=True)
+    ]
+    split = assembly.store.split(languages[0].base, VALIDATION)
+    texts = (text for text in split_sentences(split) if text.word_starts.sum() >= SHORTEST_WORDS)
+    return word_rows(list(islice(texts, limit)), source, target, repeated=True)
+
+
+def spaces_of(tables: Tables, given: Dictionary, every: Dictionary) -> Iterator[tuple[str, Tables]]:
+    """The vectors as they are, centred, and rotated by a map fitted on the given pairs."""
+    yield "as_is", tables
+    sides = [sorted({words[place] for words in every.words()}) for place in (0, 1)]
+    moved = centred_tables(tables, *sides)
+    yield "centred", moved
+    if len(given):
+        yield "rotated", rotated_tables(moved, given.words())
+
+
+def word_space_metrics(
+    tables: Tables, given: Dictionary, held_out: Dictionary, counts: dict[Word, int]
+) -> Metrics:
+    """Retrieval of given and held-out words, mutual neighbours and hubs, in each space."""
+    every = merged([given, held_out])
+    metrics: Metrics = {}
+    parts = {"given": given, "held_out": held_out}
+    for space, own in spaces_of(tables, given, every):
+        for part, asked in parts.items():
+            if len(asked):
+                probe = word_probe(asked, every)
+                values = word_metrics(own.source, probe, counts=counts, target_embedding=own.target)
+                metrics |= prefixed(f"{space}/{part}", values)
+        words = [sorted({pair[place] for pair in every.words()}) for place in (0, 1)]
+        sides = (unit_vectors(table, side) for table, side in zip(own, words, strict=True))
+        metrics |= prefixed(space, neighbourhood_metrics(*sides))
+    return metrics
+
+
+def context_metrics(
+    sides: tuple[ContextMeans, ContextMeans], pair: LanguagePair, counts: dict[Word, int]
+) -> Metrics:
+    """The same of mean states, at each layer; words with too few contexts are left out."""
+    used, held_out = (
+        seen_pairs(part, [side.counts for side in sides]) for part in (pair.used, pair.held_out)
+    )
+    metrics: Metrics = {"given_pairs": len(used), "held_out_pairs": len(held_out)}
+    if not len(used) + len(held_out):
+        return metrics
+    for layer, vectors in enumerate(zip(sides[0].layers, sides[1].layers, strict=True)):
+        values = word_space_metrics(Tables(*vectors), used, held_out, counts)
+        metrics |= prefixed(f"layer_{layer}", values)
+    return metrics
+
+
+def pair_metrics(
+    encoder: PreTrainedModel,
+    embedding: Float[Tensor, "vocab hidden"],
+    contexts: dict[int, ContextMeans],
+    material: PairMaterial,
+) -> Metrics:
+    """Everything asked of one language pair."""
+    pair = material.pair
+    every = merged([pair.used, pair.held_out])
+    tables = Tables(embedding, embedding)
+    rows = word_space_metrics(tables, pair.used, pair.held_out, material.counts)
+    geometry = embedding_metrics(embedding, word_probe(every, every), ProbeConfig())
+    metrics = prefixed("rows", rows) | prefixed("rows", geometry)
+    sides = (contexts[pair.source], contexts[pair.target])
+    metrics |= prefixed("contexts", context_metrics(sides, pair, material.counts))
+    if material.sentences is not None:
+        errors = alignment_error_metrics(encoder, material.sentences)
+        shapes = text_metrics(encoder, material.sentences, ProbeConfig())
+        metrics |= prefixed("sentences", errors | shapes)
+    return metrics
+
+
+def step_metrics(
+    recipe: Recipe, assembly: Assembly, path: Path, material: list[PairMaterial], sizes: ProbeSizes
+) -> dict[str, Any]:
+    """Step, tokens and every pair's metrics of one checkpoint.
+
+    Raises:
+        CheckpointError: it is damaged, or of another model.
+    """
+    progress = read_progress(path)
+    model = trained_model(recipe, assembly, load_state(path))
+    encoder: Any = model.model.base_model
+    embedding = token_embedding(model.model)
+    embeddings = objective_of(recipe.objective).language_embeddings
+    asked = {number for own in material for number in (own.pair.source, own.pair.target)}
+    contexts = {}
+    for number in sorted(asked):
+        own = number if embeddings else 0
+        rows = validation_rows(assembly.loader, number, sizes.context_rows, own)
+        contexts[number] = context_means(encoder, rows)
+    pairs = {own.name: pair_metrics(encoder, embedding, contexts, own) for own in material}
+    return {"step": progress.step, "tokens": progress.tokens, "pairs": pairs}
+
+
+def asked_steps(folder: Path, step: int | None, every: bool) -> list[int]:
+    """Steps of the checkpoints to look at, in ascending order.
+
+    Raises:
+        CheckpointError: the run has no checkpoint, or none of that step.
+    """
+    saved = sorted(saved_steps(folder / CHECKPOINTS))
+    if not saved:
+        raise CheckpointError(f"{folder} has no checkpoint to probe")
+    if step is not None and step not in saved:
+        raise CheckpointError(f"{folder} has checkpoints {saved}, not {step}")
+    if every:
+        return saved
+    return [saved[-1] if step is None else step]
+
+
+@torch.no_grad()
+def probe_run(
+    recipe: Recipe,
+    folder: Path,
+    steps: list[int],
+    sizes: ProbeSizes,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """What the probes say of some checkpoints of a run, as it is written to probes.json.
+
+    Keys of metrics are <vectors>/<space>/<words>/<way>/<measure>; docs/probes.md explains each.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+        ConfigError: the run has no dictionary to ask about.
+        DataError: a damaged block of a shard.
+    """
+    assembly = assemble(recipe)
+    if not assembly.pairs:
+        raise ConfigError("languages.ids", recipe.languages.ids, "have a dictionary to ask about")
+    material = [pair_material(recipe, assembly, pair, sizes) for pair in assembly.pairs]
+    measured = []
+    for number, step in enumerate(steps):
+        progress(number, len(steps))
+        path = folder / CHECKPOINTS / f"step-{step}"
+        measured.append(step_metrics(recipe, assembly, path, material, sizes))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "data_id": assembly.store.manifest.data_id,
+        "objective": recipe.objective.name,
+        "sizes": asdict(sizes),
+        "steps": measured,
+    }
