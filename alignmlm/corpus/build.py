@@ -7,7 +7,6 @@ manifest. What a step writes does not depend on how many ranks there are.
 import ctypes
 import errno
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -40,13 +39,14 @@ from alignmlm.corpus.workspace import (
     locked,
     open_workspace,
     record_settings,
+    remove_workspace,
     workspace_of,
-    write_whole,
 )
 from alignmlm.data.shards import ShardEntry, token_dtype
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
 from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.storage.atomic import rename, replace_bytes, sync_tree
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def little_removed(place: Workspace, ranks: Ranks) -> Iterator[None]:
         raise
     except AlignMLMError:
         if ranks.size == 1 and not is_worth_keeping(place):
-            shutil.rmtree(place.folder)
+            remove_workspace(place)
         raise
 
 
@@ -152,8 +152,9 @@ def finish(place: Workspace, final: Path) -> None:
     """Rename what was built to the store, and remove the rest."""
     if final.exists():
         final.rmdir()
-    place.store.rename(final)
-    shutil.rmtree(place.folder)
+    sync_tree(place.store)
+    rename(place.store, final)
+    remove_workspace(place)
 
 
 def write_store(
@@ -200,7 +201,7 @@ def make_tokenizer(
         texts = training_sentences(place, parts, duplicates, config, steps, told)
         tokenizer = train_tokenizer(texts, config.vocabulary_size)
     record_settings(place, config)
-    write_whole(place.tokenizer, tokenizer.to_str(pretty=True).encode())
+    replace_bytes(place.tokenizer, tokenizer.to_str(pretty=True).encode())
 
 
 def give_back_memory() -> None:
@@ -301,7 +302,7 @@ def write_manifest(
 ) -> None:
     """The tokenizer's copy in the store and, last, the manifest."""
     text = place.tokenizer.read_bytes()
-    write_whole(place.store / TOKENIZER, text)
+    replace_bytes(place.store / TOKENIZER, text)
     provenance: dict[str, object] = {
         "alignmlm": __version__,
         "sources": [asdict(source) for source in config.sources],
@@ -316,4 +317,4 @@ def write_manifest(
             log.info("%s: %s duplicate documents left out", language, f"{count:,}")
     digest = xxhash.xxh3_64_hexdigest(text)
     manifest = Manifest(SCHEMA_VERSION, vocabulary, digest, splits, provenance)
-    write_whole(place.store / MANIFEST, manifest.to_json().encode())
+    replace_bytes(place.store / MANIFEST, manifest.to_json().encode())

@@ -15,11 +15,11 @@ from alignmlm.corpus.token_parts import (
     read_token_documents,
     read_tokens,
 )
-from alignmlm.corpus.workspace import Workspace, write_whole
+from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, VALIDATION
 from alignmlm.languages.sentences import Sentences
-from alignmlm.storage.atomic import sync
+from alignmlm.storage.atomic import replace_bytes, sync
 
 SPLITS = (TRAIN, VALIDATION)
 
@@ -139,7 +139,7 @@ def cut_shard(
     entry = write_shard(stem, text, dtype, plan.documents)
     for ending in (".bin", ".idx"):
         sync(stem.with_suffix(ending))
-    write_whole(done, json.dumps(asdict(entry)).encode())
+    replace_bytes(done, json.dumps(asdict(entry)).encode())
     return entry
 
 

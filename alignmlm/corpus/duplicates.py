@@ -13,7 +13,8 @@ from jaxtyping import Bool, Int, Shaped
 
 from alignmlm.corpus.parts import Part, read_records
 from alignmlm.corpus.ranks import Ranks
-from alignmlm.corpus.workspace import Workspace, write_whole
+from alignmlm.corpus.workspace import Workspace
+from alignmlm.storage.atomic import replace_bytes
 
 BUCKET_DOCUMENTS = 2**20  # of a bucket, about
 ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
@@ -64,7 +65,7 @@ def note_bucket(place: Workspace, bucket: int) -> None:
     paths = sorted(place.duplicates.glob(f"{bucket:05d}-*.hashes"))
     found = [np.frombuffer(path.read_bytes(), ENTRY) for path in paths]
     numbers = repeated(np.concatenate([np.empty(0, ENTRY), *found]))
-    write_whole(place.duplicates / f"{bucket:05d}.numbers", numbers.astype("<i8").tobytes())
+    replace_bytes(place.duplicates / f"{bucket:05d}.numbers", numbers.astype("<i8").tobytes())
     for path in paths:
         path.unlink()
 
@@ -108,7 +109,7 @@ def find_duplicates(place: Workspace, parts: list[Part], ranks: Ranks) -> Duplic
             note_bucket(place, bucket)
         ranks.meet()
         if ranks.first:
-            write_whole(done, b"")
+            replace_bytes(done, b"")
     ranks.meet()
     paths = sorted(place.duplicates.glob("*.numbers"))
     return Duplicates(numbers, [np.memmap(p, "<i8", "r") for p in paths if p.stat().st_size])

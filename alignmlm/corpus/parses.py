@@ -6,7 +6,6 @@ why. Parses come from a parser, or from treebanks whose sentences are looked up 
 
 import gzip
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -23,7 +22,7 @@ from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
 from alignmlm.languages.sentences import Sentences
-from alignmlm.storage.atomic import replace_text, sync
+from alignmlm.storage.atomic import new_file, replace_text
 
 PARSES = "parses"
 MISSING = "# no parse: "
@@ -165,17 +164,14 @@ def advance(progress: Progress, before: int, total: int, done: int) -> None:
 def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) -> dict[str, int]:
     """Write the blocks of one shard, by rename; how many sentences have a parse, or why not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     counts: Counter[str] = Counter()
-    with gzip.GzipFile(unfinished, "wb", compresslevel=3, mtime=0) as file:
+    with new_file(path) as partial, gzip.GzipFile(partial, "wb", compresslevel=3, mtime=0) as file:
         for number, (_, block) in enumerate(blocks, start=1):
             missing = block.startswith(MISSING)
             counts[block.removeprefix(MISSING).strip() if missing else "parsed"] += 1
             file.write(block.encode())
             if number % BATCH_SENTENCES == 0:
                 progress(number)
-    sync(unfinished)
-    unfinished.replace(path)
     return dict(counts)
 
 

@@ -21,9 +21,10 @@ from jaxtyping import Bool, Shaped
 from alignmlm.corpus.ranks import Ranks
 from alignmlm.corpus.readers import RawDocument, read_piece
 from alignmlm.corpus.sources import Piece, SourceConfig
-from alignmlm.corpus.workspace import Workspace, write_whole
+from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.text import plain_line
 from alignmlm.errors import DataError
+from alignmlm.storage.atomic import replace_bytes
 
 PART_CHARACTERS = 2**21
 PIECES_OF_A_RANK = 4  # a file that is more than a quarter of a rank's work is read by all ranks
@@ -91,8 +92,8 @@ def write_text(place: Workspace, part: Part, language: str, raws: Iterable[RawDo
             packed.append(packer.compress(("\n".join(lines) + "\n\n").encode()))
             records.append(document_record(lines, language))
     packed.append(packer.flush())
-    write_whole(place.text / f"{part.name}.zst", b"".join(packed))
-    write_whole(place.text / f"{part.name}.npy", npy(np.array(records, DOCUMENT)))
+    replace_bytes(place.text / f"{part.name}.zst", b"".join(packed))
+    replace_bytes(place.text / f"{part.name}.npy", npy(np.array(records, DOCUMENT)))
     return read
 
 
@@ -190,7 +191,7 @@ def do_job(
         count += 1
     if job.alone or ranks.first:
         done = place.text / f"{job.number:05d}.json"
-        write_whole(done, json.dumps({"parts": count}).encode())
+        replace_bytes(done, json.dumps({"parts": count}).encode())
 
 
 def write_texts(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from os import getpid
 from pathlib import Path
 from zlib import crc32
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from alignmlm.draws import key
 from alignmlm.errors import ConfigError
+from alignmlm.storage.atomic import replace_text
 
 Words = tuple[str, ...]
 Tables = dict[str, Words]  # by kind
@@ -376,9 +376,7 @@ def sample_pairs(count: int, seed: int = 0) -> Iterator[tuple[str, str, str]]:
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
     """A file with all parts, or none at all."""
-    partial_path = path.with_name(f"{path.name}.tmp-{getpid()}")
-    partial_path.write_text("".join(parts), encoding="utf-8")
-    partial_path.replace(path)
+    replace_text(path, "".join(parts))
 
 
 def write_tasks(

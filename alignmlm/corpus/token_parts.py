@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from alignmlm.corpus.duplicates import Duplicates
 from alignmlm.corpus.parts import Part, is_validation, npy, read_documents, read_records
-from alignmlm.corpus.workspace import Workspace, write_whole
+from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.shards import token_dtype
 from alignmlm.data.text import from_line
 from alignmlm.data.tokenizer import (
@@ -21,6 +21,7 @@ from alignmlm.data.tokenizer import (
     encode_flat,
     is_split_at_spaces,
 )
+from alignmlm.storage.atomic import replace_bytes
 
 BATCH_SENTENCES = 2048  # that the tokenizer is given at once
 KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are remembered
@@ -166,7 +167,7 @@ def tokenise_part(
     made = make_tokens(encoder, documents, held_out)
     arrays = (made.documents, made.ids, made.flags)
     path = place.tokens / f"{parts[index].name}.npys"
-    write_whole(path, b"".join(npy(array) for array in arrays))
+    replace_bytes(path, b"".join(npy(array) for array in arrays))
     return len(made.ids)
 
 

@@ -12,22 +12,20 @@
   store/        shards, manifest; becomes the store by rename
 """
 
-import fcntl
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, TextIO
+from typing import Any
 
 from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import Piece
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import sync
+from alignmlm.storage.atomic import partial_path, replace_bytes
+from alignmlm.storage.locks import LockHeldError, take_lock
 
 FORMAT = 1  # of the files in the workspace
 SHOWN = 5  # differences that an error lists
@@ -85,54 +83,31 @@ def workspace_of(final: Path) -> Workspace:
     return Workspace(final.with_name(f"{final.name}.building"))
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write a file under another name, wait for the disk, then rename it."""
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    partial.write_bytes(data)
-    sync(partial)
-    partial.replace(path)
-
-
-def open_lock(place: Workspace) -> TextIO:
-    """The lock file of a workspace, locked; the folder is made where it is missing.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    path = place.folder / "lock"
-    while True:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            with file:
-                file.seek(0)
-                raise BlockingIOError(file.read().strip()) from error
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            return file
-        file.close()  # a build that was just finished removed it
-
-
 @contextmanager
 def locked(place: Workspace, final: Path) -> Iterator[None]:
-    """Hold the workspace; the kernel lets go of it when the process ends, however it does.
+    """Hold the workspace; the operating system frees it when the process ends, however it does.
 
     Raises:
         DataError: another build works on the same store.
     """
     try:
-        file = open_lock(place)
-    except BlockingIOError as error:
+        lock = take_lock(place.folder / "lock")
+    except LockHeldError as error:
         raise DataError(
             f"another build of {final} is running ({error}); wait for it, or name another "
             f"data.store"
         ) from error
-    with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def remove_workspace(place: Workspace) -> None:
+    """Remove a workspace that this process holds, out of the way of a build that starts now."""
+    aside = partial_path(place.folder)
+    place.folder.rename(aside)
+    rmtree(aside)
 
 
 def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:
@@ -239,13 +214,13 @@ def open_workspace(
         folder.mkdir(exist_ok=True)
         remove(folder.glob("*.tmp-*"))
     recorded = new if place.tokenizer.exists() else new | {"settings": None}
-    write_whole(place.record, json.dumps(recorded, indent=1).encode())
+    replace_bytes(place.record, json.dumps(recorded, indent=1).encode())
 
 
 def record_settings(place: Workspace, config: DataConfig) -> None:
     """Add the settings which the tokens depend on to the record."""
     record = json.loads(place.record.read_bytes()) | {"settings": settings_record(config)}
-    write_whole(place.record, json.dumps(record, indent=1).encode())
+    replace_bytes(place.record, json.dumps(record, indent=1).encode())
 
 
 def remove(paths: Iterator[Path]) -> None:

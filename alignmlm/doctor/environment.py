@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alignmlm.errors import ConfigError
+from alignmlm.storage.atomic import replace_text
 
 FILE = ".deepspeed_env"  # unless DS_ENV_FILE names another
 WANTED = re.compile(
@@ -46,7 +47,7 @@ def write_environment(folder: Path, environ: Mapping[str, str]) -> tuple[Path, d
     variables, path = wanted(environ), folder / environ.get("DS_ENV_FILE", FILE)
     lines = [f"{name}={value}\n" for name, value in variables.items()]
     if lines:
-        path.write_text("".join(lines), "utf-8")
+        replace_text(path, "".join(lines))
     else:
         path.unlink(missing_ok=True)
     return path, variables

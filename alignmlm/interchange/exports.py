@@ -10,7 +10,6 @@ sentence_starts  the same
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
+from alignmlm.storage.atomic import new_folder
+from alignmlm.storage.locks import locked
 
 DECODED_AT_ONCE = 1024  # documents
 
@@ -83,6 +84,16 @@ def bars_hidden() -> Iterator[None]:
             enable_progress_bars()
 
 
+def check_new(output: Path) -> None:
+    """Raise if the folder of an export exists.
+
+    Raises:
+        DataError: it does.
+    """
+    if output.exists():
+        raise DataError(f"{output} exists; name another folder for the Parquet files")
+
+
 def export_parquet(
     store: Path,
     output: Path,
@@ -99,24 +110,17 @@ def export_parquet(
         DataError: a folder in use, a language or split that the store does not have, or damage.
     """
     opened, tokenizer = Store(store), load_tokenizer(store / TOKENIZER)
-    if output.exists():
-        raise DataError(f"{output} exists; name another folder for the Parquet files")
+    check_new(output)
     if split not in (splits := opened.manifest.splits.get(language, {split: []})):
         raise DataError(f"{store} has no split {split!r} of {language}; it has {', '.join(splits)}")
     shards = opened.split(language, split).shards
-    partial = output.with_name(f"{output.name}.exporting")
-    if partial.exists():
-        rmtree(partial)  # of an export that was killed
-    partial.mkdir(parents=True)
     documents, names = 0, []
-    try:
-        for number, shard in enumerate(shards):
-            names.append(f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
-            path, eos = partial / names[-1], opened.vocabulary.eos
-            documents += write_parquet(path, shard, tokenizer, eos, documents)
-            progress((number + 1) / len(shards))
-        partial.rename(output)
-    except BaseException:
-        rmtree(partial)
-        raise
+    with locked(output):
+        check_new(output)  # another process may have been faster
+        with new_folder(output) as partial:
+            for number, shard in enumerate(shards):
+                names.append(f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
+                path, eos = partial / names[-1], opened.vocabulary.eos
+                documents += write_parquet(path, shard, tokenizer, eos, documents)
+                progress((number + 1) / len(shards))
     return [output / name for name in names]

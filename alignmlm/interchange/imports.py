@@ -11,14 +11,14 @@ import xxhash
 from alignmlm import __version__
 from alignmlm.corpus.parts import DOCUMENT, document_record, is_validation
 from alignmlm.corpus.surfaces import Found, Importer, find_bounds, make_importer
-from alignmlm.corpus.workspace import Workspace, locked, write_whole
+from alignmlm.corpus.workspace import Workspace, locked, remove_workspace
 from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.interchange.foreign import TokenFile, open_tokens
 from alignmlm.languages.language import BASE
 from alignmlm.languages.sentences import Sentences
-from alignmlm.storage.atomic import sync
+from alignmlm.storage.atomic import rename, replace_bytes, sync, sync_tree
 
 BATCH_TOKENS = 2**18
 
@@ -229,10 +229,10 @@ def import_tokens(
     with locked(place, output):
         try:
             total = write_store(importer, files, place.store, shard_tokens, progress)
-            place.store.rename(output)
+            sync_tree(place.store)
+            rename(place.store, output)
         finally:
-            rmtree(place.folder)
-    sync(output.parent)
+            remove_workspace(place)
     return total
 
 
@@ -258,7 +258,7 @@ def write_store(
                 f"share {importer.validation} is held out; choose another share"
             )
     text = importer.tokenizer.to_str(pretty=True).encode()
-    write_whole(folder / TOKENIZER, text)
+    replace_bytes(folder / TOKENIZER, text)
     splits = {importer.language: {split: writer.entries for split, writer in writers.items()}}
     provenance: dict[str, object] = {
         "alignmlm": __version__,
@@ -267,5 +267,5 @@ def write_store(
     }
     digest = xxhash.xxh3_64_hexdigest(text)
     manifest = Manifest(SCHEMA_VERSION, importer.vocabulary, digest, splits, provenance)
-    write_whole(folder / MANIFEST, manifest.to_json().encode())
+    replace_bytes(folder / MANIFEST, manifest.to_json().encode())
     return total

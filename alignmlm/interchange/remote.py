@@ -3,9 +3,10 @@
 <cache>/<data id>/        laid out exactly as the store
   manifest.json, tokenizer.json, <language>/<split>/shard-00000.bin ...
   .mirror/
-    used                  locked (shared) by every process that reads the mirror; its time is the
-                          time of the last use
-    <language>.<split>.<shard>.lock      held while a shard is copied
+    used                  its time is the time of the last use
+    .mirror.lock          held while a process begins to read the mirror, or removes it
+    readers/              a lock of each process that reads the mirror
+    .<language>.<split>.<shard>.lock     held while a shard is copied
     <language>/<split>/   files that are being copied; renamed into place when they are verified
 
 A mirror is named after the content of its store, so it never changes: a store that was built anew
@@ -14,36 +15,37 @@ process of this machine reads. The syntax orders of a store are not copied.
 """
 
 import errno
-import fcntl
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, Any
+from typing import Any
 
 import xxhash
+from filelock import FileLock
 
 from alignmlm.corpus.sources import expand_path
-from alignmlm.corpus.workspace import write_whole
 from alignmlm.data.blocks import first_damaged, reference_hash
 from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.language import BASE
-from alignmlm.storage.atomic import sync
+from alignmlm.storage.atomic import rename, replace_bytes, sync
+from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked, take_lock
 
 log = logging.getLogger(__name__)
 
 CACHE = "ALIGNMLM_CACHE"
-INNER, USED = ".mirror", "used"
+INNER, USED, READERS = ".mirror", "used", "readers"
 COPIES = 8  # at once
 ATTEMPTS = 2
 CONNECT_S, SILENCE_S = 30, 60  # of an HTTP server that does not answer
-HELD: dict[Path, IO[str]] = {}  # mirrors that this process uses; locked until it ends
+HELD: dict[Path, FileLock] = {}  # mirrors that this process uses; locked until it ends
 
 Report = Callable[[int, int], None]  # bytes that are there, and all
 
@@ -184,22 +186,14 @@ def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None)
     return found
 
 
-@contextmanager
-def shard_locked(mirror: Path, wanted: Wanted) -> Iterator[None]:
-    """Be the one of all processes that copies a shard; wait for the one that does."""
-    name = f"{wanted.language}.{wanted.split}.{wanted.shard.entry.name}.lock"
-    with (mirror / INNER / name).open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
     """Copy a shard unless it is there; its size in bytes.
 
     Raises:
         DataError: the server does not answer, or what it sent was damaged again.
     """
-    with shard_locked(mirror, wanted):
+    name = f"{wanted.language}.{wanted.split}.{wanted.shard.entry.name}"
+    with locked(mirror / INNER / name):
         if not wanted.is_there():
             partial = mirror / INNER / wanted.place
             partial.mkdir(parents=True, exist_ok=True)
@@ -207,7 +201,7 @@ def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
             wanted.shard.bin_path.parent.mkdir(parents=True, exist_ok=True)
             for path in (wanted.shard.bin_path, wanted.shard.idx_path):
                 sync(partial / path.name)
-                (partial / path.name).rename(path)
+                rename(partial / path.name, path)
     return wanted.bytes
 
 
@@ -268,33 +262,37 @@ def copy_shards(remote: Remote, mirror: Path, shards: list[Wanted], report: Repo
 def hold(mirror: Path) -> None:
     """Keep a mirror from being removed as long as this process lives."""
     while mirror not in HELD:
-        (mirror / INNER).mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), locked(mirror / INNER / "mirror"):  # or just removed
+            reader = f"{socket.gethostname()}-{os.getpid()}.lock"
+            HELD[mirror] = take_lock(mirror / INNER / READERS / reader)
+    (mirror / INNER / USED).touch()
+
+
+def is_read(mirror: Path) -> bool:
+    """Whether a process reads a mirror; the caller holds its lock."""
+    for path in (mirror / INNER / READERS).glob("*.lock"):
         try:
-            file = (mirror / INNER / USED).open("a+", encoding="utf-8")
-        except FileNotFoundError:
-            continue  # it was just removed
-        fcntl.flock(file, fcntl.LOCK_SH)
-        path = mirror / INNER / USED
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            HELD[mirror] = file
-        else:
-            file.close()
-    os.utime(mirror / INNER / USED)
+            take_lock(path).release()
+        except LockHeldError:
+            return True
+        path.unlink()
+    return False
 
 
 def removed(mirror: Path) -> bool:
     """Whether a mirror that nobody uses could be removed."""
+    if not mirror.exists():
+        return True  # another process was faster
     try:
-        with (mirror / INNER / USED).open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with held_or_refused(lock_of(mirror / INNER / "mirror")):
+            if is_read(mirror):
+                return False
             aside = mirror.with_name(f".removed-{os.getpid()}-{mirror.name}")
             mirror.rename(aside)
             rmtree(aside)
             return True
-    except BlockingIOError:
+    except LockHeldError:
         return False
-    except FileNotFoundError:
-        return True  # another process was faster
 
 
 def size_bytes(folder: Path) -> int:
@@ -358,7 +356,7 @@ def copy_tokenizer(remote: Remote, mirror: Path, manifest: Manifest) -> None:
     for _ in range(ATTEMPTS):
         text = remote.read(TOKENIZER)
         if (found := xxhash.xxh3_64_hexdigest(text)) == expected:
-            return write_whole(path, text)
+            return replace_bytes(path, text)
     raise DataError(f"{remote.url}/{TOKENIZER} has xxh3 {found}, the manifest says {expected}")
 
 
@@ -392,5 +390,5 @@ def local_store(
         make_room(cache, mirror, size_bytes(mirror) + missing_bytes, limit_bytes)
     copy_tokenizer(remote, mirror, manifest)
     copy_shards(remote, mirror, shards, report)
-    write_whole(mirror / MANIFEST, text)
+    replace_bytes(mirror / MANIFEST, text)
     return mirror

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.faults import FaultRecord
-from alignmlm.storage.atomic import replace_text, sync
+from alignmlm.storage.atomic import rename, replace_text, sync
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +155,7 @@ def put_in_place(partial: Path, final: Path) -> None:
     old = final.with_name(f"{final.name}.old")
     if final.exists():
         final.rename(old)
-    partial.rename(final)
-    sync(final.parent)
+    rename(partial, final)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -164,7 +163,6 @@ def announce(path: Path) -> None:
     """Name a checkpoint in LATEST, for people and scripts; loading does not depend on it."""
     try:
         replace_text(path.parent / LATEST, path.name + "\n")
-        sync(path.parent)
     except OSError as error:
         log.error("%s is saved, but %s could not be written: %s", path, LATEST, error)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import IO, Any
+from typing import Any
 
 import torch
+from filelock import FileLock
 
 from alignmlm.code_record import record_start
 from alignmlm.corpus.build import build_store
@@ -280,13 +281,13 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
         lambda: choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
     )
     recipe = replace(recipe, run=replace(recipe.run, dir=str(folder)))
-    lock: list[IO[str]] = []  # on rank 0
-    on_first_rank(lambda: lock.append(open_folder(folder, recipe)))
+    locks: list[FileLock] = []  # on rank 0
+    on_first_rank(lambda: locks.append(open_folder(folder, recipe)))
     try:
         return folder, pretrain_in(folder, recipe, assembly, settings)
     finally:
-        for file in lock:
-            file.close()
+        for held in locks:
+            held.release()
 
 
 def pretrain_in(

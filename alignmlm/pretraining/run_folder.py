@@ -1,13 +1,12 @@
 """The folder of a run: which one, who uses it, and what its recipe was."""
 
-import fcntl
 import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import yaml
+from filelock import FileLock
 
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
@@ -20,6 +19,7 @@ from alignmlm.pretraining.recipe import (
     numbers_of,
 )
 from alignmlm.storage.atomic import PARTIAL, replace_text
+from alignmlm.storage.locks import LockHeldError, take_lock
 
 RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
 DATA = "data.json"
@@ -93,21 +93,17 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
     replace_text(path, json.dumps(now, indent=1))
 
 
-def take_lock(folder: Path) -> IO[str]:
-    """A run's lock, which this process holds until the file is closed.
+def take_run(folder: Path) -> FileLock:
+    """A run's lock, which this process holds until it is released.
 
     Raises:
         ConfigError: another process has it.
     """
-    lock = (folder / LOCK).open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(
-            "run.dir", str(folder), "be free: another process trains there"
-        ) from error
-    return lock
+        return take_lock(folder / LOCK)
+    except LockHeldError as error:
+        must = f"be free: another process trains there ({error})"
+        raise ConfigError("run.dir", str(folder), must) from error
 
 
 def foreign_files(folder: Path) -> list[Path]:
@@ -118,7 +114,7 @@ def foreign_files(folder: Path) -> list[Path]:
     return [path for path in paths if path.name not in own and not path.name.startswith(partial)]
 
 
-def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
+def open_folder(folder: Path, recipe: Recipe) -> FileLock:
     """Make the folder this run's own; rank 0 calls it and keeps what it returns.
 
     Raises:
@@ -128,12 +124,13 @@ def open_folder(folder: Path, recipe: Recipe) -> IO[str]:
     numbers = as_recorded(numbers_of(recipe))
     if folder.exists() and not folder.is_dir():
         raise ConfigError("run.dir", str(folder), "be a folder")
-    known = recorded_numbers(folder)
-    if known is None and foreign_files(folder):
+    if recorded_numbers(folder) is None and foreign_files(folder):
         raise ConfigError("run.dir", str(folder), "be empty or hold a run; it is in use")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as until_error:
-        lock = until_error.enter_context(take_lock(folder))
+        lock = take_run(folder)
+        until_error.callback(lock.release)
+        known = recorded_numbers(folder)
         if known is not None and recipe.run.resume == "never":
             must = "be new with run.resume = never; it is in use"
             raise ConfigError("run.dir", str(folder), must)

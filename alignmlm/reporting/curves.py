@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alignmlm.reporting.records import RunCurves, Series, read_summary, run_curves
+from alignmlm.storage.atomic import new_file
 
 PNG = "curves.png"
 DOTS_PER_INCH = 150
@@ -89,6 +90,6 @@ def plot_curves(run: Path) -> Path:
         DataError: it is no run, or its metrics are damaged.
     """
     figure = figure_of(run)
-    partial = run / f".{PNG}"
-    figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-    return partial.replace(run / PNG)
+    with new_file(run / PNG) as partial:
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+    return run / PNG

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from alignmlm.reporting.fonts import Fonts, fonts_for
+from alignmlm.storage.atomic import new_file
 
 DOTS_PER_INCH = 150
 FORMATS = ("png", "svg")
@@ -51,8 +52,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = []
     with rc_context(settings(set_fonts(figure))):  # type: ignore[arg-type]
         for kind in FORMATS:
-            partial = folder / f".{name}.{kind}"
             metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(partial, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-            paths.append(partial.replace(folder / f"{name}.{kind}"))
+            paths.append(folder / f"{name}.{kind}")
+            with new_file(paths[-1]) as partial:
+                figure.savefig(partial, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return paths

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from alignmlm.reporting.curves import DOTS_PER_INCH, MARKS, STYLES
-from alignmlm.storage.atomic import replace_file
+from alignmlm.storage.atomic import new_file
 
 PNG = "probes.png"
 SPACES = {"as_is": "as they are", "centred": "centred", "rotated": "rotated"}
@@ -94,7 +94,6 @@ def curves_figure(document: dict[str, Any]) -> Figure:
 
 def write_curves(document: dict[str, Any], path: Path) -> Path:
     """The path of the figure."""
-    replace_file(
-        path, lambda part: curves_figure(document).savefig(part, format="png", dpi=DOTS_PER_INCH)
-    )
+    with new_file(path) as partial:
+        curves_figure(document).savefig(partial, format="png", dpi=DOTS_PER_INCH)
     return path

@@ -1,11 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and stay when the power fails.
+
+Whatever is written has a name of its own until it is on the disk, and is then renamed; a process
+that is killed leaves at most such a `<name>.tmp-<process>`.
+"""
 
 import errno
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = ".tmp-"  # in the name of a file that is being written
+PARTIAL = ".tmp-"  # between the name of what is being written and the number of its process
 
 
 def sync(path: Path) -> None:
@@ -17,12 +23,92 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it are on the disk."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(place, name))
+        sync(Path(place))
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or a folder that is on the disk, and wait until its new name is, too."""
+    source.replace(target)
+    sync(target.parent)
+
+
+def partial_path(path: Path) -> Path:
+    """The name of a file or a folder while this process writes it."""
+    return path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes left of a file or folder; the caller holds its lock."""
+    for leftover in path.parent.glob(f"{glob_escaped(path.name)}{PARTIAL}*"):
+        remove(leftover)
+
+
+def glob_escaped(name: str) -> str:
+    """A name as a pattern that only it matches."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Where to write a file that takes its place, also that of an older one, when the block ends.
+
+    An error in the block leaves everything as it was.
+    """
+    partial = partial_path(path)
+    try:
+        yield partial
+        sync(partial)
+        rename(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that takes its place, also that of an older one, when the block ends.
+
+    The caller holds the lock of the folder. An error in the block leaves everything as it was; a
+    kill while an older folder is replaced may leave none.
+    """
+    remove_partial(path)
+    partial = partial_path(path)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        sync_tree(partial)
+        older = partial.with_name(f"{partial.name}-older")
+        if path.exists():
+            path.rename(older)
+        rename(partial, path)
+        remove(older)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def replace_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file, whole or not at all."""
+    with new_file(path) as partial:
+        partial.write_bytes(data)
+
+
 def replace_text(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it over the old one."""
-    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    sync(partial)
-    partial.replace(path)
+    """Write a text file, whole or not at all."""
+    replace_bytes(path, text.encode())
 
 
 def append_text(path: Path, text: str) -> None:
@@ -39,11 +125,3 @@ def append_text(path: Path, text: str) -> None:
         if file.write(data) != len(data):
             file.truncate(before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file under another name, then rename it over the old one."""
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    write(partial)
-    sync(partial)
-    partial.replace(path)

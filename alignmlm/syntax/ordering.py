@@ -7,7 +7,6 @@ Source: Wang and Eisner, 2016 (TACL 4; arXiv:1710.03838).
 
 import gzip
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -18,7 +17,7 @@ from jaxtyping import Float, Int
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import replace_text, sync
+from alignmlm.storage.atomic import replace_bytes, replace_text
 from alignmlm.syntax.features import (
     KINDS,
     MAX_NODES,
@@ -160,10 +159,7 @@ def write_orm(path: Path, model: OrderingModel) -> None:
     if path.suffix != ".gz":
         replace_text(path, text)
         return
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    partial.write_bytes(gzip.compress(text.encode(), mtime=0))
-    sync(partial)
-    partial.replace(path)
+    replace_bytes(path, gzip.compress(text.encode(), mtime=0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

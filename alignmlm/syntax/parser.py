@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.storage.atomic import sync
+from alignmlm.storage.atomic import new_file
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]  # what is done, share of the training in [0, 1]
@@ -241,15 +241,9 @@ def train_parser(
     for path in train:
         read_treebank(path)
     gold = [sentence for path in dev for sentence in read_treebank(path)]
-    partial = output.with_name(f"{output.name}.tmp-{os.getpid()}")
-    try:
+    with new_file(output) as partial:
         train_apart(train, chosen, partial, progress)
-        scores = score_parser(load_parser(partial), gold)
-        sync(partial)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
-    return scores
+        return score_parser(load_parser(partial), gold)
 
 
 def written_form(word: str) -> str:

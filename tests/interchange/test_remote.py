@@ -98,7 +98,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def let_go() -> None:
     """Use no mirror any more, as a process that ended."""
     while remote.HELD:
-        remote.HELD.popitem()[1].close()
+        remote.HELD.popitem()[1].release()
 
 
 @pytest.fixture
