@@ -5,8 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from rich.table import Table
-
 from alignmlm import __version__
 from alignmlm.commands.build import data_build
 from alignmlm.commands.data import data_show, data_stats, data_verify
@@ -23,7 +21,7 @@ from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.guard import guarded
 from alignmlm.ranks.signals import REQUEUE_EXIT_CODE
-from alignmlm.terminal import console
+from alignmlm.terminal import WholeTable, console, new_table, print_line
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train_command,
@@ -57,23 +55,33 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def usage() -> Table:
-    """One line for each command."""
-    table = Table.grid(padding=(0, 2))
-    table.title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
+def usage(group: str = "") -> WholeTable:
+    """One line for each command, or for those of a group."""
+    title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
+    table = new_table(title, "Each command has --help.")
+    table.show_header = False
     for name, work in COMMANDS.items():
-        table.add_row(f"alignmlm {name}", (work.__doc__ or "").splitlines()[0])
-    table.caption = "Each command has --help."
+        if group in ("", name.split()[0]):
+            table.add_row(f"alignmlm {name}", (work.__doc__ or "").splitlines()[0])
     return table
+
+
+def asked_for_help(arguments: Sequence[str]) -> str | None:
+    """The group of commands whose usage a command line asks for; "" is all; None: it does not."""
+    group, *rest = arguments or [""]
+    if group in ("", "-h", "--help"):
+        return ""
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    return group if group in groups and rest[:1] in ([], ["-h"], ["--help"]) else None
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that the first one or two words name."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        console.print(usage(), highlight=False)
+    if (group := asked_for_help(arguments)) is not None:
+        console.print(usage(group))
         return 0
     if arguments[0] == "--version":
-        console.print(__version__)
+        print_line(__version__)
         return 0
     for words in (2, 1):
         name = " ".join(arguments[:words])

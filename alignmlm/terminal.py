@@ -1,34 +1,164 @@
-"""The two consoles: one for results, one for messages, which log lines and progress share."""
+"""The two consoles: one for results, one for messages, which log lines and progress share.
 
+Nothing that is printed loses a digit or a word: where standard output is no terminal, a table is as
+wide as it needs to be; on a narrow terminal its columns are broken between words, and where that is
+not enough each row becomes a record.
+"""
+
+import json
 import logging
 import os
 import warnings
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.logging import RichHandler
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+UNLIMITED_COLUMNS = 2**20  # of a file or a pipe
+LEAST_TEXT_COLUMNS = 16  # of a column of running text on a terminal, which breaks longer words
+MOST_TEXT_COLUMNS = 60  # of a column of running text in a file or a pipe, which breaks no word
 
-class Deaf(Console):
-    """A console that goes quiet where nobody listens any more; rich would end the process."""
+
+class DataConsole(Console):
+    """A console that ignores a closed pipe, where rich would end the process.
+
+    Text is printed as it is: names of files and words of data may look like rich's markup.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """A run that was told to end still has to save itself."""
+        """Print nothing more: a run whose output nobody reads still has to save itself."""
         self.quiet = True
 
 
-def new_table(title: str | Text = "", caption: str = "") -> Table:
-    """An empty table as all commands show it: without a frame, so that 80 columns hold more."""
-    return Table(
-        title=title or None, caption=caption or None, title_justify="left", caption_justify="left",
-        box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+class ResultConsole(DataConsole):
+    """A console whose lines are never cut or broken where it writes to no terminal."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """That of the terminal; a file and a pipe have room for any line."""
+        found = super().size
+        return found if self.file.isatty() else ConsoleDimensions(UNLIMITED_COLUMNS, found.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        Console.size.fset(self, new_size)  # type: ignore[attr-defined]
 
 
-console = Deaf()
-messages = Deaf(stderr=True)
+class WholeTable(Table):
+    """A table of which no digit and no word is lost at any width.
+
+    Columns are broken between words. Words of columns that fold, which hold running text, may be
+    broken too. Where a row does not fit even so, it is shown as lines of title and cell.
+    """
+
+    def __init__(self, heading: str | Text, note: str, lines: bool) -> None:
+        super().__init__(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_lines=lines)
+        self.heading, self.note = heading, note
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        """The heading, the table or its rows as records, and the note."""
+        if self.heading:
+            yield Text(str(self.heading), "table.title")
+        if self.fit(console, options.max_width):
+            yield from super().__rich_console__(console, options)
+        else:
+            yield from self.records(console)
+        if self.note:
+            yield Text(self.note, "table.caption")
+
+    def fit(self, console: Console, width: int) -> bool:
+        """Set the widths of the columns, a space or two apart; whether a terminal has room."""
+        bounds = [column_bounds(console, column, width) for column in self.columns]
+        for padding in (1, 0):
+            room = width - self._extra_width - padding * len(bounds)
+            if (widths := column_widths(bounds, room)) is not None:
+                self.padding = (0, padding, 0, 0)
+                for column, chosen in zip(self.columns, widths, strict=True):
+                    column.width = chosen
+                return True
+        return False
+
+    def records(self, console: Console) -> Iterator[Text]:
+        """Each row as its first cell, and a line for each other one that is not empty."""
+        titles = [" ".join(plain(console, column.header).plain.split()) for column in self.columns]
+        longest = max(map(cell_len, titles), default=0)
+        for row in zip(*(column.cells for column in self.columns), strict=True):
+            first, *others = (plain(console, cell) for cell in row)
+            yield Text.assemble((titles[0] and f"{titles[0]} ", "table.header"), first)
+            for title, cell in zip(titles[1:], others, strict=True):
+                if cell.plain.strip():
+                    yield Text.assemble((f"  {title:<{longest}}  ", "table.header"), cell)
+
+
+def plain(console: Console, cell: RenderableType) -> Text:
+    """A cell as text on one line."""
+    text = cell if isinstance(cell, Text) else console.render_str(str(cell))
+    return Text(" ").join(text.split("\n"))
+
+
+def column_bounds(console: Console, column: Column, width: int) -> tuple[int, int]:
+    """The least and the most columns of a terminal of a width that a table's column can use."""
+    least = most = 1
+    for cell in (column.header, *column.cells):
+        text = cell if isinstance(cell, Text) else console.render_str(str(cell))
+        least = max(least, *map(cell_len, text.plain.split()), 1)
+        most = max(most, *map(cell_len, text.plain.splitlines()), 1)
+    if column.overflow == "fold" and width == UNLIMITED_COLUMNS:
+        most = max(least, min(most, MOST_TEXT_COLUMNS))
+    elif column.overflow == "fold":
+        least = min(least, LEAST_TEXT_COLUMNS)
+    return least, most
+
+
+def column_widths(bounds: Sequence[tuple[int, int]], room: int) -> list[int] | None:
+    """Widths within the bounds that fit the room, the widest narrowed first; None: none fit."""
+    if sum(least for least, _ in bounds) > room:
+        return None
+    widths = [most for _, most in bounds]
+    while sum(widths) > room:
+        spare = [n for n, (least, _) in enumerate(bounds) if widths[n] > least]
+        widths[max(spare, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def new_table(heading: str | Text = "", note: str = "", *, lines: bool = False) -> WholeTable:
+    """An empty table as all commands show it: without a frame, so that 80 columns hold more.
+
+    A column of running text has overflow="fold".
+    """
+    return WholeTable(heading, note, lines)
+
+
+console = ResultConsole()
+messages = DataConsole(stderr=True)
+
+
+def print_line(text: str | Text) -> None:
+    """One line of results, which a terminal may wrap but nothing breaks or cuts."""
+    console.print(text, soft_wrap=True)
+
+
+def without_nan(value: Any) -> Any:
+    """Plain values with null in the place of numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def print_json(value: Any) -> None:
+    """Results for programs: one JSON value, in ASCII, so that no character is invisible."""
+    print_line(json.dumps(without_nan(value), indent=1, allow_nan=False, default=str))
 
 
 def set_up_logging() -> None:

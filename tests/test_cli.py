@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -16,6 +17,13 @@ def test_help_names_every_command(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
     assert all(f"alignmlm {name}" in out for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("words", [("eval",), ("data", "--help"), ("launch", "-h"), ("study",)])
+def test_a_group_of_commands_prints_its_commands_alone(capsys, words):
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert all((f"alignmlm {n} " in out) == (n.split()[0] == words[0]) for n in cli.COMMANDS)
 
 
 def test_an_unknown_command_names_the_nearest(capsys):
@@ -47,6 +55,21 @@ def test_a_missing_store_says_how_to_build_it(capsys, tmp_path):
     code, _, err = run(capsys, "data", "stats", str(tmp_path / "none"))
     assert code == 2
     assert "alignmlm data build --config" in err
+
+
+def test_counts_of_a_store_are_printed_for_programs(capsys, small_store):
+    code = cli.guarded(cli.dispatch, ["data", "stats", str(small_store), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert {row["split"] for row in found["splits"]} == {"train", "validation"}
+
+
+def test_help_of_data_show_has_its_own_options_and_no_settings_of_training(capsys):
+    with pytest.raises(SystemExit):
+        cli.guarded(cli.dispatch, ["data", "show", "--help"])
+    out = capsys.readouterr().out
+    assert "--step" in out and "--mask.rate" in out
+    assert "--optimizer" not in out and "--run." not in out
 
 
 def test_a_batch_is_shown_with_its_labels(capsys, small_store):

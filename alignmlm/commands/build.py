@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from alignmlm.commands.recipe_help import show_settings
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.corpus.build import Progress, Report, build_store
 from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
@@ -32,6 +33,7 @@ def data_build(arguments: Sequence[str]) -> int:
         os.environ["RANK"] = str(launched_rank())  # rank 0 tells errors that all ranks have
         share_threads()
     parser = recipe_parser(prog="alignmlm data build", description=data_build.__doc__)
+    show_settings(parser, "data.")
     about = "remove what an earlier build with other settings or files has left, and start over"
     parser.add_argument("--restart", action="store_true", help=about)
     recipe, values = parse_recipe(parser, arguments)

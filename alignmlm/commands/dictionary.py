@@ -8,6 +8,7 @@ from jaxtyping import Int
 from rich.text import Text
 from tokenizers import Tokenizer
 
+from alignmlm.commands.recipe_help import show_settings
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.coverage import CorpusShare, Coverage, Side, coverage
@@ -17,7 +18,7 @@ from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import console, new_table, print_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str
 
 def show_coverage(read: ReadPairs, found: Coverage, elsewhere: int) -> None:
     """A table of a dictionary's counts; `elsewhere` is over all dictionaries of the recipe."""
-    table = new_table(Text(f"{' → '.join(read.languages)} · {read.name}"))
+    table = new_table(f"{' → '.join(read.languages)} · {read.name}")
     table.add_column("of the dictionary")
     table.add_column("count", justify="right")
     for name, count in coverage_rows(found, read.languages):
@@ -144,6 +145,7 @@ def show_examples(read: ReadPairs, found: Coverage, tokenizer: Tokenizer, count:
 def data_dictionary(arguments: Sequence[str]) -> int:
     """What the dictionaries of a recipe cover, and some of their pairs."""
     parser = recipe_parser(prog="alignmlm data dictionary", description=data_dictionary.__doc__)
+    show_settings(parser, "data.store", "languages.", "dictionary.")
     parser.add_argument("--pairs", type=int, default=10, help="pairs to show of each part")
     recipe, values = parse_recipe(parser, arguments)
     if values.pairs < 0:
@@ -164,5 +166,5 @@ def data_dictionary(arguments: Sequence[str]) -> int:
         show_coverage(read, found, sum(leaking(found.split.held_out, used)))
         show_examples(read, found, tokenizer, values.pairs)
     if not dictionaries:
-        console.print(f"no dictionary between {', '.join(recipe.languages.ids)}", soft_wrap=True)
+        print_line(f"no dictionary between {', '.join(recipe.languages.ids)}")
     return 0

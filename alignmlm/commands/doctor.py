@@ -5,12 +5,12 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 
 from alignmlm.config import load_recipe
 from alignmlm.doctor.report import Check, Diagnosis, Report
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import console, new_table, print_json, print_line
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 PROBLEM_EXIT_CODE = 2
@@ -31,7 +31,7 @@ def doctor_command(arguments: Sequence[str]) -> int:
         store = load_recipe(Path(values.config)).data.store
     diagnosis = found(values.nodes, store, values.write_env)
     if values.json:
-        console.file.write(diagnosis.to_json() + "\n")
+        print_json(diagnosis.to_json())
     else:
         show(diagnosis)
     return PROBLEM_EXIT_CODE if diagnosis.worst == "problem" else 0
@@ -63,11 +63,9 @@ def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:
     return diagnose(hosts, this_machine(store), store, shell)
 
 
-def cell(check: Check | None) -> str:
+def cell(check: Check | None) -> Text:
     """What was found, in the colour of its state."""
-    if check is None:
-        return ""
-    return f"[{COLOURS[check.state]}]{escape(check.found)}[/]"
+    return Text() if check is None else Text(check.found, COLOURS[check.state])
 
 
 def show(diagnosis: Diagnosis) -> None:
@@ -76,15 +74,15 @@ def show(diagnosis: Diagnosis) -> None:
     table.add_column("")
     for number, report in enumerate(diagnosis.reports):
         here = number == 0 and len(diagnosis.reports) > 1
-        table.add_column(f"{report.host} (here)" if here else report.host, overflow="fold")
+        table.add_column(f"{report.host} (here)" if here else report.host)
     names = {check.name: None for report in diagnosis.reports for check in report.checks}
     for name in names:
         table.add_row(name, *(cell(report.check(name)) for report in diagnosis.reports))
     console.print(table)
     for check in diagnosis.checks:
-        console.print(f"{check.name}: {cell(check)}")
+        print_line(Text.assemble(f"{check.name}: ", cell(check)))
     for report in (*diagnosis.reports, Report("all nodes", diagnosis.checks)):
         for check in report.checks:
             if check.state != "ok":
                 told = f"{check.state}, {report.host}, {check.name}: {check.remedy}"
-                console.print(told, style=COLOURS[check.state], markup=False)
+                print_line(Text(told, COLOURS[check.state]))

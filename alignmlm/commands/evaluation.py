@@ -4,19 +4,20 @@ from argparse import ArgumentParser as PlainParser
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import WholeTable, console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.tasks.task import Task
     from alignmlm.tasks.validate import TaskReport
 
 SPLITS = ("train", "dev", "test")
+UNUSABLE_EXIT_CODE = 2
+LanguageCounts = dict[str, dict[str, int]]  # of a task's test split, by language
 
 
 def eval_run(arguments: Sequence[str]) -> int:
@@ -34,11 +35,15 @@ def eval_run(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", type=str, required=True, help="a run, an export or a checkpoint")
     parser.add_argument("--tasks", nargs="+", default=["sample_pos"], help="see alignmlm eval ls")
     parser.add_argument("--output", type=str, help="folder of the results; none: in the run")
+    parser.add_argument("--json", action="store_true", help="results.json instead of tables")
     parser.add_class_arguments(EvaluationConfig, "evaluation")
     values = parser.parse_args(list(arguments))
     config = parser.instantiate(values).evaluation
     output = Path(values.output) if values.output else None
     results = evaluate(Path(values.model), values.tasks, config, output)
+    if values.json:
+        print_json(results)
+        return 0
     if transfers := result_rows(results):
         console.print(transfer_table(transfers))
     if retrievals := retrieval_rows(results):
@@ -52,19 +57,27 @@ def eval_ls(arguments: Sequence[str]) -> int:
     parser.add_argument("tasks", nargs="*", help="names, groups or YAML files; none: all")
     parser.add_argument("--counts", action="store_true", help="read the files")
     add_sample_folder(parser)
+    add_json(parser)
     values = parser.parse_args(arguments)
     from alignmlm.tasks.validate import validate_task
 
+    tasks = named_tasks(values.tasks)
+    reports = [validate_task(t, values.sample_folder) for t in tasks] if values.counts else []
+    if values.json:
+        counts = {report.task.name: report_json(report) for report in reports}
+        print_json([task.settings() | counts.get(task.name, {}) for task in tasks])
+        return 0
     table = task_table("group", "kind", "language", "metric", "splits")
-    for task in named_tasks(values.tasks):
+    for number, task in enumerate(tasks):
         splits = " ".join(split for split in SPLITS if split in task.files)
         if values.counts:
-            report = validate_task(task, values.sample_folder)
-            counts = (f"{split} {found.examples:,}" for split, found in report.splits.items())
-            splits = " ".join(counts) or f"unusable: {report.error}"
+            found = reports[number].splits
+            splits = " ".join(f"{split} {part.examples:,}" for split, part in found.items())
         languages = " ".join(filter(None, (task.language, task.other_language)))
-        table.add_row(task.name, task.group, task.kind, languages, task.metric, splits)
+        row = (task.name, task.group, task.kind, languages, task.metric, splits or "unusable")
+        table.add_row(*row)
     console.print(table)
+    show_unusable(reports)
     return 0
 
 
@@ -73,6 +86,7 @@ def eval_validate(arguments: Sequence[str]) -> int:
     parser = PlainParser(prog="alignmlm eval validate", description=eval_validate.__doc__)
     parser.add_argument("tasks", nargs="*", help="names, groups or YAML files; none: all")
     add_sample_folder(parser)
+    add_json(parser)
     parser.add_argument("--model", type=Path, help="also render the test split in its languages")
     parser.add_argument("--languages", nargs="+", help="of the model; none: all that fit the task")
     parser.add_argument("--models", help="folder of the ordering models of syntax languages")
@@ -82,28 +96,66 @@ def eval_validate(arguments: Sequence[str]) -> int:
         raise ConfigError("--languages", values.languages, "come with --model")
     from alignmlm.tasks.validate import validate_task
 
-    rows = task_table("split", "examples", "words", "longest", "labels", "remarks")
-    unusable = 0
-    for task in named_tasks(values.tasks):
-        report = validate_task(task, values.sample_folder)
-        unusable += bool(report.error)
+    tasks = named_tasks(values.tasks)
+    reports = [validate_task(task, values.sample_folder) for task in tasks]
+    usable = [report for report in reports if not report.error]
+    changes = {r.task.name: changed_counts(r.task, values) for r in usable if values.model}
+    if values.json:
+        print_json(
+            [
+                {"task": r.task.name, **report_json(r), "languages": changes.get(r.task.name, {})}
+                for r in reports
+            ]
+        )
+    else:
+        show_reports(usable, changes)
+        show_unusable(reports)
+    return UNUSABLE_EXIT_CODE if len(usable) < len(reports) else 0
+
+
+def show_reports(reports: "Sequence[TaskReport]", changes: Mapping[str, LanguageCounts]) -> None:
+    """A table with a row for each split of each task, and for each language of a model."""
+    table = task_table("split", "examples", "words", "longest", "labels", "remarks")
+    for report in reports:
+        name = report.task.name
         for row in report_rows(report):
-            rows.add_row(*row)
-        if values.model and not report.error:
-            for row in changed_rows(task, values):
-                rows.add_row(*row)
-    console.print(rows)
-    return 2 if unusable else 0
+            table.add_row(*row)
+        for language, found in changes.get(name, {}).items():
+            others = {key: count for key, count in found.items() if key != "examples"}
+            table.add_row(name, language, f"{found['examples']:,}", "", "", "", told(others))
+    console.print(table)
 
 
-def task_table(*columns: str) -> Table:
-    """A table whose first column is the whole name of a task."""
+def show_unusable(reports: "Sequence[TaskReport]") -> None:
+    """A line for each task that cannot be used, with the reason."""
+    for report in reports:
+        if report.error:
+            print_line(Text(f"{report.task.name} is unusable: {report.error}", "bold red"))
+
+
+def report_json(report: "TaskReport") -> dict[str, Any]:
+    """What is in the splits of a task, or why it cannot be used."""
+    return {
+        "splits": {
+            split: {name: getattr(found, name) for name in found.__slots__}
+            for split, found in report.splits.items()
+        },
+        "error": report.error or None,
+    }
+
+
+def task_table(*columns: str) -> WholeTable:
+    """A table whose first column is the name of a task."""
     table = new_table()
-    table.add_column("task", no_wrap=True)
-    for name in columns:
+    for name in ("task", *columns):
         numbers = name in ("examples", "words", "longest", "labels")
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(name, justify="right" if numbers else "left")
     return table
+
+
+def add_json(parser: PlainParser) -> None:
+    """The option that prints results for programs."""
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
 
 
 def add_sample_folder(parser: PlainParser) -> None:
@@ -129,30 +181,23 @@ def told(counts: Mapping[str, int]) -> str:
 
 
 def report_rows(report: "TaskReport") -> list[list[str]]:
-    """A row for each split of a task, or one that says why it cannot be used."""
-    name = report.task.name
-    if report.error:
-        return [[name, "", "", "", "", "", f"[bold red]{escape(report.error)}[/]"]]
+    """A row for each split of a task."""
     rows = []
     for split, found in report.splits.items():
         repeats = {"with the texts of another": found.same_text, "also in train": found.in_train}
         left_out = {f"left out ({reason})": n for reason, n in found.dropped.items()}
         numbers = [f"{n:,}" for n in (found.examples, found.words, found.longest_words)]
         remarks = told({**found.details, **left_out, **repeats})
-        rows.append([name, split, *numbers, str(len(found.labels) or ""), remarks])
+        rows.append([report.task.name, split, *numbers, str(len(found.labels) or ""), remarks])
     return rows
 
 
-def changed_rows(task: "Task", values: Namespace) -> list[list[str]]:
-    """A row for each language that a model has the test split of a task in."""
+def changed_counts(task: "Task", values: Namespace) -> LanguageCounts:
+    """What happens to the test split of a task in each language of a model."""
     from alignmlm.evaluation.changed import language_counts
     from alignmlm.evaluation.export import open_export
     from alignmlm.evaluation.reordering import SyntaxConfig
 
     syntax = SyntaxConfig(models=values.models, parser=values.parser)
     export = open_export(values.model)
-    counts = language_counts(export, task, values.sample_folder, values.languages, syntax)
-    return [
-        [task.name, language, f"{found.pop('examples'):,}", "", "", "", told(found)]
-        for language, found in counts.items()
-    ]
+    return language_counts(export, task, values.sample_folder, values.languages, syntax)

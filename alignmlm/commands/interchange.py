@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alignmlm.terminal import console, messages
+from alignmlm.terminal import messages, print_line
 
 
 @contextmanager
@@ -58,13 +58,11 @@ def data_import(arguments: Sequence[str]) -> int:
             progress=lambda share, tokens: show(share, f"{tokens:,} tokens"),
         )
     show_statistics(Store(values.store))
-    console.print(f"{total.tokens_left_out:,} special and blank tokens were left out")
+    print_line(f"{total.tokens_left_out:,} special and blank tokens were left out")
     if total.documents_changed:
-        console.print(
-            f"[yellow]{total.documents_changed:,} of {total.documents:,} documents[/yellow] would "
-            f"have other tokens by {values.tokenizer}: where they are many, it is not the "
-            f"tokenizer that made them",
-            soft_wrap=True,
+        print_line(
+            f"{total.documents_changed:,} of {total.documents:,} documents would have other tokens "
+            f"by {values.tokenizer}: where they are many, it is not the tokenizer that made them"
         )
     return 0
 
@@ -87,7 +85,7 @@ def data_export(arguments: Sequence[str]) -> int:
             values.split,
             progress=lambda share: show(share, ""),
         )
-    console.print(f"{values.output}: {len(files)} Parquet files", soft_wrap=True)
+    print_line(f"{values.output}: {len(files)} Parquet files")
     return 0
 
 
@@ -110,5 +108,5 @@ def data_fetch(arguments: Sequence[str]) -> int:
             limit_bytes,
             lambda done, whole: show(done / max(whole, 1), f"{done / 2**20:,.0f} MiB"),
         )
-    console.print(str(folder), soft_wrap=True)
+    print_line(str(folder))
     return 0

@@ -23,7 +23,7 @@ from alignmlm.slurm import (
     sbatch_command,
     submit,
 )
-from alignmlm.terminal import console
+from alignmlm.terminal import print_line
 
 RECIPE, POLICY = "recipe.yaml", "deepspeed.json"
 
@@ -51,16 +51,11 @@ def resources_of(values: Namespace) -> Resources:
     return Resources(**{name: getattr(values, name) for name in names})
 
 
-def show(text: str) -> None:
-    """One line, as it is."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
 def hand_in(job: Job, values: Namespace, files: dict[str, str]) -> int | None:
     """The number of the submitted job; None after a dry run, which writes nothing."""
     command = sbatch_command(job, resources_of(values))
     if values.dry_run:
-        show(shlex.join(command))
+        print_line(shlex.join(command))
         return None
     keep_submission(job, command, files)
     try:
@@ -68,8 +63,8 @@ def hand_in(job: Job, values: Namespace, files: dict[str, str]) -> int | None:
     except AlignMLMError:
         forget_submission(job)
         raise
-    show(f"job {number} submitted; what was submitted is kept in {job.folder}")
-    show(f"look at it:       squeue --job {number}")
+    print_line(f"job {number} submitted; what was submitted is kept in {job.folder}")
+    print_line(f"look at it:       squeue --job {number}")
     return number
 
 
@@ -116,9 +111,11 @@ def launch_pretrain(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     number = hand_in(job, values, files)
     if number is not None:
-        show(f"follow it:        tail -F {run / LOGS}/{'node' if values.elastic else 'rank'}-0.log")
-        show(f"save and requeue: scancel --batch --signal=USR1 {number}")
-        show(f"end it:           scancel {number}")
+        print_line(
+            f"follow it:        tail -F {run / LOGS}/{'node' if values.elastic else 'rank'}-0.log"
+        )
+        print_line(f"save and requeue: scancel --batch --signal=USR1 {number}")
+        print_line(f"end it:           scancel {number}")
     return 0
 
 
@@ -146,8 +143,8 @@ def launch_evaluate(arguments: Sequence[str]) -> int:
     )
     number = hand_in(job, values, {})
     if number is not None:
-        show(f"follow it:        tail -F {job.folder}/{number}-*.log")
-        show(f"end it:           scancel {number}")
+        print_line(f"follow it:        tail -F {job.folder}/{number}-*.log")
+        print_line(f"end it:           scancel {number}")
     return 0
 
 
@@ -181,10 +178,10 @@ def launch_study(arguments: Sequence[str]) -> int:
     table = replace(runs, name=f"{study.name}-table", log="%j.log", options=[after])
     command = sbatch_command(table, resources_of(values))
     if number is None:
-        show(shlex.join(command))
+        print_line(shlex.join(command))
         return 0
     last = submit(command, values.launchers)
-    show(f"job {last} writes the table when all runs are done")
-    show(f"follow it:        tail -F {runs.folder}/{number}-*.log")
-    show(f"end it:           scancel {number} {last}")
+    print_line(f"job {last} writes the table when all runs are done")
+    print_line(f"follow it:        tail -F {runs.folder}/{number}-*.log")
+    print_line(f"end it:           scancel {number} {last}")
     return 0

@@ -1,6 +1,5 @@
 """The command that says what a run will need on a cluster."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from alignmlm.commands.recipe_help import show_settings
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.languages.language import parse_language
@@ -15,7 +15,7 @@ from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, policy
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import console, new_table, print_json, print_line
 
 ABOUT = {  # fields of Cluster and Speed
     "nodes": "nodes",
@@ -34,6 +34,10 @@ ABOUT = {  # fields of Cluster and Speed
 def plan_parser() -> Any:
     """The parser of `alignmlm plan`: a recipe, and a cluster."""
     parser = recipe_parser(prog="alignmlm plan", description=plan_command.__doc__)
+    show_settings(
+        parser, "data.vocabulary_size", "languages.ids", "mask.rate", "model.size", "model.dropout",
+        "train.seq_len", "train.batch_rows", "train.micro_rows", "train.precision",
+    )  # fmt: skip
     for each in (*fields(Cluster), *fields(Speed)):
         name, kind, default = each.name, each.type, each.default
         parser.add_argument(f"--{name}", type=kind, default=default, help=ABOUT[name])
@@ -96,10 +100,10 @@ def gib(count: int) -> str:
 
 
 def numbers_table(title: str, names: Sequence[str]) -> Table:
-    """An empty table whose titles are broken, and whose numbers are not, on 80 columns."""
+    """An empty table of numbers."""
     table = new_table(title)
     for name in names:
-        table.add_column(name.replace(" ", "\n"), justify="right", overflow="fold")
+        table.add_column(name, justify="right")
     return table
 
 
@@ -119,7 +123,7 @@ def memory_table(plans: list[StagePlan]) -> Table:
 def step_table(plans: list[StagePlan]) -> Table:
     """What each stage sends and how long its step takes."""
     names = ("ZeRO", "sent by a GPU, MB", "compute, ms", "communication, ms")
-    times = ("one after the other, ms", "step, ms", "tokens/s", "efficiency")
+    times = ("one after the other, ms", "step, ms", "tokens/s", "efficiency, %")
     table = numbers_table("A step", names + times)
     for each in plans:
         seconds = (each.compute_s, each.communication_s, each.serial_step_s, each.step_s)
@@ -128,7 +132,7 @@ def step_table(plans: list[StagePlan]) -> Table:
             f"{each.sent_bytes / 1e6:,.1f}",
             *(f"{1e3 * value:,.2f}" for value in seconds),
             f"{each.tokens_per_s:,.0f}",
-            f"{100 * each.efficiency:.1f} %",
+            f"{100 * each.efficiency:.1f}",
         )
     return table
 
@@ -171,15 +175,14 @@ def plan_command(arguments: Sequence[str]) -> int:
             "stages": list(plan_rows(plans)),
             "chosen": None if best is None else best.policy.stage,
         }
-        console.print_json(json.dumps(told))
+        print_json(told)
         return 0
     millions = job.shape.parameters / 1e6
-    console.print(
+    print_line(
         f"{millions:,.1f} M parameters, {job.batch_rows:,} rows of {job.seq_len} a step, "
-        f"{cluster.nodes} x {cluster.gpus} GPUs, {job.precision}",
-        soft_wrap=True,
+        f"{cluster.nodes} x {cluster.gpus} GPUs, {job.precision}"
     )
     console.print(memory_table(plans))
     console.print(step_table(plans))
-    console.print(advice(plans, cluster), soft_wrap=True)
+    print_line(advice(plans, cluster))
     return 0

@@ -11,7 +11,7 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.run_folder import RECIPE
-from alignmlm.terminal import console, messages, new_table
+from alignmlm.terminal import console, messages, new_table, print_line
 
 
 def probe_command(arguments: Sequence[str]) -> int:
@@ -49,21 +49,21 @@ def probe_command(arguments: Sequence[str]) -> int:
     text = json.dumps(document, indent=1) + "\n"
     replace_text(path, text)
     if values.json:
-        console.print(text, highlight=False, markup=False, soft_wrap=True, end="")
+        print_line(text.rstrip("\n"))
         return 0
     show(document["steps"][-1])
     written = [path]
     if len(steps) > 1:
         written.append(write_curves(document, path.with_suffix(".png")))
     for own in written:
-        console.print(f"written: {own}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"written: {own}")
     return 0
 
 
 def show_progress(done: int, total: int) -> None:
     """One message a checkpoint, where there are several."""
     if total > 1:
-        messages.print(f"checkpoint {done + 1} of {total}", highlight=False)
+        messages.print(f"checkpoint {done + 1} of {total}")
 
 
 def percent(value: float | None) -> str:

@@ -9,7 +9,7 @@ from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.run_folder import RECIPE
 from alignmlm.ranks.signals import listening
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import console, new_table, print_json, print_line
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -58,7 +58,7 @@ def export_command(arguments: Sequence[str]) -> int:
     if not path.is_file():
         raise ConfigError("run", str(values.run), f"be the folder of a run; it has no {RECIPE}")
     recipe = load_recipe(path)
-    console.print(f"exported {export_run(recipe, values.run, values.output, values.step)}")
+    print_line(f"exported {export_run(recipe, values.run, values.output, values.step)}")
     return 0
 
 
@@ -75,6 +75,7 @@ def study_run(arguments: Sequence[str]) -> int:
     parser.add_argument("study", type=Path, help="a study (YAML)")
     number = "only this run, counted from 1; the table is left as it is"
     parser.add_argument("--only", type=int, metavar="N", help=number)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     values = parser.parse_args(arguments)
     study = load_study(values.study)
     if values.only is not None:
@@ -87,9 +88,12 @@ def study_run(arguments: Sequence[str]) -> int:
         [folder],
         folder / "report.html",
     )
+    if values.json:
+        print_json({"study": study.name, "rows": rows, "report": str(page)})
+        return 0
     for table in tables_of(rows):
         console.print(terminal_table(table))
-    console.print(f"report: {page}")
+    print_line(f"report: {page}")
     return 0
 
 
@@ -109,5 +113,5 @@ def report_command(arguments: Sequence[str]) -> int:
     )
     if not runs and not studies:
         raise ConfigError("folders", [str(f) for f in values.folders], "hold runs or studies")
-    console.print(f"report: {write_page(runs, studies, values.output)}")
+    print_line(f"report: {write_page(runs, studies, values.output)}")
     return 0

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alignmlm.commands.data import add_store, opened_store
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, messages, new_table
+from alignmlm.terminal import console, messages, new_table, print_line
 
 
 def sentence_bar() -> Progress:
@@ -96,7 +96,7 @@ def data_fit_order(arguments: Sequence[str]) -> int:
     for kind, heads in (("N", NOUN_HEADS), ("V", VERB_HEADS)):
         path = values.output / f"{values.language}@{kind}.orm"
         write_orm(path, fit_treebank(values.treebanks, heads))
-        console.print(f"fitted {path}")
+        print_line(f"fitted {path}")
     return 0
 
 

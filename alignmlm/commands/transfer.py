@@ -2,12 +2,13 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from alignmlm.terminal import console, new_table
+from alignmlm.terminal import console, new_table, print_json, print_line
 
 MEASURES = ("bs", "bz", "delta", "source")
 WORDS = ("in dictionary", "held out", "all words")
@@ -19,26 +20,28 @@ def eval_compare(arguments: Sequence[str]) -> int:
     parser.add_argument("a", type=Path, help="a run, an evaluation, a study or results.json")
     parser.add_argument("b", type=Path, help="another; differences are B - A")
     parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES[:3]))
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     values = parser.parse_args(arguments)
     from alignmlm.evaluation.compare import compare_paths
     from alignmlm.reporting.transfer_tables import comparison_cells, shared_cells
 
     found = compare_paths(values.a, values.b, tuple(values.measures))
+    if values.json:
+        cells = [{**row.cell._asdict(), **asdict(row), "verdict": row.verdict()} for row in found]
+        print_json({"a": str(values.a), "b": str(values.b), "cells": cells})
+        return 0
     shared, titles, lines = shared_cells(*comparison_cells(found))
     for name, value in {"A": values.a, "B": values.b, **shared}.items():
-        console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"{name}: {value}")
     console.print(comparison_table(titles, lines))
     return 0
 
 
 def comparison_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """A table for a narrow terminal: names are folded where it must be, numbers never."""
-    from alignmlm.reporting.transfer_tables import SAID_ONCE
-
+    """A comparison as a table."""
     table = new_table()
     for title in titles:
-        folded = title in SAID_ONCE
-        table.add_column(title, no_wrap=not folded, overflow="fold" if folded else "ellipsis")
+        table.add_column(title)
     for line in lines:
         table.add_row(*map(Text, line))
     return table
@@ -78,4 +81,4 @@ def eval_map(arguments: Sequence[str]) -> int:
 def show_paths(paths: Sequence[Path]) -> None:
     """Tell where something was written."""
     for path in paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
+        print_line(str(path))

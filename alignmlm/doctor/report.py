@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["ok", "warning", "problem"]
 
@@ -46,9 +46,9 @@ class Diagnosis:
         states |= {check.state for check in self.checks}
         return next((state for state in ("problem", "warning") if state in states), "ok")
 
-    def to_json(self) -> str:
+    def to_json(self) -> dict[str, Any]:
         """Everything as one JSON object."""
-        return json.dumps({"worst": self.worst} | asdict(self), indent=1)
+        return {"worst": self.worst} | asdict(self)
 
 
 def parse_report(text: str) -> Report:

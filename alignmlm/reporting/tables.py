@@ -1,12 +1,10 @@
 """The rows of a study, or of one evaluation, as tables for terminals and pages."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from alignmlm.terminal import new_table
 
@@ -102,20 +100,15 @@ def tables_of(rows: list[Row]) -> list[Cells]:
     return [table for table in found if table.measures]
 
 
-def broken(text: str) -> str:
-    """A title or cell with line breaks where a narrow terminal should break it."""
-    return re.sub(r" (?=\(|to )|(?=-x-)", "\n", text)
-
-
 def terminal_table(found: Cells) -> Table:
-    """A table for a terminal, of which 80 columns are enough for a derived language's name."""
+    """A table for a terminal."""
     table = new_table(found.title)
     for title in found.names:
-        table.add_column(title, overflow="fold")
+        table.add_column(title)
     for title in found.measures:
-        table.add_column(broken(title), justify="right", overflow="fold")
+        table.add_column(title, justify="right")
     for line in found.lines:
-        table.add_row(*(Text(broken(part)) for part in line))
+        table.add_row(*line)
     return table
 
 
@@ -133,8 +126,8 @@ def transfer_table(rows: list[Row]) -> Table:
     sources, seeds = ({str(row[key]) for row in rows} for key in ("source_language", "n_seeds"))
     told = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
     table = new_table(str(rows[0]["objective"]), told)
-    table.add_column("task", overflow="fold")
-    table.add_column("tested on", overflow="fold")
+    table.add_column("task")
+    table.add_column("tested on")
     for title in ("source %", "BS %", "BZ %", "Delta"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
@@ -147,7 +140,7 @@ def retrieval_table(rows: list[Row]) -> Table:
     """One line a task and pair of languages: P@1 both ways, by cosine and by CSLS, in percent."""
     table = new_table("Retrieval, P@1 (%)")
     for title in ("task", "languages"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title)
     for title in ("layer", "there", "back", "CSLS"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:

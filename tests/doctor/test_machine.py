@@ -71,7 +71,7 @@ def test_a_node_with_another_version_differs_from_here():
 
 def test_a_report_comes_back_from_json_whatever_stands_before_it():
     report = Report("node1", [Check("torch", "ok", "2.13.0")], "10.0.0.1", 8)
-    assert parse_report("Welcome!\n" + Diagnosis([report]).to_json()) == report
+    assert parse_report("Welcome!\n" + json.dumps(Diagnosis([report]).to_json())) == report
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reports": []}', '{"reports": [{"host": "a"}]}'])

@@ -1,6 +1,4 @@
-from rich.console import Console
-
-from alignmlm.reporting.tables import tables_of, terminal_table
+from alignmlm.reporting.tables import tables_of
 from tests.reporting.conftest import row
 
 
@@ -28,16 +26,3 @@ def test_objectives_of_one_target_lie_together():
     assert [(line[0], line[2]) for line in transfer.lines] == [
         ("pos", "mlm"), ("pos", "tlm"), ("ner", "mlm"), ("ner", "tlm"),
     ]  # fmt: skip
-
-
-def test_a_terminal_of_80_columns_shows_every_number_whole():
-    console = Console(width=80)
-    rows = [row(name, seed, 40.0 + 10 * seed) for name in ("mlm", "align_mlm") for seed in (0, 1)]
-    with console.capture() as shown:
-        for table in tables_of(rows):
-            console.print(terminal_table(table))
-    text = shown.get()
-    assert all(
-        part in text
-        for part in ("align_mlm", "sample_pos", "-x-inv-trans", "3.600", "(40.0", "to 50.0)")
-    )

@@ -1,0 +1,20 @@
+"""What --help shows of a recipe: the settings that a command reads."""
+
+from argparse import SUPPRESS
+from typing import Any
+
+LEFT_OUT = "Other settings of a recipe are taken too: see `train.py --help`."
+
+
+def show_settings(parser: Any, *shown: str) -> None:
+    """Leave out of --help all recipe settings but those of these names and sections ("mask.").
+
+    They can be set all the same, so that the options of a run can be given to any command.
+    """
+    sections = tuple(name for name in shown if name.endswith("."))
+    for action in parser._actions:
+        wanted = action.dest in shown or action.dest.startswith(sections)
+        of_recipe = "." in action.dest or action.metavar == "CONFIG"
+        if of_recipe and (not wanted or action.dest.endswith(".help")):
+            action.help = SUPPRESS
+    parser.epilog = LEFT_OUT
