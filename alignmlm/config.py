@@ -1,107 +1,100 @@
-"""Recipes from YAML files and dotted overrides; it only assembles what others define."""
+"""Recipes from YAML files and dotted overrides; it only assembles what others define.
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+The parser of the command line hands over texts alone: storage.typed_settings checks them, and
+those of files, against the types of the settings.
+"""
+
+import json
+from argparse import SUPPRESS
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.storage.plain_data import read_layered_yaml
+from alignmlm.storage.typed_settings import (
+    Layer,
+    build,
+    described,
+    from_text,
+    hints_of,
+    is_section,
+    nested,
+    setting_hints,
+)
+
+COMMAND_LINE = "command line"
 
 
-def setting_names(settings: type, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all settings of a dataclass, sections included."""
+def settings_parser(**options: Any) -> ArgumentParser:
+    """A parser that raises what it cannot understand, and looks at nothing but its arguments."""
+    return ArgumentParser(exit_on_error=False, default_env=False, allow_abbrev=False, **options)
+
+
+def add_settings(parser: ArgumentParser, settings: type, prefix: str) -> None:
+    """An option for each setting of a dataclass, its sections included; each takes a text."""
+    about = (settings.__doc__ or "").partition("\n")[0]
+    group = parser.add_argument_group(prefix.rstrip("."), about)
     for field in fields(settings):
-        yield prefix + field.name
-        if isinstance(field.type, type) and is_dataclass(field.type):
-            yield from setting_names(field.type, f"{prefix}{field.name}.")
+        hint = hints_of(settings)[field.name]
+        if is_section(hint):
+            add_settings(parser, hint, f"{prefix}{field.name}.")
+        else:
+            shown = f"{described(hint)} (default: {default_text(field)})".replace("%", "%%")
+            name = f"--{prefix}{field.name}"
+            group.add_argument(name, metavar="VALUE", default=SUPPRESS, help=shown)
 
 
-def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted names in a nested dictionary."""
-    for name, value in values.items():
-        yield f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from dotted(value, f"{prefix}{name}.")
-
-
-def check_names(found: Iterator[str], where: str) -> None:
-    """Whether every name is a setting.
-
-    Raises:
-        ConfigError: one is not; the message names the nearest.
-    """
-    known = set(setting_names(Recipe))
-    for name in found:
-        if name not in known:
-            hint = nearest(name, known) or f"; the sections are {', '.join(known_sections())}"
-            raise ConfigError(f"{where}: setting", name, f"be one of the recipe's{hint}")
-
-
-def known_sections() -> list[str]:
-    """Names of the recipe's sections."""
-    return [field.name for field in fields(Recipe)]
-
-
-def read_yaml(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A recipe file as a nested dictionary, over the file that its `include` names.
-
-    Raises:
-        ConfigError: no such file, not YAML, YAML with tags, an unknown setting, or a circle.
-    """
-    if path in including:
-        raise ConfigError("include", str(path), "not include itself")
-    try:
-        values = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("--config", str(path), f"be a YAML file ({error})") from error
-    if not isinstance(values, dict):
-        raise ConfigError("--config", str(path), "hold sections and settings")
-    included = values.pop("include", None)
-    check_names(dotted(values), str(path))
-    if included is None:
-        return values
-    return merge(read_yaml(path.parent / included, (*including, path)), values)
-
-
-def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings of two recipes; those above win."""
-    merged = dict(below)
-    for name, value in above.items():
-        nested = isinstance(value, dict) and isinstance(below.get(name), dict)
-        merged[name] = merge(below[name], value) if nested else value
-    return merged
+def default_text(field: Field) -> str:
+    """The default of a setting as it could stand on the command line."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return default if isinstance(default, str) else json.dumps(default, default=asdict)
 
 
 def recipe_parser(**options: Any) -> ArgumentParser:
     """A parser of every setting of a recipe, and of --config."""
-    parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_argument("--config", metavar="YAML", help="a recipe; none: the sample recipe")
-    for field in fields(Recipe):
-        parser.add_class_arguments(field.type, field.name)
+    parser = settings_parser(**options)
+    about = "a recipe; none: the sample recipe"
+    parser.add_argument("--config", metavar="YAML", action="append", help=about)
+    for name, section in hints_of(Recipe).items():
+        add_settings(parser, section, f"{name}.")
     return parser
 
 
-def override_names(arguments: Sequence[str]) -> Iterator[str]:
-    """Names of the recipe settings that a command line sets."""
+def check_names(arguments: Sequence[str], hints: dict[str, Any]) -> None:
+    """Whether every dotted option of a command line is a setting.
+
+    Raises:
+        ConfigError: one is not; the message names the nearest.
+    """
     for argument in arguments:
-        name = argument.removeprefix("--").split("=")[0]
-        if argument.startswith("--") and "." in name:
-            yield name
+        name = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and "." in name and name not in hints:
+            sections = sorted({each.partition(".")[0] for each in hints})
+            must = f"be a setting of the sections {sections}{nearest(name, hints)}"
+            raise ConfigError(f"{COMMAND_LINE}: setting", name, must)
 
 
-def config_path(arguments: Sequence[str]) -> Path | None:
-    """The file of --config, if there is one."""
-    for place, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            return Path(argument.removeprefix("--config="))
-        if argument == "--config" and place + 1 < len(arguments):
-            return Path(arguments[place + 1])
-    return None
+def parse_settings(
+    parser: ArgumentParser, arguments: Sequence[str], hints: dict[str, Any]
+) -> tuple[Layer, Namespace]:
+    """The settings of a command line as a layer of plain data, and the parser's other values.
+
+    Raises:
+        ConfigError: an unknown option or setting, or a value that is not YAML.
+    """
+    try:
+        check_names(arguments, hints)
+        values = parser.parse_args(list(arguments))
+    except ArgumentError as error:
+        raise ConfigError(COMMAND_LINE, str(error), "be understood; see --help") from error
+    texts = {name: values.get(name) for name in hints if values.get(name) is not None}
+    plain = {name: from_text(hints[name], text, name, COMMAND_LINE) for name, text in texts.items()}
+    return (COMMAND_LINE, nested(plain)), values
 
 
 def parse_recipe(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Recipe, Namespace]:
@@ -110,27 +103,12 @@ def parse_recipe(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Reci
     Raises:
         ConfigError: an unknown or ill-typed setting, or one outside its range.
     """
-    path = config_path(arguments)
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            parser.parse_args(list(arguments))
-        check_names(override_names(arguments), "command line")
-        base = parser.parse_object(read_yaml(path)) if path else None
-        values = parser.parse_args(list(arguments), namespace=base)
-        made = parser.instantiate(values)
-    except ArgumentError as error:
-        raise ConfigError(*type_error(str(error))) from error
-    return Recipe(**{name: made[name] for name in known_sections()}), values
-
-
-def type_error(text: str) -> tuple[str, str, str]:
-    """Key, value and demand of jsonargparse's message about a value of a wrong type."""
-    found = re.search(r'key "(.+?)":\s*(.*?)\.? Got value: (.*)', text, re.DOTALL)
-    if found is None:
-        return "command line", text, "be understood; see --help"
-    key, demand, value = (part.strip() for part in found.groups())
-    allowed = re.sub(r"<class '(\w+)'>", r"\1", demand).replace("Expected a ", "be a ")
-    return key, value, re.sub(r"typing\.Literal\[(.*)\]", r"value of \1", allowed)
+    overrides, values = parse_settings(parser, arguments, dict(setting_hints(Recipe)))
+    paths = values.config or []
+    if len(paths) > 1:
+        raise ConfigError("--config", paths, "name one recipe; it may include others")
+    layers = [layer for path in paths for layer in read_layered_yaml(Path(path))]
+    return build(Recipe, *layers, overrides), values
 
 
 def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.config import load_recipe, read_yaml
+from alignmlm.config import load_recipe
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.recipe import Recipe
 
@@ -38,7 +38,7 @@ def test_a_recipe_goes_over_the_one_that_it_includes(tmp_path):
 def test_a_recipe_that_includes_itself_is_refused(tmp_path):
     file = write(tmp_path / "r.yaml", "include: r.yaml\n")
     with pytest.raises(ConfigError, match="not include itself"):
-        read_yaml(file)
+        load_recipe(file)
 
 
 def test_an_unknown_key_names_the_file_and_the_nearest_key(tmp_path):
@@ -55,7 +55,7 @@ def test_an_unknown_override_names_the_nearest_key():
 
 
 def test_a_value_of_a_wrong_type_names_key_value_and_type():
-    with pytest.raises(ConfigError, match=r"train\.steps = 'many', but it must be a int"):
+    with pytest.raises(ConfigError, match=r"train\.steps = 'many', but it must be an integer"):
         load_recipe(None, ["--train.steps", "many"])
 
 
@@ -74,7 +74,7 @@ def test_a_value_outside_its_range_says_the_range():
 def test_yaml_with_tags_is_refused_and_nothing_is_run(tmp_path):
     target = tmp_path / "made"
     text = f"train: !!python/object/apply:pathlib.Path.touch [!!python/name:x '{target}']\n"
-    with pytest.raises(ConfigError, match="be a YAML file"):
+    with pytest.raises(ConfigError, match=r"r\.yaml:1: tag"):
         load_recipe(write(tmp_path / "r.yaml", text))
     assert not target.exists()
 

@@ -22,23 +22,24 @@ LanguageCounts = dict[str, dict[str, int]]  # of a task's test split, by languag
 
 def eval_run(arguments: Sequence[str]) -> int:
     """Fine-tune on a task and measure BS, BZ and Delta; retrieve sentences and words without it."""
-    from jsonargparse import ArgumentParser
-
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
+    from alignmlm.config import add_settings, parse_settings, settings_parser
     from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
     from alignmlm.evaluation.results import result_rows, retrieval_rows
     from alignmlm.reporting.tables import retrieval_table, transfer_table
+    from alignmlm.storage.typed_settings import build, setting_hints
 
-    parser = ArgumentParser(prog="alignmlm eval run", description=eval_run.__doc__)
+    parser = settings_parser(prog="alignmlm eval run", description=eval_run.__doc__)
     parser.add_argument("--model", type=str, required=True, help="a run, an export or a checkpoint")
     parser.add_argument("--tasks", nargs="+", default=["sample_pos"], help="see alignmlm eval ls")
     parser.add_argument("--output", type=str, help="folder of the results; none: in the run")
     parser.add_argument("--json", action="store_true", help="results.json instead of tables")
-    parser.add_class_arguments(EvaluationConfig, "evaluation")
-    values = parser.parse_args(list(arguments))
-    config = parser.instantiate(values).evaluation
+    add_settings(parser, EvaluationConfig, "evaluation.")
+    hints = dict(setting_hints(EvaluationConfig, "evaluation."))
+    (place, settings), values = parse_settings(parser, arguments, hints)
+    config = build(EvaluationConfig, (place, settings.get("evaluation", {})), prefix="evaluation.")
     output = Path(values.output) if values.output else None
     results = evaluate(Path(values.model), values.tasks, config, output)
     if values.json:

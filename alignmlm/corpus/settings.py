@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from alignmlm.corpus.sources import SAMPLE_PREFIX, SourceConfig
 from alignmlm.errors import ConfigError
+from alignmlm.storage.typed_settings import DataPath
 
 
 def sample_source() -> list[SourceConfig]:
@@ -15,10 +16,10 @@ def sample_source() -> list[SourceConfig]:
 class DataConfig:
     """Where the text comes from, and where its tokens lie."""
 
-    store: str = "data/sample"  # folder of the tokens
+    store: DataPath = "data/sample"  # folder of the tokens
     sources: list[SourceConfig] = field(default_factory=sample_source)
     vocabulary_size: int = 1200  # tokens of the BPE to train, special ones included
-    tokenizer: str | None = None  # a tokenizer.json or a folder with one, instead of training
+    tokenizer: DataPath | None = None  # a tokenizer.json or a folder with one, instead of training
     tokenizer_bytes: int = 2**27  # to train on, 7 bytes of memory each; documents by their hash
     validation: float = 0.02  # share of the documents to hold out, chosen by their hash
     deduplicate: bool = False  # keep the first of equal documents of a language

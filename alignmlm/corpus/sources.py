@@ -10,6 +10,7 @@ from typing import Literal
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.language import BASE
+from alignmlm.storage.typed_settings import DataPath
 
 SAMPLE_PREFIX, HUB_PREFIX = "sample:", "hub:"
 SAMPLE_BYTES = 50  # of a sentence of the sample world, about
@@ -21,7 +22,9 @@ class SourceConfig:
     """The corpus of one natural language."""
 
     language: str  # "eng-Latn"
-    files: list[str] = field(default_factory=list)  # paths, globs, sample:<n> or hub:<org>/<name>
+    files: list[DataPath] = field(
+        default_factory=list
+    )  # paths, globs, sample:<n> or hub:<org>/<name>
     documents: Literal["blank_line", "line"] = "blank_line"  # what ends a document in txt files
     text_field: str = "text"  # of jsonl, parquet and hub rows
     config: str | None = None  # of hub datasets; also hub:<org>/<name>:<config>:<split>

@@ -37,7 +37,7 @@ from alignmlm.tasks.validate import task_labels
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
     """How transfer is measured.
 

@@ -38,7 +38,7 @@ MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 Score = Callable[[PreTrainedModel], float]
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FineTuneConfig:
     """AdamW with linear warm-up and decay.
 

@@ -19,7 +19,7 @@ TokensOfWord = tuple[int, ...]
 Parse = Callable[[list[list[str]]], list[str | None]]  # sentences of words to CoNLL-U blocks
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: jsonargparse takes vars() of nested defaults
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SyntaxConfig:
     """Where the trees and the order of a syntax language come from, as in its pre-training."""
 

@@ -17,6 +17,7 @@ from jaxtyping import Int, UInt64
 
 from alignmlm.draws import key, mix, smallest_share
 from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.typed_settings import DataPath
 
 Word = tuple[int, ...]  # token ids
 
@@ -28,7 +29,7 @@ class DictionaryFile:
     In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
     """
 
-    path: str
+    path: DataPath
     source: str  # language id of the first column
     target: str  # language id of the second column
 

@@ -1,6 +1,5 @@
 """DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the policy."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,15 +18,17 @@ from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.ranks.pace import DeviceTime
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import asked
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.typed_settings import check
 
-POLICY_KEYS = frozenset(
-    {
-        "zero_optimization", "communication_data_type", "prescale_gradients",
-        "gradient_predivide_factor", "zero_allow_untested_optimizer", "wall_clock_breakdown",
-        "memory_breakdown", "steps_per_print", "activation_checkpointing", "aio", "comms_logger",
-        "flops_profiler", "dump_state", "zero_force_ds_cpu_optimizer", "data_types",
-    }
-)  # fmt: skip
+Section = dict[str, Any]
+POLICY: dict[str, Any] = {  # what a ds_configs file may set; torch_autocast would import modules
+    "zero_optimization": Section, "activation_checkpointing": Section, "aio": Section,
+    "comms_logger": Section, "flops_profiler": Section, "data_types": Section,
+    "communication_data_type": str, "gradient_predivide_factor": float, "steps_per_print": float,
+    "prescale_gradients": bool, "zero_allow_untested_optimizer": bool, "dump_state": bool,
+    "wall_clock_breakdown": bool, "memory_breakdown": bool, "zero_force_ds_cpu_optimizer": bool,
+}  # fmt: skip
 
 
 class TrainingModule(nn.Module):
@@ -59,13 +60,7 @@ def read_policy(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         return {"zero_optimization": {"stage": 1}}
-    try:
-        policy = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError("--deepspeed", str(path), f"be a JSON file ({error})") from error
-    if not isinstance(policy, dict):
-        raise ConfigError("--deepspeed", str(path), "hold a JSON object")
-    return policy
+    return read_json(path, ConfigError)
 
 
 def engine_settings(
@@ -105,9 +100,11 @@ def engine_settings(
         if key in owned and value not in ("auto", owned[key]):
             must = f"agree with the recipe, where {owners[key]} gives {owned[key]!r}; leave it out"
             raise ConfigError(f"{path}: {key}", value, must)
-        if key not in owned and key not in POLICY_KEYS:
-            hint = nearest(key, POLICY_KEYS | owned.keys())
+        if key not in owned and key not in POLICY:
+            hint = nearest(key, POLICY.keys() | owned.keys())
             raise ConfigError(f"{path}: {key}", value, f"be left out: no such setting{hint}")
+        if key in POLICY:
+            check(POLICY[key], value, key, str(path))
     settings = {key: value for key, value in owned.items() if value is not None}
     settings |= {key: value for key, value in policy.items() if key not in owned}
     return settings | (bf16_settings(settings) if precision(train) == "bf16" else {})

@@ -38,8 +38,8 @@ def read_text(path: Path, max_mib: int, kind: Kind) -> str:
         with path.open("rb") as file:
             data = file.read(max_mib * 2**20 + 1)
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise refusal(kind, "file", str(path), f"be readable ({problem})") from error
+        must = f"be an existing file that can be read ({getattr(error, 'strerror', error)})"
+        raise refusal(kind, "file", str(path), must) from error
     if len(data) > max_mib * 2**20:
         raise refusal(kind, "file", str(path), f"have at most {max_mib} MiB")
     return decoded(data, str(path), kind)
@@ -165,13 +165,13 @@ def read_yaml(path: Path, kind: Kind = ConfigError) -> dict[str, Any]:
     return {} if value is None else mapping(value, str(path), kind)
 
 
-def read_layered_yaml(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The mappings of a YAML file and of those that it includes, the lowest layer first.
+def read_layered_yaml(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Path and mapping of a YAML file and of those that it includes, the lowest layer first.
 
     Raises:
         ConfigError: one cannot be read, or they include each other.
     """
-    layers: list[tuple[Path, dict[str, Any]]] = []
+    layers: list[tuple[str, dict[str, Any]]] = []
     including: set[Path] = set()
     following: Path | None = path
     while following is not None:
@@ -185,7 +185,7 @@ def read_layered_yaml(path: Path) -> list[tuple[Path, dict[str, Any]]]:
             if not isinstance(included, str):
                 raise ConfigError(f"{here}: {INCLUDE}", included, "be the path of a YAML file")
             following = here.parent / included
-        layers.insert(0, (here, values))
+        layers.insert(0, (str(here), values))
     return layers
 
 

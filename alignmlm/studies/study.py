@@ -8,14 +8,11 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args, get_type_hints
-
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 import alignmlm
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
@@ -23,6 +20,7 @@ from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
 from alignmlm.evaluation.export import DESCRIPTION
 from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
 from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import SUMMARY
 from alignmlm.ranks.signals import (
     INTERRUPTED_EXIT_CODE,
@@ -31,6 +29,8 @@ from alignmlm.ranks.signals import (
     SavedAndStoppedError,
 )
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.plain_data import read_json, read_layered_yaml, read_yaml
+from alignmlm.storage.typed_settings import build, check, nested, setting_hints
 from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)
@@ -76,43 +76,34 @@ class StudyConfig:
 
 
 def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:
-    """Whether overrides are dotted settings that the study does not set itself.
+    """Whether overrides are dotted settings that the study does not set itself, of their types.
 
     Raises:
         ConfigError: they are not.
     """
+    hints = dict(setting_hints(Recipe))
     for key, value in overrides.items():
-        if "." not in key or isinstance(value, dict):
-            must = "be dotted settings, as in 'train.steps: 300'"
-            raise ConfigError(place, {key: value}, must)
+        if key not in hints:
+            must = f"name dotted settings, as in 'train.steps: 300'{nearest(key, hints)}"
+            raise ConfigError(place, key, must)
         if key in own:
             raise ConfigError(place, key, "not be a setting that the study sets")
+        check(hints[key], value, key, place)
 
 
 def load_study(path: Path) -> StudyConfig:
     """The study of a YAML file.
 
     Raises:
-        ConfigError: no such file, not YAML, or an unknown, missing or wrong setting.
+        ConfigError: no such file, not YAML, an unknown, missing or wrong setting, or one of its
+            runs is no recipe.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("study", str(path), f"be a YAML file ({error})") from error
-    if not isinstance(found, dict):
-        raise ConfigError("study", str(path), "hold settings")
-    known = [each.name for each in fields(StudyConfig)]
-    if unknown := [str(key) for key in found if key not in known]:
-        must = f"be one of {known}{nearest(unknown[0], known)}"
-        raise ConfigError(f"{path}: key", unknown[0], must)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(StudyConfig, "study")
-    try:
-        return parser.instantiate(parser.parse_object({"study": found})).study
-    except ArgumentError as error:
-        raise ConfigError(
-            "study", str(path), f"hold settings of the right types ({error})"
-        ) from error
+    study = build(StudyConfig, (str(path), read_yaml(path)))
+    layers = read_layered_yaml(Path(study.recipe)) if study.recipe else []
+    for run in planned_runs(study)[: len(study.objectives) + len(study.variants)]:
+        settings = nested({**study.overrides, **run.overrides})
+        build(Recipe, *layers, (f"{path}: {run.name}", settings))
+    return study
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +214,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
 
 def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:
     """A run's rows of the study: one a task and target or pair of languages, units as in UNITS."""
-    summary = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
+    summary = read_json(run.folder / SUMMARY)
     alignment = summary["alignment_percent"]
     whole = {
         "seed": run.seed,

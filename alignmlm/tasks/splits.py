@@ -1,12 +1,13 @@
 """One split of a task: which files it lies in, and how they are read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alignmlm.corpus.sources import HUB_PREFIX, expand_path
-from alignmlm.errors import ConfigError, nearest
+from alignmlm.errors import ConfigError
+from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
 
 IDS = ("file", "rows")
 
@@ -15,14 +16,14 @@ IDS = ("file", "rows")
 class SplitFile:
     """A file of labelled examples, or two files that belong together line by line."""
 
-    path: str  # or "hub:<org>/<name>:<config>:<split>" of forms that are tables
+    path: DataPath  # or "hub:<org>/<name>:<config>:<split>" of forms that are tables
     form: str
     language: str = "eng-Latn"  # of its text
-    other: str = ""  # second file of a form that has two
-    columns: dict[str, str | int] = field(default_factory=dict)  # role: name, or number from 1
-    strip_prefix: str = ""  # in front of every word: "en:"
-    label_values: dict[str, str] = field(default_factory=dict)  # label in the file: its name
-    drop_labels: list[str] = field(default_factory=list)  # examples with them are not used
+    other: DataPath = ""  # second file of a form that has two
+    columns: dict[str, Verbatim | int] = field(default_factory=dict)  # role: name, or number from 1
+    strip_prefix: Verbatim = ""  # in front of every word: "en:"
+    label_values: dict[str, Verbatim] = field(default_factory=dict)  # label in the file: its name
+    drop_labels: list[Verbatim] = field(default_factory=list)  # examples with them are not used
     rows: list[int] = field(default_factory=list)  # first example, and the one after the last
     ids: str = "file"  # "rows": examples are numbered, whatever ids the file gives
 
@@ -63,20 +64,12 @@ class SplitFile:
                 yield example
 
 
-def known_keys() -> list[str]:
-    """What the files of a split may say."""
-    return [field.name for field in fields(SplitFile)]
-
-
 def check_split_keys(found: dict[str, Any], place: str) -> None:
-    """Whether a split's mapping has known keys, and a path.
+    """Whether a split's mapping has known keys, values of their types, and a path.
 
     Raises:
-        ConfigError: an unknown key, or no path.
+        ConfigError: it has not.
     """
-    for key in found:
-        if key not in known_keys():
-            must = f"be one of {known_keys()}{nearest(str(key), known_keys())}"
-            raise ConfigError(f"{place}: key", key, must)
-    if not isinstance(found.get("path"), str):
-        raise ConfigError(f"{place}: path", found.get("path"), "be a path or a hub dataset")
+    check_section(SplitFile, found, "", place, whole=False)
+    if "path" not in found:
+        raise ConfigError(f"{place}: keys", list(found), "include a path, or a hub dataset")

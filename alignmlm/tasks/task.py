@@ -10,6 +10,7 @@ from alignmlm.corpus.sample_world import write_tasks
 from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.languages.language import BASE
+from alignmlm.storage.typed_settings import Verbatim, build
 from alignmlm.tasks.forms import HUB_FORMS, TWO_FILES
 from alignmlm.tasks.splits import SplitFile, check_split_keys
 from alignmlm.tasks.task_yaml import shipped_files, tasks_of
@@ -51,11 +52,11 @@ class Task:
     files: dict[str, Any]  # split: a path, "sample:<file>", "hub:<id>", or a mapping (SplitFile)
     group: str = ""  # tasks with the same labels, in several languages
     other_language: str = ""  # of the second text, where examples hold two languages
-    labels: list[str] = field(default_factory=list)  # none: those of the training split
-    columns: dict[str, str | int] = field(default_factory=dict)
-    strip_prefix: str = ""
-    label_values: dict[str, str] = field(default_factory=dict)
-    drop_labels: list[str] = field(default_factory=list)
+    labels: list[Verbatim] = field(default_factory=list)  # none: those of the training split
+    columns: dict[str, Verbatim | int] = field(default_factory=dict)
+    strip_prefix: Verbatim = ""
+    label_values: dict[str, Verbatim] = field(default_factory=dict)
+    drop_labels: list[Verbatim] = field(default_factory=list)
     ids: str = "file"
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Task:
             self.demand(key, allowed)
         languages = ["language", *(["other_language"] if kind.two_languages else [])]
         for key in languages:
-            if not BASE.fullmatch(str(getattr(self, key))):
+            if not BASE.fullmatch(getattr(self, key)):
                 found = getattr(self, key)
                 raise ConfigError(f"task {self.name}: {key}", found, "look like 'eng-Latn'")
         if self.other_language and not kind.two_languages:
@@ -92,12 +93,13 @@ class Task:
             ConfigError: it is not so.
         """
         place = f"task {self.name}: files"
-        if not isinstance(self.files, dict) or not set(self.files) <= set(SPLITS):
+        if not set(self.files) <= set(SPLITS):
             raise ConfigError(place, self.files, f"name {', '.join(SPLITS)}")
         if "test" not in self.files:
             raise ConfigError(place, self.files, "name a test split: nothing else is scored")
         for split, found in self.files.items():
-            check_split_keys({"path": found} if not isinstance(found, dict) else found, place)
+            own = found if isinstance(found, dict) else {"path": found}
+            check_split_keys(own, f"{place}: {split}")
             file = self.split(split)
             if file.form not in KINDS[self.kind].forms:
                 allowed = list(KINDS[self.kind].forms)
@@ -124,34 +126,16 @@ class Task:
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
 
-def check_keys(found: Any, name: str) -> None:
-    """Whether a task's YAML has the keys of a task, and all that it must have.
-
-    Raises:
-        ConfigError: it is no mapping, or has an unknown or a missing key.
-    """
-    known = [field.name for field in fields(Task)]
-    needed = [f.name for f in fields(Task) if f.default is f.default_factory is MISSING]
-    if not isinstance(found, dict):
-        raise ConfigError(f"task {name}", found, f"be a mapping with the keys {known}")
-    for key in found:
-        if key not in known:
-            must = f"be one of {known}{nearest(str(key), known)}"
-            raise ConfigError(f"task {name}: key", key, must)
-    if missing := [key for key in needed if key not in found]:
-        raise ConfigError(f"task {name}: keys", sorted(found), f"include {missing}")
-
-
 def tasks_in(path: Path) -> list[Task]:
     """The tasks of a YAML file.
 
     Raises:
         ConfigError: not YAML, an unknown, missing or wrong key, or one name twice.
     """
-    tasks = []
-    for found in tasks_of(path):
-        check_keys(found, str(found.get("name", path)))
-        tasks.append(Task(**found))
+    tasks = [
+        build(Task, (f"{path}: task {found.get('name', '')}".strip(), found))
+        for found in tasks_of(path)
+    ]
     names = [task.name for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"names in {path}", twice, "differ; use {iso} or {code} in them")

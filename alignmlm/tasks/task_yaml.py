@@ -1,26 +1,16 @@
 """YAML files of tasks: included bases, one file for many languages, and what they spell out."""
 
+from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alignmlm.errors import ConfigError
+from alignmlm.storage.plain_data import merged, read_layered_yaml
 
 Mapping = dict[str, Any]
 CODE, ISO = "{code}", "{iso}"
-FILE_KEYS = ("include", "languages", "tasks")  # of a file, not of a task
-
-
-def merged(base: Mapping, over: Mapping) -> Mapping:
-    """The base with the other's keys put over it, also inside mappings that both have."""
-    both = {
-        key: merged(base[key], value)
-        for key, value in over.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
-    }
-    return {**base, **over, **both}
+FILE_KEYS = ("languages", "tasks")  # of a file, not of a task
 
 
 def filled(value: Any, words: dict[str, str]) -> Any:
@@ -35,36 +25,19 @@ def filled(value: Any, words: dict[str, str]) -> Any:
     return value
 
 
-def read_mapping(path: Path, above: tuple[Path, ...] = ()) -> Mapping:
-    """The mapping of a YAML file, put over that of the file that it includes.
-
-    Raises:
-        ConfigError: not YAML, not a mapping, or files that include each other.
-    """
-    if path in above or not path.is_file():
-        must = "not include itself" if path in above else "be an existing file"
-        raise ConfigError("include" if above else "task", str(path), must)
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError("task", str(path), f"be YAML ({error})") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"task {path}", found, "be a mapping with the keys of a task")
-    if "include" not in found:
-        return found
-    base = read_mapping(path.parent / str(found["include"]), (*above, path))
-    return {k: v for k, v in merged(base, found).items() if k != "include"}
-
-
-def part_of(found: Mapping, key: str, path: Path) -> Mapping:
+def part_of(found: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -> Mapping:
     """The mapping below a key, empty where it is missing.
 
     Raises:
-        ConfigError: it is no mapping.
+        ConfigError: it is no mapping, or one of its values is of no type allowed.
     """
     part = found.get(key, {})
     if not isinstance(part, dict):
         raise ConfigError(f"{path}: {key}", part, "be a mapping")
+    for name, value in part.items():
+        if not isinstance(value, allowed):
+            must = "be a mapping of keys to values" + (" or a code" if str in allowed else "")
+            raise ConfigError(f"{path}: {key}.{name}", value, must)
     return part
 
 
@@ -76,7 +49,7 @@ def in_languages(shared: Mapping, languages: Mapping) -> list[Mapping]:
     tasks = []
     for language, entry in languages.items():
         own = dict(entry) if isinstance(entry, dict) else {"code": entry}
-        iso = str(language).split("-")[0]
+        iso = language.split("-")[0]
         words = {CODE: str(own.pop("code", iso)), ISO: iso}
         tasks.append(filled(merged({**shared, "language": language}, own), words))
     return tasks
@@ -88,9 +61,10 @@ def tasks_of(path: Path) -> list[Mapping]:
     Raises:
         ConfigError: the file cannot be used.
     """
-    found = read_mapping(path)
+    found = reduce(merged, [values for _, values in read_layered_yaml(path)])
     shared = {key: value for key, value in found.items() if key not in FILE_KEYS}
-    languages, named = part_of(found, "languages", path), part_of(found, "tasks", path)
+    languages = part_of(found, "languages", path, (str, dict))
+    named = part_of(found, "tasks", path, (dict,))
     if languages:
         return in_languages(shared, languages)
     if named:

@@ -112,8 +112,10 @@ def test_a_run_without_its_export_is_not_finished(tmp_path):
 
 
 def test_a_run_that_fails_is_an_error_with_its_command_and_exit_code(tmp_path):
-    config = study(tmp_path, overrides={"train.stepz": 1})
-    with pytest.raises(AlignMLMError, match=r"exit code \d+; the command was: .*--train\.stepz=1"):
+    config = study(tmp_path, overrides={"train.batch_rows": 0})
+    with pytest.raises(
+        AlignMLMError, match=r"exit code \d+; the command was: .*--train\.batch_rows=0"
+    ):
         pretrain(config, planned_runs(config)[0])
 
 
@@ -135,7 +137,10 @@ def test_a_recipe_that_does_not_exist_is_an_error(tmp_path):
     [
         ("objectives: [mlm]\nfolder: f\n", "name"),
         ("name: x\nobjective: [mlm]\nfolder: f\n", "did you mean 'objectives'"),
-        ("name: x\nobjectives: [mlm]\nfolder: f\nseeds: [one]\n", "right types"),
+        (
+            "name: x\nobjectives: [mlm]\nfolder: f\nseeds: [one]\n",
+            r"seeds\[0\] = 'one', but it must be an integer",
+        ),
         ("name: x\nobjectives: []\nfolder: f\n", "at least one, each once"),
         (
             "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {train: {steps: 3}}\n",
@@ -145,9 +150,18 @@ def test_a_recipe_that_does_not_exist_is_an_error(tmp_path):
             "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {model.seed: 3}\n",
             "that the study sets",
         ),
+        ("name: x\nobjectives: [mlm]\nfolder: f\noverrides: {train.stepz: 3}\n", "'train.steps'"),
+        (
+            "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {train.steps: '3'}\n",
+            "train.steps = '3', but it must be an integer; leave out the quotes",
+        ),
+        (
+            "name: x\nfolder: f\nvariants: {a: {objective.name: mlm, train.seq_len: 7}}\n",
+            r"study\.yaml: a: train\.seq_len = 7, but it must be even",
+        ),
         ("name: x\nobjectives: [alignmlm]\nfolder: f\n", "align_mlm"),
-        ("- name\n", "hold settings"),
-        ("name: [", "be a YAML file"),
+        ("- name\n", "be a mapping"),
+        ("name: [", r"study\.yaml:1 = .* be YAML"),
     ],
 )
 def test_a_wrong_study_says_what_is_wrong(tmp_path, text, message):

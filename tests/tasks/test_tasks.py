@@ -65,7 +65,7 @@ def test_a_wrong_task_file_says_what_is_wrong(toy_task, tmp_path, old, new, mess
 
 def test_a_task_file_that_is_no_mapping_is_an_error(tmp_path):
     (tmp_path / "list.yaml").write_text("[1, 2]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="be a mapping with the keys"):
+    with pytest.raises(ConfigError, match="be a mapping of keys to values"):
         load_task(str(tmp_path / "list.yaml"))
 
 
@@ -96,7 +96,7 @@ SPLIT = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\nfo
     [
         ("{train: a, dev: b}", "name a test split"),
         ("{test: {file: a}}", "'file', but it must be one of"),
-        ("{test: {form: token_table}}", "path = None"),
+        ("{test: {form: token_table}}", "include a path"),
         ("{test: 3}", "path = 3"),
         ("{test: {path: a, form: pair_table}}", "form = 'pair_table'"),
         ("{test: {path: a, rows: [5, 2]}}", "first row from 0"),
