@@ -9,38 +9,38 @@ from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 
 from alignmlm.data.batches import Batch
 from alignmlm.model import MaskedOutput
-from alignmlm.objectives.dict_mlm import DICT_MLM
-from alignmlm.objectives.mlm import MLM
-from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
-from alignmlm.objectives.tlm import TLM
+from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig
 
-PREDICTION = {"mlm": MLM, "tlm": TLM, "dict_mlm": DICT_MLM}
+ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
 
 
-def align_mlm(
-    config: ObjectiveConfig,
-    batch: Batch,
-    outputs: MaskedOutput,
-    pairs: WordPairs | None,
-    languages: int,
-) -> Losses:
-    """The base objective's losses, and alpha times the mean distance of the pairs."""
-    if pairs is None:
-        raise KernelError("align_mlm needs pairs")
-    losses = PREDICTION[config.base].loss(config, batch, outputs, pairs, languages)
-    distance = alignment_loss(
-        outputs.weight,
-        pairs,
-        config.distance,
-        share=config.share,
-        step=batch.step,
-        margin=config.margin,
-        temperature=config.temperature,
-    )
-    return losses._replace(alignment=config.alpha * distance)
+def with_alignment(prediction: Loss) -> Loss:
+    """A prediction loss with alpha times the mean distance of the pairs beside it."""
+
+    def loss(
+        config: ObjectiveConfig,
+        batch: Batch,
+        outputs: MaskedOutput,
+        pairs: WordPairs | None,
+        languages: int,
+    ) -> Losses:
+        if pairs is None:
+            raise KernelError("align_mlm needs pairs")
+        losses = prediction(config, batch, outputs, pairs, languages)
+        distance = alignment_loss(
+            outputs.weight,
+            pairs,
+            config.distance,
+            share=config.share,
+            step=batch.step,
+            margin=config.margin,
+            temperature=config.temperature,
+        )
+        return losses._replace(auxiliary={**losses.auxiliary, ALIGNMENT: config.alpha * distance})
+
+    return loss
 
 
-def objective_of(config: ObjectiveConfig) -> Objective:
-    """The objective of a recipe."""
-    base = PREDICTION[config.rows]
-    return replace(base, loss=align_mlm) if config.name == "align_mlm" else base
+def align_mlm(base: Objective) -> Objective:
+    """ALIGN-MLM over a prediction objective."""
+    return replace(base, loss=with_alignment(base.loss), needs_pairs=True)

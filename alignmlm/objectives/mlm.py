@@ -25,7 +25,7 @@ def mlm(
     sums = torch.zeros(3, len(Term) * languages, dtype=torch.float64, device=parts.device)
     sums.index_add_(1, cell, parts)
     nats, correct, positions = sums.view(3, len(Term), languages)
-    return Losses(result.nats.sum(), None, nats, correct, positions)
+    return Losses(result.nats.sum(), {}, nats, correct, positions)
 
 
 MLM = Objective(corruption=lambda config: Corruption(), loss=mlm)

@@ -21,7 +21,7 @@ class Losses(NamedTuple):
     """
 
     prediction_nats: Float[Tensor, ""]  # sum, to be divided by the step's masked positions
-    alignment: Float[Tensor, ""] | None  # alpha times the mean distance of dictionary pairs
+    auxiliary: dict[str, Float[Tensor, ""]]  # other terms by name, weighted; added as they are
     nats: Float[Tensor, "term language"]  # prediction_nats in parts, without gradient
     correct: Float[Tensor, "term language"]
     positions: Float[Tensor, "term language"]
@@ -37,3 +37,4 @@ class Objective:
     corruption: Callable[[ObjectiveConfig], Corruption]
     loss: Loss
     language_embeddings: bool = False
+    needs_pairs: bool = False  # `loss` is given the dictionary's pairs

@@ -12,6 +12,7 @@ class ObjectiveConfig:
 
     name: Literal["mlm", "tlm", "dict_mlm", "align_mlm"] = "align_mlm"
     base: Literal["mlm", "tlm", "dict_mlm"] = "mlm"  # what align_mlm adds its term to
+    output: Literal["separate", "unified"] = "separate"  # unified: one label for a given pair
     alpha: float = 10.0  # align_mlm: weight of the alignment term
     distance: Literal["cosine", "l2", "margin", "infonce"] = "cosine"  # align_mlm
     share: float = 1.0  # align_mlm: of the dictionary's pairs, drawn anew at each step

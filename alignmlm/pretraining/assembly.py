@@ -30,7 +30,7 @@ from alignmlm.languages.dictionary import (
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.model import MaskedLanguageModel, new_model
-from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.words import word_pairs
 
@@ -139,19 +139,39 @@ def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray
     return table
 
 
-def check_objective(recipe: Recipe, corruption: Corruption, pairs: list[LanguagePair]) -> None:
-    """Whether the data has what the objective wants.
+def check_unified_output(pairs: list[LanguagePair], scripts: Scripts) -> None:
+    """Raise unless no given target word is a token of the source language too.
 
     Raises:
-        DataError: no dictionary pair for align_mlm or dict_mlm.
-        ConfigError: no two languages of one base for tlm.
+        ConfigError: one is: its label would change in the source language's text as well.
+    """
+    for pair in pairs:
+        targets = pair.used.single_tokens()[:, 1]
+        shared = np.isin(targets, scripts.tables[pair.source])
+        if shared.any():
+            found = f"unified, with {shared.sum()} given target words that are source tokens too"
+            must = "be separate where two languages share tokens; give each a script of its own"
+            raise ConfigError("objective.output", found, must)
+
+
+def check_objective(
+    recipe: Recipe, corruption: Corruption, pairs: list[LanguagePair], scripts: Scripts
+) -> None:
+    """Raise unless the data has what the objective wants.
+
+    Raises:
+        DataError: no dictionary pair for an objective that needs one.
+        ConfigError: no two languages of one base for tlm, or shared tokens for a unified output.
     """
     name, usable = recipe.objective.name, sum(len(pair.used) for pair in pairs)
-    if (name == "align_mlm" or corruption.dictionary) and not usable:
+    if recipe.objective.output == "unified":
+        check_unified_output(pairs, scripts)
+    if (objective_of(recipe.objective).needs_pairs or corruption.dictionary) and not usable:
         raise DataError(
-            f"{name} needs a dictionary, and there is no usable pair: languages.ids = "
-            f"{recipe.languages.ids} gives pairs where a language has another script than its "
-            f"base (such as -x-trans); dictionary.fraction = {recipe.dictionary.fraction}; "
+            f"{name} ({recipe.objective.output} output) needs a dictionary, and there is no usable "
+            f"pair: languages.ids = {recipe.languages.ids} gives pairs where a language has "
+            f"another script than its base (such as -x-trans); "
+            f"dictionary.fraction = {recipe.dictionary.fraction}; "
             f"dictionary.files = {[file.path for file in recipe.dictionary.files]}"
         )
     bases = [parse_language(language).base for language in recipe.languages.ids]
@@ -165,7 +185,7 @@ def make_loader(
 ) -> Loader:
     """The loader of a recipe."""
     corruption = objective_of(recipe.objective).corruption(recipe.objective)
-    check_objective(recipe, corruption, pairs)
+    check_objective(recipe, corruption, pairs, scripts)
     keep_freed_memory()
     vocabulary = store.vocabulary
     special = np.zeros(scripts.vocabulary_size, bool)
@@ -233,8 +253,9 @@ class Assembly:
         return from_pairs(pair for pair, leaks in words if not leaks)
 
     def training_pairs(self, recipe: Recipe) -> WordPairs | None:
-        """What the alignment term pulls together; nothing for other objectives."""
-        return word_pairs(self.used) if recipe.objective.name == "align_mlm" else None
+        """The dictionary's pairs, for objectives that want them."""
+        wanted = objective_of(recipe.objective).needs_pairs
+        return word_pairs(self.used) if wanted else None
 
 
 def assemble(recipe: Recipe) -> Assembly:

@@ -233,8 +233,8 @@ class Engine:
             with self.forward_time:
                 losses = self.deepspeed(batch.to(self.device))
             total = losses.prediction_nats * (share / masked)
-            if losses.alignment is not None:
-                total = total + losses.alignment
+            for term in losses.auxiliary.values():
+                total = total + term
             self.deepspeed.backward(spoiled_if_not_finite(total))
             norm = self.gradient_norm() if number == self.parts - 1 else None
             if norm is not None:
@@ -291,7 +291,7 @@ def spoiled_if_not_finite(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
 
 
 def add_up(parts: list[Losses]) -> Losses:
-    """Losses of micro-batches as one; the alignment term is the same in each."""
+    """Losses of micro-batches as one; auxiliary terms are the same in each."""
     sums = (sum(getattr(p, name) for p in parts) for name in ("nats", "correct", "positions"))
     prediction = torch.stack([part.prediction_nats.detach() for part in parts]).sum()
-    return Losses(prediction, parts[-1].alignment, *sums)
+    return Losses(prediction, parts[-1].auxiliary, *sums)

@@ -14,7 +14,7 @@ from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
 from alignmlm.errors import ConfigError
 from alignmlm.model import MaskedLanguageModel
-from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
@@ -66,6 +66,7 @@ def about(recipe: Recipe, assembly: Assembly, progress: Progress) -> dict[str, o
     return {
         "schema_version": 1,
         "objective": recipe.objective.name,
+        "output": recipe.objective.output,
         "languages": recipe.languages.ids,
         "languages_seed": recipe.languages.seed,
         "language_embeddings": objective_of(recipe.objective).language_embeddings,

@@ -81,9 +81,9 @@ def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list
     """The losses of one step over all ranks, and its gradient norm; only what is finite."""
     sums = torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(sums)
-    metrics = loss_metrics(Losses(sums[0].sum(), None, *sums), names, "train")
-    if losses.alignment is not None:
-        metrics["train/alignment_loss"] = float(losses.alignment.detach())
+    metrics = loss_metrics(Losses(sums[0].sum(), {}, *sums), names, "train")
+    for name, term in losses.auxiliary.items():
+        metrics[f"train/{name}_loss"] = float(term.detach())
     metrics["train/gradient_norm"] = float(norm)
     return {name: value for name, value in metrics.items() if isfinite(value)}
 

@@ -17,7 +17,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
-from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
     CHECKPOINTS,

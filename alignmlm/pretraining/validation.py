@@ -53,7 +53,7 @@ def validation_losses(
         if mine < len(chunks):
             total += torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(total)
-    return Losses(total[0].sum(), None, *total)
+    return Losses(total[0].sum(), {}, *total)
 
 
 def alignment_metrics(

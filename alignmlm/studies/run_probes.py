@@ -19,7 +19,7 @@ from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.languages.orders import is_syntax
-from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
 from alignmlm.pretraining.export import trained_model

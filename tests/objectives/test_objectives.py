@@ -8,9 +8,12 @@ from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.masking import Term
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import ConfigError
-from alignmlm.objectives.align_mlm import objective_of
+from alignmlm.languages.dictionary import from_pairs
 from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.objectives.registry import objective_of
+from alignmlm.objectives.unified_output import concepts
 from alignmlm.pretraining.assembly import assemble, make_model
+from alignmlm.probes.words import word_pairs
 
 
 def losses(recipe):
@@ -27,7 +30,7 @@ def test_mlm_is_the_sum_over_all_masked_positions(small_recipe):
     found, batch, outputs, _ = losses(small_recipe("--objective.name=mlm"))
     whole = masked_softmax_loss(outputs.hidden, outputs.weight, batch.labels, outputs.bias).nats
     assert found.prediction_nats == pytest.approx(whole.sum().item())
-    assert found.alignment is None
+    assert found.auxiliary == {}
 
 
 def test_parts_by_term_and_language_add_up_to_the_whole(small_recipe):
@@ -50,7 +53,7 @@ def test_align_mlm_adds_alpha_times_the_distance_of_the_pairs(small_recipe, dist
     overrides = ["--objective.alpha=3", f"--objective.distance={distance}"]
     found, _, outputs, pairs = losses(small_recipe(*overrides))
     expected = 3 * alignment_loss(outputs.weight, pairs, distance=distance)
-    assert found.alignment == pytest.approx(expected.item())
+    assert found.auxiliary["alignment"] == pytest.approx(expected.item())
 
 
 def test_align_mlm_predicts_what_its_base_predicts(small_recipe):
@@ -80,7 +83,9 @@ def test_a_share_of_the_pairs_is_drawn_anew_at_each_step(small_recipe, distance)
     _, batch, outputs, pairs = losses(recipe)
     objective = objective_of(recipe.objective)
     found = [
-        objective.loss(recipe.objective, replace(batch, step=step), outputs, pairs, 2).alignment
+        objective.loss(recipe.objective, replace(batch, step=step), outputs, pairs, 2).auxiliary[
+            "alignment"
+        ]
         for step in (0, 1, 0)
     ]
     assert found[0] != found[1]
@@ -91,3 +96,38 @@ def test_a_share_of_the_pairs_is_drawn_anew_at_each_step(small_recipe, distance)
 def test_alignment_settings_out_of_range_are_errors(small_recipe, setting):
     with pytest.raises(ConfigError, match=setting.split("=")[0]):
         small_recipe(f"--objective.{setting}")
+
+
+def test_a_unified_output_predicts_the_source_word_of_given_target_words(small_recipe):
+    unified = ["--objective.name=mlm", "--objective.output=unified"]
+    found, batch, outputs, pairs = losses(small_recipe(*unified))
+    source_of = {int(t): int(s) for s, t in zip(pairs.source_ids, pairs.target_ids, strict=True)}
+    labels = torch.tensor([source_of.get(label, label) for label in batch.labels.tolist()])
+    assert not torch.equal(labels, batch.labels)
+    whole = masked_softmax_loss(outputs.hidden, outputs.weight, labels, outputs.bias).nats
+    assert found.prediction_nats == pytest.approx(whole.sum().item())
+    assert found.auxiliary == {}
+
+
+def test_a_unified_output_and_the_alignment_term_go_together(small_recipe):
+    both, _, outputs, pairs = losses(small_recipe("--objective.output=unified"))
+    alone, *_ = losses(small_recipe("--objective.name=mlm", "--objective.output=unified"))
+    assert both.prediction_nats == alone.prediction_nats
+    expected = 10 * alignment_loss(outputs.weight, pairs)
+    assert both.auxiliary["alignment"] == pytest.approx(expected.item())
+
+
+def test_concepts_take_the_lowest_source_and_leave_words_of_several_tokens():
+    pairs = from_pairs([((1,), (7,)), ((2,), (7,)), ((3,), (8, 9)), ((4, 5), (6,)), ((7,), (5,))])
+    table = concepts(word_pairs(pairs), 10)
+    assert table.tolist() == [0, 1, 2, 3, 4, 7, 6, 1, 8, 9]
+
+
+def test_a_unified_output_is_refused_where_languages_share_the_tokens(small_recipe, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("the every\nevery the\n", encoding="utf-8")
+    file = f'[{{"path": "{words}", "source": "qaa-Latn", "target": "qaa-Latn-x-inv"}}]'
+    languages = "--languages.ids=[qaa-Latn, qaa-Latn-x-inv]"
+    recipe = small_recipe("--objective.output=unified", languages, f"--dictionary.files={file}")
+    with pytest.raises(ConfigError, match=r"objective\.output"):
+        assemble(recipe)

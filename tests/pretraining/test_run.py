@@ -27,6 +27,7 @@ OBJECTIVES = {
     "align_mlm": [],
     "align_mlm_l2": ["--objective.distance=l2"],
     "align_mlm_on_tlm": ["--objective.base=tlm"],
+    "align_mlm_unified": ["--objective.output=unified"],
 }
 
 
