@@ -31,17 +31,16 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         if notes or os.environ.get("RANK", "0") == "0":
             show_error(error, notes)
         return ERROR_EXIT_CODE
-    except OSError as error:
-        fault = storage_error(error)
-        if fault is None:
-            raise
-        show_error(fault, [f"rank {rank}"] if (rank := os.environ.get("RANK", "0")) != "0" else [])
-        return ERROR_EXIT_CODE
     except SavedAndStoppedError:
         return REQUEUE_EXIT_CODE
     except KeyboardInterrupt:
         show(interrupted(arguments))
         return INTERRUPTED_EXIT_CODE
+    except Exception as error:
+        if (fault := storage_error(error)) is None:
+            raise
+        show_error(fault, [f"rank {rank}"] if (rank := os.environ.get("RANK", "0")) != "0" else [])
+        return ERROR_EXIT_CODE
 
 
 def show(text: str) -> None:

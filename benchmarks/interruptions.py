@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
 
@@ -34,6 +35,7 @@ from machine import commit, processor
 from alignmlm.cli import dispatch, guarded, leave
 from alignmlm.pretraining.checkpoints import STATE
 from alignmlm.ranks.network import free_port
+from alignmlm.studies import study
 from alignmlm.terminal import console, new_table, set_up_logging
 
 log = logging.getLogger(__name__)
@@ -152,13 +154,13 @@ def commands(store: Path) -> list[Command]:
     """All commands, each after the one that it needs."""
     settings = {"data.store": str(store)} | TRAIN
     train = [f"--{name}={value}" for name, value in settings.items()]
-    study = {
+    tiny = {
         "name": "tiny", "folder": "study", "objectives": ["mlm"], "seeds": [0],
         "tasks": ["sample_pos"], "evaluation": TUNING,
         "overrides": settings | {"data.sources": json.loads(DATA[0].partition("=")[2])}
         | {"data.vocabulary_size": 400, "data.validation": 0.1},
     }  # fmt: skip
-    (store.parent / "study.yaml").write_text(json.dumps(study), encoding="utf-8")
+    (store.parent / "study.yaml").write_text(json.dumps(tiny), encoding="utf-8")
     evaluate = ["eval", "run", "--model=run", "--tasks=sample_pos", *EVALUATION]
     return [
         Command(
@@ -263,7 +265,7 @@ class Stage:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(root)
-        subprocess.Popen = ForkedTraining if command.name == "study run" else subprocess.Popen
+        study.subprocess = SimpleNamespace(Popen=ForkedTraining)  # of studies alone
         if self.ranks > 1:
             take_place(rank, self.ranks, LOOPBACK, port)
         self.trap.arm(root, self.record)
@@ -389,8 +391,7 @@ def import_all() -> None:
     import alignmlm.evaluation.evaluate
     import alignmlm.pretraining.run
     import alignmlm.reporting.curves
-    import alignmlm.reporting.page
-    import alignmlm.studies.study  # noqa: F401
+    import alignmlm.reporting.page  # noqa: F401
 
 
 def parsed() -> argparse.Namespace:

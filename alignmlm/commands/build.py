@@ -77,7 +77,7 @@ def ended_together(ranks: Ranks) -> Iterator[None]:
     except KeyboardInterrupt:
         say_stopped(signal.SIGINT, None)
     except BaseException as error:
-        fault = storage_error(error) if isinstance(error, OSError) else error
+        fault = storage_error(error) or error
         if isinstance(fault, AlignMLMError):
             told, code = f"error on rank {ranks.rank} of {ranks.size}: {fault}", 2
         else:

@@ -7,6 +7,7 @@ manifest. What a step writes does not depend on how many ranks there are.
 import ctypes
 import errno
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -35,11 +36,15 @@ from alignmlm.corpus.training_text import sample_steps, training_sentences
 from alignmlm.corpus.workspace import (
     OtherBuildError,
     Workspace,
+    build_record,
     is_worth_keeping,
     locked,
     open_workspace,
+    read_record,
+    record_differences,
     record_settings,
     remove_workspace,
+    removed_partly,
     workspace_of,
 )
 from alignmlm.data.shards import ShardEntry, token_dtype
@@ -73,11 +78,11 @@ def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfi
     )
 
 
-def check_final_paths(config: DataConfig) -> Path:
-    """The folder of the store to be.
+def check_final_paths(config: DataConfig) -> None:
+    """Whether a store can be built.
 
     Raises:
-        DataError: it exists, or a corpus file does not.
+        DataError: its folder is in use, or a corpus file is missing.
     """
     for source in config.sources:
         source_paths(source)
@@ -86,7 +91,6 @@ def check_final_paths(config: DataConfig) -> Path:
         raise DataError(f"{final} holds a store already; remove it, or name another data.store")
     if final.exists() and any(final.iterdir()):
         raise DataError(f"{final} is in use and holds no store; name another data.store")
-    return final
 
 
 @contextmanager
@@ -136,9 +140,11 @@ def build_store(
             another build of the same store, running or begun with other settings or files.
         ConfigError: a vocabulary larger than the data supports.
     """
-    started = perf_counter()
-    final = ranks.of_first(lambda: check_final_paths(config))
+    started, final = perf_counter(), expand_path(config.store)
     place = workspace_of(final)
+    if ranks.of_first(lambda: was_finished(place, final, config)):
+        return final
+    ranks.of_first(lambda: check_final_paths(config))
     lock = locked(place, final) if ranks.first else nullcontext()
     with full_disk_told(place, final), lock, little_removed(place, ranks):
         ranks.of_first(lambda: check_final_paths(config))
@@ -155,6 +161,22 @@ def finish(place: Workspace, final: Path) -> None:
     sync_tree(place.store)
     rename(place.store, final)
     remove_workspace(place)
+
+
+def was_finished(place: Workspace, final: Path, config: DataConfig) -> bool:
+    """Whether this build was cut off when its store was in place; what is left is removed now."""
+    left = removed_partly(place)
+    unmoved = place.folder.exists() and not place.store.exists()
+    if not (final / MANIFEST).exists() or not (left or unmoved):
+        return False
+    with locked(place, final) if unmoved else nullcontext():
+        records = filter(None, map(read_record, [place, *left]))
+        new = build_record(config, pieces_of(config.sources))
+        if any(record_differences(old, new) for old in records):
+            return False
+        for folder in [place, *left] if unmoved else left:
+            shutil.rmtree(folder.folder, ignore_errors=True)
+    return True
 
 
 def write_store(

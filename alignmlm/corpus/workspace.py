@@ -24,7 +24,7 @@ from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import Piece
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import partial_path, replace_bytes
+from alignmlm.storage.atomic import leftovers, partial_path, replace_bytes
 from alignmlm.storage.locks import LockHeldError, take_lock
 
 FORMAT = 1  # of the files in the workspace
@@ -103,11 +103,16 @@ def locked(place: Workspace, final: Path) -> Iterator[None]:
         lock.release()
 
 
+def removed_partly(place: Workspace) -> list[Workspace]:
+    """Workspaces whose removal was cut off."""
+    return [Workspace(path) for path in leftovers(place.folder)]
+
+
 def remove_workspace(place: Workspace) -> None:
     """Remove a workspace that this process holds, out of the way of a build that starts now."""
     aside = partial_path(place.folder)
     place.folder.rename(aside)
-    rmtree(aside)
+    rmtree(aside, ignore_errors=True)
 
 
 def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:
@@ -121,6 +126,18 @@ def settings_record(config: DataConfig) -> dict[str, Any]:
     """What the tokens depend on, besides the text."""
     settings = asdict(config)
     return {name: settings[name] for name in settings.keys() - {"store", "sources"}}
+
+
+def build_record(config: DataConfig, pieces: list[Piece]) -> dict[str, Any]:
+    """All that a build depends on."""
+    return as_json(
+        {
+            "format": FORMAT,
+            "alignmlm": __version__,
+            "pieces": [piece_record(piece, config) for piece in pieces],
+            "settings": settings_record(config),
+        }
+    )
 
 
 def as_json(value: Any) -> Any:
@@ -191,14 +208,7 @@ def open_workspace(
     Raises:
         OtherBuildError: it belongs to another build; the message says what differs.
     """
-    new = as_json(
-        {
-            "format": FORMAT,
-            "alignmlm": __version__,
-            "pieces": [piece_record(piece, config) for piece in pieces],
-            "settings": settings_record(config),
-        }
-    )
+    new = build_record(config, pieces)
     old = read_record(place)
     differences = record_differences(old, new) if old else []
     if differences and not restart:

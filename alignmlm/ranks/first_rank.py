@@ -21,8 +21,10 @@ def on_first_rank(work: Callable[[], Any]) -> Any:
             shared = [work(), None]
         except AlignMLMError as error:
             shared = [None, error]
-        except OSError as error:
-            shared = [None, storage_error(error) or AlignMLMError(str(error))]
+        except Exception as error:
+            if (fault := storage_error(error)) is None:
+                raise
+            shared = [None, fault]
     torch.distributed.broadcast_object_list(shared)
     if shared[1] is not None:
         raise shared[1]

@@ -50,9 +50,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def leftovers(path: Path) -> list[Path]:
+    """What killed processes, or one that is at work, left of a file or folder."""
+    return list(path.parent.glob(f"{glob_escaped(path.name)}{PARTIAL}*"))
+
+
 def remove_partial(path: Path) -> None:
     """Remove what killed processes left of a file or folder; the caller holds its lock."""
-    for leftover in path.parent.glob(f"{glob_escaped(path.name)}{PARTIAL}*"):
+    for leftover in leftovers(path):
         remove(leftover)
 
 

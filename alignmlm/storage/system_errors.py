@@ -1,6 +1,9 @@
 """What the system refuses to do with a file, as an error that names the file and a remedy."""
 
 import errno
+import io
+import os
+import re
 
 from alignmlm.errors import AlignMLMError
 
@@ -38,10 +41,33 @@ REMEDIES = {
 }
 
 
-def storage_error(error: OSError) -> StorageError | None:
+RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers have no OSError
+
+
+def storage_error(error: BaseException) -> StorageError | None:
     """An error of a disk as one that names the file and a remedy; None where it is none."""
-    if error.errno not in REMEDIES:
+    number, names = None, []
+    if isinstance(error, OSError):
+        number = error.errno
+        names = [
+            os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
+        ]
+    elif written := RUST.search(str(error)):
+        number = int(written[1])
+    if number not in REMEDIES:
         return None
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    place = " -> ".join(names) or "a file"
-    return StorageError(f"{place}: {error.strerror}; {REMEDIES[error.errno]}")
+    place = " -> ".join(names) or written_file(error) or "a file"
+    return StorageError(f"{place}: {os.strerror(number)}; {REMEDIES[number]}")
+
+
+def written_file(error: BaseException) -> str | None:
+    """The file that was open where an error arose: one of write() or close() does not name it."""
+    name, trace = None, error.__traceback__
+    while trace is not None:
+        for value in trace.tb_frame.f_locals.values():
+            if isinstance(value, io.IOBase) and isinstance(
+                found := getattr(value, "name", None), str
+            ):
+                name = found
+        trace = trace.tb_next
+    return name

@@ -242,6 +242,7 @@ def train_parser(
         read_treebank(path)
     gold = [sentence for path in dev for sentence in read_treebank(path)]
     with new_file(output) as partial:
+        partial.touch()  # now, and not after hours of training, it is found out whether that works
         train_apart(train, chosen, partial, progress)
         return score_parser(load_parser(partial), gold)
 
