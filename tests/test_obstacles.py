@@ -1,5 +1,6 @@
 """Folders that cannot be written to: one line with the place, exit 2, nothing half-written."""
 
+import gc
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,7 +30,9 @@ class Inputs:
         self.run = folder / "run"
         write_export(self.run / "export", LANGUAGES)
         self.task: ToyTask = write_toy_task(folder)
-        self.treebank = folder / "train.conllu"
+        self.treebank = folder / "treebank.conllu"
+        lines = (f"{i}\tw{i}\tw{i}\tNOUN\t_\t_\t{i - 1}\tdep\t_\t_\n" for i in range(1, 6))
+        self.treebank.write_text("".join(lines).replace("0\tdep", "0\troot") + "\n")
         (self.run / "metrics.jsonl").write_text('{"step": 1, "train/loss_nats": 1.0}\n')
 
     def study(self, place: Path) -> Path:
@@ -91,6 +94,7 @@ def refused(capsys, name: str, inputs: Inputs, place: Path) -> None:
     """Check that a command ends with one line that names the place."""
     with suppress(SystemExit):
         code = cli.guarded(cli.dispatch, [*name.split(), *COMMANDS[name](inputs, place)])
+    gc.collect()  # closes what a library left open
     err = capsys.readouterr().err
     assert code == 2, err
     lines = [line for line in err.splitlines() if line.startswith("alignmlm: error")]
