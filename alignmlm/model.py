@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
+    ModernBertConfig,
     PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
@@ -19,7 +21,19 @@ from transformers import (
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import ConfigError
-from alignmlm.model_settings import SIZES, ModelConfig
+from alignmlm.language_embeddings import (
+    COUNT,
+    add_language_embeddings,
+    restore_language_embeddings,
+)
+from alignmlm.model_settings import SIZES, ModelConfig, gated_width
+
+
+class Matrix(NamedTuple):
+    """A matrix of an encoder's layer."""
+
+    weight: nn.Parameter
+    blocks: int = 1  # matrices that lie on each other in its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +43,9 @@ class Parts:
     encoder: Callable[[Any], nn.Module]
     transform: Callable[[Any, Tensor], Tensor]  # between the encoder and the vocabulary
     decoder: Callable[[Any], nn.Linear]  # its weight is tied to the input embedding
+    matrices: Callable[[Any], list[Matrix]]  # of the layers: no embedding, no head
     first_position: Callable[[Any], int]
-    language_embeddings: bool
+    token_types: bool  # which serve as language embeddings; elsewhere those are added
 
 
 def roberta_transform(model: Any, hidden: Tensor) -> Tensor:
@@ -39,10 +54,31 @@ def roberta_transform(model: Any, hidden: Tensor) -> Tensor:
     return head.layer_norm(nn.functional.gelu(head.dense(hidden)))
 
 
+def bert_matrices(encoder: Any) -> list[Matrix]:
+    """Each layer's query, key, value, output, and two of the feed-forward part."""
+    modules = (module for layer in encoder.encoder.layer for module in layer.modules())
+    return [Matrix(module.weight) for module in modules if isinstance(module, nn.Linear)]
+
+
+def modernbert_matrices(encoder: Any) -> list[Matrix]:
+    """Each layer's query, key and value in one, output, gate and input in one, output."""
+    return [
+        Matrix(module.weight, blocks)
+        for layer in encoder.layers
+        for module, blocks in (
+            (layer.attn.Wqkv, 3),
+            (layer.attn.Wo, 1),
+            (layer.mlp.Wi, 2),
+            (layer.mlp.Wo, 1),
+        )
+    ]
+
+
 ROBERTA = Parts(
     lambda model: model.roberta,
     roberta_transform,
     lambda model: model.lm_head.decoder,
+    bert_matrices,
     lambda model: model.config.pad_token_id + 1,
     True,
 )
@@ -53,6 +89,7 @@ ARCHITECTURES = {
         lambda model: model.bert,
         lambda model, hidden: model.cls.predictions.transform(hidden),
         lambda model: model.cls.predictions.decoder,
+        bert_matrices,
         lambda model: 0,
         True,
     ),
@@ -60,10 +97,18 @@ ARCHITECTURES = {
         lambda model: model.model,
         lambda model, hidden: model.head(hidden),
         lambda model: model.decoder,
+        modernbert_matrices,
         lambda model: 0,
         False,
     ),
 }
+
+
+DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob",
+    "attention_dropout", "embedding_dropout", "mlp_dropout",
+)  # fmt: skip
+ROTARY_BASE = 10_000.0  # Su et al., 2021 (RoFormer), section 3.4.2
 
 
 class MaskedOutput(NamedTuple):
@@ -97,6 +142,11 @@ class MaskedLanguageModel(nn.Module):
         return MaskedOutput(hidden, decoder.weight, decoder.bias)
 
     @property
+    def matrices(self) -> list[Matrix]:
+        """The matrices of the encoder's layers."""
+        return self.parts.matrices(self.parts.encoder(self.model))
+
+    @property
     def embedding(self) -> nn.Parameter:
         """The word embeddings, one row a token of the model's vocabulary."""
         return self.model.get_input_embeddings().weight  # type: ignore[return-value]
@@ -124,6 +174,36 @@ def roberta_config(
     )
 
 
+def modernbert_config(
+    config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int
+) -> ModernBertConfig:
+    """ModernBERT of a named size, for rows of at most a few hundred tokens.
+
+    Every layer attends to the whole row: windows of 128 tokens, as published, would save next to
+    nothing in rows so short, and need a mask. The rotary base is RoFormer's, not that of rows of
+    8,192 tokens.
+    """
+    layers, hidden, heads, feed_forward = SIZES[config.size]
+    return ModernBertConfig(
+        vocab_size=size,
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=gated_width(feed_forward),
+        max_position_embeddings=seq_len,
+        layer_types=["full_attention"] * layers,
+        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": ROTARY_BASE}},
+        bos_token_id=vocabulary.bos,
+        pad_token_id=vocabulary.pad,
+        eos_token_id=vocabulary.eos,
+        cls_token_id=vocabulary.bos,
+        sep_token_id=vocabulary.eos,
+        attention_dropout=config.dropout,
+        embedding_dropout=config.dropout,
+        mlp_dropout=config.dropout,
+    )
+
+
 def new_model(
     config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
 ) -> MaskedLanguageModel:
@@ -135,10 +215,16 @@ def new_model(
         ConfigError: model.start is no masked LM that we know, or cannot hold the recipe.
     """
     torch.manual_seed(config.seed)
-    if config.start is None:
-        shape = roberta_config(config, vocabulary, size, seq_len, languages)
-        return MaskedLanguageModel(AutoModelForMaskedLM.from_config(shape), languages > 1)
-    model = started_model(config.start, config.dropout, size, seq_len, languages)
+    if config.start is not None:
+        model = started_model(config.start, config.dropout, size, seq_len, languages)
+    elif config.architecture == "modernbert":
+        shape = modernbert_config(config, vocabulary, size, seq_len)
+        model = AutoModelForMaskedLM.from_config(shape)
+        if languages > 1:
+            add_language_embeddings(model, languages)
+    else:
+        token_types = roberta_config(config, vocabulary, size, seq_len, languages)
+        model = AutoModelForMaskedLM.from_config(token_types)
     return MaskedLanguageModel(model, languages > 1)
 
 
@@ -171,21 +257,39 @@ def started_model(
         found = f"{start} of type {shape.model_type}"
         raise ConfigError("model.start", found, f"be one of {sorted(ARCHITECTURES)}")
     parts = ARCHITECTURES[shape.model_type]
-    if languages > 1 and not parts.language_embeddings:
-        raise ConfigError("model.start", start, "have token types for language embeddings")
     room = shape.max_position_embeddings - (shape.pad_token_id + 1 if parts is ROBERTA else 0)
     if room < seq_len:
         raise ConfigError("train.seq_len", seq_len, f"be at most {room} with model.start = {start}")
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+    for name in DROPOUTS:
         if hasattr(shape, name):
             setattr(shape, name, dropout)
     model = started_weights(start, shape)
     if size < shape.vocab_size:
         raise ConfigError("data.vocabulary_size", size, f"be at least {shape.vocab_size}")
     model.resize_token_embeddings(size, mean_resizing=False)
-    if languages > getattr(shape, "type_vocab_size", 1):
+    if not parts.token_types:
+        continue_language_embeddings(model, start, languages)
+    elif languages > shape.type_vocab_size:
         grow_language_embeddings(model, parts.encoder(model).embeddings, languages)
     return model
+
+
+def continue_language_embeddings(model: PreTrainedModel, start: str, languages: int) -> None:
+    """Give a model without token types the language embeddings of its checkpoint, or new ones.
+
+    Raises:
+        ConfigError: the checkpoint has some, for fewer languages.
+    """
+    known = getattr(model.config, COUNT, 0)
+    if languages == 1:
+        setattr(model.config, COUNT, 0)
+    elif not known:
+        add_language_embeddings(model, languages)
+    elif known < languages:
+        told = f"{start} with embeddings of {known} languages"
+        raise ConfigError("model.start", told, f"have those of the recipe's {languages}")
+    else:
+        restore_language_embeddings(model, Path(start))
 
 
 def grow_language_embeddings(model: PreTrainedModel, embeddings: Any, languages: int) -> None:

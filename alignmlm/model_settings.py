@@ -9,14 +9,28 @@ SIZES = {  # layers, hidden, heads, feed-forward
     "tiny": (2, 128, 2, 512),
     "small": (4, 256, 4, 1024),
     "paper": (8, 512, 8, 2048),  # Tang et al., 2022: vocabulary 40,000, doubled
+    "base": (12, 768, 12, 3072),  # Devlin et al., 2019 (BERT)
 }
+
+
+def gated_width(feed_forward: int) -> int:
+    """The width of a gated feed-forward layer, three matrices, with the numbers of a plain one.
+
+    Two thirds, in steps of 32. Source: Shazeer, 2020 (arXiv:2002.05202), section 2.
+    """
+    return -(-feed_forward * 2 // 3 // 32) * 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The encoder. Source of the sizes' form: Liu et al., 2019 (RoBERTa)."""
+    """The encoder. Sources: Liu et al., 2019 (RoBERTa); Warner et al., 2024 (ModernBERT).
 
-    size: Literal["tiny", "small", "paper"] = "tiny"
+    roberta has learned absolute positions and norms after each part, modernbert rotary positions,
+    norms before each part and gated feed-forward layers of about as many numbers.
+    """
+
+    architecture: Literal["roberta", "modernbert"] = "roberta"  # of a new model, not of a start
+    size: Literal["tiny", "small", "paper", "base"] = "tiny"
     start: str | None = None  # a Hugging Face masked-LM checkpoint to go on from, instead of size
     dropout: float = 0.0  # 0: the same numbers at every world size
     seed: int = 0  # of the initial weights

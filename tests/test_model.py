@@ -9,6 +9,7 @@ from alignmlm.data.store import TRAIN
 from alignmlm.errors import ConfigError
 from alignmlm.model import SIZES, MaskedLanguageModel, ModelConfig, new_model
 from alignmlm.pretraining.assembly import assemble, make_model
+from alignmlm.probes.encoder import layer_vectors, load_encoder, whole
 
 SHAPE = {
     "hidden_size": 16,
@@ -57,6 +58,64 @@ def test_language_embeddings_are_there_where_the_objective_wants_them(small_reci
         recipe = small_recipe(f"--objective.name={name}")
         types[name] = make_model(recipe, assemble(recipe)).model.config.type_vocab_size
     assert types == {"mlm": 1, "tlm": 2, "dict_mlm": 2, "align_mlm": 1}
+
+
+MODERN = "--model.architecture=modernbert"
+
+
+def test_modernbert_attends_to_whole_rows_and_has_no_positions_to_learn(small_recipe):
+    recipe = small_recipe(MODERN)
+    model = make_model(recipe, assemble(recipe)).model
+    assert set(model.config.layer_types) == {"full_attention"}
+    assert not any("position" in name for name, _ in model.named_parameters())
+    assert model.model.layers[0].mlp.Wo.weight.shape == (128, 352)
+
+
+def told_languages(folder, ids, language):
+    return layer_vectors(load_encoder(folder), [whole(ids, language)])
+
+
+def test_language_embeddings_of_modernbert_are_saved_and_come_back(small_recipe, tmp_path):
+    recipe = small_recipe(MODERN, "--objective.name=tlm")
+    trained = make_model(recipe, assemble(recipe))
+    trained.model.save_pretrained(tmp_path)
+    ids = (0, 7, 9, 11, 2)
+    again = told_languages(tmp_path, ids, 1)
+    assert torch.equal(again, layer_vectors(trained.model, [whole(ids, 1)]))
+    assert not torch.allclose(again, told_languages(tmp_path, ids, 0), atol=1e-2)
+
+
+def test_without_our_code_modernbert_is_that_of_its_first_language(small_recipe, tmp_path, batch):
+    recipe = small_recipe(MODERN, "--objective.name=tlm")
+    trained = make_model(recipe, assemble(recipe)).eval()
+    trained.model.save_pretrained(tmp_path)
+    plain = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    ids = torch.tensor([[0, 7, 9, 11, 2]])
+    first = trained.model(input_ids=ids, token_type_ids=torch.zeros_like(ids)).logits
+    assert torch.equal(plain(input_ids=ids).logits, first)
+
+
+@pytest.mark.parametrize("known", [0, 2, 3])
+def test_a_modernbert_goes_on_with_the_language_embeddings_that_it_has(
+    small_recipe, tmp_path, known
+):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    old = new_model(ModelConfig(architecture="modernbert"), vocabulary, 400, 32, known or 1).model
+    old.save_pretrained(tmp_path)
+    new = new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 2).model
+    table = new.model.embeddings.language_embeddings.weight
+    assert table.shape == (known or 2, 128)
+    assert not table[0].any()
+    if known:
+        assert torch.equal(table, old.model.embeddings.language_embeddings.weight)
+
+
+def test_a_modernbert_with_embeddings_of_too_few_languages_is_refused(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    old = new_model(ModelConfig(architecture="modernbert"), vocabulary, 400, 32, 2).model
+    old.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="have those of the recipe's 3"):
+        new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 3)
 
 
 def test_the_paper_size_is_that_of_the_paper():

@@ -60,7 +60,8 @@ def recipe_shape(recipe: Recipe) -> EncoderShape:
         raise ConfigError("model.start", recipe.model.start, must)
     scripts = {parse_language(name).script for name in recipe.languages.ids}
     vocabulary = recipe.data.vocabulary_size * len(scripts)
-    return sized(recipe.model.size, vocabulary, recipe.train.seq_len)
+    model = recipe.model
+    return sized(model.size, vocabulary, recipe.train.seq_len, model.architecture)
 
 
 def planned_job(recipe: Recipe, shape: str | None) -> Job:

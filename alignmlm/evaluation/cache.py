@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.finetune import MODELS, FineTuneConfig
 from alignmlm.evaluation.rows import Example
+from alignmlm.language_embeddings import restore_language_embeddings
 from alignmlm.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def cached_model(
         os.utime(path)
         with quiet_transformers():
             model = MODELS[kind].from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+            restore_language_embeddings(model, path)
         log.info("fine-tuned before: %s", path)
         return model
     model = make()

@@ -25,6 +25,7 @@ from transformers import (
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.rows import IGNORED, Example
+from alignmlm.language_embeddings import restore_language_embeddings
 from alignmlm.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
         trust_remote_code=False,
         **(named if labels else {}),
     )
+    restore_language_embeddings(model, export.path)
     spread, old = model.config.initializer_range, model.get_input_embeddings().num_embeddings
     if export.vocabulary_size > old:
         if export.baseline != "monolingual":

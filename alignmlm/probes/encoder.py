@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
 from alignmlm.errors import CheckpointError, DataError
+from alignmlm.language_embeddings import restore_language_embeddings
 from alignmlm.model import ARCHITECTURES
 from alignmlm.quiet import quiet_transformers
 
@@ -44,9 +45,11 @@ def load_encoder(folder: Path) -> PreTrainedModel:
     """
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            return AutoModel.from_pretrained(
+            model = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
+            restore_language_embeddings(model, folder)
+            return model
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no encoder: {error}") from error
 

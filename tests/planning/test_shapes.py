@@ -2,15 +2,32 @@
 
 import pytest
 
-from alignmlm.planning.shapes import SHAPES, EncoderShape
+from alignmlm.model_settings import SIZES
+from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 
 
 def built(shape: EncoderShape):
     """The same encoder made by transformers, without memory for its numbers."""
     import torch
-    from transformers import RobertaConfig, RobertaForMaskedLM
+    from transformers import (
+        ModernBertConfig,
+        ModernBertForMaskedLM,
+        RobertaConfig,
+        RobertaForMaskedLM,
+    )
 
     with torch.device("meta"):
+        if shape.gated:
+            return ModernBertForMaskedLM(
+                ModernBertConfig(
+                    vocab_size=shape.vocabulary,
+                    num_hidden_layers=shape.layers,
+                    hidden_size=shape.hidden,
+                    num_attention_heads=shape.heads,
+                    intermediate_size=shape.feed_forward,
+                    pad_token_id=1,
+                )
+            )
         return RobertaForMaskedLM(
             RobertaConfig(
                 vocab_size=shape.vocabulary,
@@ -24,9 +41,13 @@ def built(shape: EncoderShape):
         )
 
 
-@pytest.mark.parametrize("name", SHAPES)
+MODERN = {f"modernbert {name}": sized(name, 40_000, 512, "modernbert") for name in SIZES}
+
+
+@pytest.mark.parametrize("name", SHAPES | MODERN)
 def test_parameters_are_those_of_the_model(name):
-    model, shape = built(SHAPES[name]), SHAPES[name]
+    shape = (SHAPES | MODERN)[name]
+    model = built(shape)
     sizes = [parameter.numel() for parameter in model.parameters()]
     assert shape.parameters == sum(sizes)
     assert shape.embedding_parameters == max(sizes)
