@@ -102,7 +102,7 @@ def loader_of(folder: Path, entries: list[ShardEntry], names: list[str], seed: i
         mask,
         corruption,
         changes_of(languages, scripts, VOCABULARY, {"eng-Latn": []}, 0),
-        masks_of(lexicon, mask, corruption),
+        masks_of(lexicon, mask, corruption, batch_rows=1),
         ROW_TOKENS,
         seed,
     )

@@ -13,9 +13,10 @@ from alignmlm.data.masking import (
     Corruption,
     Lexicon,
     MaskConfig,
-    Masks,
+    MaskPhase,
     empty_masked,
     mask_rows,
+    phase_at,
 )
 from alignmlm.data.rendering import Changes
 from alignmlm.data.rows import Rows, Wanted, closing_of, empty_rows, read_rows
@@ -101,7 +102,7 @@ class Loader:
     mask: MaskConfig
     corruption: Corruption
     changes: Changes  # of the languages, as the compiled code wants them
-    masks: Masks  # lexicon, mask and corruption, likewise
+    masks: list[MaskPhase]  # lexicon, mask and corruption, likewise
     seq_len: int
     seed: int
 
@@ -182,7 +183,7 @@ def make_rows(
 
 
 def make_batch(loader: Loader, samples: Samples, split: str) -> Batch:
-    """The masked batch of some samples.
+    """The masked batch of some samples, which are all of one step.
 
     Raises:
         DataError: a damaged block of a shard.
@@ -194,7 +195,8 @@ def make_batch(loader: Loader, samples: Samples, split: str) -> Batch:
     rows, fell_back = make_rows(loader, samples, split, seconds)
     room = empty_masked(rows.ids.size)
     cross = training and loader.corruption.dictionary > 0
-    count = mask_rows(rows, row_keys, loader.masks, cross, room)
+    phase = phase_at(loader.masks, int(samples.numbers[0]), training)
+    count = mask_rows(rows, row_keys, phase.masks, cross, room)
     places, labels, languages, terms = (torch.from_numpy(part[:count].copy()) for part in room)
     present = None
     if rows.lengths.min() < loader.seq_len:

@@ -3,7 +3,7 @@
 The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -16,17 +16,43 @@ from alignmlm.draws import key, threshold
 from alignmlm.errors import ConfigError
 
 
+def check_rate(name: str, rate: float) -> None:
+    """Whether a share of tokens can be predicted.
+
+    Raises:
+        ConfigError: none of them, or all.
+    """
+    if not 0 < rate < 1:
+        raise ConfigError(name, rate, "lie strictly between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateChange:
+    """The masking rate from a step on."""
+
+    step: int
+    rate: float
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ConfigError("mask.rate_changes.step", self.step, "be at least 1")
+        check_rate("mask.rate_changes.rate", self.rate)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskConfig:
     """Corruption of input tokens. Source: Devlin et al., 2019 (BERT), section 3.1."""
 
     rate: float = 0.15  # share of ordinary tokens to predict
+    rate_changes: list[RateChange] = field(default_factory=list)  # of training, from some steps on
     random: float = 0.10  # share of those replaced by a random token of their language
     keep: float = 0.10  # share of those left unchanged; the others become <mask>
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise ConfigError("mask.rate", self.rate, "lie strictly between 0 and 1")
+        check_rate("mask.rate", self.rate)
+        steps = [change.step for change in self.rate_changes]
+        if steps != sorted(set(steps)):
+            raise ConfigError("mask.rate_changes", steps, "name each step once, in order")
         if min(self.random, self.keep) < 0 or self.random + self.keep > 1:
             found = (self.random, self.keep)
             raise ConfigError("mask.random, mask.keep", found, "be shares that sum to 1 at most")
@@ -76,12 +102,22 @@ class Masks(NamedTuple):
     purposes: tuple[np.uint64, ...]
 
 
-def masks_of(lexicon: Lexicon, config: MaskConfig, corruption: Corruption) -> Masks:
-    """Settings and tables as the compiled code wants them."""
+class MaskPhase(NamedTuple):
+    """A stretch of the run with one masking rate."""
+
+    first: int  # number of its first sample
+    rate: float
+    masks: Masks
+
+
+def masks_of(
+    lexicon: Lexicon, config: MaskConfig, corruption: Corruption, batch_rows: int
+) -> list[MaskPhase]:
+    """Settings and tables as the compiled code wants them, for each stretch of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
     names = ("mask", "fate", "replace", "partner", "cross")
     chosen, random, kept, crossed = (np.uint64(threshold(share)) for share in shares)
-    return Masks(
+    masks = Masks(
         lexicon.special,
         lexicon.ordinary.astype(np.int32),
         lexicon.tables.astype(np.int32),
@@ -94,6 +130,17 @@ def masks_of(lexicon: Lexicon, config: MaskConfig, corruption: Corruption) -> Ma
         corruption.predict == "translation",
         tuple(np.uint64(key(name)) for name in names),
     )
+    phases = [MaskPhase(0, config.rate, masks)]
+    for change in config.rate_changes:
+        changed = masks._replace(chosen=np.uint64(threshold(change.rate)))
+        phases.append(MaskPhase(change.step * batch_rows, change.rate, changed))
+    return phases
+
+
+def phase_at(phases: list[MaskPhase], sample: int, training: bool) -> MaskPhase:
+    """The stretch of the run that a sample is in; validation is always masked as the first."""
+    begun = [phase for phase in phases if phase.first <= sample]
+    return begun[-1] if training else phases[0]
 
 
 class Masked(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int, UInt64
 
 from alignmlm.data.batches import Batch, Loader, Samples, sample_keys, second_languages
-from alignmlm.data.masking import Corruption, Lexicon, MaskConfig, Term
+from alignmlm.data.masking import Corruption, Lexicon, MaskConfig, Term, phase_at
 from alignmlm.data.schedule import ROUNDS
 from alignmlm.data.store import TRAIN
 from alignmlm.data.tokenizer import Vocabulary
@@ -148,9 +148,10 @@ def mask_rows(
     row_keys: UInt64[np.ndarray, " row"],
     lexicon: Lexicon,
     config: MaskConfig,
+    rate: float,
 ) -> Corrupted:
     """Rows with a share of their ordinary tokens masked, replaced, or kept to be predicted."""
-    chosen = ~lexicon.special[ids] & (uniform(draw("mask", row_keys, ids.shape)) < config.rate)
+    chosen = ~lexicon.special[ids] & (uniform(draw("mask", row_keys, ids.shape)) < rate)
     fate = uniform(draw("fate", row_keys, ids.shape))
     drawn = below(draw("replace", row_keys, ids.shape), len(lexicon.ordinary))
     random = lexicon.tables[languages, lexicon.ordinary[drawn]]
@@ -236,7 +237,8 @@ def reference_batch(loader: Loader, samples: Samples, split: str, seed: int) -> 
     rows, fell_back = [row for row, _ in found], sum(fallback for _, fallback in found)
     ids = stack([row.ids for row in rows], loader.seq_len, loader.vocabulary.pad)
     languages = stack([row.languages for row in rows], loader.seq_len, 0)
-    masked = mask_rows(ids, languages, row_keys, loader.lexicon, loader.mask)
+    rate = phase_at(loader.masks, int(samples.numbers[0]), split == TRAIN).rate
+    masked = mask_rows(ids, languages, row_keys, loader.lexicon, loader.mask, rate)
     if loader.corruption.dictionary and split == TRAIN:
         masked = cross_languages(masked, row_keys, loader.lexicon, loader.corruption)
     halves = np.array([row.halves for row in rows])[:, None]

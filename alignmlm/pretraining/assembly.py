@@ -207,7 +207,7 @@ def make_loader(
         recipe.mask,
         corruption,
         changes_of(languages, scripts, vocabulary, orders, recipe.languages.seed),
-        masks_of(lexicon, recipe.mask, corruption),
+        masks_of(lexicon, recipe.mask, corruption, recipe.train.batch_rows),
         recipe.train.seq_len,
         recipe.train.seed,
     )

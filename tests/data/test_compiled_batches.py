@@ -9,6 +9,7 @@ import torch
 from alignmlm.data.batches import batch_samples, make_batch, validation_samples
 from alignmlm.data.reference import reference_batch
 from alignmlm.data.store import TRAIN, VALIDATION
+from alignmlm.errors import ConfigError
 from alignmlm.pretraining.assembly import assemble
 
 CHANGES = "qaa-Latn, qaa-Latn-x-perm-rep30-trans, qaa-Latn-x-noise3-ovl25, qaa-Latn-x-vperm"
@@ -18,6 +19,7 @@ CASES = {
     "dict_mlm": ["--objective.name=dict_mlm"],
     "translation": ["--objective.name=dict_mlm", "--objective.predict=translation"],
     "masks": ["--objective.name=mlm", "--mask.random=0.6", "--mask.keep=0.4", "--mask.rate=0.7"],
+    "rates": ['--mask.rate_changes=[{"step": 2, "rate": 0.4}, {"step": 4, "rate": 0.05}]'],
     "every change": ["--objective.name=tlm", f"--languages.ids=[{CHANGES}]"],
     "inv-rep": ["--objective.name=tlm", "--languages.ids=[qaa-Latn, qaa-Latn-x-inv-rep80]"],
     "short rows": ["--objective.name=tlm", "--train.seq_len=8"],
@@ -50,6 +52,29 @@ def test_a_validation_batch_is_the_specified_one(small_recipe):
     samples = validation_samples(loader, 1, 5)
     expected = reference_batch(loader, samples, VALIDATION, 0)
     assert_same(make_batch(loader, samples, VALIDATION), expected)
+
+
+def test_the_masking_rate_changes_at_its_step_and_not_in_validation(small_recipe):
+    changed = '--mask.rate_changes=[{"step": 3, "rate": 0.6}]'
+    loader = assemble(small_recipe(changed)).loader
+    before, after = (len(training(loader, step).masked) for step in (2, 3))
+    assert after > 2.5 * before
+    plain = assemble(small_recipe()).loader
+    assert_same(training(loader, 2), training(plain, 2))
+    kept = [
+        make_batch(each, validation_samples(each, 0, 5), VALIDATION) for each in (loader, plain)
+    ]
+    assert_same(*kept)
+
+
+def training(loader, step):
+    return make_batch(loader, batch_samples(loader, step, 8, 0, 1, 8)[0], TRAIN)
+
+
+def test_masking_rates_out_of_order_are_refused(small_recipe):
+    changes = '--mask.rate_changes=[{"step": 5, "rate": 0.2}, {"step": 2, "rate": 0.3}]'
+    with pytest.raises(ConfigError, match=r"mask\.rate_changes = \[5, 2\]"):
+        small_recipe(changes)
 
 
 def test_a_long_sentence_is_sorted_like_a_short_one(small_recipe):
