@@ -181,7 +181,8 @@ def modernbert_config(
 
     Every layer attends to the whole row: windows of 128 tokens, as published, would save next to
     nothing in rows so short, and need a mask. The rotary base is RoFormer's, not that of rows of
-    8,192 tokens.
+    8,192 tokens. Biases, which the published ones lack, are what lets attention depend on the
+    distance alone from the first steps on.
     """
     layers, hidden, heads, feed_forward = SIZES[config.size]
     return ModernBertConfig(
@@ -198,6 +199,10 @@ def modernbert_config(
         eos_token_id=vocabulary.eos,
         cls_token_id=vocabulary.bos,
         sep_token_id=vocabulary.eos,
+        attention_bias=True,
+        mlp_bias=True,
+        norm_bias=True,
+        classifier_bias=True,
         attention_dropout=config.dropout,
         embedding_dropout=config.dropout,
         mlp_dropout=config.dropout,

@@ -4,6 +4,7 @@ Every cell trains a few steps more and is compared with the run that was not int
 world size and stage of the save: same cell to the last bit, other cells within 1e-5 nats.
 
     python benchmarks/checkpoint_matrix.py            1, 2 and 4 ranks, stages 0 to 3: 144 cells
+    python benchmarks/checkpoint_matrix.py --muon     the same with ModernBERT and Muon
     python benchmarks/checkpoint_matrix.py --smoke    1 and 2 ranks, stages 0 and 3: 16 cells
 """
 
@@ -30,10 +31,11 @@ from alignmlm.corpus.build import build_store
 from alignmlm.draws import key
 from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
-from alignmlm.pretraining.engine import Engine, engine_settings, learning_rate
+from alignmlm.pretraining.engine import Engine, engine_settings
 from alignmlm.pretraining.loop import step_batches
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run import make_module, resume
+from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.state import (
     collect_state,
     load_parameters,
@@ -58,6 +60,7 @@ SMALL = [
     "--train.precision=fp32",
     "--optimizer.warmup_steps=2",
 ]
+MUON = ["--model.architecture=modernbert", "--optimizer.name=muon"]
 
 
 @dataclass(frozen=True, order=True)
@@ -194,9 +197,11 @@ def build(recipe: Recipe) -> None:
         sys.exit("the store could not be built")
 
 
-def run_matrix(worlds: list[int], stages: list[int], folder: Path) -> list[dict]:
+def run_matrix(
+    worlds: list[int], stages: list[int], settings: list[str], folder: Path
+) -> list[dict]:
     """All cells: the largest difference of a loss, and whether all is the same to the last bit."""
-    recipe = load_recipe(None, [*SMALL, f"--data.store={folder / 'store'}"])
+    recipe = load_recipe(None, [*settings, f"--data.store={folder / 'store'}"])
     build(recipe)
     saved, loaded = {}, {}
     for world in worlds:
@@ -251,13 +256,15 @@ def main() -> None:
     """Run the matrix, write JSON and Markdown, and fail where a cell does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="16 cells, nothing is written")
+    parser.add_argument("--muon", action="store_true", help="ModernBERT and Muon")
     parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--stages", type=int, nargs="+", default=[0, 1, 2, 3])
     values = parser.parse_args()
     worlds, stages = ([1, 2], [0, 3]) if values.smoke else (values.worlds, values.stages)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        cells = run_matrix(worlds, stages, Path(folder))
+        settings = SMALL + (MUON if values.muon else [])
+        cells = run_matrix(worlds, stages, settings, Path(folder))
     told = table(cells, [Place(w, s) for w, s in product(worlds, stages)])
     failed = sum(not found["holds"] for found in cells)
     sys.stdout.write(f"{told}\n{len(cells)} cells, {failed} do not hold\n")
@@ -266,8 +273,9 @@ def main() -> None:
         about |= {"seconds": round(time.perf_counter() - started, 1), "bound_nats": BOUND_NATS}
         about |= {"saved_step": SAVED_STEP, "steps": STEPS}
         text = json.dumps(about | {"cells": cells}, indent=1)
-        (RESULTS / "checkpoint_matrix.json").write_text(text + "\n", encoding="utf-8")
-        (RESULTS / "checkpoint_matrix.md").write_text(told, encoding="utf-8")
+        name = "checkpoint_matrix" + ("_muon" if values.muon else "")
+        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        (RESULTS / f"{name}.md").write_text(told, encoding="utf-8")
     sys.exit(1 if failed else 0)
 
 

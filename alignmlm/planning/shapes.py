@@ -16,7 +16,7 @@ class EncoderShape:
     vocabulary: int
     positions: int = 514  # two of them are padding, as in every RoBERTa
     token_types: int = 1
-    gated: bool = False  # a ModernBERT: gated feed-forward layers, no positions, types or biases
+    gated: bool = False  # a ModernBERT: gated feed-forward layers, no positions, no types
 
     @property
     def embedding_parameters(self) -> int:
@@ -36,8 +36,10 @@ class EncoderShape:
         """Sizes of all tensors that are trained, the tied matrix once."""
         hidden = self.hidden
         if self.gated:
-            vectors = [hidden] * (2 * self.layers - 1)  # norms; the first layer has one
-            outside = [hidden] * 3 + [hidden * hidden, self.vocabulary]
+            biases = [3 * hidden, hidden, 2 * self.feed_forward, hidden] * self.layers
+            norms = [hidden] * 2 * (2 * self.layers - 1)  # the first layer has one
+            vectors = biases + norms
+            outside = [hidden] * 7 + [hidden * hidden, self.vocabulary]
         else:
             vectors = ([hidden] * 9 + [self.feed_forward]) * self.layers  # biases, two norms
             tables = [self.positions * hidden, self.token_types * hidden, hidden, hidden]

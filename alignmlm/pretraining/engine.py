@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.errors import ConfigError, DataError, nearest
-from alignmlm.model import MaskedLanguageModel
+from alignmlm.model import MaskedLanguageModel, Matrix
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
+from alignmlm.pretraining.muon import Muon
+from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.ranks.pace import DeviceTime
 from alignmlm.ranks.shares import micro_batches
@@ -29,6 +31,9 @@ POLICY: dict[str, Any] = {  # what a ds_configs file may set; torch_autocast wou
     "prescale_gradients": bool, "zero_allow_untested_optimizer": bool, "dump_state": bool,
     "wall_clock_breakdown": bool, "memory_breakdown": bool, "zero_force_ds_cpu_optimizer": bool,
 }  # fmt: skip
+
+
+ADAM_MOMENTS, MUON_MOMENTS = ("exp_avg", "exp_avg_sq"), ("momentum",)
 
 
 class TrainingModule(nn.Module):
@@ -105,6 +110,10 @@ def engine_settings(
             raise ConfigError(f"{path}: {key}", value, f"be left out: no such setting{hint}")
         if key in POLICY:
             check(POLICY[key], value, key, str(path))
+    offload = policy.get("zero_optimization", {}).get("offload_optimizer")
+    if optimizer.name == "muon" and offload and offload.get("device") == "nvme":
+        must = "be cpu or none with optimizer.name = muon, which needs whole matrices"
+        raise ConfigError(f"{path}: zero_optimization.offload_optimizer.device", "nvme", must)
     settings = {key: value for key, value in owned.items() if value is not None}
     settings |= {key: value for key, value in policy.items() if key not in owned}
     return settings | (bf16_settings(settings) if precision(train) == "bf16" else {})
@@ -121,6 +130,12 @@ def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {"data_types": {"grad_accum_dtype": "fp32"} | settings.get("data_types", {})}
 
 
+def in_bf16(settings: dict[str, Any]) -> bool:
+    """Whether products are computed in bf16."""
+    places = (settings["bf16"], settings.get("torch_autocast", {}))
+    return any(place.get("enabled", False) for place in places)
+
+
 def precision(train: TrainConfig) -> str:
     """The precision of a run on this machine: "fp32" or "bf16"."""
     if train.precision != "auto":
@@ -128,22 +143,31 @@ def precision(train: TrainConfig) -> str:
     return "bf16" if torch.cuda.is_available() else "fp32"
 
 
-def learning_rate(step: int, config: OptimizerConfig, steps: int) -> float:
-    """The learning rate of one step: up in a line, then down in a line to zero after the last."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    return config.learning_rate * (steps - step) / max(steps - config.warmup_steps, 1)
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and norms do not."""
-    named = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
+    """Matrices decay; biases and norms do not. Those for Muon are a group of their own."""
+    apart = {id(matrix.weight) for matrix in muon}
+    named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
     decay = [parameter for parameter in named if parameter.ndim > 1]
     plain = [parameter for parameter in named if parameter.ndim <= 1]
-    return [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+    groups = [
+        {"params": decay, "weight_decay": weight_decay, "muon": False},
+        {"params": plain, "weight_decay": 0.0, "muon": False},
     ]
+    matrices = [matrix.weight for matrix in muon]
+    whole = {"params": matrices, "weight_decay": weight_decay, "muon": True}
+    return [*groups, whole] if muon else groups
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig, muon: list[Matrix]) -> Any:
+    """AdamW, or Muon; the rate of each step comes from learning_rate()."""
+    kind = Muon if config.name == "muon" else torch.optim.AdamW
+    return kind(
+        parameter_groups(module, config.weight_decay, muon),
+        lr=0.0,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=True,
+    )
 
 
 class Engine:
@@ -157,18 +181,21 @@ class Engine:
     ) -> None:
         import deepspeed
 
-        # the rate of each step comes from learning_rate()
-        adam = torch.optim.AdamW(
-            parameter_groups(module, optimizer.weight_decay),
-            lr=0.0,
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.epsilon,
-            fused=True,
+        muon = module.masked_model.matrices if optimizer.name == "muon" else []
+        self.optimizer = make_optimizer(module, optimizer, muon)
+        self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
+        self.deepspeed, *_ = deepspeed.initialize(
+            model=module,
+            optimizer=self.optimizer,
+            config=settings | ({"zero_allow_untested_optimizer": True} if muon else {}),
         )
-        self.adam: Any = adam
-        self.deepspeed, *_ = deepspeed.initialize(model=module, optimizer=adam, config=settings)
         self.module = module
         self.stage = int(self.deepspeed.zero_optimization_stage())
+        self.partitions = Partitions(self.deepspeed.optimizer, self.stage, muon)
+        if muon:
+            self.optimizer.partitions = self.partitions
+            self.optimizer.momentum = optimizer.momentum
+            self.optimizer.dtype = torch.bfloat16 if in_bf16(settings) else torch.float32
         self.parts = int(self.deepspeed.gradient_accumulation_steps())
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
@@ -217,14 +244,14 @@ class Engine:
         """One optimizer step; the micro-batches' losses added up, and the gradient norm.
 
         Where a loss or the norm is not finite, on whatever rank, the norm is not, on every rank,
-        and no parameter, moment or count of AdamW's changes: DeepSpeed sees to it under ZeRO,
-        without it AdamW does, on the device.
+        and no parameter, moment or count of the optimizer's changes: DeepSpeed sees to it under
+        ZeRO, without it the optimizer does, on the device.
 
         The gradient is that of (nats / masked positions of the whole step) + alignment, at any
         number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
         """
         for group in self.deepspeed.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * self.matrix_share if group["muon"] else rate
         masked = masked.clamp(min=1).to(self.device, non_blocking=True)
         share = self.world_size * self.parts
         collected = []
@@ -238,10 +265,15 @@ class Engine:
             self.deepspeed.backward(spoiled_if_not_finite(total))
             norm = self.gradient_norm() if number == self.parts - 1 else None
             if norm is not None:
-                self.adam.found_inf = (~torch.isfinite(norm)).float()
+                self.optimizer.found_inf = (~torch.isfinite(norm)).float()
             self.deepspeed.step()
             collected.append(losses)
         return add_up(collected), self.norm_after_step(norm)
+
+    def moments_of(self, parameter: nn.Parameter) -> tuple[str, ...]:
+        """The moments of a parameter that a checkpoint must have."""
+        matrices = {id(matrix.weight) for matrix in self.partitions.matrices}
+        return MUON_MOMENTS if id(parameter) in matrices else ADAM_MOMENTS
 
     def gradient_norm(self) -> Tensor | None:
         """The norm before clipping where DeepSpeed does not report it: without ZeRO in fp32."""

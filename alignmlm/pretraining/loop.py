@@ -14,10 +14,11 @@ from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining.engine import Engine, learning_rate
+from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.faults import Faults, Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
 

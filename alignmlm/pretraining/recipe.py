@@ -50,10 +50,19 @@ class LanguagesConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and linear decay. Source: Liu et al., 2019 (RoBERTa)."""
+    """AdamW, or Muon for the encoder's matrices and AdamW for the rest; rates after a warm-up.
 
-    learning_rate: float = 2e-3  # the highest one, after the warm-up
+    Sources: Liu et al., 2019 (RoBERTa); Jordan et al., 2024 (Muon); Hu et al., 2024
+    (arXiv:2404.06395, warm-up, stable, decay) and Hägele et al., 2024 (arXiv:2405.18392, 1 - sqrt).
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 2e-3  # of AdamW: the highest one, after the warm-up
+    matrix_learning_rate: float = 0.02  # of Muon, likewise
+    momentum: float = 0.95  # of Muon
+    schedule: Literal["linear", "cosine", "warmup_stable_decay"] = "linear"
     warmup_steps: int = 50
+    decay: float = 0.2  # share of all steps in which warmup_stable_decay falls
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.98
@@ -61,8 +70,13 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # largest gradient norm; 0 clips nothing
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ConfigError("optimizer.learning_rate", self.learning_rate, "be positive")
+        for name in ("learning_rate", "matrix_learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"optimizer.{name}", getattr(self, name), "be positive")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError("optimizer.momentum", self.momentum, "lie in [0, 1)")
+        if not 0 < self.decay <= 1:
+            raise ConfigError("optimizer.decay", self.decay, "lie in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.faults import Faults, write_skip_list
 from alignmlm.pretraining.loop import Counters
 from alignmlm.pretraining.metrics import Recorder
-from alignmlm.pretraining.state import base_optimizer, masters, restore_state, resume
+from alignmlm.pretraining.state import restore_state, resume
 from alignmlm.ranks.first_rank import on_first_rank
 
 log = logging.getLogger(__name__)
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
-    """Put a checkpoint's tensors into an engine that has trained; AdamW has counted `updates`."""
+    """Put a checkpoint's tensors, after `updates` updates, into an engine that has trained."""
     restore_state(engine, state)
     for name, parameter in engine.module.named_parameters():
         with engine.whole([parameter], writer=0):
             parameter.copy_(state[f"parameter/{name}"])
-    for master in masters(engine):
-        base_optimizer(engine).state[master]["step"].fill_(updates)
+    for master, _ in engine.partitions.masters():
+        engine.partitions.base.state[master]["step"].fill_(updates)
 
 
 def go_back(

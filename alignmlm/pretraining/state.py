@@ -8,46 +8,18 @@ from torch import Tensor, nn
 
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, load_state, newest_checkpoint
-from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.engine import ADAM_MOMENTS, MUON_MOMENTS, Engine
 from alignmlm.ranks.first_rank import on_first_rank
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def partitioned(engine: Engine) -> bool:
-    """Whether DeepSpeed keeps master weights of its own, apart from the module's parameters."""
-    return engine.deepspeed.optimizer is not base_optimizer(engine)
-
-
-def base_optimizer(engine: Engine) -> torch.optim.Optimizer:
-    """The AdamW below DeepSpeed's wrapper."""
-    wrapper = engine.deepspeed.optimizer
-    return getattr(wrapper, "optimizer", wrapper)
-
-
-def masters(engine: Engine) -> list[Tensor]:
-    """The tensors that AdamW keeps its moments for, on this rank."""
-    if engine.stage == 3:
-        return list(engine.deepspeed.optimizer.fp32_partitioned_groups_flat)
-    groups = base_optimizer(engine).param_groups
-    return [parameter for group in groups for parameter in group["params"]]
 
 
 def collect_state(engine: Engine) -> dict[str, Tensor]:
     """Every parameter and its moments, whole, on the CPU of rank 0; all ranks must call it."""
-    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
     state: dict[str, Tensor] = {}
     for name, parameter in engine.module.named_parameters():
-        if partitioned(engine):
-            found = {"parameter": safe_get_full_fp32_param(parameter)}
-            for moment in MOMENTS:
-                found[moment] = safe_get_full_optimizer_state(parameter, moment)
-        else:
-            kept = base_optimizer(engine).state[parameter]
-            found = {"parameter": parameter.detach(), **{m: kept[m] for m in MOMENTS}}
-        if engine.rank == 0:
-            state |= {f"{kind}/{name}": value.cpu().clone() for kind, value in found.items()}
+        for moment in (None, *engine.moments_of(parameter)):
+            value = engine.partitions.whole(parameter, moment)
+            if engine.rank == 0:
+                state[f"{moment or 'parameter'}/{name}"] = value.cpu().clone()
     return state
 
 
@@ -90,11 +62,11 @@ def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -
     Raises:
         CheckpointError: a tensor is missing, too much, or of another shape or type.
     """
-    expected = {
-        f"{kind}/{prefix}{name}": parameter.shape
-        for name, parameter in module.named_parameters()
-        for kind in ("parameter", *MOMENTS)
-    }
+    expected: dict[str, torch.Size] = {}
+    for name, parameter in module.named_parameters():
+        muon = f"{MUON_MOMENTS[0]}/{prefix}{name}" in state
+        kinds = ("parameter", *(MUON_MOMENTS if muon else ADAM_MOMENTS))
+        expected |= {f"{kind}/{prefix}{name}": parameter.shape for kind in kinds}
     if odd := sorted(expected.keys() ^ state.keys()):
         raise CheckpointError(f"the checkpoint is of another model; they differ in {odd[:3]}")
     for name, shape in expected.items():
@@ -122,35 +94,25 @@ def start_moments(engine: Engine, steps: int) -> None:
     AdamW would make them at its first step; but DeepSpeed links the moments of ZeRO 1 and 2 to
     the parameters after the step of the first parameter group, when the second has none yet.
     """
-    kept: dict[Any, dict[str, Tensor]] = base_optimizer(engine).state
-    for master in masters(engine):
-        kept[master] = {moment: torch.zeros_like(master) for moment in MOMENTS}
+    parts = engine.partitions
+    kept: dict[Any, dict[str, Tensor]] = parts.base.state
+    for master, group in parts.masters():
+        moments = (*MUON_MOMENTS, "update") if group["muon"] else ADAM_MOMENTS
+        kept[master] = {moment: torch.zeros_like(master) for moment in moments}
         kept[master]["step"] = torch.tensor(float(steps), device=master.device)
-    if partitioned(engine) and engine.stage < 3:
-        engine.deepspeed.optimizer._lazy_init_hp_params_optimizer_state()
+    if parts.divided and parts.stage < 3:
+        parts.wrapper._lazy_init_hp_params_optimizer_state()
 
 
 def restore_state(engine: Engine, state: dict[str, Tensor]) -> None:
-    """Put saved master weights and moments into an engine whose moments were started."""
+    """Put saved master weights and moments into an engine whose moments were started.
+
+    Raises:
+        CheckpointError: they are those of another optimizer.
+    """
     for name, parameter in engine.module.named_parameters():
-        for kind in ("parameter", *MOMENTS):
-            value = state[f"{kind}/{name}"].to(engine.device)
-            put(engine, parameter, value, None if kind == "parameter" else kind)
-
-
-def put(engine: Engine, parameter: nn.Parameter, value: Tensor, moment: str | None) -> None:
-    """Copy a whole tensor into a master weight, or into one of its moments."""
-    if not partitioned(engine):
-        target = parameter if moment is None else base_optimizer(engine).state[parameter][moment]
-        target.data.copy_(value)
-    elif engine.stage < 3:
-        parameter.set_full_hp_param(value, moment)  # type: ignore[attr-defined]
-    else:
-        # set_full_hp_param of stage 3 fails where the world size does not divide the tensor
-        zero = engine.deepspeed.optimizer
-        part, _ = zero._get_fp32_opt_state_partition(
-            parameter, release_swap_buffers=False, optim_state_key=moment
-        )
-        room = part.numel() * engine.world_size - value.numel()
-        whole = nn.functional.pad(value.flatten(), (0, room))
-        part.data.copy_(whole[part.numel() * engine.rank :][: part.numel()])
+        for moment in (None, *engine.moments_of(parameter)):
+            value = state.get(f"{moment or 'parameter'}/{name}")
+            if value is None:
+                raise CheckpointError(f"the checkpoint is of another optimizer: no {moment}/{name}")
+            engine.partitions.put(parameter, value.to(engine.device), moment)

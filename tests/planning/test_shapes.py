@@ -26,6 +26,10 @@ def built(shape: EncoderShape):
                     num_attention_heads=shape.heads,
                     intermediate_size=shape.feed_forward,
                     pad_token_id=1,
+                    attention_bias=True,
+                    mlp_bias=True,
+                    norm_bias=True,
+                    classifier_bias=True,
                 )
             )
         return RobertaForMaskedLM(

@@ -6,10 +6,10 @@ import pytest
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.engine import (
     engine_settings,
-    learning_rate,
     read_policy,
 )
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.ranks.shares import micro_batches
 
 FILE = Path("ds_configs/x.json")
@@ -68,3 +68,31 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_zero():
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 0.02
+
+
+def test_a_stable_rate_falls_by_one_minus_the_root_in_its_last_part():
+    config = OptimizerConfig(
+        learning_rate=1.0, warmup_steps=10, schedule="warmup_stable_decay", decay=0.2
+    )
+    rates = [learning_rate(step, config, 100) for step in range(100)]
+    assert rates[:10] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert set(rates[10:81]) == {1.0}
+    assert rates[85] == 0.5
+    assert 0 < rates[99] < 0.03
+
+
+def test_a_cosine_is_at_half_its_height_half_way_and_nearly_zero_at_the_end():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, schedule="cosine")
+    rates = [learning_rate(step, config, 100) for step in range(100)]
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[99] < 0.001
+
+
+def test_muon_with_its_state_on_nvme_is_refused():
+    policy = {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "nvme"}}}
+    with pytest.raises(
+        ConfigError, match=r"offload_optimizer\.device = .nvme.*with optimizer\.name"
+    ):
+        engine_settings(policy, Path("p.json"), TRAIN, OptimizerConfig(name="muon"), 1)

@@ -42,10 +42,23 @@ def losses(folder: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def runs(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Fifty steps at every ZeRO stage, on one rank and on two."""
+    return runs_of([], small_store, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def muon_runs(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same of ModernBERT and Muon."""
+    muon = ["--model.architecture=modernbert", "--optimizer.name=muon"]
+    return runs_of(muon, small_store, tmp_path_factory)
+
+
+def runs_of(
+    chosen: list[str], small_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Path]:
     folders = {}
     for ranks in (1, 2):
         folders[ranks] = tmp_path_factory.mktemp(f"ranks{ranks}")
-        settings = [*SMALL, *FIFTY, f"--data.store={small_store}"]
+        settings = [*SMALL, *FIFTY, *chosen, f"--data.store={small_store}"]
         done = torchrun(
             ranks, "-m", "tests.pretraining.ranks", str(folders[ranks]), "0,1,2,3", *settings
         )
@@ -59,6 +72,14 @@ def test_losses_are_those_of_one_rank_without_zero(runs, ranks, stage):
     alone = losses(runs[1] / "zero0")
     assert len(alone) == 50
     assert losses(runs[ranks] / f"zero{stage}") == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_losses_of_muon_are_those_of_one_rank_without_zero(muon_runs, ranks, stage):
+    alone = losses(muon_runs[1] / "zero0")
+    assert len(alone) == 50
+    assert losses(muon_runs[ranks] / f"zero{stage}") == pytest.approx(alone, abs=1e-4)
 
 
 def test_a_checkpoint_of_two_ranks_at_zero_3_goes_on_on_one_rank_without_zero(

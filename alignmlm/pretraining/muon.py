@@ -1,0 +1,89 @@
+"""Muon for the matrices of an encoder, AdamW for all else, under any ZeRO stage.
+
+Muon needs a whole matrix, and ZeRO gives an optimizer flat parts of them. So momentum is kept where
+the part is; then each matrix is put together, made orthogonal, and divided again.
+"""
+
+from math import sqrt
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alignmlm.pretraining.partitions import Partitions
+
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al., 2024 (Muon), "Tuning the coefficients"
+SMALLEST = 1e-7  # Frobenius norm that is divided by
+RMS = 0.2  # of an update's numbers, as AdamW's are. Source: Liu et al., 2025 (arXiv:2502.16982)
+
+
+def orthogonal(
+    matrix: Float[Tensor, "row column"], blocks: int, dtype: torch.dtype
+) -> Float[Tensor, "row column"]:
+    """Nearly the nearest orthogonal matrix, of each block of rows by itself, with AdamW's RMS.
+
+    Singular values come out within about [0.7, 1.2] of their aim, before the scale. Source: Jordan
+    et al., 2024 (Muon), Newton-Schulz iteration; scale of Liu et al., 2025, section 2.2.
+    """
+    stacked = matrix.view(blocks, -1, matrix.shape[1]).to(dtype)
+    rows, columns = stacked.shape[1:]
+    found = stacked.mT if rows > columns else stacked
+    found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        square = found @ found.mT
+        found = a * found + (b * square + c * square @ square) @ found
+    found = found.mT if rows > columns else found
+    return (found * (RMS * sqrt(max(rows, columns)))).reshape(matrix.shape).to(matrix.dtype)
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but Muon in the group with "muon", whose moments are "momentum" and "update".
+
+    `partitions` must be set before the first step: DeepSpeed divides the matrices in between.
+    """
+
+    partitions: Partitions
+    momentum: float
+    dtype: torch.dtype  # of the iteration
+    found_inf: Tensor | None = None  # 1 where a step must change nothing, 0 elsewhere
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of all groups."""
+        groups = self.param_groups
+        self.param_groups = [group for group in groups if not group["muon"]]
+        try:
+            super().step(closure)
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            for master in group["params"] if group["muon"] else ():
+                if master.grad is not None:
+                    self.update(master, master.grad, group["lr"], group["weight_decay"])
+
+    def update(self, master: Tensor, grad: Tensor, rate: float, weight_decay: float) -> None:
+        """Muon's update of one tensor; where `found_inf` says so, nothing changes.
+
+        Source: Jordan et al., 2024 (Muon), with Nesterov's momentum as in torch.optim.Muon.
+        """
+        momentum, update = (self.state[master][name] for name in ("momentum", "update"))
+        taken: Tensor | float = 1.0
+        if self.found_inf is not None:
+            taken = 1 - self.found_inf
+            grad = torch.where(self.found_inf > 0, 0.0, grad)
+        momentum.add_((grad - momentum) * ((1 - self.momentum) * taken))
+        update.copy_(grad.lerp(momentum, self.momentum))
+        self.make_orthogonal(master)
+        master.mul_(1 - rate * weight_decay * taken).sub_(update * (rate * taken))
+
+    def make_orthogonal(self, master: Tensor) -> None:
+        """The updates of all matrices that lie in a tensor, each by itself, in place."""
+        parts = self.partitions
+        for matrix in parts.matrices_in(master):
+            whole = parts.whole(matrix.weight, "update")
+            if parts.has_part(matrix.weight):
+                turned = orthogonal(whole, matrix.blocks, self.dtype)
+                parts.put(matrix.weight, turned, "update")
