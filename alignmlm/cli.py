@@ -14,6 +14,7 @@ from alignmlm.commands.evaluation import eval_ls, eval_run, eval_validate
 from alignmlm.commands.interchange import data_export, data_fetch, data_import
 from alignmlm.commands.launch import launch_evaluate, launch_pretrain, launch_study
 from alignmlm.commands.plan import plan_command
+from alignmlm.commands.preview import eval_show
 from alignmlm.commands.probe import probe_command
 from alignmlm.commands.runs import export_command, report_command, study_run, train_command
 from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "data order": data_order,
     "eval run": eval_run,
     "eval ls": eval_ls,
+    "eval show": eval_show,
     "eval validate": eval_validate,
     "eval compare": eval_compare,
     "eval figures": eval_figures,

@@ -90,8 +90,7 @@ def eval_validate(arguments: Sequence[str]) -> int:
     add_json(parser)
     parser.add_argument("--model", type=Path, help="also render the test split in its languages")
     parser.add_argument("--languages", nargs="+", help="of the model; none: all that fit the task")
-    parser.add_argument("--models", help="folder of the ordering models of syntax languages")
-    parser.add_argument("--parser", help="of sentences without a gold tree")
+    add_syntax(parser)
     values = parser.parse_args(arguments)
     if values.languages and not values.model:
         raise ConfigError("--languages", values.languages, "come with --model")
@@ -157,6 +156,12 @@ def task_table(*columns: str) -> WholeTable:
 def add_json(parser: PlainParser) -> None:
     """The option that prints results for programs."""
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+
+
+def add_syntax(parser: PlainParser) -> None:
+    """Where the trees and the order of syntax languages come from."""
+    parser.add_argument("--models", help="folder of the ordering models of syntax languages")
+    parser.add_argument("--parser", help="of sentences without a gold tree")
 
 
 def add_sample_folder(parser: PlainParser) -> None:
