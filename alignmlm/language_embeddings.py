@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
+from alignmlm.artifacts.model_files import INDEX, weight_files
 from alignmlm.errors import CheckpointError
 
 COUNT = "language_embeddings"  # in the configuration: how many there are
@@ -54,7 +55,9 @@ def restore_language_embeddings(model: PreTrainedModel, folder: Path) -> None:
     if not count:
         return
     add_language_embeddings(model, count)
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
+        if path.name == INDEX:
+            continue
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a dictionary)
                 if name.endswith(WEIGHT):

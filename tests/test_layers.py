@@ -9,10 +9,10 @@ import pytest
 
 RANKS = {
     "errors": 0, "terminal": 1, "storage": 1, "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
-    "code_record": 2, "ranks": 2, "slurm": 3,
+    "artifacts": 2, "code_record": 2, "ranks": 2, "slurm": 3,
     "alignmlm_kernels": 1, "hostfile": 1, "doctor": 8,
     "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5,
-    "language_embeddings": 4, "model": 5,
+    "language_embeddings": 4, "model": 5, "model_loading": 5,
     "interchange": 6, "tasks": 6, "objectives": 6, "probes": 6,
     "pretraining": 7, "evaluation": 7, "planning": 7, "studies": 8, "reporting": 8,
     "config": 9, "commands": 10, "guard": 10, "cli": 11,

@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,15 +14,21 @@ import transformers
 import xxhash
 from transformers import PreTrainedModel
 
+from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.finetune import MODELS, FineTuneConfig
 from alignmlm.evaluation.rows import Example
-from alignmlm.language_embeddings import restore_language_embeddings
+from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
+from alignmlm.storage.atomic import PARTIAL, new_folder, remove, replace_text, set_aside
+from alignmlm.storage.checksums import check_files, file_hashes, verified, with_checksum
+from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked
+from alignmlm.storage.plain_data import read_json
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # grows when the same rows and settings would give another model
+MANIFEST = "manifest.json"
+VERSION = 2  # grows when the same rows and settings would give another model
 
 
 def rows_hash(examples: Sequence[Example]) -> str:
@@ -60,21 +66,61 @@ def model_key(
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files of a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of all files of a folder; one that another process just removed has none."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def last_used(path: Path) -> float:
+    """When a model was used last; one that another process just removed comes first."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def make_room(folder: Path, limit_bytes: float) -> None:
-    """Remove the models that were not used for longest until the rest fits the limit."""
-    kept = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    """Remove the models that were not used for longest until the rest fits the limit.
+
+    Those that a process reads or makes stay.
+    """
+    kept = [path for path in folder.iterdir() if path.is_dir() and PARTIAL not in path.name]
+    kept.sort(key=last_used)
     sizes = {path: folder_bytes(path) for path in kept}
     total = sum(sizes.values())
     for path in kept:
         if total <= limit_bytes:
             return
-        shutil.rmtree(path)
-        total -= sizes[path]
-        log.info("removed %s: the models in %s were over the limit", path.name, folder)
+        with suppress(LockHeldError), held_or_refused(lock_of(path)):
+            remove(path)
+            total -= sizes[path]
+            log.info("removed %s: the models in %s were over the limit", path.name, folder)
+
+
+def read_model(path: Path, kind: str, key: str) -> PreTrainedModel:
+    """The model of a folder whose files are as they were written.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the model is another one.
+    """
+    place = path / MANIFEST
+    manifest = verified(read_json(place, CheckpointError), place, CheckpointError)
+    if manifest.get("key") != key:
+        raise CheckpointError(f"{place} is not that of model {key}")
+    check_files(path, manifest["files"], CheckpointError)
+    return load_pretrained(MODELS[kind], path, exact=True)
+
+
+def write_model(path: Path, model: PreTrainedModel, key: str) -> None:
+    """Write a model and the hashes of its files, whole or not at all."""
+    with new_folder(path) as partial:
+        with quiet_transformers():
+            model.save_pretrained(partial)
+        files = file_hashes(partial, (file.name for file in partial.iterdir()))
+        manifest = with_checksum({"key": key, "files": files})
+        replace_text(partial / MANIFEST, json.dumps(manifest, indent=1))
 
 
 def cached_model(
@@ -86,23 +132,23 @@ def cached_model(
 ) -> PreTrainedModel:
     """The model of a key: that in the folder, or one made now and kept there, whole or not at all.
 
-    No folder: nothing is kept.
+    No folder: nothing is kept. A damaged model is named, set aside and made again. Of several
+    processes one makes a model, and the others wait for it.
     """
     if folder is None:
         return make()
     path = folder / key
-    if path.is_dir():
-        os.utime(path)
-        with quiet_transformers():
-            model = MODELS[kind].from_pretrained(path, dtype=torch.float32, use_safetensors=True)
-            restore_language_embeddings(model, path)
-        log.info("fine-tuned before: %s", path)
-        return model
-    model = make()
-    partial = folder / f"{key}.tmp"
-    shutil.rmtree(partial, ignore_errors=True)
-    with quiet_transformers():
-        model.save_pretrained(partial)
-    partial.rename(path)
+    with locked(path):
+        if path.is_dir():
+            try:
+                model = read_model(path, kind, key)
+            except CheckpointError as error:
+                log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
+            else:
+                os.utime(path)
+                log.info("fine-tuned before: %s", path)
+                return model
+        model = make()
+        write_model(path, model, key)
     make_room(folder, limit_gib * 2**30)
     return model

@@ -8,15 +8,11 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from alignmlm.artifacts.model_files import model_xxh3, read_config
+from alignmlm.artifacts.names import DESCRIPTION, EXPORT
 from alignmlm.data.tokenizer import describe, load_tokenizer
 from alignmlm.errors import CheckpointError, ConfigError, DataError
-from alignmlm.evaluation.export import (
-    DESCRIPTION,
-    Export,
-    check_weights,
-    open_export,
-    weights_xxh3,
-)
+from alignmlm.evaluation.export import Export, open_export
 from alignmlm.languages.language import parse_language
 
 TWO_SEPARATORS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
@@ -25,22 +21,7 @@ LONGEST_ROW_TOKENS = 512  # of models whose positions have no table
 
 def described(model: Path) -> bool:
     """Whether a folder is a run or an export of ours."""
-    return any((folder / DESCRIPTION).is_file() for folder in (model, model / "export"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return found
+    return any((folder / DESCRIPTION).is_file() for folder in (model, model / EXPORT))
 
 
 def spaced(tokenizer: Tokenizer) -> Tokenizer:
@@ -94,9 +75,8 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
         raise CheckpointError(
             f"there is no model at {folder}: neither {DESCRIPTION} nor config.json is there"
         )
-    check_weights(folder)
     check_languages(languages, folder)
-    config = read_json(folder / "config.json")
+    config, identity = read_config(folder), model_xxh3(folder)
     try:
         vocabulary = describe(load_tokenizer(folder))
     except DataError as error:
@@ -112,7 +92,7 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
         seq_len=longest_row(config),
         step=0,
         data_id="",
-        weights_xxh3=weights_xxh3(folder),
+        model_xxh3=identity,
         separators=2 if kind in TWO_SEPARATORS else 1,
         segments=kind == "bert" and config.get("type_vocab_size", 2) > 1,
     )

@@ -1,20 +1,18 @@
 """A model to evaluate: the export of a run, or any masked-LM checkpoint of transformers."""
 
-import hashlib
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from jaxtyping import Int
 
+from alignmlm.artifacts.description import Description, export_folder, read_description
+from alignmlm.artifacts.model_files import model_xxh3
+from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import CheckpointError, ConfigError, nearest
 from alignmlm.languages.language import Language, lay_out_scripts, parse_language
-
-SCHEMA_VERSION = 1
-DESCRIPTION = "alignmlm.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Export:
     seq_len: int  # longest row, in tokens
     step: int
     data_id: str
-    weights_xxh3: str
+    model_xxh3: str  # of all files that its numbers depend on
     separators: int = 2  # between two texts of a row: </s></s> of RoBERTa, [SEP] of BERT
     segments: bool = False  # token types that say which of two texts a token is of
     baseline: str = ""  # "random_embeddings", "monolingual": see EvaluationConfig
@@ -70,70 +68,44 @@ class Export:
             "languages": list(self.languages),
             "step": self.step,
             "data_id": self.data_id,
-            "weights_xxh3": self.weights_xxh3,
+            "model_xxh3": self.model_xxh3,
         }
 
 
-def export_folder(model: Path) -> Path:
-    """The export of a run folder, or the folder itself where it is an export.
+def vocabulary_of(described: Description, path: Path) -> Vocabulary:
+    """The vocabulary that an export's description has.
 
     Raises:
-        CheckpointError: neither.
+        CheckpointError: a field is missing, unknown or of another type.
     """
-    for folder in (model, model / "export"):
-        if (folder / DESCRIPTION).is_file():
-            return folder
-    raise CheckpointError(
-        f"there is no export at {model}: neither {DESCRIPTION} nor export/{DESCRIPTION} is there; "
-        f"a run writes its export when it ends"
-    )
-
-
-def check_weights(folder: Path) -> None:
-    """Whether a checkpoint has safetensors weights; other forms may hold code.
-
-    Raises:
-        CheckpointError: it has none.
-    """
-    if not list(folder.glob("*.safetensors")):
-        others = sorted(path.name for path in folder.glob("*.bin"))
-        hint = f", only {others}, which can run code when loaded; save it anew" if others else ""
-        raise CheckpointError(f"{folder} has no *.safetensors weights{hint}")
-
-
-def weights_xxh3(folder: Path) -> str:
-    """One hash of all weight files of a checkpoint."""
-    total = xxhash.xxh3_64()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, xxhash.xxh3_64).digest())
-    return total.hexdigest()
+    try:
+        lists = {name: tuple(described.vocabulary[name]) for name in ("final", "special")}
+        numbers = described.vocabulary.keys() - lists.keys()
+        ids = chain(*lists.values(), (described.vocabulary[name] for name in numbers))
+        if any(type(number) is not int or not 0 <= number < 2**31 for number in ids):
+            raise ValueError("tokens are integers in [0, 2**31)")
+        return Vocabulary(**{**described.vocabulary, **lists})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: vocabulary: {error!r}") from error
 
 
 def open_export(model: Path) -> Export:
     """The export of a run folder or an export folder.
 
     Raises:
-        CheckpointError: there is none, it has another schema version, or it is damaged.
+        CheckpointError: there is none, it has another schema version, or a file is damaged.
     """
     folder = export_folder(model)
-    file = folder / DESCRIPTION
-    check_weights(folder)
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        if raw["schema_version"] != SCHEMA_VERSION:
-            found = raw["schema_version"]
-            raise CheckpointError(f"{file} has schema version {found}; this alignmlm reads 1")
-        words = {name: raw["vocabulary"][name] for name in (f.name for f in fields(Vocabulary))}
-        words |= {name: tuple(words[name]) for name in ("final", "special")}
-        names = ("objective", "language_embeddings", "languages_seed", "seq_len", "step", "data_id")
-        known = {name: raw[name] for name in names}
-        return Export(
-            path=folder,
-            languages=tuple(raw["languages"]),
-            vocabulary=Vocabulary(**words),
-            weights_xxh3=weights_xxh3(folder),
-            **known,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file} does not describe an export: {error!r}") from error
+    described = read_description(folder)
+    return Export(
+        path=folder,
+        objective=described.objective,
+        languages=tuple(described.languages),
+        language_embeddings=described.language_embeddings,
+        languages_seed=described.languages_seed,
+        vocabulary=vocabulary_of(described, folder / DESCRIPTION),
+        seq_len=described.seq_len,
+        step=described.step,
+        data_id=described.data_id,
+        model_xxh3=model_xxh3(folder),
+    )

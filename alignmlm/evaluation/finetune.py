@@ -25,7 +25,7 @@ from transformers import (
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.rows import IGNORED, Example
-from alignmlm.language_embeddings import restore_language_embeddings
+from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -151,21 +151,14 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
     word embeddings where the export says so: baselines.
 
     Raises:
-        CheckpointError: the model has fewer tokens than its tokenizer.
+        CheckpointError: the model lacks weights, or has fewer tokens than its tokenizer.
     """
     set_seed(seed)
     named: dict[str, Any] = {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: number for number, label in enumerate(labels)},
     }
-    model = MODELS[kind].from_pretrained(
-        export.path,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        **(named if labels else {}),
-    )
-    restore_language_embeddings(model, export.path)
+    model = load_pretrained(MODELS[kind], export.path, **(named if labels else {}))
     spread, old = model.config.initializer_range, model.get_input_embeddings().num_embeddings
     if export.vocabulary_size > old:
         if export.baseline != "monolingual":

@@ -25,13 +25,15 @@ from torch import Tensor
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.faults import FaultRecord
 from alignmlm.storage.atomic import rename, replace_text, sync
+from alignmlm.storage.checksums import CHECKSUM, file_xxh3, verified, with_checksum
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"  # in a run's folder
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
-SCHEMA_VERSION = 3
-READABLE = (2, 3)  # 2 has no validation loss
+SCHEMA_VERSION = 4
+READABLE = (2, 3, 4)  # 2 has no validation loss
+UNCHECKED = 3  # the last version whose manifest has no checksum
 ROOM_BYTES = 2**16  # for the manifest and the file system's own records
 SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: was replaced, or a kill came in between
 
@@ -57,15 +59,6 @@ class Rotation:
     last: int = 2  # the newest ones
     best: bool = False  # and that of the lowest validation loss
     every_hours: float | None = None  # and the first one after each so many hours of training
-
-
-def file_hash(path: Path) -> str:
-    """The xxh3-64 of a file."""
-    digest = xxhash.xxh3_64()
-    with path.open("rb") as file:
-        while block := file.read(2**24):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def tensor_header(state: dict[str, Tensor]) -> bytes:
@@ -139,7 +132,7 @@ def save_checkpoint(
         partial.mkdir()
         files = {STATE: write_state(partial / STATE, state)}
         manifest = {"schema_version": SCHEMA_VERSION, "files": files, **asdict(progress)}
-        replace_text(partial / MANIFEST, json.dumps(manifest, indent=1))
+        replace_text(partial / MANIFEST, json.dumps(with_checksum(manifest), indent=1))
         sync(partial)
         put_in_place(partial, final)
     except OSError:
@@ -248,8 +241,11 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-        if (version := manifest.pop("schema_version")) not in READABLE:
+        if (version := manifest["schema_version"]) not in READABLE:
             raise CheckpointError(f"{path} has schema version {version}, not one of {READABLE}")
+        if version > UNCHECKED or CHECKSUM in manifest:
+            manifest = verified(manifest, path / MANIFEST, CheckpointError)
+        del manifest["schema_version"]
         files = manifest.pop("files")
         manifest["faults"] = FaultRecord(**manifest.get("faults", {}))
         progress = Progress(**manifest)
@@ -292,7 +288,7 @@ def read_progress(path: Path) -> Progress:
     """
     progress, expected = read_manifest(path)
     try:
-        found = {"bytes": (path / STATE).stat().st_size, "xxh3": file_hash(path / STATE)}
+        found = {"bytes": (path / STATE).stat().st_size, "xxh3": file_xxh3(path / STATE)}
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
     if found != expected:

@@ -1,7 +1,5 @@
 """Checkpoints as what AutoModelForMaskedLM and AutoTokenizer load, with a model card."""
 
-import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from alignmlm.artifacts.description import Description, write_description
+from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
 from alignmlm.errors import ConfigError
@@ -20,8 +20,10 @@ from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.state import check_state
+from alignmlm.storage.atomic import new_folder, replace_text
+from alignmlm.storage.locks import locked
 
-ABOUT = "alignmlm.json"
+CARD = "README.md"
 PREFIX = "masked_model."  # of parameter names: the training module around the model
 
 
@@ -61,20 +63,19 @@ def export_tokenizer(assembly: Assembly, seq_len: int) -> PreTrainedTokenizerFas
     )
 
 
-def about(recipe: Recipe, assembly: Assembly, progress: Progress) -> dict[str, object]:
-    """What the evaluation must know of a model: its languages and where their tokens lie."""
-    return {
-        "schema_version": 1,
-        "objective": recipe.objective.name,
-        "output": recipe.objective.output,
-        "languages": recipe.languages.ids,
-        "languages_seed": recipe.languages.seed,
-        "language_embeddings": objective_of(recipe.objective).language_embeddings,
-        "vocabulary": asdict(assembly.store.vocabulary),
-        "seq_len": recipe.train.seq_len,
-        "step": progress.step,
-        "data_id": progress.data_id,
-    }
+def description(recipe: Recipe, assembly: Assembly, progress: Progress) -> Description:
+    """What the evaluation must know of the model: its languages and where their tokens lie."""
+    return Description(
+        objective=recipe.objective.name,
+        output=recipe.objective.output,
+        languages=list(recipe.languages.ids),
+        languages_seed=recipe.languages.seed,
+        language_embeddings=objective_of(recipe.objective).language_embeddings,
+        vocabulary=asdict(assembly.store.vocabulary),
+        seq_len=recipe.train.seq_len,
+        step=progress.step,
+        data_id=progress.data_id,
+    )
 
 
 def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
@@ -120,16 +121,13 @@ def export(
     Raises:
         ConfigError: the folder exists and is not an export.
     """
-    if folder.exists() and not (folder / ABOUT).is_file():
-        raise ConfigError("output", str(folder), "be new, or an export to replace")
-    partial = folder.with_name(folder.name + ".tmp")
     disable_progress_bar()
-    shutil.rmtree(partial, ignore_errors=True)
-    trained_model(recipe, assembly, state).model.save_pretrained(partial)
-    export_tokenizer(assembly, recipe.train.seq_len).save_pretrained(partial)
-    text = json.dumps(about(recipe, assembly, progress), indent=1)
-    (partial / ABOUT).write_text(text, encoding="utf-8")
-    (partial / "README.md").write_text(model_card(recipe, progress, metrics), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with locked(folder):
+        if folder.exists() and not (folder / DESCRIPTION).is_file():
+            raise ConfigError("output", str(folder), "be new, or an export to replace")
+        with new_folder(folder) as partial:
+            trained_model(recipe, assembly, state).model.save_pretrained(partial)
+            export_tokenizer(assembly, recipe.train.seq_len).save_pretrained(partial)
+            replace_text(partial / CARD, model_card(recipe, progress, metrics))
+            write_description(partial, description(recipe, assembly, progress))
     return folder

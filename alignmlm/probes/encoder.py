@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
-from alignmlm.errors import CheckpointError, DataError
-from alignmlm.language_embeddings import restore_language_embeddings
+from alignmlm.errors import DataError
 from alignmlm.model import ARCHITECTURES
-from alignmlm.quiet import quiet_transformers
+from alignmlm.model_loading import load_pretrained
 
 BATCH_TOKENS = 2**13  # padding included
 NO_LIMIT = 2**31  # of models whose positions have no table
@@ -41,17 +39,10 @@ def load_encoder(folder: Path) -> PreTrainedModel:
     Parts that no probe looks at, such as a pooler, may be random; the caller's random numbers stay.
 
     Raises:
-        CheckpointError: transformers cannot load it.
+        CheckpointError: transformers cannot load it, or weights of the encoder are missing.
     """
-    try:
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            model = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-            )
-            restore_language_embeddings(model, folder)
-            return model
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} holds no encoder: {error}") from error
+    with torch.random.fork_rng(devices=[]):
+        return load_pretrained(AutoModel, folder)
 
 
 def token_embedding(model: PreTrainedModel) -> Float[Tensor, "vocab hidden"]:

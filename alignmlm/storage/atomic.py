@@ -61,6 +61,15 @@ def remove_partial(path: Path) -> None:
         remove(leftover)
 
 
+def set_aside(path: Path) -> Path:
+    """Where a damaged file or folder is now, out of the way of a new one; its lock is held."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    rename(path, aside)
+    return aside
+
+
 def glob_escaped(name: str) -> str:
     """A name as a pattern that only it matches."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

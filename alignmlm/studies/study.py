@@ -15,13 +15,12 @@ from time import perf_counter
 from typing import Any, get_args, get_type_hints
 
 import alignmlm
+from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
-from alignmlm.evaluation.export import DESCRIPTION
 from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run_folder import SUMMARY
 from alignmlm.ranks.signals import (
     INTERRUPTED_EXIT_CODE,
     REQUEUE_EXIT_CODE,
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
-STUDY, SETTINGS = "study.json", "pretraining.json"
 OWN = ("objective.name", "model.seed", "train.seed", "run.name", "run.dir")  # set by the study
 Row = dict[str, Any]
 
@@ -118,9 +116,7 @@ class PlannedRun:
     @property
     def done(self) -> bool:
         """Whether the run has come to its end and left a model."""
-        return (self.folder / SUMMARY).is_file() and (
-            self.folder / "export" / DESCRIPTION
-        ).is_file()
+        return (self.folder / SUMMARY).is_file() and (self.folder / EXPORT / DESCRIPTION).is_file()
 
 
 def planned_runs(study: StudyConfig) -> list[PlannedRun]:
@@ -162,7 +158,7 @@ def check_folder(study: StudyConfig) -> None:
     recipe = Path(study.recipe).read_text(encoding="utf-8") if study.recipe else None
     told = {"recipe": recipe, "overrides": study.overrides}
     settings = json.dumps(told | ({"variants": study.variants} if study.variants else {}), indent=1)
-    path = Path(study.folder) / SETTINGS
+    path = Path(study.folder) / STUDY_SETTINGS
     if path.is_file() and path.read_text(encoding="utf-8") != settings:
         must = f"be new, or hold runs of this recipe and these overrides; see {path}"
         raise ConfigError("study.folder", study.folder, must)

@@ -1,4 +1,3 @@
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import pytest
 import torch
 from transformers import RobertaConfig, RobertaForMaskedLM
 
+from alignmlm.artifacts.description import Description, write_description
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.data.tokenizer import describe, train_tokenizer
 from alignmlm.evaluation.export import Export, open_export
@@ -35,12 +35,12 @@ def write_export(folder: Path, languages: list[str], token_types: int = 1) -> Pa
         pad_token_id=vocabulary.pad,
     )
     RobertaForMaskedLM(shape).save_pretrained(folder)
-    described = {
-        "schema_version": 1, "objective": "align_mlm", "languages": languages, "languages_seed": 0,
-        "vocabulary": asdict(vocabulary), "seq_len": 24, "step": 600, "data_id": "0123456789abcdef",
-        "language_embeddings": token_types > 1,
-    }  # fmt: skip
-    (folder / "alignmlm.json").write_text(json.dumps(described), encoding="utf-8")
+    described = Description(
+        objective="align_mlm", languages=languages, languages_seed=0, seq_len=24, step=600,
+        vocabulary=asdict(vocabulary), data_id="0123456789abcdef",
+        language_embeddings=token_types > 1,
+    )  # fmt: skip
+    write_description(folder, described)
     return folder
 
 

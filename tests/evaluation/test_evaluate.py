@@ -1,8 +1,9 @@
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from alignmlm.artifacts.description import read_description, write_description
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
@@ -29,7 +30,7 @@ def test_results_hold_what_was_measured_on_what(measured, run_folder):
     assert row["n_seeds"] == len(measured["per_seed"]["toy"]) == 1
     assert measured["n-samples"]["toy"]["original"] == 16
     assert measured["versions"] == {"toy": 1}
-    assert measured["model"]["weights_xxh3"] == open_export(run_folder).weights_xxh3
+    assert measured["model"]["model_xxh3"] == open_export(run_folder).model_xxh3
 
 
 def test_results_are_read_back_as_they_were_returned(measured, run_folder):
@@ -55,9 +56,8 @@ def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, t
 def test_another_model_starts_its_results_anew(run_folder, toy_task, tmp_path):
     shutil.copytree(run_folder / "export", tmp_path / "export")
     old = evaluate(tmp_path, [str(toy_task.path)], QUICK)
-    file = tmp_path / "export" / "alignmlm.json"
-    raw = json.loads(file.read_text(encoding="utf-8")) | {"step": 700}
-    file.write_text(json.dumps(raw), encoding="utf-8")
+    described = read_description(tmp_path / "export")
+    write_description(tmp_path / "export", replace(described, step=700))
     new = evaluate(tmp_path, [str(toy_task.path)], QUICK)
     assert (old["model"]["step"], new["model"]["step"]) == (600, 700)
     assert new["date"] > old["date"]

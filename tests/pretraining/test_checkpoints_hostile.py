@@ -18,7 +18,6 @@ from alignmlm.pretraining.checkpoints import (
     STATE,
     Progress,
     Rotation,
-    file_hash,
     load_state,
     newest_checkpoint,
     read_progress,
@@ -26,6 +25,7 @@ from alignmlm.pretraining.checkpoints import (
 )
 from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.encoder import load_encoder
+from alignmlm.storage.checksums import file_xxh3, with_checksum
 from alignmlm.studies.study import load_study
 from alignmlm.tasks.task_yaml import tasks_of
 
@@ -61,7 +61,7 @@ def checkpoint(tmp_path) -> Path:
 
 def edit_manifest(path: Path, **values: object) -> None:
     known = json.loads((path / MANIFEST).read_text())
-    (path / MANIFEST).write_text(json.dumps({**known, **values}))
+    (path / MANIFEST).write_text(json.dumps(with_checksum({**known, **values})))
 
 
 def put_payload(file: Path, trace: Path, written_by: str) -> None:
@@ -82,7 +82,7 @@ def test_a_pickle_in_place_of_the_tensors_is_refused_and_not_run(checkpoint, tra
     put_payload(file, trace, written_by)
     with pytest.raises(CheckpointError, match="the manifest says"):
         read_progress(checkpoint)
-    found = {STATE: {"bytes": file.stat().st_size, "xxh3": file_hash(file)}}
+    found = {STATE: {"bytes": file.stat().st_size, "xxh3": file_xxh3(file)}}
     edit_manifest(checkpoint, files=found)  # who can write the one can write the other
     read_progress(checkpoint)
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -94,7 +94,7 @@ def test_a_run_refuses_a_pickle_in_its_checkpoint(small_recipe, trace):
     (folder / "summary.json").unlink()
     newest = folder / "checkpoints" / "step-8"
     put_payload(newest / STATE, trace, "torch")
-    found = {"bytes": (newest / STATE).stat().st_size, "xxh3": file_hash(newest / STATE)}
+    found = {"bytes": (newest / STATE).stat().st_size, "xxh3": file_xxh3(newest / STATE)}
     edit_manifest(newest, files={STATE: found})
     with pytest.raises(CheckpointError, match=r"step-8/state\.safetensors cannot be read"):
         pretrain(small_recipe(), ZERO1)

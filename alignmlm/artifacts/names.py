@@ -1,0 +1,8 @@
+"""Names of files and folders that one room writes and another one reads."""
+
+EXPORT = "export"  # in a run: the model of its last checkpoint
+DESCRIPTION = "alignmlm.json"  # in an export: what the model is, and the hashes of its files
+SUMMARY = "summary.json"  # in a run that came to its end
+EVALUATION = "evaluation"  # in a run: the results of its export
+RESULTS = "results.json"
+STUDY, STUDY_SETTINGS = "study.json", "pretraining.json"

@@ -1,0 +1,61 @@
+"""Models of transformers from a folder: safetensors only, no code, no weight drawn unnoticed."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from alignmlm.artifacts.model_files import model_files
+from alignmlm.errors import CheckpointError
+from alignmlm.language_embeddings import restore_language_embeddings
+from alignmlm.quiet import quiet_transformers
+
+SHOWN = 3  # tensors that an error names
+
+
+def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: Any) -> Any:
+    """The model of a folder in float32, made by a class such as transformers.AutoModel.
+
+    Parts above the encoder that the folder lacks, and a pooler, are drawn at random; with `exact`
+    nothing is, and the folder has nothing else.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or a tensor is missing or too much.
+    """
+    model_files(folder)
+    try:
+        with quiet_transformers():
+            model, report = auto.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{folder} holds no model of this kind: {reason}") from error
+    restore_language_embeddings(model, folder)
+    missing = report["missing_keys"]
+    unexpected = report["unexpected_keys"] - model.state_dict().keys()
+    wrong = {
+        "lacks": sorted(missing if exact else encoder_weights(model, missing)),
+        "has in addition": sorted(unexpected) if exact else [],
+    }
+    for told, names in wrong.items():
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise CheckpointError(f"the weights of {folder}: it {told} {names[:SHOWN]}{more}")
+    return model
+
+
+def encoder_weights(model: PreTrainedModel, names: set[str]) -> list[str]:
+    """Those of some weights that belong to the encoder; a pooler above it does not."""
+    base = model.base_model
+    prefix = "" if base is model else f"{model.base_model_prefix}."
+    inner = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    return [name for name, short in inner.items() if not short.startswith("pooler.")]

@@ -1,0 +1,84 @@
+"""Hashes of files, and of JSON documents inside themselves: what changed is noticed when read."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from alignmlm.errors import CheckpointError, DataError
+
+CHECKSUM = "checksum_xxh3"  # of a document, in it
+Kind = type[DataError] | type[CheckpointError]
+FileHashes = dict[str, dict[str, Any]]  # name in a folder: {"bytes": ..., "xxh3": ...}
+
+
+def file_xxh3(path: Path) -> str:
+    """The xxh3-64 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()
+
+
+def document_xxh3(document: dict[str, Any]) -> str:
+    """The xxh3-64 of what a document says, however its text is laid out."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def with_checksum(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with a checksum of all the rest of it."""
+    content = {key: value for key, value in document.items() if key != CHECKSUM}
+    return {**content, CHECKSUM: document_xxh3(content)}
+
+
+def verified(document: dict[str, Any], path: Path, kind: Kind) -> dict[str, Any]:
+    """A document without its checksum, which was compared; `path` names it in errors.
+
+    Raises:
+        DataError, CheckpointError: the checksum is missing or another one.
+    """
+    content = dict(document)
+    if (recorded := content.pop(CHECKSUM, None)) is None:
+        raise kind(f"{path} has no {CHECKSUM}: it is damaged, or was not written by alignmlm")
+    if (computed := document_xxh3(content)) != recorded:
+        raise kind(
+            f"{path} was changed or is damaged: its content has the checksum {computed}, not "
+            f"{recorded}"
+        )
+    return content
+
+
+def file_hashes(folder: Path, names: Iterable[str]) -> FileHashes:
+    """Size and hash of some files of a folder."""
+    paths = {name: folder / name for name in sorted(names)}
+    return {
+        name: {"bytes": path.stat().st_size, "xxh3": file_xxh3(path)}
+        for name, path in paths.items()
+    }
+
+
+def damage_of(path: Path, expected: dict[str, Any]) -> str | None:
+    """How a file differs from what was recorded of it; None where it does not."""
+    try:
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            return f"it has {size:,} bytes, not {expected['bytes']:,}"
+        computed = file_xxh3(path)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return (
+        None if computed == expected["xxh3"] else f"its hash is {computed}, not {expected['xxh3']}"
+    )
+
+
+def check_files(folder: Path, recorded: FileHashes, kind: Kind) -> None:
+    """Compare files of a folder with what was recorded of them.
+
+    Raises:
+        DataError, CheckpointError: one is missing or damaged; the message names it.
+    """
+    for name, expected in recorded.items():
+        if (damage := damage_of(folder / name, expected)) is not None:
+            raise kind(f"{folder / name} was changed or is damaged: {damage}")
