@@ -1,9 +1,10 @@
 """Errors that a user can fix: each names the place, what was found and what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 QUOTED_CHARACTERS = 300
+LISTED = 10
 
 
 class AlignMLMError(Exception):
@@ -33,6 +34,13 @@ def quoted(found: object) -> str:
     """A value as it stands in an error, cut where it is long."""
     text = repr(found)
     return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}..."
+
+
+def listed(values: Collection[object]) -> str:
+    """Values as they stand in an error; of many, their number and the first ones."""
+    texts = [quoted(value) for value, _ in zip(values, range(LISTED), strict=False)]
+    shown = f"[{', '.join(texts)}]"
+    return shown if len(values) <= LISTED else f"{len(values):,}, the first: {shown}"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

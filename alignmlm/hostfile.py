@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.text import numbered_lines, split_blanks
 
 # ssh and pdsh get the names as they are: one that begins with a dash would be an option of theirs
 NAME = re.compile(r"([a-z_][a-z0-9_-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -28,12 +29,12 @@ def read_hostfile(path: Path) -> list[Host]:
             names file and line.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(numbered_lines(path))
+    except DataError as error:
         raise ConfigError("hostfile", str(path), f"be a text file ({error})") from error
     hosts: dict[str, Host] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
+    for number, line in lines:
+        text = line.partition("#")[0].strip(" \t")
         if not text:
             continue
         host = parse_host(text, f"{path}:{number}")
@@ -51,7 +52,7 @@ def parse_host(text: str, place: str) -> Host:
     Raises:
         ConfigError: it is not `name slots=N`, or has characters that no host name has.
     """
-    parts = text.split()
+    parts = split_blanks(text)
     if len(parts) != 2:
         raise ConfigError(place, text, FORM)
     name, slots = NAME.fullmatch(parts[0]), SLOTS.fullmatch(parts[1])

@@ -1,14 +1,11 @@
 """Documents of a corpus, one after the other. What is read is parsed only where it is wanted."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
-from alignmlm.corpus.conllu import blocks, words_of_block
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.corpus.sources import (
     HUB_PREFIX,
@@ -20,7 +17,19 @@ from alignmlm.corpus.sources import (
 )
 from alignmlm.data.text import RawSentence, as_line, from_line, from_words, sentence_texts
 from alignmlm.errors import DataError
-from alignmlm.storage.compression import FORMS, damage_named, open_counted
+from alignmlm.storage.cells import as_text, cell
+from alignmlm.storage.compression import FORMS, inner_suffix
+from alignmlm.storage.conllu import blocks
+from alignmlm.storage.tables import (
+    Row,
+    array_rows,
+    is_array,
+    json_lines,
+    json_object,
+    parquet_length,
+    parquet_rows,
+)
+from alignmlm.storage.text import lines_of
 
 MOST_CHARACTERS = 2**26  # of a document, which is held in memory
 Document = list[RawSentence]
@@ -38,14 +47,6 @@ class RawDocument:
 Reader = Callable[[Path, SourceConfig], Iterator[RawDocument]]
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str, float]]:
-    """Number, text and share read of each line of a text file."""
-    size = max(path.stat().st_size, 1)
-    with open_counted(path) as (text, raw):
-        for number, line in enumerate(text, start=1):
-            yield number, line, min(raw.tell() / size, 1.0)
-
-
 def plain_document(text: str, read: float, source: SourceConfig) -> RawDocument:
     """A document of running text."""
     return RawDocument(len(text), read, partial(sentence_texts, text, source.language_code))
@@ -59,55 +60,48 @@ def read_text(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     """
     lines: list[str] = []
     characters, read = 0, 0.0
-    for number, line, read in read_lines(path):
-        blank = not line.strip()
+    for number, line, read in lines_of(path):
+        blank = not line or line.isspace()
         if not blank:
             lines.append(line)
-            characters += len(line)
+            characters += len(line) + 1
         if characters > MOST_CHARACTERS:
             raise DataError(
                 f"{path}:{number}: a document of more than {MOST_CHARACTERS:,} characters; a blank "
                 f"line ends one, or with data.sources.documents: line each line is one"
             )
         if lines and (blank or source.documents == "line"):
-            yield plain_document("".join(lines), read, source)
+            yield plain_document("\n".join([*lines, ""]), read, source)
             lines, characters = [], 0
     if lines:
-        yield plain_document("".join(lines), read, source)
+        yield plain_document("\n".join([*lines, ""]), read, source)
 
 
-def row_lines(row: Any, where: str, source: SourceConfig) -> list[str]:
+def row_lines(row: Row, where: str, source: SourceConfig) -> list[str]:
     """Sentences of a row's text.
 
     Raises:
         DataError: it has none.
     """
-    text = row.get(source.text_field) if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        found = f"fields {sorted(row)}" if isinstance(row, dict) else f"{type(row).__name__}"
-        raise DataError(f"{where}: no text in {source.text_field!r}; found {found}")
+    field = source.text_field
+    text = as_text(cell(row, field, where), repr(field), where)
     return sentence_texts(text, source.language_code)
 
 
-def json_lines(text: str, where: str, source: SourceConfig) -> list[str]:
+def json_sentences(text: str, where: str, source: SourceConfig) -> list[str]:
     """Sentences of a line of JSON.
 
     Raises:
         DataError: it is no JSON, or has no text.
     """
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: not a line of JSON: {error}") from error
-    return row_lines(row, where, source)
+    return row_lines(json_object(text, where), where, source)
 
 
 def read_jsonl(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     """Documents of a jsonl file: one a line."""
-    for number, line, share in read_lines(path):
-        if line.strip():
-            parse = partial(json_lines, line, f"{path}:{number}", source)
-            yield RawDocument(len(line), share, parse)
+    for place, line in json_lines(path):
+        parse = partial(json_sentences, line.text, place, source)
+        yield RawDocument(len(line.text) + 1, line.read, parse)
 
 
 def read_json(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
@@ -116,19 +110,13 @@ def read_json(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     Raises:
         DataError: it is neither.
     """
-    with open_counted(path) as (text, _):
-        start = next((line.lstrip() for line in text if line.strip()), "")
-    if not start.startswith("["):
+    if not is_array(path):
         yield from read_jsonl(path, source)
         return
-    try:
-        with open_counted(path) as (text, _):
-            rows = json.load(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
-    for number, row in enumerate(rows):
-        parse = partial(row_lines, row, f"{path}, row {number}", source)
-        yield RawDocument(len(str(row)), (number + 1) / len(rows), parse)
+    rows = array_rows(path)
+    for number, (place, row) in enumerate(rows, start=1):
+        parse = partial(row_lines, row, place, source)
+        yield RawDocument(len(str(row)), number / len(rows), parse)
 
 
 def read_parquet(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
@@ -137,29 +125,17 @@ def read_parquet(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     Raises:
         DataError: it is no parquet file, or has no such column.
     """
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
     if not path.stat().st_size:
         return
-    field, number = source.text_field, 0
-    try:
-        with ParquetFile(path) as table:
-            names, count = table.schema_arrow.names, max(table.metadata.num_rows, 1)
-            if field not in names:
-                raise DataError(f"{path}, row 0: no text in {field!r}; found fields {names}")
-            for batch in table.iter_batches(batch_size=256, columns=[field]):
-                for text in batch.column(0).to_pylist():
-                    parse = partial(row_lines, {field: text}, f"{path}, row {number}", source)
-                    number += 1
-                    yield RawDocument(len(text or ""), number / count, parse)
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    count = parquet_length(path)
+    for number, (place, row) in enumerate(parquet_rows(path, [source.text_field]), start=1):
+        characters = len(str(row[source.text_field]))
+        yield RawDocument(characters, number / count, partial(row_lines, row, place, source))
 
 
 def block_lines(numbered: list[tuple[int, str]], path: Path) -> list[str]:
     """Sentences of some lines of a CoNLL-U file."""
-    found = (from_words(*words_of_block(block, path)) for block in blocks(numbered, path))
+    found = (from_words(block.words, block.joined()) for block in blocks(numbered, path))
     return [as_line(sentence) for sentence in found if sentence.word_starts]
 
 
@@ -173,7 +149,7 @@ def read_conllu(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     """Documents of a CoNLL-U file: sentences up to `# newdoc`."""
     numbered: list[tuple[int, str]] = []
     read = 0.0
-    for number, line, read in read_lines(path):
+    for number, line, read in lines_of(path):
         if line.startswith("# newdoc") and numbered:
             yield treebank_document(numbered, read, path)
             numbered = []
@@ -216,7 +192,7 @@ def reader_of(path: Path) -> Reader:
     Raises:
         DataError: its form is unknown.
     """
-    ending = Path(path.stem).suffix if path.suffix in FORMS else path.suffix
+    ending = inner_suffix(path)
     if ending in READERS and not (ending == ".parquet" and path.suffix in FORMS):
         return READERS[ending]
     texts = ", ".join(sorted(READERS.keys() - {".parquet"}))
@@ -236,9 +212,7 @@ def read_file(file: CorpusFile, source: SourceConfig) -> Iterator[RawDocument]:
         yield from read_hub(file, source)
     else:
         path = Path(file.name)
-        reader = reader_of(path)
-        with damage_named(path):
-            yield from reader(path, source)
+        yield from reader_of(path)(path, source)
 
 
 def read_piece(piece: Piece, source: SourceConfig) -> Iterator[RawDocument]:

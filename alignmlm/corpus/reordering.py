@@ -85,10 +85,11 @@ def sentence_ranks(
     kept = np.minimum(np.arange(words), 255).astype(np.uint8)
     if lines[0].startswith(MISSING):
         return kept, Counter({lines[0].removeprefix(MISSING).strip(): 1})
-    tree = version_1(next(parse_conllu(lines, place)))
-    if len(tree.words) != words:
-        raise DataError(f"{place}: the parse has {len(tree.words)} words, the sentence {words}")
-    moved = reorder_tree(tree, *models, seed)
+    tree = next(parse_conllu(lines, place), None)
+    if tree is None or len(tree.words) != words:
+        count = len(tree.words) if tree else 0
+        raise DataError(f"{place}: the parse has {count} words, the sentence {words}")
+    moved = reorder_tree(version_1(tree), *models, seed)
     ranks = np.empty(words, np.uint8)
     ranks[moved.order] = np.arange(words)
     told = {name: count for name, count in asdict(moved.counts).items() if count}

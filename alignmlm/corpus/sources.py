@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
 from os import environ
-from os.path import expandvars
+from os.path import exists, expandvars
 from pathlib import Path
 from typing import Literal
 
@@ -75,16 +75,19 @@ def expand_path(path: str) -> Path:
 
 
 def matching_paths(pattern: str, language: str) -> list[Path]:
-    """The files that a path or glob names, sorted.
+    """The file of a path, or else the files that it names as a glob, sorted.
 
     Raises:
         DataError: there are none.
     """
-    found = sorted(glob(str(expand_path(pattern)), recursive=True))  # noqa: PTH207
+    literal = expand_path(pattern)
+    if exists(literal):  # noqa: PTH110 - False for names that no file can have
+        return [literal]
+    found = sorted(glob(str(literal), recursive=True))  # noqa: PTH207
     if not found:
         raise DataError(
             f"corpus file {pattern} of {language} does not exist (looked for "
-            f"{expand_path(pattern).absolute()}); see data.sources.files and $ALIGNMLM_DATA"
+            f"{literal.absolute()}); see data.sources.files and $ALIGNMLM_DATA"
         )
     return [Path(path) for path in found]
 

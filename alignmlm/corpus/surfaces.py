@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int, Integer
 from sentencex import segment
 from tokenizers import Tokenizer
 
-from alignmlm.data.text import normalise, two_letter_code, words_of
+from alignmlm.data.text import LINE_END, normalise, two_letter_code, words_of
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer
 from alignmlm.errors import DataError
 
@@ -96,7 +96,7 @@ def make_importer(path: Path, language: str, validation: float) -> Importer:
 def sentence_parts(text: str, language: str) -> list[str]:
     """Sentences of a text with single spaces; all its other characters are as they were."""
     code = two_letter_code(language)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [" ".join(line.split()) for line in LINE_END.split(text)]
     parts = [part.strip() for line in lines if line for part in segment(code, line)]
     return [part for part in parts if part]
 

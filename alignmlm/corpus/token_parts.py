@@ -129,9 +129,8 @@ class Encoder:
 
 
 def make_encoder(tokenizer: Tokenizer, validation: float) -> Encoder:
-    """What turns documents into tokens by a tokenizer; "<mask>" in a text is ordinary text."""
+    """What turns documents into tokens by a tokenizer."""
     vocabulary = describe(tokenizer)
-    tokenizer.encode_special_tokens = True
     fast = is_split_at_spaces(tokenizer)
     encode = ChunkTokens(tokenizer).encode if fast else partial(encode_lines, tokenizer)
     return Encoder(encode, vocabulary, validation)

@@ -4,6 +4,7 @@ A document is in the sample if its hash is small enough. So the sample is the sa
 of ranks, and no document is in it because of where it stands.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,7 +15,9 @@ from alignmlm.corpus.parts import Part, is_validation, read_documents, read_reco
 from alignmlm.corpus.ranks import Ranks
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.workspace import Workspace
-from alignmlm.data.text import plain_line
+from alignmlm.data.text import LONGEST_RUN, cut_runs, plain_line
+
+log = logging.getLogger(__name__)
 
 STEPS = 2**16  # in which the share of the documents grows
 
@@ -57,15 +60,20 @@ def training_sentences(
     steps: int,
     report: Callable[[int], None],
 ) -> Iterator[str]:
-    """Sentences of the sample in the order of the corpus."""
-    read = 0
+    """Sentences of the sample in the order of the corpus, words of absurd length in pieces."""
+    read = cut = 0
     for index, part in enumerate(parts):
         records, chosen = training_records(place, parts, index, duplicates, config.validation)
         chosen &= steps_of(records) < steps
         if not chosen.any():
             continue
         for wanted, document in zip(chosen, read_documents(place, part), strict=True):
-            if wanted:
-                yield from map(plain_line, document)
+            for text in map(plain_line, document if wanted else ()):
+                pieces = cut_runs(text)
+                cut += len(pieces) > 1
+                yield from pieces
         read += int(records["bytes"][chosen].sum())
         report(read)
+    if cut:
+        said = f"more than {LONGEST_RUN:,} characters without a space"
+        log.warning("%s sentences have %s; the tokenizer learns from pieces", f"{cut:,}", said)

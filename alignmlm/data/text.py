@@ -13,11 +13,22 @@ from alignmlm.languages.orders import FINAL_MARKS
 
 GIVEN = "\x1f"  # the unit separator, which is white space and so in no normalised text
 MARKS = "".join(sorted(FINAL_MARKS))
+# what belongs to the character before it, in a grapheme cluster of Unicode (UAX 29): combining
+# marks, the joiners (also of emoji), skin tones, the tags of regional flags
+EXTENDERS = "\\p{M}\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
+PREFIXES = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # signs before numbers
+OTHER_MARKS = rf"[^\s\p{{L}}\p{{N}}{EXTENDERS}{MARKS}{PREFIXES}]"
 WORD = regex.compile(
     # from the first letter or digit to the last one without white space between, so "don't"
     # and "well-known" stay whole; runs of sentence-final marks; runs of other marks
-    rf"[\p{{L}}\p{{M}}\p{{N}}](?:\S*[\p{{L}}\p{{M}}\p{{N}}])?|[{MARKS}]+|[^\s\p{{L}}\p{{M}}\p{{N}}{MARKS}]+"
+    rf"[{PREFIXES}]*(?:"
+    rf"(?:[\p{{L}}\p{{N}}]|(?<![^\s{PREFIXES}])[{EXTENDERS}])(?:\S*[\p{{L}}\p{{N}}])?[{EXTENDERS}]*"
+    rf"|(?:[{MARKS}][{EXTENDERS}]*)+|(?:{OTHER_MARKS}[{EXTENDERS}]*)+)|[{PREFIXES}]+"
 )
+LONGEST_RUN = 1000  # characters without a space that a tokenizer is trained on in one piece
+RUN = regex.compile(rf".{{1,{LONGEST_RUN}}}(?![{EXTENDERS}])|.{{1,{LONGEST_RUN}}}", regex.DOTALL)
+MANY_MARKS = regex.compile(r"\p{M}{1000}")
+LINE_END = regex.compile("\r\n|[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +40,19 @@ class RawSentence:
     given: bool = False  # the words come from a treebank, and each has tokens of its own
 
 
+def composed(text: str) -> str:
+    """Unicode NFC; of more than 1,000 marks on one letter, each thousand by itself.
+
+    CPython sorts marks in a time that grows with the square of their number.
+    """
+    cuts = [match.end() for match in MANY_MARKS.finditer(text)] if len(text) > 1000 else []
+    bounds = pairwise([0, *cuts, len(text)])
+    return "".join(unicodedata.normalize("NFC", text[start:stop]) for start, stop in bounds)
+
+
 def normalise(text: str) -> str:
     """Unicode NFC with every run of white space as one space."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(composed(text).split())
 
 
 def words_of(text: str) -> RawSentence:
@@ -70,7 +91,7 @@ def sentence_texts(text: str, language: str) -> list[str]:
     Source: sentencex, Wikimedia's segmenter (300 languages, 50 MB/s on one core).
     """
     code = two_letter_code(language)
-    lines = (normalise(line) for line in text.splitlines())
+    lines = (normalise(line) for line in LINE_END.split(text))
     parts = (part.strip() for line in lines if line for part in segment(code, line))
     return [part for part in parts if part]
 
@@ -86,6 +107,17 @@ def as_line(sentence: RawSentence) -> str:
         return sentence.text
     bounds = [*sentence.word_starts, len(sentence.text)]
     return "".join(f"{GIVEN}{sentence.text[a:b]}" for a, b in pairwise(bounds))
+
+
+def cut_runs(text: str) -> list[str]:
+    """The text, or its words where one is very long; that word in pieces.
+
+    The time to learn merges grows with the square of a piece's length.
+    """
+    words = text.split(" ")
+    if max(map(len, words)) <= LONGEST_RUN:
+        return [text]
+    return [piece for word in words for piece in RUN.findall(word)]
 
 
 def plain_line(line: str) -> str:

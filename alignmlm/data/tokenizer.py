@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from alignmlm.data.text import MARKS, RawSentence
+from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSentence
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.languages.scripts import Alphabet
@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 SPECIAL = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
 ALIASES = {"bos": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
-PIECES = (  # GPT-2's pieces, with combining marks among the letters and final marks on their own
-    r"'(?:[sdmt]|ll|ve|re)(?!\p{L})"
-    rf"| ?[\p{{L}}\p{{M}}]+| ?\p{{N}}+| ?[{MARKS}]+| ?[^\s\p{{L}}\p{{M}}\p{{N}}{MARKS}]+|\s+"
+PIECES = (  # GPT-2's pieces, final marks on their own; no piece begins inside a grapheme cluster
+    rf"'(?:[sdmt]|ll|ve|re)(?![\p{{L}}{EXTENDERS}])"
+    rf"| ?[{PREFIXES}]*(?:[\p{{L}}{EXTENDERS}]+|(?:\p{{N}}[{EXTENDERS}]*)+"
+    rf"|(?:[{MARKS}][{EXTENDERS}]*)+|(?:{OTHER_MARKS}[{EXTENDERS}]*)+)| ?[{PREFIXES}]+|\s+"
 )
 
 
@@ -99,6 +100,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a tokenizer.json file, or of a folder that holds one.
 
+    "<mask>" in a text is ordinary text to it; see also ordinary().
+
     Raises:
         DataError: there is none, or it cannot be read.
     """
@@ -106,9 +109,19 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not file.is_file():
         raise DataError(f"no tokenizer at {file}")
     try:
-        return Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
         raise DataError(f"{file} is no tokenizer: {error}") from error
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def ordinary(tokenizer: Tokenizer, ids: Int[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
+    """Token ids of a text, with <unk> for special tokens: some models know these as pieces too."""
+    added = tokenizer.get_added_tokens_decoder().items()
+    special = [number for number, token in added if token.special]
+    found = np.isin(ids, special)
+    return np.where(found, special_id(tokenizer, "unk"), ids) if found.any() else ids
 
 
 def special_id(tokenizer: Tokenizer, role: str) -> int:
@@ -162,7 +175,7 @@ def encode_flat(tokenizer: Tokenizer, sentences: list[RawSentence]) -> Encoded:
     ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, lengths.sum())
     bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encoded))
     starts = np.fromiter(bounds, np.int64, 2 * lengths.sum())[::2]
-    found = Encoded(ids, first_tokens(starts, lengths, sentences), lengths)
+    found = Encoded(ordinary(tokenizer, ids), first_tokens(starts, lengths, sentences), lengths)
     return mended(tokenizer, sentences, found)
 
 
@@ -226,7 +239,8 @@ def tokens_of_given(tokenizer: Tokenizer, sentence: RawSentence) -> list[tuple[i
         encoding = tokenizer.encode(chunk.text, add_special_tokens=False)
         starts = token_word_starts(encoding.offsets, chunk) if encoding.ids else np.zeros(0, bool)
         if starts.sum() == len(chunk.word_starts):
-            parts = np.split(np.array(encoding.ids), np.flatnonzero(starts)[1:])
+            ids = ordinary(tokenizer, np.array(encoding.ids))
+            parts = np.split(ids, np.flatnonzero(starts)[1:])
             words += [tuple(part.tolist()) for part in parts]
         else:
             bounds = pairwise([*chunk.word_starts, len(chunk.text)])
@@ -248,4 +262,7 @@ def encode(
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:
     """Token ids of each word on its own."""
     encoded = tokenizer.encode_batch(list(words), add_special_tokens=False)
-    return [tuple(encoding.ids) for encoding in encoded]
+    lengths = [len(encoding.ids) for encoding in encoded]
+    ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, sum(lengths))
+    parts = np.split(ordinary(tokenizer, ids), np.cumsum(lengths)[:-1])
+    return [tuple(part.tolist()) for part in parts][: len(words)]

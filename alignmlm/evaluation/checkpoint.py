@@ -31,7 +31,9 @@ def spaced(tokenizer: Tokenizer) -> Tokenizer:
     for part in [parts, *parts.get("pretokenizers", [])]:
         if part.get("type") == "ByteLevel" and part.get("use_regex", True):
             part["add_prefix_space"] = True
-    return Tokenizer.from_str(json.dumps(told))
+    changed = Tokenizer.from_str(json.dumps(told))
+    changed.encode_special_tokens = tokenizer.encode_special_tokens  # not a part of its JSON
+    return changed
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -28,6 +28,12 @@ class LabelledText:
     forms: list[tuple[str, ...]]  # the words of each sentence as they are written
     tags: tuple[str, ...] = ()  # names of the labels where they are entity tags
 
+    def __post_init__(self) -> None:
+        for tokens, labels, forms in zip(self.words, self.labels, self.forms, strict=True):
+            if not len(tokens) == len(labels) == len(forms):
+                counts = f"{len(forms)} words, {len(tokens)} with tokens, {len(labels)} labels"
+                raise ValueError(f"{' '.join(forms)[:80]!r} has {counts}")
+
 
 def numbered(
     sentences: list[LabelledSentence],

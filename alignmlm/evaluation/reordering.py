@@ -66,7 +66,7 @@ class Trees:
             raise ConfigError("evaluation.syntax.parser", found, must)
         if words not in self.parsed:
             block = self.parse([list(words)])[0]
-            lines = block.splitlines(keepends=True) if block else []
+            lines = block.split("\n") if block else []
             self.parsed[words] = next(parse_conllu(lines, "a parse"), None)
         tree = self.parsed[words]
         return tree, "trees_missing" if tree is None else "trees_parsed"

@@ -6,7 +6,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from alignmlm.data.text import RawSentence, normalise
-from alignmlm.data.tokenizer import encode_words, token_word_starts
+from alignmlm.data.tokenizer import encode_words, ordinary, token_word_starts
 from alignmlm.evaluation.reordering import TokensOfWord
 from alignmlm.evaluation.running_text import TextWords
 from alignmlm.tasks.examples import LabelledSentence
@@ -14,17 +14,25 @@ from alignmlm.tasks.examples import LabelledSentence
 Spaced = LabelledSentence | TextWords  # words that know where no space stands before them
 
 
-def chunks_of(sentence: Spaced) -> Iterator[RawSentence]:
-    """Runs of words without a space between them, as text with word starts."""
-    text, starts = "", [0]
-    for word, joined in zip(sentence.words, sentence.joined, strict=True):
-        word = normalise(word).replace(" ", "\u00a0")
-        if text and not joined:
+def shown_words(sentence: Spaced) -> list[str]:
+    """The words of a sentence, normalised; a word of white space alone is empty."""
+    return [normalise(word).replace(" ", "\u00a0") for word in sentence.words]
+
+
+def chunks_of(words: Sequence[str], joined: Sequence[bool]) -> Iterator[RawSentence]:
+    """Runs of words without a space between them, as text with word starts; no empty words."""
+    text, starts, apart = "", [0], False
+    for word, follows in zip(words, joined, strict=True):
+        apart = apart or not follows
+        if not word:
+            continue
+        if text and apart:
             yield RawSentence(text, tuple(starts))
             text, starts = "", []
         starts = [*starts, len(text)] if text else [0]
-        text += word
-    yield RawSentence(text, tuple(starts))
+        text, apart = text + word, False
+    if text:
+        yield RawSentence(text, tuple(starts))
 
 
 def chunk_words(chunk: RawSentence) -> list[str]:
@@ -33,14 +41,16 @@ def chunk_words(chunk: RawSentence) -> list[str]:
     return [chunk.text[start:end] for start, end in zip(chunk.word_starts, ends, strict=True)]
 
 
-def split_tokens(encoding: Encoding, chunk: RawSentence) -> list[TokensOfWord] | None:
+def split_tokens(
+    tokenizer: Tokenizer, encoding: Encoding, chunk: RawSentence
+) -> list[TokensOfWord] | None:
     """Token ids of each word of a chunk; None where the tokens do not respect its words."""
     if not encoding.ids:
         return None
     starts = token_word_starts(encoding.offsets, chunk)
     if starts.sum() != len(chunk.word_starts):
         return None
-    parts = np.split(np.array(encoding.ids), np.flatnonzero(starts)[1:])
+    parts = np.split(ordinary(tokenizer, np.array(encoding.ids)), np.flatnonzero(starts)[1:])
     return [tuple(part.tolist()) for part in parts]
 
 
@@ -50,16 +60,22 @@ def tokens_of_words(
     """Token ids of each word of each sentence, at least one a word.
 
     A word has the tokens that it has in running text ("lamp" and "." of "a lamp."); where a token
-    would hold parts of two words ("don" of "do" and "n't"), each word is tokenised on its own.
+    would hold parts of two words ("don" of "do" and "n't"), each word is tokenised on its own. A
+    word without tokens, of white space alone, is <unk>, so that it keeps its place and its label.
     """
-    chunks = [list(chunks_of(sentence)) for sentence in sentences]
+    words = [shown_words(sentence) for sentence in sentences]
+    chunks = [
+        list(chunks_of(shown, sentence.joined))
+        for shown, sentence in zip(words, sentences, strict=True)
+    ]
     flat = [chunk for part in chunks for chunk in part]
     encodings = iter(tokenizer.encode_batch([c.text for c in flat], add_special_tokens=False))
     found = []
-    for part in chunks:
-        words: list[TokensOfWord] = []
+    for shown, part in zip(words, chunks, strict=True):
+        tokens: list[TokensOfWord] = []
         for chunk in part:
-            tokens = split_tokens(next(encodings), chunk)
-            words += tokens or encode_words(tokenizer, chunk_words(chunk))
-        found.append([word or (unk,) for word in words])
+            by_word = split_tokens(tokenizer, next(encodings), chunk)
+            tokens += by_word or encode_words(tokenizer, chunk_words(chunk))
+        each = iter(tokens)
+        found.append([(next(each) if word else ()) or (unk,) for word in shown])
     return found

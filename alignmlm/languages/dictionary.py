@@ -4,8 +4,6 @@ Which pairs are used is drawn by a seed that has nothing to do with the model's.
 shares no word with a used one, so that what is measured on it was never trained on.
 """
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import compress
@@ -16,7 +14,9 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from alignmlm.draws import key, mix, smallest_share
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError, DataError, quoted
+from alignmlm.storage.compression import inner_suffix
+from alignmlm.storage.text import numbered_lines, split_blanks
 from alignmlm.storage.typed_settings import DataPath
 
 Word = tuple[int, ...]  # token ids
@@ -24,7 +24,7 @@ Word = tuple[int, ...]  # token ids
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictionaryFile:
-    """One pair a line: two words separated by a space (MUSE) or a tab, plain or gzip-compressed.
+    """One pair a line: two words separated by a space (MUSE) or a tab, plain or compressed.
 
     In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
     """
@@ -93,35 +93,21 @@ def derived_pairs(
     return [((int(a),), (int(b),)) for a, b in zip(source, target, strict=True) if a != b]
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a plain or gzip-compressed file.
-
-    Raises:
-        DataError: no such file, damaged, or not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"dictionary {path} cannot be read as UTF-8: {error}") from error
-    lines = text.split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
 def file_words(path: Path) -> list[tuple[str, str]]:
     """The pairs of a file as text, one a line.
 
     Raises:
         DataError: the file cannot be read, or a line has not exactly two words.
     """
-    always_tabs = ".tsv" in path.suffixes[-2:]
+    always_tabs = inner_suffix(path) == ".tsv"
     pairs = []
-    for number, line in enumerate(read_lines(path), start=1):
-        columns = line.split("\t") if always_tabs or "\t" in line else line.split()
-        words = [column.strip() for column in columns]
-        if len(words) != 2 or not all(words):
+    for number, line in numbered_lines(path):
+        tabs = always_tabs or "\t" in line
+        words = [word.strip(" ") for word in line.split("\t")] if tabs else split_blanks(line)
+        if len(words) != 2 or any(not word or word.isspace() for word in words):
             between = ", separated by a tab" if always_tabs else ""
-            raise DataError(f"{path}:{number}: expected 'source target'{between}, found {line!r}")
+            found = quoted(line)
+            raise DataError(f"{path}:{number}: expected 'source target'{between}, found {found}")
         pairs.append((words[0], words[1]))
     return pairs
 

@@ -1,4 +1,4 @@
-"""Text files, compressed or not, opened for reading."""
+"""Files, compressed or not, as streams of bytes; a damaged one is an error that names it."""
 
 import bz2
 import gzip
@@ -8,49 +8,53 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from alignmlm.errors import DataError
 
-CHUNK_BYTES = 2**17
 FORMS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+CHUNK_BYTES = 2**17
+ZSTD_INPUT_BYTES = 2**11  # at once: a block of 4 bytes may unpack to 128 KiB, so at most 64 MiB
 
 
 class ZstdReader(io.RawIOBase):
-    """The text of a zstd file; one that ends too early is an EOFError, as with other forms."""
+    """Decompressed bytes of a zstd file; one that ends too early is an EOFError, as with gzip.
+
+    Time and memory do not depend on how much a part of the file unpacks to.
+    """
 
     def __init__(self, raw: io.BufferedReader) -> None:
-        self.raw, self.pending = raw, b""
+        self.raw, self.pending, self.used = raw, b"", 0
         self.frame: Any = None  # the decompressor of a frame that has not ended
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always readable."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """How many bytes were put into the buffer; 0 at the end."""
-        while not self.pending:
-            if not (data := self.raw.read(CHUNK_BYTES)):
+        """Number of bytes put into the buffer; 0 at the end."""
+        while self.used == len(self.pending):
+            if not (data := self.raw.read(ZSTD_INPUT_BYTES)):
                 if self.frame is not None:
                     raise EOFError("compressed file ended before the end of a zstd frame")
                 return 0
-            self.pending = self.decompressed(data)
-        size = min(len(buffer), len(self.pending))
-        buffer[:size] = self.pending[:size]
-        self.pending = self.pending[size:]
-        return size
+            self.pending, self.used = self.decompressed(data), 0
+        part = memoryview(self.pending)[self.used : self.used + len(buffer)]
+        buffer[: len(part)] = part
+        self.used += len(part)
+        return len(part)
 
     def decompressed(self, data: bytes) -> bytes:
-        """What some bytes of the file hold, over the bounds of frames."""
+        """Content of some bytes of the file, across the bounds of frames."""
         from zstandard import ZstdDecompressor
 
-        found = []
+        parts = []
         while data:
             frame = self.frame or ZstdDecompressor().decompressobj()
-            found.append(frame.decompress(data))
+            parts.append(frame.decompress(data))
             data = frame.unused_data
             self.frame = None if frame.eof else frame
-        return b"".join(found)
+        return b"".join(parts)
 
 
 READERS: dict[str, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
@@ -61,40 +65,46 @@ READERS: dict[str, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
 }
 
 
+def inner_suffix(path: Path) -> str:
+    """The ending of a file's name, without that of its compression."""
+    return Path(path.stem).suffix if path.suffix in FORMS else path.suffix
+
+
 @contextmanager
-def open_counted(path: Path) -> Iterator[tuple[io.TextIOWrapper, io.BufferedReader]]:
-    """A text file, and the file below, whose position says how much of it was read."""
-    with path.open("rb") as raw:
+def open_stream(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
+    """The content of a file, and the file below, whose position says how much of it was read.
+
+    Raises:
+        DataError: the file cannot be read, or is damaged.
+    """
+    with damage_named(path), path.open("rb") as raw:
         reader = READERS.get(path.suffix)
-        stream = cast(BinaryIO, reader(raw) if reader else raw)
-        with io.TextIOWrapper(stream, encoding="utf-8") as text:
-            yield text, raw
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    """A text file, decompressed where its name says so."""
-    with open_counted(path) as (text, _):
-        yield text
+        if reader is None:
+            yield raw, raw
+        else:
+            with io.BufferedReader(cast(Any, reader(raw)), CHUNK_BYTES) as stream:
+                yield stream, raw
 
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Errors of reading a damaged file become one that names it.
+    """Errors of reading a file become one that names it.
 
     Raises:
-        DataError: the file is not UTF-8, or a compressed file that is damaged or cut.
+        DataError: the file is missing or cannot be read, or a compressed file is damaged or cut.
     """
     from zstandard import ZstdError
 
-    damage = (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ZstdError)
-    form = FORMS.get(path.suffix, "")
-    told = f"{path} is not a UTF-8 text" + (f" or not a whole {form} file" if form else "")
+    damage = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ZstdError)
     try:
         yield
     except damage as error:
-        raise DataError(f"{told}: {error}") from error
+        raise DataError(f"{path} is not a whole {FORMS.get(path.suffix)} file: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
     except OSError as error:
         if error.errno is None:  # bz2 has no error of its own
-            raise DataError(f"{told}: {error}") from error
-        raise
+            raise DataError(
+                f"{path} is not a whole {FORMS.get(path.suffix)} file: {error}"
+            ) from error
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import DataError
 from alignmlm.storage.atomic import replace_bytes, replace_text
+from alignmlm.storage.text import numbered_lines, split_blanks
 from alignmlm.syntax.features import (
     KINDS,
     MAX_NODES,
@@ -35,7 +36,7 @@ from alignmlm.syntax.features import (
     pair_names,
     slot_labels,
 )
-from alignmlm.syntax.trees import ROOT, Tree, children, is_projective, text_lines
+from alignmlm.syntax.trees import ROOT, Tree, children, is_projective
 
 SUBSTRATE_SHARE = 0.05
 CACHED_NUMBERS = 2**22  # 32 MiB of probabilities for each number of nodes
@@ -136,14 +137,14 @@ def _weight(text: str, place: str) -> float:
 
 
 def read_orm(path: Path) -> OrderingModel:
-    """The model of a file of "feature weight" lines, plain or .gz.
+    """The model of a file of "feature weight" lines, plain or compressed.
 
     Raises:
         DataError: a line is not a feature and a finite weight, or a feature comes twice.
     """
     weights: dict[str, float] = {}
-    for number, line in enumerate(text_lines(path), start=1):
-        place, parts = f"{path}:{number}", line.split()
+    for number, line in numbered_lines(path):
+        place, parts = f"{path}:{number}", split_blanks(line)
         if len(parts) != 2:
             raise DataError(f"{place}: a line is a feature and its weight, found {line!r}")
         _check_name(parts[0], place)

@@ -4,13 +4,11 @@ Source: Straka and Strakova, 2017 (Tokenizing, POS Tagging, Lemmatizing and Pars
 UDPipe); the options are those of the manual of UDPipe 1, chapter "Training UDPipe Models".
 """
 
-import gzip
 import logging
 import os
 import re
 import signal
 import sys
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +22,8 @@ from typing import Any, Literal
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.storage.atomic import new_file
+from alignmlm.storage.conllu import blocks
+from alignmlm.storage.text import numbered_lines
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]  # what is done, share of the training in [0, 1]
@@ -108,18 +108,19 @@ def udpipe() -> ModuleType:
 
 
 def treebank_text(path: Path) -> str:
-    """The text of a CoNLL-U file, decompressed where its name ends in .gz.
+    """The text of a CoNLL-U file whose ids and columns are right.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8 or not a whole gzip file.
+        DataError: the file cannot be read, a line is damaged, or a word lacks its tag, its head or
+            its relation.
     """
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    except (UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not UTF-8 text or not a whole gzip file: {error}") from error
+    lines = list(numbered_lines(path))
+    for block in blocks(lines, path):
+        for row in block.rows:
+            if any(row.columns[column] in ("", "_") for column in (3, 6, 7)):
+                word = f"{path}:{row.number}: word {row.form!r}"
+                raise DataError(f"{word} needs a UPOS tag, a head and a relation")
+    return "".join(line.rstrip(" ") + "\n" for _, line in lines)
 
 
 def read_treebank(path: Path) -> list[Any]:
@@ -133,10 +134,6 @@ def read_treebank(path: Path) -> list[Any]:
     reader.setText(treebank_text(path))
     while reader.nextSentence(sentence := library.Sentence(), error):
         sentences.append(sentence)
-        for word in list(sentence.words)[1:]:
-            if not word.upostag or not word.deprel or word.head < 0:
-                place = f"{path}, sentence {len(sentences)}, word {word.id} ({word.form!r})"
-                raise DataError(f"{place} needs a UPOS tag, a head and a relation")
     if error.occurred():
         raise DataError(f"{path}, after sentence {len(sentences)}: {error.message}")
     if not sentences:

@@ -1,8 +1,6 @@
 """Dependency trees: read from and written as CoNLL-U, and their labels in UD version 1."""
 
-import gzip
-import io
-import zlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,9 +8,11 @@ from pathlib import Path
 
 from alignmlm.errors import DataError
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.conllu import Block, Row, blocks
+from alignmlm.storage.text import numbered_lines
 
 ROOT = -1
-COLUMNS = 10
+HEAD = re.compile("[0-9]{1,9}")
 V1_ONLY = frozenset(
     [
         "CONJ",
@@ -85,28 +85,6 @@ class Tree:
     features: tuple[str, ...] = ()  # "Number=Sing|Person=3" or "_"; empty where unknown
 
 
-def open_text(path: Path) -> io.TextIOBase:
-    """A text file, decompressed where its name ends in .gz."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """Lines of a plain or gzip text file.
-
-    Raises:
-        DataError: the file is missing, not UTF-8 or not a whole gzip file.
-    """
-    try:
-        with open_text(path) as file:
-            yield from file
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is not a UTF-8 text or not a whole gzip file: {error}") from error
-
-
 def children(tree: Tree) -> list[list[int]]:
     """Dependents of each word, from left to right."""
     below: list[list[int]] = [[] for _ in tree.heads]
@@ -144,31 +122,25 @@ def check_tree(tree: Tree, place: str) -> Tree:
     return tree
 
 
-def _row(line: str, place: str) -> list[str]:
-    """The columns of one word line."""
-    columns = line.rstrip("\r\n").split("\t")
-    if len(columns) < COLUMNS:
-        raise DataError(f"{place}: a CoNLL-U line has {COLUMNS} columns: {line!r}")
-    if columns[0].isdigit():
-        if not columns[6].isdigit():
-            raise DataError(f"{place}: HEAD must be a number, found {columns[6]!r}")
-        for name, value in (("UPOS", columns[3]), ("DEPREL", columns[7])):
-            if "_" in value or not value:
-                raise DataError(f"{place}: {name} must be a label without _, found {value!r}")
-    return columns
+def _head(row: Row, place: str) -> int:
+    """Position of a word's head, from 0; the labels of the word are checked too."""
+    upos, head, relation = row.columns[3], row.columns[6], row.columns[7]
+    if not HEAD.fullmatch(head):
+        raise DataError(f"{place}: HEAD must be a number, found {head[:80]!r}")
+    for name, value in (("UPOS", upos), ("DEPREL", relation)):
+        if "_" in value or not value:
+            raise DataError(f"{place}: {name} must be a label without _, found {value!r}")
+    return int(head) - 1
 
 
-def _tree(rows: list[list[str]], place: str) -> Tree:
-    """The tree of the word lines of one sentence."""
-    numbers = [int(row[0]) for row in rows]
-    if numbers != list(range(1, len(rows) + 1)):
-        raise DataError(f"{place}: words must be numbered 1 to {len(rows)}, found {numbers}")
-    words, upos, features, heads, relations = (
-        tuple(row[column] for row in rows) for column in (1, 3, 5, 6, 7)
+def _tree(block: Block, name: str) -> Tree:
+    """The tree of one sentence."""
+    heads = tuple(_head(row, f"{name}:{row.number}") for row in block.rows)
+    words, upos, features, relations = (
+        tuple(row.columns[column] for row in block.rows) for column in (1, 3, 5, 7)
     )
-    return check_tree(
-        Tree(words, upos, tuple(int(head) - 1 for head in heads), relations, features), place
-    )
+    tree = Tree(words, upos, heads, relations, features)
+    return check_tree(tree, f"{name}:{block.rows[0].number}")
 
 
 def parse_conllu(lines: Iterable[str], name: str) -> Iterator[Tree]:
@@ -177,26 +149,17 @@ def parse_conllu(lines: Iterable[str], name: str) -> Iterator[Tree]:
     Raises:
         DataError: a line or a tree is damaged; the message starts with name:line.
     """
-    rows: list[list[str]] = []
-    first = 0
-    for number, line in enumerate(lines, start=1):
-        if line.startswith("#"):
-            continue
-        if line.strip():
-            row = _row(line, f"{name}:{number}")
-            if row[0].isdigit():
-                first = first if rows else number
-                rows.append(row)
-        elif rows:
-            yield _tree(rows, f"{name}:{first}")
-            rows = []
-    if rows:
-        yield _tree(rows, f"{name}:{first}")
+    numbered = enumerate((line.rstrip("\r\n") for line in lines), start=1)
+    return (_tree(block, name) for block in blocks(numbered, name, more=True))
 
 
 def read_conllu(path: Path) -> Iterator[Tree]:
-    """Trees of a CoNLL-U file, plain or .gz."""
-    yield from parse_conllu(text_lines(path), str(path))
+    """Trees of a CoNLL-U file, plain or compressed.
+
+    Raises:
+        DataError: the file cannot be read, or a tree is damaged.
+    """
+    return (_tree(block, str(path)) for block in blocks(numbered_lines(path), path, more=True))
 
 
 def conllu_text(tree: Tree) -> str:

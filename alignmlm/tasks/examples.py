@@ -12,6 +12,10 @@ class LabelledSentence:
     joined: tuple[bool, ...]  # whether no space stands between a word and the one before
     id: str = ""
 
+    def __post_init__(self) -> None:
+        if not len(self.words) == len(self.labels) == len(self.joined):
+            raise ValueError(f"{len(self.words)} words, but {len(self.labels)} labels")
+
 
 @dataclass(frozen=True, slots=True)
 class SentencePair:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, listed, nearest
 from alignmlm.tasks.examples import Example, LabelledSentence, labels_of, texts_of
 from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
 from alignmlm.tasks.questions import question_table, squad_json
@@ -105,5 +105,9 @@ def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]
     for split, examples in others.items():
         found = set(chain.from_iterable(map(labels_of, examples)))
         if unknown := sorted(found.difference(known)):
-            raise DataError(f"{split} has labels that train lacks: {unknown}; train has {known}")
+            hint = nearest(unknown[0], known)
+            raise DataError(
+                f"{split} has labels that train lacks: {listed(unknown)}; "
+                f"train has {listed(known)}{hint}"
+            )
     return known

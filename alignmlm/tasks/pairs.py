@@ -2,70 +2,58 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from alignmlm.data.text import normalise
 from alignmlm.errors import DataError
 from alignmlm.languages.dictionary import file_words
-from alignmlm.storage.compression import damage_named, open_text
+from alignmlm.storage.cells import as_label, cell
+from alignmlm.storage.text import numbered_lines
 from alignmlm.tasks.examples import ParallelPair, SentencePair, WordPair
 from alignmlm.tasks.splits import SplitFile
-from alignmlm.tasks.tables import Row, cell, table_rows
+from alignmlm.tasks.tables import row_id, row_text, table_rows
 
 
-def row_id(row: Row, file: SplitFile, number: int) -> str:
-    """The id that a row gives itself, or its number."""
-    column = file.columns.get("id")
-    return str(number if column is None else row.get(column, number))
+def left_out(*texts: str | None) -> str:
+    """Why an example of some texts is left out: one is null or empty; "" where it is kept."""
+    if None in texts:
+        return "null"
+    return "" if all(normalise(text) for text in texts if text is not None) else "empty"
 
 
 def pair_table(file: SplitFile, dropped: Counter[str]) -> Iterator[SentencePair]:
     """Rows with two sentences and a label; without `columns`, they are the first three.
 
     Raises:
-        DataError: a row lacks a column, or its label is empty.
+        DataError: a row lacks a column, a cell is no text, or its label is empty.
     """
-    roles = (("first", 1), ("second", 2), ("label", 3))
     for number, (place, row) in enumerate(table_rows(file)):
-        first, second, label = (
-            str(cell(row, file.column(role, column), place)) for role, column in roles
-        )
-        if not label.strip():
+        first = row_text(row, file, "first", 1, place)
+        second = row_text(row, file, "second", 2, place)
+        label = as_label(cell(row, file.column("label", 3), place), "the label", place)
+        if not normalise(label):
             raise DataError(f"{place}: the pair has no label; a test set without labels has none")
         if label in file.drop_labels:
             dropped[f"labelled {label}"] += 1
-        elif not (normalise(first) and normalise(second)):
-            dropped["empty"] += 1
+        elif reason := left_out(first, second):
+            dropped[reason] += 1
         else:
             named = file.label_values.get(label, label)
-            yield SentencePair(first, second, named, row_id(row, file, number))
+            yield SentencePair(first or "", second or "", named, row_id(row, file, number, place))
 
 
 def sentence_table(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]:
     """Rows with a sentence and its translation; without `columns`, they are the first two.
 
     Raises:
-        DataError: a row lacks a column.
+        DataError: a row lacks a column, or a cell is no text.
     """
     for number, (place, row) in enumerate(table_rows(file)):
-        source, target = (
-            str(cell(row, file.column(role, column), place))
-            for role, column in (("source", 1), ("target", 2))
-        )
-        if normalise(source) and normalise(target):
-            yield ParallelPair(source, target, row_id(row, file, number))
+        source = row_text(row, file, "source", 1, place)
+        target = row_text(row, file, "target", 2, place)
+        if reason := left_out(source, target):
+            dropped[reason] += 1
         else:
-            dropped["empty"] += 1
-
-
-def all_lines(path: Path) -> list[str]:
-    """The lines of a text file, empty ones too.
-
-    Raises:
-        DataError: the file is not UTF-8 or is damaged.
-    """
-    with damage_named(path), open_text(path) as file:
-        return [line.rstrip("\r\n") for line in file]
+            yield ParallelPair(source or "", target or "", row_id(row, file, number, place))
 
 
 def line_files(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]:
@@ -74,17 +62,19 @@ def line_files(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]
     Raises:
         DataError: one file has more lines than the other.
     """
-    sources, targets = all_lines(file.file), all_lines(file.other_file)
+    sources, targets = (
+        [line for _, line in numbered_lines(path)] for path in (file.file, file.other_file)
+    )
     if len(sources) != len(targets):
         raise DataError(
             f"{file.path} has {len(sources)} lines, but {file.other} has {len(targets)}; each "
             f"line must be the other's translation"
         )
     for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=1):
-        if normalise(source) and normalise(target):
-            yield ParallelPair(source, target, f"line {number}")
+        if reason := left_out(source, target):
+            dropped[reason] += 1
         else:
-            dropped["empty"] += 1
+            yield ParallelPair(source, target, f"line {number}")
 
 
 def word_pairs(file: SplitFile, dropped: Counter[str]) -> Iterator[WordPair]:

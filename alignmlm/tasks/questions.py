@@ -1,15 +1,16 @@
 """Questions whose answers are parts of a context: SQuAD's JSON, and rows."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alignmlm.errors import DataError
-from alignmlm.storage.compression import damage_named, open_text
+from alignmlm.errors import DataError, quoted
+from alignmlm.storage.cells import as_label, as_list, as_number, as_object, as_text, cell
+from alignmlm.storage.plain_data import parse_json
+from alignmlm.storage.text import whole_text
 from alignmlm.tasks.examples import Answer, Question
 from alignmlm.tasks.splits import SplitFile
-from alignmlm.tasks.tables import cell, table_rows
+from alignmlm.tasks.tables import row_id, table_rows
 
 SQUAD_FORM = "SQuAD's JSON is {data: [{paragraphs: [{context, qas: [{id, question, answers}]}]}]}"
 
@@ -26,30 +27,75 @@ def checked_answer(text: str, start: int, context: str, place: str) -> Answer:
     if found != text:
         where = context.find(text)
         hint = f"it stands at {where}" if where >= 0 else "the context does not have it"
-        raise DataError(f"{place}: answer {text!r} is not at {start}, where {found!r} is; {hint}")
+        raise DataError(
+            f"{place}: answer {quoted(text)} is not at {start}, where {quoted(found)} is; {hint}"
+        )
     return Answer(text, start)
 
 
-def question_of(raw: dict[str, Any], context: str, path: str) -> Question:
-    """One entry of "qas"; answers that stand twice are kept once.
+def answers_of(texts: list[Any], starts: list[Any], context: str, place: str) -> tuple[Answer, ...]:
+    """Answers in a context; those that stand twice are kept once.
+
+    Raises:
+        DataError: there are more or fewer starts than texts, or an answer is not in its context.
+    """
+    if len(texts) != len(starts):
+        raise DataError(f"{place}: {len(texts)} answers, but {len(starts)} values of answer_start")
+    answers = [
+        checked_answer(
+            as_text(text, "an answer", place),
+            as_number(start, "answer_start", place),
+            context,
+            place,
+        )
+        for text, start in zip(texts, starts, strict=True)
+    ]
+    return tuple(dict.fromkeys(answers))
+
+
+def member(raw: object, key: str, place: str) -> Any:
+    """A value of SQuAD's JSON.
+
+    Raises:
+        DataError: there is no such value.
+    """
+    if not isinstance(raw, Mapping) or key not in raw:
+        found = sorted(raw) if isinstance(raw, Mapping) else type(raw).__name__
+        raise DataError(f"{place} has no {key!r}, found {quoted(found)}: {SQUAD_FORM}")
+    return raw[key]
+
+
+def entries(raw: object, key: str, place: str) -> Iterator[tuple[str, Any]]:
+    """Place and value of each entry of a list of SQuAD's JSON."""
+    values = as_list(member(raw, key, place), key, place)
+    return ((f"{place}, {key}[{number}]", value) for number, value in enumerate(values))
+
+
+def squad_questions(data: object, path: str) -> Iterator[tuple[str, Any, str]]:
+    """Place and value of each question of SQuAD's JSON, and its context."""
+    for place, article in entries(data, "data", path):
+        for inner, paragraph in entries(article, "paragraphs", place):
+            context = as_text(member(paragraph, "context", inner), "context", inner)
+            for innermost, raw in entries(paragraph, "qas", inner):
+                yield innermost, raw, context
+
+
+def question_of(raw: object, context: str, place: str) -> Question | None:
+    """One entry of "qas"; None where it says that it has no answer.
 
     Raises:
         DataError: an answer is not in its context.
     """
-    place = f"{path}: question {raw['id']!r}"
-    answers = [
-        checked_answer(str(a["text"]), int(a["answer_start"]), context, place)
-        for a in raw["answers"]
-    ]
-    return Question(context, str(raw["question"]), tuple(dict.fromkeys(answers)), str(raw["id"]))
-
-
-def squad_entries(path: str, data: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each question of SQuAD's JSON and its context."""
-    for article in data["data"]:
-        for paragraph in article["paragraphs"]:
-            for raw in paragraph["qas"]:
-                yield raw, str(paragraph["context"])
+    name = as_label(member(raw, "id", place), "id", place)
+    here = f"{place}, question {quoted(name)}"
+    answers = as_list(member(raw, "answers", here), "answers", here)
+    if not answers or (isinstance(raw, Mapping) and raw.get("is_impossible")):
+        return None
+    asked = as_text(member(raw, "question", here), "question", here)
+    texts, starts = (
+        [member(answer, key, here) for answer in answers] for key in ("text", "answer_start")
+    )
+    return Question(context, asked, answers_of(texts, starts, context, here), name)
 
 
 def squad_json(file: SplitFile, dropped: Counter[str]) -> Iterator[Question]:
@@ -58,16 +104,13 @@ def squad_json(file: SplitFile, dropped: Counter[str]) -> Iterator[Question]:
     Raises:
         DataError: the file has another form, or an answer is not in its context.
     """
-    try:
-        with damage_named(file.file), open_text(file.file) as text:
-            data = json.load(text)
-        for raw, context in squad_entries(file.path, data):
-            if raw.get("is_impossible") or not raw["answers"]:
-                dropped["without answer"] += 1
-            else:
-                yield question_of(raw, context, file.path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file.path}: {SQUAD_FORM}: {error!r}") from error
+    data = parse_json(whole_text(file.file), file.path)
+    for place, raw, context in squad_questions(data, file.path):
+        question = question_of(raw, context, place)
+        if question is None:
+            dropped["without answer"] += 1
+        else:
+            yield question
 
 
 def question_table(file: SplitFile, dropped: Counter[str]) -> Iterator[Question]:
@@ -77,17 +120,17 @@ def question_table(file: SplitFile, dropped: Counter[str]) -> Iterator[Question]
         DataError: a row lacks a column, or an answer is not in its context.
     """
     for number, (place, row) in enumerate(table_rows(file)):
-        context, question, answers = (
-            cell(row, file.column(role, role), place) for role in ("context", "question", "answers")
+        context, question = (
+            as_text(cell(row, file.column(role, role), place), role, place)
+            for role in ("context", "question")
         )
-        if not isinstance(answers, dict) or not {"text", "answer_start"} <= answers.keys():
-            raise DataError(f"{place}: answers are {{text, answer_start}}, found {answers!r}")
-        found = [
-            checked_answer(str(text), int(start), context, place)
-            for text, start in zip(answers["text"], answers["answer_start"], strict=True)
-        ]
-        if found:
-            name = str(row.get(file.column("id", "id"), number))
-            yield Question(context, question, tuple(dict.fromkeys(found)), name)
+        raw = as_object(cell(row, file.column("answers", "answers"), place), "answers", place)
+        texts, starts = (
+            as_list(cell(raw, key, f"{place}: answers"), key, place)
+            for key in ("text", "answer_start")
+        )
+        answers = answers_of(texts, starts, context, place)
+        if answers:
+            yield Question(context, question, answers, row_id(row, file, number, place, "id"))
         else:
             dropped["without answer"] += 1

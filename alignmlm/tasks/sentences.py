@@ -5,26 +5,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.corpus.conllu import Block, blocks, words_of_block
 from alignmlm.errors import DataError
 from alignmlm.languages.orders import FINAL_MARKS
-from alignmlm.storage.compression import damage_named, open_text
+from alignmlm.storage.cells import as_label, as_list, as_text, cell
+from alignmlm.storage.conllu import blocks
+from alignmlm.storage.text import numbered_lines, split_blanks
 from alignmlm.tasks.examples import LabelledSentence
 from alignmlm.tasks.splits import SplitFile
-from alignmlm.tasks.tables import cell, table_rows
+from alignmlm.tasks.tables import row_id, table_rows
 
 DOCUMENT = "-DOCSTART-"  # CoNLL-2003 has such a line between documents
 Lines = list[tuple[int, str]]
-
-
-def conllu_blocks(path: Path) -> Iterator[Block]:
-    """Sentences of a CoNLL-U file: line number and columns of each line.
-
-    Raises:
-        DataError: a line without 10 columns, or a file that is not UTF-8 or is damaged.
-    """
-    with damage_named(path), open_text(path) as file:
-        yield from blocks(enumerate(file, start=1), path)
 
 
 def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSentence]:
@@ -34,33 +25,29 @@ def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
         DataError: the file is no CoNLL-U, or a word has no tag.
     """
     path = file.file
-    for block in conllu_blocks(path):
-        words, joined = words_of_block(block, path)
-        rows = [(number, columns) for number, columns in block if columns[0].isdigit()]
-        for number, columns in rows:
-            if columns[3] in ("", "_"):
-                raise DataError(f"{path}:{number}: word {columns[1]!r} has no part of speech")
-        labels = tuple(file.label_values.get(columns[3], columns[3]) for _, columns in rows)
-        if words:
-            name = f"line {block[0][0]}"
-            yield LabelledSentence(tuple(words), labels, tuple(joined), name)
+    for block in blocks(numbered_lines(path), path):
+        tags = [row.columns[3] for row in block.rows]
+        for row, tag in zip(block.rows, tags, strict=True):
+            if tag in ("", "_"):
+                raise DataError(f"{path}:{row.number}: word {row.form!r} has no part of speech")
+        labels = tuple(file.label_values.get(tag, tag) for tag in tags)
+        name = f"line {block.rows[0].number}"
+        yield LabelledSentence(tuple(block.words), labels, tuple(block.joined()), name)
 
 
 def column_blocks(path: Path) -> Iterator[Lines]:
     """Sentences of a file of columns: number and text of each line.
 
     Raises:
-        DataError: the file is not UTF-8 or is damaged.
+        DataError: the file cannot be read.
     """
     lines: Lines = []
-    with damage_named(path), open_text(path) as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.rstrip("\r\n")
-            if line.strip(" "):
-                lines += [] if line.startswith(DOCUMENT) else [(number, line)]
-            elif lines:
-                yield lines
-                lines = []
+    for number, line in numbered_lines(path):
+        if line.strip(" \t"):
+            lines += [] if line.startswith(DOCUMENT) else [(number, line)]
+        elif lines:
+            yield lines
+            lines = []
     if lines:
         yield lines
 
@@ -71,17 +58,16 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
     Raises:
         DataError: one of them is missing, or the word lacks its prefix.
     """
-    columns = line.split("\t") if "\t" in line else line.split()
-    word_column, label_column = (file.column(role, n) for role, n in (("word", 1), ("label", -1)))
-    least = max(2, int(word_column), int(label_column))
-    if len(columns) < least:
-        raise DataError(f"{place}: {line!r} has no label; a line is a word and its label")
-    word, label = (columns[int(n) - (int(n) > 0)] for n in (word_column, label_column))
+    columns = line.split("\t") if "\t" in line else split_blanks(line)
+    word_column, label_column = (file.number(role, n) for role, n in (("word", 1), ("label", -1)))
+    if len(columns) < max(2, abs(word_column), abs(label_column)):
+        raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
+    word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
     if not word.startswith(file.strip_prefix):
         raise DataError(f"{place}: word {word!r} does not begin with {file.strip_prefix!r}")
-    word, label = word.removeprefix(file.strip_prefix), label.strip()
+    word, label = word.removeprefix(file.strip_prefix), label.strip(" ")
     if not word or not label:
-        raise DataError(f"{place}: {line!r} lacks its {'label' if word else 'word'}")
+        raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")
     return word, file.label_values.get(label, label)
 
 
@@ -112,27 +98,26 @@ def token_table(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
         DataError: a row lacks a list, or has more or fewer labels than words.
     """
     for number, (place, row) in enumerate(table_rows(file)):
-        words, labels = (
-            listed(cell(row, file.column(role, name), place), role, place)
+        raw_words, raw_labels = (
+            as_list(cell(row, file.column(role, name), place), role, place)
             for role, name in (("words", "tokens"), ("labels", "labels"))
         )
-        if len(words) != len(labels):
-            raise DataError(f"{place}: {len(words)} words, but {len(labels)} labels")
-        if not words:
+        if len(raw_words) != len(raw_labels):
+            raise DataError(f"{place}: {len(raw_words)} words, but {len(raw_labels)} labels")
+        if not raw_words:
             dropped["empty"] += 1
             continue
+        labels = [as_label(label, "each label", place) for label in raw_labels]
+        words = tuple(prefixless(word, file.strip_prefix, place) for word in raw_words)
         named = tuple(file.label_values.get(label, label) for label in labels)
-        stripped = tuple(word.removeprefix(file.strip_prefix) for word in words)
-        name = str(row.get(file.column("id", "id"), number))
-        yield LabelledSentence(stripped, named, spaced(stripped), name)
+        name = row_id(row, file, number, place, "id")
+        yield LabelledSentence(words, named, spaced(words), name)
 
 
-def listed(value: Any, role: str, place: str) -> list[str]:
-    """A cell that holds a list, each entry as text.
+def prefixless(word: Any, prefix: str, place: str) -> str:
+    """A word without the prefix that stands before every word.
 
     Raises:
-        DataError: it holds something else.
+        DataError: it is no text.
     """
-    if not isinstance(value, list | tuple):
-        raise DataError(f"{place}: {role} must be a list, found {value!r}")
-    return [str(entry) for entry in value]
+    return as_text(word, "each word", place).removeprefix(prefix)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, listed
 
 OUTSIDE = "O"
 
@@ -23,7 +23,9 @@ def check_entity_tags(labels: Sequence[str], place: str) -> None:
         DataError: one is not.
     """
     if wrong := sorted({label for label in labels if not is_entity_tag(label)}):
-        raise DataError(f"{place}: entity labels are O, B-<type> or I-<type>, found {wrong}")
+        raise DataError(
+            f"{place}: entity labels are O, B-<type> or I-<type>, found {listed(wrong)}"
+        )
 
 
 def begins(label: str, before: str) -> bool:

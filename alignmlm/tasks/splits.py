@@ -1,15 +1,22 @@
 """One split of a task: which files it lies in, and how they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alignmlm.corpus.sources import HUB_PREFIX, expand_path
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, nearest
 from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
 
 IDS = ("file", "rows")
+ROLES = {  # what the columns of a form can be
+    "conll_columns": ("word", "label"),
+    "token_table": ("words", "labels", "id"),
+    "pair_table": ("first", "second", "label", "id"),
+    "question_table": ("context", "question", "answers", "id"),
+    "sentence_table": ("source", "target", "id"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +61,18 @@ class SplitFile:
         """The name of a column, or its number from 1."""
         return self.columns.get(role, default)
 
+    def number(self, role: str, default: int) -> int:
+        """The number of a column, from 1, or from -1 backwards.
+
+        Raises:
+            ConfigError: it is a name, or 0.
+        """
+        column = self.column(role, default)
+        if not isinstance(column, int) or isinstance(column, bool) or column == 0:
+            must = "be a number: columns count from 1, the last one is -1"
+            raise ConfigError(f"columns of {self.path}: {role}", column, must)
+        return column
+
     def taken(self, examples: Iterator[Any]) -> Iterator[Any]:
         """The examples of the rows asked for."""
         start, stop = self.rows or (0, None)
@@ -62,6 +81,19 @@ class SplitFile:
                 return
             if number >= start:
                 yield example
+
+
+def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str) -> None:
+    """Raise unless columns are those of some forms.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    allowed = [role for form in forms for role in ROLES.get(form, ())]
+    for role in columns:
+        if role not in allowed:
+            must = f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
+            raise ConfigError(f"{place}: key", role, f"{must} (form {', '.join(forms)})")
 
 
 def check_split_keys(found: dict[str, Any], place: str) -> None:

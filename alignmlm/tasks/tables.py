@@ -1,76 +1,20 @@
-"""Rows of tables: tab-separated, CSV and JSON Lines files, plain or compressed, and the hub."""
+"""Rows of tables of labelled examples: files of any form, plain or compressed, and the hub."""
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from alignmlm.corpus.hub import hub_rows
 from alignmlm.corpus.sources import CorpusFile, SourceConfig
-from alignmlm.errors import DataError
-from alignmlm.storage.compression import FORMS as COMPRESSED
-from alignmlm.storage.compression import damage_named, open_text
+from alignmlm.storage.cells import as_label, as_text, cell
+from alignmlm.storage.compression import inner_suffix
+from alignmlm.storage.tables import (
+    PlacedRow,
+    Row,
+    cell_rows,
+    json_rows,
+    named_rows,
+    parquet_rows,
+)
 from alignmlm.tasks.splits import SplitFile
-
-Row = Mapping[Any, Any]
-PlacedRow = tuple[str, Row]  # "file:line", and the cells by name or by number from 1
-
-
-def ending(path: Path) -> str:
-    """What a file's name ends in, the mark of its compression aside."""
-    inner = path.with_suffix("") if path.suffix in COMPRESSED else path
-    return inner.suffix
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a text file that are not empty, each with its number from 1.
-
-    Raises:
-        DataError: the file is not UTF-8 or is damaged.
-    """
-    with damage_named(path), open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip("\r\n"):
-                yield number, line.rstrip("\r\n")
-
-
-def split_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Place and cells of each line; commas and quotes in .csv files, tabs alone in all others."""
-    if ending(path) == ".csv":
-        with damage_named(path), open_text(path) as file:
-            yield from ((f"{path}:{i}", row) for i, row in enumerate(csv.reader(file), 1) if row)
-        return
-    yield from ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path))
-
-
-def named_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[PlacedRow]:
-    """Rows below a line of names.
-
-    Raises:
-        DataError: a row has more or fewer cells than there are names.
-    """
-    _, names = next(rows, ("", []))
-    for place, cells in rows:
-        if len(cells) != len(names):
-            raise DataError(f"{place}: {len(cells)} cells, but the header has {len(names)}")
-        yield place, dict(zip(names, cells, strict=True))
-
-
-def json_rows(path: Path) -> Iterator[PlacedRow]:
-    """Objects of a JSON Lines file.
-
-    Raises:
-        DataError: a line is no JSON object.
-    """
-    for number, line in numbered_lines(path):
-        try:
-            found = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: a line is a JSON object: {error}") from error
-        if not isinstance(found, dict):
-            raise DataError(f"{path}:{number}: a line is a JSON object, found {line[:80]!r}")
-        yield f"{path}:{number}", found
 
 
 def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
@@ -83,21 +27,36 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
         source = SourceConfig(language=file.language, files=[file.path])
         found = hub_rows(CorpusFile(file.path, 0), source)
         yield from ((f"{file.path}, row {i}", dict(row)) for i, row in enumerate(found))
-    elif ending(file.file) in (".jsonl", ".json"):
+        return
+    ending = inner_suffix(file.file)
+    if ending in (".jsonl", ".json"):
         yield from json_rows(file.file)
-    elif any(isinstance(column, str) for column in file.columns.values()):
-        yield from named_rows(split_rows(file.file))
+    elif ending == ".parquet":
+        yield from parquet_rows(file.file)
     else:
-        numbered = split_rows(file.file)
-        yield from ((place, dict(enumerate(cells, start=1))) for place, cells in numbered)
+        cells = cell_rows(file.file, is_csv=ending == ".csv")
+        if any(isinstance(column, str) for column in file.columns.values()):
+            yield from named_rows(cells)
+        else:
+            yield from ((place, dict(enumerate(row, start=1))) for place, row in cells)
 
 
-def cell(row: Row, column: str | int, place: str) -> Any:
-    """One cell of a row.
+def row_id(row: Row, file: SplitFile, number: int, place: str, default: str = "") -> str:
+    """The id that a row gives itself, or its number.
 
     Raises:
-        DataError: the row lacks the column.
+        DataError: a column was asked for that is not there, or its cell is no id.
     """
-    if column not in row:
-        raise DataError(f"{place}: no column {column!r}; there are {list(row)}")
-    return row[column]
+    column = file.column("id", default if default in row else "")
+    return as_label(cell(row, column, place), "id", place) if column else str(number)
+
+
+def row_text(row: Row, file: SplitFile, role: str, default: str | int, place: str) -> str | None:
+    """The text in the column of a role; None where it is null.
+
+    Raises:
+        DataError: the row lacks the column, or its cell is no text.
+    """
+    column = file.column(role, default)
+    value = cell(row, column, place)
+    return None if value is None else as_text(value, f"{role} ({column!r})", place)

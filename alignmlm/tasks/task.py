@@ -12,7 +12,7 @@ from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.languages.language import BASE
 from alignmlm.storage.typed_settings import Verbatim, build
 from alignmlm.tasks.forms import HUB_FORMS, TWO_FILES
-from alignmlm.tasks.splits import SplitFile, check_split_keys
+from alignmlm.tasks.splits import SplitFile, check_roles, check_split_keys
 from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
 SPLITS = ("train", "dev", "test")
@@ -110,6 +110,10 @@ class Task:
             if file.is_hub and file.form not in HUB_FORMS:
                 must = f"be a file, or its form one of {sorted(HUB_FORMS)}"
                 raise ConfigError(f"{place}: {split}: path", file.path, must)
+        files = [self.split(split) for split in self.files]
+        forms = list(dict.fromkeys(file.form for file in files))
+        for file in files:
+            check_roles(file.columns, forms, f"task {self.name}: columns")
 
     def split(self, split: str) -> SplitFile:
         """How a split is read: its own keys, and the task's where it has none."""

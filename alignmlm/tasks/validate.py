@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.errors import AlignMLMError, DataError, listed, nearest
 from alignmlm.tasks.examples import LabelledSentence, Question, labels_of, texts_of, word_count
 from alignmlm.tasks.forms import Split, label_names, read_split
 from alignmlm.tasks.spans import begins, check_entity_tags, closed_tags
@@ -47,8 +47,8 @@ def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
         found = set(chain.from_iterable(map(labels_of, read.examples)))
         if unknown := sorted(found.difference(task.labels)):
             raise DataError(
-                f"task {task.name}: {split} has labels that are not among the task's: {unknown}; "
-                f"it has {task.labels}"
+                f"task {task.name}: {split} has labels that are not among the task's: "
+                f"{listed(unknown)}; it has {listed(task.labels)}{nearest(unknown[0], task.labels)}"
             )
     return task.labels
 

@@ -43,7 +43,7 @@ def test_a_cut_gzip_table_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.conllu"])
 def test_a_file_that_is_not_utf_8_is_named_whatever_its_form(tmp_path, name):
-    with pytest.raises(DataError, match=rf"{name} is not a UTF-8 text"):
+    with pytest.raises(DataError, match=rf"{name}:1: byte 0xe9 at column 14 is not UTF-8"):
         read(tmp_path, name, '{"text": "café"}\n'.encode("latin-1"))
 
 
@@ -91,13 +91,13 @@ def test_compressed_files_give_what_they_hold(tmp_path, ending, form):
 @pytest.mark.parametrize("ending", PACKERS)
 def test_a_compressed_file_that_is_cut_is_named(tmp_path, ending):
     packed = PACKERS[ending](TEXT)
-    with pytest.raises(DataError, match=rf"a\.txt{ending} is not .* or not a whole"):
+    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a whole"):
         read(tmp_path, f"a.txt{ending}", packed[: len(packed) - 9])
 
 
 @pytest.mark.parametrize("ending", PACKERS)
 def test_a_compressed_file_of_something_else_is_named(tmp_path, ending):
-    with pytest.raises(DataError, match=rf"a\.txt{ending} is not .* or not a whole"):
+    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a whole"):
         read(tmp_path, f"a.txt{ending}", b"not compressed")
 
 
@@ -112,7 +112,7 @@ def test_a_json_array_gives_a_document_an_object(tmp_path):
 
 
 def test_a_row_without_text_is_named_by_its_line(tmp_path):
-    with pytest.raises(DataError, match=r"a\.jsonl:3: no text in 'text'; found fields \['x'\]"):
+    with pytest.raises(DataError, match=r"a\.jsonl:3: no column 'text'; there are \['x'\]"):
         read(tmp_path, "a.jsonl", b'{"text": "a"}\n\n{"x": 1}\n')
 
 
@@ -161,7 +161,7 @@ def test_a_hub_dataset_that_is_not_there_is_named(tmp_path):
 
 def test_a_hub_dataset_without_the_field_says_which_it_has(tmp_path):
     source = SourceConfig(language="eng-Latn", files=[f"hub:{hub_folder(tmp_path)}"])
-    with pytest.raises(DataError, match=r"row 0: no text in 'text'; found fields \['body'\]"):
+    with pytest.raises(DataError, match=r"row 0: no column 'text'; there are \['body'\]"):
         list(documents(source))
 
 

@@ -151,7 +151,7 @@ def test_a_hub_dataset_is_a_table(tmp_path):
         ({**TOKENS, "ner_tags": [0]}, "2 words, but 1 labels"),
         ({**TOKENS, "tokens": "a b"}, "words must be a list"),
         ({"tokens": []}, "no column 'ner_tags'"),
-        ([1], "a line is a JSON object"),
+        ([1], "a row must be an object"),
     ],
 )
 def test_a_wrong_row_of_lists_says_what_is_wrong(tmp_path, row, message):
@@ -245,7 +245,7 @@ def test_a_table_of_questions_is_read_like_squads_json(tmp_path):
         (squad([{"text": "", "answer_start": 0}]), "empty answer"),
         (squad([BOB], is_impossible=True), r"has no examples: all were left out"),
         (squad([]), r"\{'without answer': 1\}"),
-        ("{", "SQuAD's JSON is"),
+        ("{", "must be JSON"),
         ('{"data": [{}]}', "SQuAD's JSON is"),
         ("[]", "SQuAD's JSON is"),
     ],

@@ -1,0 +1,152 @@
+"""Rows of tables, each with its place: CSV, tab-separated, JSON Lines, JSON and Parquet files."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alignmlm.errors import DataError
+from alignmlm.storage.cells import as_list, as_object, cell, check_names
+from alignmlm.storage.plain_data import parse_json
+from alignmlm.storage.text import Line, lines_of, numbered_lines, whole_text
+
+CELL_CHARACTERS = 2**26  # of a cell in a CSV file
+Row = Mapping[Any, Any]
+PlacedRow = tuple[str, Row]  # "file:line", and the cells by name or by number from 1
+
+
+def cell_rows(path: Path, is_csv: bool) -> Iterator[tuple[str, list[str]]]:
+    """Place and cells of each line that is not empty: between commas and quotes, or between tabs.
+
+    Raises:
+        DataError: the file cannot be read, or a quote has no end.
+    """
+    if is_csv:
+        yield from csv_rows(path)
+        return
+    for number, line in numbered_lines(path):
+        if line:
+            yield f"{path}:{number}", line.split("\t")
+
+
+def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Place of the first line and cells of each row of a CSV file; a cell may hold line breaks.
+
+    Raises:
+        DataError: the file cannot be read, a quote has no end, or a cell is too long.
+    """
+    csv.field_size_limit(CELL_CHARACTERS)
+    lines = (f"{line}\n" for _, line in numbered_lines(path))
+    reader = csv.reader(lines, strict=True)
+    first = 1
+    try:
+        for row in reader:
+            if row:
+                yield f"{path}:{first}", row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{first}: not a row of a CSV file: {error}") from error
+
+
+def named_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[PlacedRow]:
+    """Rows below a line of names.
+
+    Raises:
+        DataError: a name is repeated, or a row has more or fewer cells than there are names.
+    """
+    start, names = next(rows, ("", []))
+    check_names(names, start)
+    for place, cells in rows:
+        if len(cells) != len(names):
+            raise DataError(f"{place}: {len(cells)} cells, but the header has {len(names)}")
+        yield place, dict(zip(names, cells, strict=True))
+
+
+def json_object(text: str, place: str) -> Row:
+    """The object of a JSON text.
+
+    Raises:
+        DataError: it is no JSON, or something else.
+    """
+    return as_object(parse_json(text, place, nan=True), "a row", place)
+
+
+def is_array(path: Path) -> bool:
+    """Whether a JSON file holds one list."""
+    first = next((text for _, text in numbered_lines(path) if text.strip(" \t")), "")
+    return first.lstrip(" \t").startswith("[")
+
+
+def array_rows(path: Path) -> list[PlacedRow]:
+    """The objects of a JSON file that holds a list of them.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    rows = as_list(parse_json(whole_text(path), str(path), nan=True), "its content", str(path))
+    places = [f"{path}, row {number}" for number in range(len(rows))]
+    return [
+        (place, as_object(row, "a row", place)) for place, row in zip(places, rows, strict=True)
+    ]
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, Line]]:
+    """Place and line of each line of a JSON Lines file that is not blank."""
+    for line in lines_of(path):
+        if line.text.strip(" \t"):
+            yield f"{path}:{line.number}", line
+
+
+def json_rows(path: Path) -> Iterator[PlacedRow]:
+    """The objects of a JSON Lines file, or of a JSON file that holds a list of them.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    if is_array(path):
+        yield from array_rows(path)
+        return
+    for place, line in json_lines(path):
+        yield place, json_object(line.text, place)
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A Parquet file whose columns have different names.
+
+    Raises:
+        DataError: it is none, is damaged, or has a name twice.
+    """
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as table:
+            check_names(table.schema_arrow.names, str(path))
+            yield table
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        said = str(error).partition("\n")[0]
+        raise DataError(f"{path} cannot be read as Parquet: {said}") from error
+
+
+def parquet_length(path: Path) -> int:
+    """Number of rows of a Parquet file."""
+    with open_parquet(path) as table:
+        return table.metadata.num_rows
+
+
+def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[PlacedRow]:
+    """The rows of a Parquet file, with all columns or some.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a column.
+    """
+    number = 0
+    with open_parquet(path) as table:
+        for column in columns or ():
+            cell(dict.fromkeys(table.schema_arrow.names), column, str(path))
+        for batch in table.iter_batches(batch_size=256, columns=columns):
+            for row in batch.to_pylist():
+                yield f"{path}, row {number}", row
+                number += 1
