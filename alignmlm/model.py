@@ -32,7 +32,7 @@ from alignmlm.model_settings import SIZES, ModelConfig, gated_width
 class Matrix(NamedTuple):
     """A matrix of an encoder's layer."""
 
-    weight: nn.Parameter
+    weight: Tensor
     blocks: int = 1  # matrices that lie on each other in its rows
 
 
