@@ -26,11 +26,13 @@ from alignmlm.data.blocks import (
 )
 from alignmlm.errors import DataError
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import verified, with_checksum
+from alignmlm.storage.plain_data import read_json
 
 ORDERS, MANIFEST = "orders", "manifest.json"
 RANK_WORDS = BLOCK_TOKENS // 8
 LONGEST_WORDS = 255  # of a sentence: a rank is one byte
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,11 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
             f"and `alignmlm data order --order {order}`"
         )
     try:
-        manifest = OrderManifest(**json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+        document = read_json(path)
+        if document.get("schema_version") == SCHEMA_VERSION:
+            document = verified(document, path, DataError)
+        manifest = OrderManifest(**document)
+    except TypeError as error:
         raise DataError(f"{path} is no manifest of a syntax order: {error!r}") from error
     found = (manifest.schema_version, manifest.data_id, manifest.order, manifest.language)
     if found != (expected := (SCHEMA_VERSION, data_id, order, language)):
@@ -154,4 +159,5 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
 def write_order_manifest(store: Path, manifest: OrderManifest) -> None:
     """Write the manifest of a syntax order, which makes it whole."""
     path = order_folder(store, manifest.order, manifest.language) / MANIFEST
-    replace_text(path, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
+    text = json.dumps(with_checksum(asdict(manifest)), indent=1, sort_keys=True)
+    replace_text(path, text + "\n")

@@ -10,14 +10,16 @@ Holm's adjustment counts the cells of one measure. Differences are B - A.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.samples import Answered, Arm, Sample, answered, read_samples, samples_path
+from alignmlm.evaluation.results import SAMPLES, read_results
+from alignmlm.evaluation.samples import Answered, Arm, Sample, answered, recorded_samples
 from alignmlm.evaluation.score_rows import (
     MEASURES,
     Cell,
@@ -56,6 +58,7 @@ class Side:
     name: str
     rows: list[ScoreRow]
     folder: Path | None = None
+    recorded: dict[str, Any] = field(default_factory=dict)  # files of samples, by task and language
 
     @property
     def objectives(self) -> set[str]:
@@ -67,8 +70,11 @@ class Side:
         if self.folder is None:
             return []
         languages = (cell.language, cell.source_language)
-        paths = [samples_path(self.folder, cell.task, language) for language in languages]
-        return [sample for path in paths for sample in read_samples(path)]
+        parts = (
+            recorded_samples(self.folder, self.recorded, cell.task, language)
+            for language in languages
+        )
+        return [sample for part in parts for sample in part]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +106,10 @@ def side_of(path: Path) -> Side:
     Raises:
         DataError: there are none, or they are damaged.
     """
-    return Side(str(path), score_rows(path), results_folder(path))
+    folder = results_folder(path)
+    document = read_results(folder) if folder else None
+    recorded = document[SAMPLES] if document else {}
+    return Side(str(path), score_rows(path), folder, recorded)
 
 
 def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:

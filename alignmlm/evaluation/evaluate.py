@@ -14,18 +14,21 @@ from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.directions import Direction, direction_of, measurable
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees, parser_of
+from alignmlm.evaluation.reordering import (
+    SyntaxConfig,
+    Trees,
+    gold_trees,
+    parser_of,
+    syntax_contents,
+)
 from alignmlm.evaluation.results import (
     Document,
-    empty,
     holds,
-    read_results,
     with_retrieval,
     with_task,
-    write_results,
 )
+from alignmlm.evaluation.results_folder import ResultsFolder, open_results
 from alignmlm.evaluation.retrieval import Retrieved, lexicon_induction, sentence_retrieval
-from alignmlm.evaluation.samples import samples_path, write_samples
 from alignmlm.evaluation.task_text import document_of, task_text
 from alignmlm.evaluation.transfer import Measured, TaskData, Tuning, transfer_scores
 from alignmlm.languages.orders import is_syntax
@@ -84,11 +87,23 @@ def settings_of(task: Task) -> dict[str, object]:
     return {key: value for key, value in task.settings().items() if key != "group"}
 
 
+def syntax_settings(export: Export, syntax: SyntaxConfig) -> dict[str, Any]:
+    """Where trees and orders come from, and the hashes of those files; nothing for none.
+
+    Raises:
+        DataError: an ordering model is missing or damaged.
+    """
+    if syntax == SyntaxConfig():
+        return {}
+    contents = syntax_contents(syntax, export.parsed_languages())
+    return {"syntax": asdict(syntax), "syntax_files_xxh3": contents}
+
+
 def common_settings(export: Export, task: Task, config: EvaluationConfig) -> dict[str, Any]:
     """What the numbers of any task depend on, the model aside."""
     return {
         "task": settings_of(task),
-        **({"syntax": asdict(config.syntax)} if config.syntax != SyntaxConfig() else {}),
+        **syntax_settings(export, config.syntax),
         "files_xxh3": file_hashes(task, config),
         "limit": config.limit,
         "max_tokens": export.seq_len,
@@ -199,17 +214,17 @@ def task_data(
 
 
 def measure_transfer(
-    export: Export, task: Task, config: EvaluationConfig, document: Document, folder: Path
+    export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
     """The document with a fine-tuned task's results, measured now unless it has them."""
     direction = direction_of(export, task, config.source, config.targets, config.source_task)
     settings = transfer_settings(export, direction, config)
-    if holds(document, settings):
-        log.info("%s: measured before, see %s", task.name, folder)
+    if holds(document := results.document(), settings):
+        log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
     data = task_data(export, direction, config)
-    models = Path(config.models) if config.models else folder / "models"
+    models = Path(config.models) if config.models else results.path / "models"
     tuning = Tuning(
         config=config.finetune,
         seeds=config.seeds,
@@ -217,10 +232,12 @@ def measure_transfer(
         models_gib=config.models_gib,
     )
     found = transfer_scores(export, data, direction, tuning)
-    for language, samples in found.samples.items():
-        write_samples(samples_path(folder, task.name, language), samples)
-    told = sample_counts(data[task.name], found)
-    return with_task(document, settings, found.scores, told, perf_counter() - began)
+    told, seconds = sample_counts(data[task.name], found), perf_counter() - began
+
+    def change(document: Document) -> Document:
+        return with_task(document, settings, found.scores, told, seconds)
+
+    return results.add(change, {task.name: found.samples})
 
 
 def sample_counts(data: TaskData, found: Measured) -> dict[str, Any]:
@@ -230,12 +247,12 @@ def sample_counts(data: TaskData, found: Measured) -> dict[str, Any]:
 
 
 def measure_retrieval(
-    export: Export, task: Task, config: EvaluationConfig, document: Document, folder: Path
+    export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
     """The document with a retrieval task's results, measured now unless it has them."""
     settings = common_settings(export, task, config)
-    if holds(document, settings):
-        log.info("%s: measured before, see %s", task.name, folder)
+    if holds(document := results.document(), settings):
+        log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
     examples, _ = read_examples(task, config)
@@ -243,7 +260,8 @@ def measure_retrieval(
     found = retrieved(export, task, kept, config)
     for one in found:
         log.info("%s, %s to %s: %.1f %%", task.name, one.source, one.target, one.percent)
-    return with_retrieval(document, settings, found, perf_counter() - began)
+    seconds = perf_counter() - began
+    return results.add(lambda document: with_retrieval(document, settings, found, seconds))
 
 
 def retrieved(
@@ -300,15 +318,12 @@ def evaluate(
     baseline = "" if config.baseline == "none" else config.baseline
     export = open_model(model, config.languages, config.max_tokens, baseline)
     folder = output or results_folder_of(export)
-    identity = export.identity()
-    document = read_results(folder)
-    if document is None or any(document["model"].get(k) != v for k, v in identity.items()):
-        document = empty({"path": str(export.path), **identity})
+    results = open_results(folder, {"path": str(export.path), **export.identity()})
+    document = results.document()
     chosen = chosen_tasks(export, tasks, config)
     folder.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(chosen, start=1):
         log.info("task %d of %d: %s", number, len(chosen), task.name)
         measure = measure_retrieval if KINDS[task.kind].two_languages else measure_transfer
-        document = measure(export, task, config, document, folder)
-        write_results(folder, document)
+        document = measure(export, task, config, results)
     return document

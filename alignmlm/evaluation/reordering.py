@@ -10,8 +10,10 @@ from jaxtyping import Int
 
 from alignmlm.corpus.reordering import Models, load_models
 from alignmlm.errors import ConfigError
+from alignmlm.languages.language import Language
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.sentences import Sentences, from_words
+from alignmlm.storage.checksums import file_xxh3
 from alignmlm.syntax.ordering import reorder_tree
 from alignmlm.syntax.trees import Tree, parse_conllu, read_conllu, version_1
 
@@ -26,6 +28,17 @@ class SyntaxConfig:
     models: str | None = None  # folder with fra@N.orm, ...
     parser: str | None = None  # file of `alignmlm data train-parser`, where there are no gold trees
     seed: int = 0  # of the drawn orders: that of `alignmlm data order`
+
+
+def syntax_contents(config: SyntaxConfig, languages: Iterable[Language]) -> dict[str, str]:
+    """The hash of the parser and of each ordering model that some languages use, by file name."""
+    contents = {}
+    if config.parser is not None and Path(config.parser).is_file():
+        contents["parser"] = file_xxh3(Path(config.parser))
+    for language in languages:
+        if config.models is not None and is_syntax(language.order):
+            contents |= load_models(Path(config.models), language.order)[1]
+    return contents
 
 
 def gold_trees(paths: Iterable[Path]) -> dict[tuple[str, ...], Tree]:

@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm import __version__
+from alignmlm.artifacts.names import RESULTS
 from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError
 from alignmlm.evaluation.retrieval import Retrieved
+from alignmlm.evaluation.samples import Sample, remove_samples, write_samples
 from alignmlm.evaluation.transfer import Scores, mean, summary
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import verified, with_checksum
+from alignmlm.storage.plain_data import read_json
 
-SCHEMA_VERSION = 2
-RESULTS = "results.json"
+SCHEMA_VERSION = 3
+SAMPLES = "samples"  # by task and language: file, bytes and xxh3
 BY_TASK = (
     "results", "group_subtasks", "configs", "versions", "n-samples", "higher_is_better", "per_seed",
-    "matrix", "retrieval",
+    "matrix", "retrieval", SAMPLES,
 )  # fmt: skip
 UNITS = {
     "acc,none": "share in [0, 1]",
@@ -161,12 +165,27 @@ def holds(document: Document, config: dict[str, Any]) -> bool:
     return document["configs"].get(config["task"]["name"]) == json.loads(json.dumps(config))
 
 
-def write_results(folder: Path, document: Document) -> Path:
-    """The path of results.json in the folder, written whole or not at all."""
+def write_results(
+    folder: Path,
+    document: Document,
+    samples: dict[str, dict[str, list[Sample]]] | None = None,
+) -> Document:
+    """The document as it stands in results.json, with the samples of some tasks by language.
+
+    Samples are written first, results.json then names them with their hashes, and what it names no
+    more is removed last: no results are ever beside samples of others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RESULTS
-    replace_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return path
+    written = {
+        task: {name: write_samples(folder, task, name, part) for name, part in by_language.items()}
+        for task, by_language in (samples or {}).items()
+    }
+    document = {**document, SAMPLES: {**document[SAMPLES], **written}}
+    text = json.dumps(with_checksum(document), indent=1, ensure_ascii=False) + "\n"
+    replace_text(folder / RESULTS, text)
+    named = {file["file"] for part in document[SAMPLES].values() for file in part.values()}
+    remove_samples(folder, keep=named)
+    return document
 
 
 def read_results(folder: Path) -> Document | None:
@@ -179,15 +198,14 @@ def read_results(folder: Path) -> Document | None:
     if not path.is_file():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found = document["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} holds no results: {error!r}; delete it to measure again"
-        ) from error
-    if found != SCHEMA_VERSION:
-        raise DataError(f"{path} has schema version {found}; this alignmlm reads {SCHEMA_VERSION}")
-    return document
+        document = read_json(path, nan=True)
+        version = document.get("schema_version")
+        if version == SCHEMA_VERSION:
+            return verified(document, path, DataError)
+    except DataError as error:
+        raise DataError(f"{error}; delete it to measure again") from error
+    must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
+    raise DataError(f"{path} has schema version {version}; {must}")
 
 
 def result_rows(document: Document) -> list[Document]:

@@ -1,4 +1,4 @@
-"""samples_<task>@<language>.jsonl: what a model answered to each test example.
+"""samples_<task>@<language>_<hash>.jsonl: what a model answered to each test example.
 
 A line has the keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target,
 filtered_resps), and what scores add up from: a score is 100 * sum(gained) / sum(possible). For
@@ -7,7 +7,7 @@ plus false positives and false negatives; for a mean of shares the share and 1.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ import xxhash
 from jaxtyping import Float, Int
 
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import replace_bytes
+from alignmlm.storage.checksums import damage_of
 
 Arm = Literal["source", "bs", "bz"]
 ARMS: tuple[Arm, ...] = ("source", "bs", "bz")
@@ -46,26 +47,50 @@ def doc_hash(text: str) -> str:
     return xxhash.xxh3_64_hexdigest(text.encode())
 
 
-def samples_path(folder: Path, task: str, language: str) -> Path:
-    """Where the samples of one task and target lie beside results.json."""
-    return folder / f"samples_{task}@{language}.jsonl"
-
-
-def write_samples(path: Path, samples: Iterable[Sample]) -> Path:
-    """The path, with one line a sample, written whole or not at all."""
+def write_samples(
+    folder: Path, task: str, language: str, samples: Iterable[Sample]
+) -> dict[str, Any]:
+    """Name, size and hash of a new file of samples, one a line; its name has the hash, too."""
     lines = (json.dumps(sample.to_json(), ensure_ascii=False) + "\n" for sample in samples)
-    replace_text(path, "".join(lines))
-    return path
+    data = "".join(lines).encode()
+    digest = xxhash.xxh3_64_hexdigest(data)
+    name = f"samples_{task}@{language}_{digest}.jsonl"
+    replace_bytes(folder / name, data)
+    return {"file": name, "bytes": len(data), "xxh3": digest}
+
+
+def remove_samples(folder: Path, keep: Container[str]) -> None:
+    """Remove the samples of results that are no more."""
+    for path in folder.glob("samples_*@*.jsonl"):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def recorded_samples(
+    folder: Path, recorded: dict[str, Any], task: str, language: str
+) -> list[Sample]:
+    """The samples of one task and language that results.json names; none where it names none.
+
+    Raises:
+        DataError: the file is missing, damaged, or a line is no sample.
+    """
+    file = recorded.get(task, {}).get(language)
+    if file is None:
+        return []
+    path = folder / file["file"]
+    if (damage := damage_of(path, file)) is not None:
+        raise DataError(
+            f"{path} was changed, is damaged, or was just replaced by another evaluation: {damage}"
+        )
+    return read_samples(path)
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """The samples of a file; none where there is no file.
+    """The samples of a file.
 
     Raises:
         DataError: a line is no sample.
     """
-    if not path.is_file():
-        return []
     samples = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):

@@ -10,6 +10,7 @@ from alignmlm.languages.dictionary import DictionaryConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.model_settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
+from alignmlm.pretraining.contents import dictionary_contents, order_contents, start_content
 from alignmlm.pretraining.faults import FaultConfig
 
 
@@ -162,12 +163,21 @@ NO_NUMBERS = {
 
 
 def numbers_of(recipe: Recipe) -> dict[str, object]:
-    """The part of a recipe that its numbers depend on, flat: "train.steps" and so on."""
+    """What a run's numbers depend on, flat: "train.steps" and so on, and hashes of other files.
+
+    Raises:
+        CheckpointError: model.start is a folder without a model.
+    """
     flat: dict[str, object] = {}
     for section, settings in asdict(recipe).items():
         if section not in ("run", "faults"):  # no number of a step that went well depends on them
             flat |= {f"{section}.{name}": value for name, value in settings.items()}
-    return {name: value for name, value in flat.items() if name not in NO_NUMBERS}
+    return {
+        **{name: value for name, value in flat.items() if name not in NO_NUMBERS},
+        **dictionary_contents(file.path for file in recipe.dictionary.files),
+        **order_contents(recipe.data.store, recipe.languages.ids),
+        **start_content(recipe.model.start),
+    }
 
 
 # what a run may go on with after it changed: the model and its vocabulary stay

@@ -28,6 +28,7 @@ from alignmlm.ranks.signals import (
     SavedAndStoppedError,
 )
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.locks import locked
 from alignmlm.storage.plain_data import read_json, read_layered_yaml, read_yaml
 from alignmlm.storage.typed_settings import build, check, nested, setting_hints
 from alignmlm.tasks.task import load_tasks
@@ -159,11 +160,11 @@ def check_folder(study: StudyConfig) -> None:
     told = {"recipe": recipe, "overrides": study.overrides}
     settings = json.dumps(told | ({"variants": study.variants} if study.variants else {}), indent=1)
     path = Path(study.folder) / STUDY_SETTINGS
-    if path.is_file() and path.read_text(encoding="utf-8") != settings:
-        must = f"be new, or hold runs of this recipe and these overrides; see {path}"
-        raise ConfigError("study.folder", study.folder, must)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, settings)
+    with locked(path):
+        if path.is_file() and path.read_text(encoding="utf-8") != settings:
+            must = f"be new, or hold runs of this recipe and these overrides; see {path}"
+            raise ConfigError("study.folder", study.folder, must)
+        replace_text(path, settings)
 
 
 @contextmanager
@@ -276,7 +277,31 @@ def run_study(study: StudyConfig) -> list[Row]:
 
 
 def write_study(study: StudyConfig, rows: list[Row]) -> None:
-    """Write study.json, whole or not at all."""
+    """Write study.json with these rows, and those of other runs of the study that it has.
+
+    So nothing is lost where several processes run the same study.
+
+    Raises:
+        DataError: study.json is damaged.
+    """
+    path = Path(study.folder) / STUDY
+    with locked(path):
+        replace_text(path, study_text(study, [*rows, *other_rows(study, path, rows)]))
+
+
+def other_rows(study: StudyConfig, path: Path, rows: list[Row]) -> list[Row]:
+    """The rows of study.json that are of runs of the study, and of none that some rows are of."""
+    if not path.is_file():
+        return []
+    planned = {(run.name, run.seed) for run in planned_runs(study)}
+    wanted = planned - {(row["objective"], row["seed"]) for row in rows}
+    known = read_json(path, nan=True).get("rows", [])
+    return [row for row in known if (row.get("objective"), row.get("seed")) in wanted]
+
+
+def study_text(study: StudyConfig, rows: list[Row]) -> str:
+    """The text of study.json, its rows in the order of the study's runs."""
+    place = {(run.name, run.seed): number for number, run in enumerate(planned_runs(study))}
+    rows = sorted(rows, key=lambda row: place[row["objective"], row["seed"]])
     document = {"schema_version": SCHEMA_VERSION, "name": study.name, "units": UNITS, "rows": rows}
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    replace_text(Path(study.folder) / STUDY, text)
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

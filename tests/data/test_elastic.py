@@ -21,6 +21,7 @@ from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN, VALIDATION, Store
 from alignmlm.data.stored_orders import (
+    SCHEMA_VERSION,
     OrderManifest,
     order_folder,
     write_order_manifest,
@@ -60,7 +61,9 @@ def write_random_order(folder, order, language):
             drawn = np.random.default_rng(number).integers(0, 255, text.word_starts.sum(), np.uint8)
             path = order_folder(folder, order, language) / split / f"{shard.entry.name}.ord"
             digests[split].append(write_order_shard(path, drawn[text.word_of_token()]))
-    manifest = OrderManifest(1, order, language, store.manifest.data_id, digests, {}, {})
+    manifest = OrderManifest(
+        SCHEMA_VERSION, order, language, store.manifest.data_id, digests, {}, {}
+    )
     write_order_manifest(folder, manifest)
 
 

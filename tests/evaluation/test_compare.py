@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,13 @@ import scipy.stats
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.compare import Side, compare, compare_paths
-from alignmlm.evaluation.results import empty, with_task, write_results
+from alignmlm.evaluation.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.samples import (
     Sample,
     confusion,
     doc_hash,
     read_samples,
-    samples_path,
+    recorded_samples,
     write_samples,
 )
 from alignmlm.evaluation.score_rows import (
@@ -74,10 +75,16 @@ def evaluated(
             )
         )  # fmt: skip
     config = {"task": {"name": "toy", "version": 1, "metric": "accuracy"}, "source": SOURCE}
-    write_results(folder, with_task(empty({"objective": objective}), config, scores, {}, 1.0))
-    if samples:
-        write_samples(samples_path(folder, "toy", TARGET), found)
+    document = with_task(empty({"objective": objective}), config, scores, {}, 1.0)
+    write_results(folder, document, {"toy": {TARGET: found}} if samples else None)
     return folder
+
+
+def with_samples(folder: Path, change) -> None:
+    """Write the samples of some results anew, changed."""
+    document = read_results(folder)
+    found = recorded_samples(folder, document["samples"], "toy", TARGET)
+    write_results(folder, document, {"toy": {TARGET: change(found)}})
 
 
 @pytest.fixture
@@ -183,16 +190,17 @@ def test_several_seeds_add_their_noise_to_that_of_the_examples(tmp_path):
 
 def test_other_examples_on_one_side_are_an_error(tmp_path):
     a, b = (evaluated(tmp_path / n, n, 0.5, 1) for n in ("mlm", "tlm"))
-    path = samples_path(b, "toy", TARGET)
-    path.write_text(path.read_text().replace(doc_hash("text 7"), "0" * 16))
+    other = {doc_hash("text 7"): "0" * 16}
+    with_samples(
+        b, lambda found: [replace(s, doc_hash=other.get(s.doc_hash, s.doc_hash)) for s in found]
+    )
     with pytest.raises(DataError, match="other test examples"):
         compare_paths(a, b)
 
 
 def test_a_missing_example_means_that_nothing_is_known_of_examples(tmp_path):
     folder = evaluated(tmp_path, "mlm", 0.5, 2)
-    path = samples_path(folder, "toy", TARGET)
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with_samples(folder, lambda found: found[1:])
     found = compare_paths(folder, folder, ["bs", "bz"])
     assert [r.difference.method for r in found] == [
         "paired t over 2 seeds",
@@ -202,13 +210,16 @@ def test_a_missing_example_means_that_nothing_is_known_of_examples(tmp_path):
 
 def test_samples_come_back_as_they_were(tmp_path):
     samples = samples_of("bz", 3, 0.5, "x", 5)
-    assert read_samples(write_samples(tmp_path / "s.jsonl", samples)) == samples
+    recorded = {"toy": {TARGET: write_samples(tmp_path, "toy", TARGET, samples)}}
+    assert recorded_samples(tmp_path, recorded, "toy", TARGET) == samples
+    assert recorded_samples(tmp_path, recorded, "toy", SOURCE) == []
 
 
 def test_a_damaged_sample_is_named_by_its_line(tmp_path):
-    path = write_samples(tmp_path / "s.jsonl", samples_of("bz", 3, 0.5, "x", 2))
+    file = write_samples(tmp_path, "toy", TARGET, samples_of("bz", 3, 0.5, "x", 2))
+    path = tmp_path / file["file"]
     path.write_text(path.read_text() + '{"seed": 1}\n')
-    with pytest.raises(DataError, match=r"s\.jsonl:3: no sample"):
+    with pytest.raises(DataError, match=r"samples_toy@.*\.jsonl:3: no sample"):
         read_samples(path)
 
 

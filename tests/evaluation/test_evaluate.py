@@ -36,9 +36,9 @@ def test_results_hold_what_was_measured_on_what(measured, run_folder):
 def test_results_are_read_back_as_they_were_returned(measured, run_folder):
     assert read_results(run_folder / "evaluation") == measured
     found = {path.name for path in (run_folder / "evaluation").iterdir()}
-    assert found == {
-        RESULTS, "models", f"samples_toy@{LANGUAGES[0]}.jsonl", f"samples_toy@{TARGET}.jsonl"
-    }  # fmt: skip
+    samples = {file["file"] for file in measured["samples"]["toy"].values()}
+    assert measured["samples"]["toy"].keys() == {LANGUAGES[0], TARGET}
+    assert found == {RESULTS, ".results.json.lock", "models", *samples}
 
 
 def test_what_was_measured_is_not_measured_again(measured, run_folder, toy_task):

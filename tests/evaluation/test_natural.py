@@ -13,7 +13,7 @@ from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import EvaluationConfig, chosen_tasks, evaluate
 from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.samples import read_samples, samples_path
+from alignmlm.evaluation.samples import recorded_samples
 from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint
 from tests.toys import conllu
@@ -64,7 +64,7 @@ def test_a_natural_pair_is_fine_tuned_on_one_language_and_tested_on_the_other(
     assert (row["bs"], row["delta"]) == (None, None)
     assert found["configs"]["two"]["source_task"]["name"] == "one"
     assert found["matrix"]["two"] == {ONE: {TWO: row["bz"]}}
-    samples = read_samples(samples_path(tmp_path / "out", "two", TWO))
+    samples = recorded_samples(tmp_path / "out", found["samples"], "two", TWO)
     assert {(s.arm, s.doc_id) for s in samples} == {("bz", "line 1"), ("bz", "line 6")}
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from alignmlm.errors import DataError
 from alignmlm.evaluation.results import empty, with_task, write_results
-from alignmlm.evaluation.samples import Sample, doc_hash, samples_path, write_samples
+from alignmlm.evaluation.samples import Sample, doc_hash
 from alignmlm.evaluation.score_rows import Cell, ScoreRow
 from alignmlm.evaluation.transfer import Scores
 from alignmlm.reporting.figure_files import save_figure
@@ -170,9 +170,9 @@ def evaluated(folder: Path) -> Path:
         seed=0, source=SOURCE, target=TARGETS[0], source_dev=1.0, source_test=90.0, bs=80.0, bz=70.0
     )
     config = {"task": {"name": "toy", "version": 1, "metric": "accuracy"}, "source": SOURCE}
-    write_results(folder, with_task(empty({"objective": "mlm"}), config, [score], {}, 1.0))
     samples = [sample(arm, number) for arm in ("bs", "bz") for number in range(12)]
-    write_samples(samples_path(folder, "toy", TARGETS[0]), samples)
+    document = with_task(empty({"objective": "mlm"}), config, [score], {}, 1.0)
+    write_results(folder, document, {"toy": {TARGETS[0]: samples}})
     return folder
 
 
