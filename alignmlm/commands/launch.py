@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import yaml
-
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.errors import AlignMLMError, ConfigError
+from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe, numbers_of
 from alignmlm.pretraining.run_folder import LAUNCH, LOGS, choose_folder
 from alignmlm.slurm import (
@@ -23,6 +22,7 @@ from alignmlm.slurm import (
     sbatch_command,
     submit,
 )
+from alignmlm.storage.plain_yaml import yaml_text
 from alignmlm.terminal import print_line
 
 RECIPE, POLICY = "recipe.yaml", "deepspeed.json"
@@ -99,9 +99,10 @@ def launch_pretrain(arguments: Sequence[str]) -> int:
     run = Path(str(recipe.run.dir))
     folder = next_folder(run / LAUNCH)
     script = launcher_script(values.launchers, "pretrain.sbatch")
-    files = {RECIPE: yaml.safe_dump(asdict(recipe), sort_keys=False)}
+    files = {RECIPE: yaml_text(asdict(recipe))}
     settings = [f"--config={folder / RECIPE}", f"--run.dir={run}"]
     if policy is not None:
+        read_policy(Path(policy))  # an error here, not on the nodes
         files[POLICY] = read_file("--deepspeed", policy)
         settings.append(f"--deepspeed={folder / POLICY}")
     options = rank_options(resources_of(values), values.elastic)

@@ -89,7 +89,7 @@ def planned_policies(path: str | None) -> dict[int, Policy]:
     """The policy of a ds_configs file, or those of all stages."""
     if path is None:
         return POLICIES
-    from alignmlm.pretraining.engine import read_policy
+    from alignmlm.pretraining.policy import read_policy
 
     policy = policy_of(read_policy(Path(path)))
     return {policy.stage: policy}

@@ -15,7 +15,7 @@ from typing import Any
 from alignmlm import __version__
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.code_record import checkout, git_record, library_versions
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.retrieval import Retrieved
 from alignmlm.evaluation.samples import Sample, remove_samples, write_samples
 from alignmlm.evaluation.transfer import Scores, mean, summary
@@ -201,11 +201,16 @@ def read_results(folder: Path) -> Document | None:
         document = read_json(path, nan=True)
         version = document.get("schema_version")
         if version == SCHEMA_VERSION:
-            return verified(document, path, DataError)
+            verified(document, path, DataError)
     except DataError as error:
         raise DataError(f"{error}; delete it to measure again") from error
-    must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
-    raise DataError(f"{path} has schema version {version}; {must}")
+    if version != SCHEMA_VERSION:
+        must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
+        raise DataError(f"{path} has schema version {quoted(version)}; {must}")
+    sections = ("model", "results", *BY_TASK)
+    if wrong := [name for name in sections if not isinstance(document.get(name), dict)]:
+        raise DataError(f"{path} holds no results: {wrong} must be mappings; delete it")
+    return document
 
 
 def result_rows(document: Document) -> list[Document]:

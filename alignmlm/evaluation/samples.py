@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from alignmlm.errors import DataError
 from alignmlm.storage.atomic import replace_bytes
 from alignmlm.storage.checksums import damage_of
+from alignmlm.storage.plain_data import parse_json
 
 Arm = Literal["source", "bs", "bz"]
 ARMS: tuple[Arm, ...] = ("source", "bs", "bz")
@@ -95,7 +96,7 @@ def read_samples(path: Path) -> list[Sample]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                found = json.loads(line)
+                found = parse_json(line, f"{path}:{number}")
                 samples.append(Sample(**{name: found[name] for name in Sample.__slots__}))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}:{number}: no sample: {error!r}") from error

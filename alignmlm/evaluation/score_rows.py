@@ -4,9 +4,9 @@ A row's seed is what was drawn anew between the rows of one cell: of fine-tuning
 results, of pre-training within a study (its rows are means over seeds of fine-tuning).
 """
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.results import RESULTS, read_results
 from alignmlm.evaluation.statistics import Interval, mean_interval
 from alignmlm.evaluation.upstream import PAPER_TABLE, paper_records
+from alignmlm.storage.plain_data import read_json
 
 Measure = Literal["source", "bs", "bz", "delta"]
 MEASURES: tuple[Measure, ...] = ("bs", "bz", "delta")
@@ -120,14 +121,25 @@ def study_rows_of(path: Path) -> list[ScoreRow]:
     Raises:
         DataError: it is damaged, or has another schema version.
     """
+    document = read_json(path, nan=True)
+    if (found := document.get("schema_version")) != STUDY_SCHEMA:
+        told = f"has schema version {quoted(found)}; this alignmlm reads {STUDY_SCHEMA}"
+        raise DataError(f"{path} {told}")
+    with rows_named(path):
+        return study_score_rows(document["rows"])
+
+
+@contextmanager
+def rows_named(path: Path) -> Iterator[None]:
+    """Rows that lack a column, or have a value of another type, become an error of their file.
+
+    Raises:
+        DataError: there are such rows.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found = document["schema_version"]
-        if found == STUDY_SCHEMA:
-            return study_score_rows(document["rows"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} holds no study: {error!r}") from error
-    raise DataError(f"{path} has schema version {found}; this alignmlm reads {STUDY_SCHEMA}")
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} holds rows that are no scores: {error!r}") from error
 
 
 def results_folder(path: Path) -> Path | None:
@@ -153,7 +165,8 @@ def score_rows(path: Path) -> list[ScoreRow]:
     if document is None:
         names = f"{RESULTS} (nor evaluation/{RESULTS}), {STUDY} or {PAPER_TABLE}"
         raise DataError(f"{path} holds no scores: there is no {names}")
-    return result_score_rows(document)
+    with rows_named((evaluated or folder) / RESULTS):
+        return result_score_rows(document)
 
 
 def by_cell(rows: Iterable[ScoreRow]) -> dict[Cell, list[ScoreRow]]:

@@ -11,27 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
-from alignmlm.errors import ConfigError, DataError, nearest
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.model import MaskedLanguageModel, Matrix
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.muon import Muon
 from alignmlm.pretraining.partitions import Partitions
+from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.ranks.pace import DeviceTime
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import asked
-from alignmlm.storage.plain_data import read_json
-from alignmlm.storage.typed_settings import check
-
-Section = dict[str, Any]
-POLICY: dict[str, Any] = {  # what a ds_configs file may set; torch_autocast would import modules
-    "zero_optimization": Section, "activation_checkpointing": Section, "aio": Section,
-    "comms_logger": Section, "flops_profiler": Section, "data_types": Section,
-    "communication_data_type": str, "gradient_predivide_factor": float, "steps_per_print": float,
-    "prescale_gradients": bool, "zero_allow_untested_optimizer": bool, "dump_state": bool,
-    "wall_clock_breakdown": bool, "memory_breakdown": bool, "zero_force_ds_cpu_optimizer": bool,
-}  # fmt: skip
-
 
 ADAM_MOMENTS, MUON_MOMENTS = ("exp_avg", "exp_avg_sq"), ("momentum",)
 
@@ -57,17 +46,6 @@ class TrainingModule(nn.Module):
         return self.objective.loss(self.config, batch, outputs, self.pairs, self.languages)
 
 
-def read_policy(path: Path | None) -> dict[str, Any]:
-    """The settings of a ds_configs file; ZeRO 1 where there is none.
-
-    Raises:
-        ConfigError: no such file, or not a JSON object.
-    """
-    if path is None:
-        return {"zero_optimization": {"stage": 1}}
-    return read_json(path, ConfigError)
-
-
 def engine_settings(
     policy: dict[str, Any],
     path: Path | None,
@@ -78,7 +56,7 @@ def engine_settings(
     """What DeepSpeed is told: the policy, and what the recipe owns.
 
     Raises:
-        ConfigError: the file sets something else than the recipe, or a key that has no meaning.
+        ConfigError: the file sets something else than the recipe.
     """
     micro, parts = micro_batches(train.batch_rows, train.micro_rows, world_size)
     owned: dict[str, Any] = {
@@ -91,25 +69,10 @@ def engine_settings(
         "optimizer": None,
         "scheduler": None,
     }
-    owners = {
-        "train_batch_size": "train.batch_rows",
-        "train_micro_batch_size_per_gpu": "train.micro_rows",
-        "gradient_accumulation_steps": "train.micro_rows",
-        "gradient_clipping": "optimizer.clip_norm",
-        "bf16": "train.precision",
-        "fp16": "train.precision",
-        "optimizer": "the optimizer section",
-        "scheduler": "optimizer.warmup_steps",
-    }
     for key, value in policy.items():
         if key in owned and value not in ("auto", owned[key]):
-            must = f"agree with the recipe, where {owners[key]} gives {owned[key]!r}; leave it out"
+            must = f"agree with the recipe, where {OWNERS[key]} gives {owned[key]!r}; leave it out"
             raise ConfigError(f"{path}: {key}", value, must)
-        if key not in owned and key not in POLICY:
-            hint = nearest(key, POLICY.keys() | owned.keys())
-            raise ConfigError(f"{path}: {key}", value, f"be left out: no such setting{hint}")
-        if key in POLICY:
-            check(POLICY[key], value, key, str(path))
     offload = policy.get("zero_optimization", {}).get("offload_optimizer")
     if optimizer.name == "muon" and offload and offload.get("device") == "nvme":
         must = "be cpu or none with optimizer.name = muon, which needs whole matrices"
@@ -184,11 +147,12 @@ class Engine:
         muon = module.masked_model.matrices if optimizer.name == "muon" else []
         self.optimizer = make_optimizer(module, optimizer, muon)
         self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
-        self.deepspeed, *_ = deepspeed.initialize(
-            model=module,
-            optimizer=self.optimizer,
-            config=settings | ({"zero_allow_untested_optimizer": True} if muon else {}),
-        )
+        with deepspeed_errors_named():
+            self.deepspeed, *_ = deepspeed.initialize(
+                model=module,
+                optimizer=self.optimizer,
+                config=settings | ({"zero_allow_untested_optimizer": True} if muon else {}),
+            )
         self.module = module
         self.stage = int(self.deepspeed.zero_optimization_stage())
         self.partitions = Partitions(self.deepspeed.optimizer, self.stage, muon)

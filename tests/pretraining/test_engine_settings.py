@@ -1,13 +1,12 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.engine import (
-    engine_settings,
-    read_policy,
-)
+from alignmlm.pretraining.engine import engine_settings
+from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.ranks.shares import micro_batches
@@ -41,9 +40,22 @@ def test_a_value_that_agrees_with_the_recipe_or_says_auto_is_accepted():
     assert engine_settings(policy, FILE, TRAIN, ADAM, 1)["gradient_clipping"] == ADAM.clip_norm
 
 
-def test_an_unknown_policy_key_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"zero_optimisation.*did you mean 'zero_optimization'"):
-        engine_settings({"zero_optimisation": {}}, FILE, TRAIN, ADAM, 1)
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"zero_optimisation": {}}, r"zero_optimisation.*did you mean 'zero_optimization'"),
+        ({"zero_optimization": 2}, "zero_optimization = 2, but it must be a mapping"),
+        ({"torch_autocast": {"lower_precision_safe_modules": ["os.x"]}}, "torch_autocast = "),
+        ({"aio": {"block_sise": 3}}, r"aio\.block_sise = 3.*did you mean 'block_size'"),
+        ({"dump_state": 1}, "dump_state = 1, but it must be true or false"),
+        ({"communication_data_type": "os.system"}, "be one of "),
+    ],
+)
+def test_a_policy_key_that_is_unknown_or_of_another_type_is_refused(tmp_path, policy, message):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(policy))
+    with pytest.raises(ConfigError, match=message):
+        read_policy(path)
 
 
 def test_a_missing_policy_file_is_named():
