@@ -135,8 +135,9 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
 
     from alignmlm.config import load_recipe
     from alignmlm.pretraining.assembly import assemble
-    from alignmlm.pretraining.engine import Engine, engine_settings, read_policy
+    from alignmlm.pretraining.engine import Engine, engine_settings
     from alignmlm.pretraining.loop import step_batches
+    from alignmlm.pretraining.policy import read_policy
     from alignmlm.pretraining.run import make_module
     from alignmlm.pretraining.state import start_moments
 
