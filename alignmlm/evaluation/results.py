@@ -201,7 +201,7 @@ def read_results(folder: Path) -> Document | None:
         document = read_json(path, nan=True)
         version = document.get("schema_version")
         if version == SCHEMA_VERSION:
-            verified(document, path, DataError)
+            document = verified(document, path, DataError)
     except DataError as error:
         raise DataError(f"{error}; delete it to measure again") from error
     if version != SCHEMA_VERSION:
