@@ -19,9 +19,10 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluate import EvaluationConfig, task_data
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.finetune import FineTuneConfig, predictions
 from alignmlm.evaluation.rows import IGNORED, Example
+from alignmlm.evaluation.task_data import task_data
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.tasks.task import load_task

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 UNUSABLE_EXIT_CODE = 2
+PARTIAL_EXIT_CODE = 3  # some tasks were measured, others could not be
 LanguageCounts = dict[str, dict[str, int]]  # of a task's test split, by language
 
 
@@ -26,7 +27,8 @@ def eval_run(arguments: Sequence[str]) -> int:
 
     name_accelerator()
     from alignmlm.config import add_settings, parse_settings, settings_parser
-    from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+    from alignmlm.evaluation.evaluate import evaluate
+    from alignmlm.evaluation.evaluation_config import EvaluationConfig
     from alignmlm.evaluation.results import result_rows, retrieval_rows
     from alignmlm.reporting.tables import retrieval_table, transfer_table
     from alignmlm.storage.typed_settings import build, setting_hints
@@ -42,14 +44,22 @@ def eval_run(arguments: Sequence[str]) -> int:
     config = build(EvaluationConfig, (place, settings.get("evaluation", {})), prefix="evaluation.")
     output = Path(values.output) if values.output else None
     results = evaluate(Path(values.model), values.tasks, config, output)
+    skipped = results.get("skipped", {})
     if values.json:
         print_json(results)
-        return 0
+        return PARTIAL_EXIT_CODE if skipped else 0
     if transfers := result_rows(results):
         console.print(transfer_table(transfers))
     if retrievals := retrieval_rows(results):
         console.print(retrieval_table(retrievals))
-    return 0
+    show_skipped(skipped)
+    return PARTIAL_EXIT_CODE if skipped else 0
+
+
+def show_skipped(reasons: Mapping[str, str]) -> None:
+    """A line for each task that was not measured, with the reason."""
+    for name, reason in reasons.items():
+        print_line(Text(f"{name} was not measured: {reason}", "bold red"))
 
 
 def eval_ls(arguments: Sequence[str]) -> int:

@@ -79,7 +79,7 @@ def changes_of(task: "Task", file: "SplitFile", values: "Namespace") -> "dict[st
     from alignmlm.evaluation.reordering import SyntaxConfig
 
     export = open_export(values.model) if values.model else None
-    languages = asked_languages(task, export and export.languages, values.language)
+    languages = asked_languages(task, export.languages if export else None, values.language)
     syntax = SyntaxConfig(models=values.models, parser=values.parser)
     if not languages:
         return {}

@@ -14,7 +14,9 @@ def show_settings(parser: Any, *shown: str) -> None:
     sections = tuple(name for name in shown if name.endswith("."))
     for action in parser._actions:
         wanted = action.dest in shown or action.dest.startswith(sections)
-        of_recipe = "." in action.dest or action.metavar == "CONFIG"
-        if of_recipe and (not wanted or action.dest.endswith(".help")):
+        if "." in action.dest and not wanted:
             action.help = SUPPRESS
+    for group in parser._action_groups:
+        if all(action.help == SUPPRESS for action in group._group_actions):
+            group.description = None
     parser.epilog = LEFT_OUT

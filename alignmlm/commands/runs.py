@@ -5,6 +5,7 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from alignmlm.commands.evaluation import PARTIAL_EXIT_CODE, show_skipped
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.run_folder import RECIPE
@@ -69,7 +70,7 @@ def study_run(arguments: Sequence[str]) -> int:
     name_accelerator()
     from alignmlm.reporting.page import write_page
     from alignmlm.reporting.tables import tables_of, terminal_table
-    from alignmlm.studies.study import load_study, run_one, run_study
+    from alignmlm.studies.study import load_study, run_one, run_study, skipped_tasks
 
     parser = PlainParser(prog="alignmlm study run", description=study_run.__doc__)
     parser.add_argument("study", type=Path, help="a study (YAML)")
@@ -88,13 +89,16 @@ def study_run(arguments: Sequence[str]) -> int:
         [folder],
         folder / "report.html",
     )
+    skipped = skipped_tasks(study)
     if values.json:
-        print_json({"study": study.name, "rows": rows, "report": str(page)})
-        return 0
+        parts = {"study": study.name, "rows": rows, "skipped": skipped, "report": str(page)}
+        print_json(parts)
+        return PARTIAL_EXIT_CODE if skipped else 0
     for table in tables_of(rows):
         console.print(terminal_table(table))
+    show_skipped(skipped)
     print_line(f"report: {page}")
-    return 0
+    return PARTIAL_EXIT_CODE if skipped else 0
 
 
 def report_command(arguments: Sequence[str]) -> int:

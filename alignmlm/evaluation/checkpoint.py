@@ -118,7 +118,8 @@ def open_model(
         export = replace(open_export(model), baseline=baseline)
         extra = [name for name in languages if name not in export.languages]
         if extra and baseline != "monolingual":
-            must = f"be languages of {model}, or evaluation.baseline be monolingual"
+            known = f"be languages of {model}, trained on {list(export.languages)}"
+            must = f"{known}, or evaluation.baseline be monolingual"
             raise ConfigError("evaluation.languages", extra, must)
         if extra and export.language_embeddings:
             must = f"be languages of {model}: it has an embedding for each of its own, no others"

@@ -39,10 +39,10 @@ def task_in(task: Task, base: str, name: str | None) -> Task:
     members = load_tasks(task.group) if task.group else []
     fitting = [one for one in members if one.language == base and "train" in one.files]
     if len(fitting) != 1:
-        names = [one.name for one in fitting]
-        found_ = f"{names or 'no task'} of group {task.group!r} in {base} with a training split"
-        must = f"name the task to fine-tune on before {task.name} is tested"
-        raise ConfigError("evaluation.source_task", found_, must)
+        names = " and ".join(one.name for one in fitting) or "no task"
+        group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
+        must = f"have one task in {base} with a training split to be fine-tuned on, but {group}"
+        raise ConfigError("--tasks", task.name, f"{must}; name one with --evaluation.source_task")
     return fitting[0]
 
 

@@ -56,7 +56,7 @@ def empty(model: dict[str, object]) -> Document:
     """A results document without results."""
     parts: Document = {part: {} for part in BY_TASK}
     fixed = {"schema_version": SCHEMA_VERSION, "units": UNITS, "model": model}
-    return {**fixed, **parts, "alignmlm_version": __version__, "seconds": 0.0}
+    return {**fixed, **parts, "skipped": {}, "alignmlm_version": __version__, "seconds": 0.0}
 
 
 def environment() -> Document:
@@ -122,7 +122,11 @@ def with_task(
 
 
 def with_retrieval(
-    document: Document, config: dict[str, Any], found: Sequence[Retrieved], seconds: float
+    document: Document,
+    config: dict[str, Any],
+    found: Sequence[Retrieved],
+    samples: Document,
+    seconds: float,
 ) -> Document:
     """The document with what was retrieved in one task that nothing is fine-tuned for."""
     task, metric = config["task"]["name"], METRIC_KEYS[config["task"]["metric"]]
@@ -137,7 +141,7 @@ def with_retrieval(
     entry: Document = {
         "configs": config,
         "versions": config["task"]["version"],
-        "n-samples": {"original": found[0].items, "effective": found[0].items},
+        "n-samples": samples,
         "higher_is_better": {metric: True},
         "retrieval": [asdict(one) for one in found],
     }

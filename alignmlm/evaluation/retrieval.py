@@ -7,7 +7,9 @@ from itertools import product
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignmlm.data.tokenizer import encode_words
@@ -18,10 +20,13 @@ from alignmlm.evaluation.pair_rows import token_texts
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
 from alignmlm.evaluation.reordering import SyntaxConfig, Trees
 from alignmlm.evaluation.running_text import text_words
+from alignmlm.evaluation.samples import Sample, doc_hash
+from alignmlm.evaluation.task_text import document_of
 from alignmlm.languages.dictionary import Word, from_pairs
 from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
+from alignmlm.probes.neighbours import nearest, units
 from alignmlm.probes.probe import retrieval_metrics
-from alignmlm.probes.words import word_metrics, word_probe
+from alignmlm.probes.words import Questions, unit_vectors, word_metrics, word_probe
 from alignmlm.tasks.examples import ParallelPair, WordPair
 from alignmlm.tasks.task import Task
 
@@ -41,20 +46,23 @@ class Retrieved:
     counts: dict[str, int]
 
 
-def language_pairs(export: Export, task: Task) -> list[tuple[str, str]]:
-    """The model's languages of either side of a task, each with each.
+Found = tuple[Retrieved, list[Sample]]  # of one pair of languages, and every answer
+
+
+def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The model's languages of either side of a task, each with each; `among` some, if any.
 
     Raises:
         ConfigError: the model has none of one side.
     """
     sides = [
-        [name for name in export.languages if base_of(name) == base]
+        [name for name in among or export.languages if base_of(name) == base]
         for base in (task.language, task.other_language)
     ]
     for base, found in zip((task.language, task.other_language), sides, strict=True):
         if not found:
             must = f"hold {base}, or a language made from it, for task {task.name}"
-            raise ConfigError(f"languages of {export.path}", list(export.languages), must)
+            raise ConfigError(f"languages of {export.path}", list(among or export.languages), must)
     return [(source, target) for source, target in product(*sides)]
 
 
@@ -82,46 +90,50 @@ def text_rows(
 def sentence_retrieval(
     export: Export,
     model: PreTrainedModel,
-    task: Task,
+    languages: tuple[str, str],
     pairs: Sequence[ParallelPair],
     tokenizer: Tokenizer,
     tools: tuple[SyntaxConfig, Trees],
-) -> list[Retrieved]:
+) -> Found:
     """Each sentence's translation among all of them: mean vectors of its tokens at each layer.
 
     Source: Hu et al., 2020 (XTREME, arXiv:2003.11080), section 3.3 (Tatoeba).
     """
-    found = []
-    for source, target in language_pairs(export, task):
-        sides = [
-            text_rows(export, language, texts, tokenizer, tools)
-            for language, texts in (
-                (source, [pair.source for pair in pairs]),
-                (target, [pair.target for pair in pairs]),
-            )
-        ]
-        vectors = [layer_vectors(model, rows) for rows, _ in sides]
-        by_layer = [retrieval_metrics(one, two) for one, two in zip(*vectors, strict=True)]
-        layer = round(LAYER_SHARE * (len(by_layer) - 1))
-        metrics = {
+    texts = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    sides = [
+        text_rows(export, language, side, tokenizer, tools)
+        for language, side in zip(languages, texts, strict=True)
+    ]
+    vectors = [layer_vectors(model, rows) for rows, _ in sides]
+    by_layer = [retrieval_metrics(one, two) for one, two in zip(*vectors, strict=True)]
+    layer = round(LAYER_SHARE * (len(by_layer) - 1))
+    found = Retrieved(
+        source=languages[0],
+        target=languages[1],
+        percent=by_layer[layer]["forward/cosine_p1_percent"],
+        layer=layer,
+        items=len(pairs),
+        metrics={
             f"layer_{number}/{key}": value
             for number, part in enumerate(by_layer)
             for key, value in part.items()
-        }
-        counts = Counter(sides[0][1]) + Counter(sides[1][1])
-        percent = by_layer[layer]["forward/cosine_p1_percent"]
-        found.append(
-            Retrieved(
-                source=source,
-                target=target,
-                percent=percent,
-                layer=layer,
-                items=len(pairs),
-                metrics=metrics,
-                counts=dict(counts),
-            )
-        )
-    return found
+        },
+        counts=dict(Counter(sides[0][1]) + Counter(sides[1][1])),
+    )
+    places = nearest(*(units(side[layer]) for side in vectors)).tolist()
+    samples = [
+        sample(document_of(pair, number), [pair.target], texts[1][place], place == number)
+        for number, (pair, place) in enumerate(zip(pairs, places, strict=True))
+    ]
+    return found, samples
+
+
+def sample(document: tuple[str, str], right: list[str], given: str, correct: bool) -> Sample:
+    """What was retrieved for one example."""
+    return Sample(
+        seed=0, arm="retrieved", doc_id=document[0], doc_hash=document[1], target=right,
+        filtered_resps=[given], gained=float(correct), possible=1.0,
+    )  # fmt: skip
 
 
 def ids_of(export: Export, language: str, words: list[str], tokenizer: Tokenizer) -> list[Word]:
@@ -130,61 +142,92 @@ def ids_of(export: Export, language: str, words: list[str], tokenizer: Tokenizer
     return [tuple(table[list(word)].tolist()) for word in encode_words(tokenizer, words)]
 
 
+@dataclass(frozen=True, slots=True)
+class WordIds:
+    """Pairs of words that can be asked for, as ids and as text."""
+
+    ids: list[tuple[Word, Word]]
+    words: list[WordPair]
+    counts: dict[str, int]  # of what was left out
+
+
 def word_ids(
     export: Export, languages: tuple[str, str], pairs: Sequence[WordPair], tokenizer: Tokenizer
-) -> tuple[list[tuple[Word, Word]], dict[str, int]]:
+) -> WordIds:
     """Pairs as ids; those without tokens, and those of the same ids on both sides, left out."""
     sides = [
         ids_of(export, language, [getattr(pair, side) for pair in pairs], tokenizer)
         for language, side in zip(languages, ("source", "target"), strict=True)
     ]
     counts = {"pairs_without_tokens": 0, "pairs_of_the_same_tokens": 0}
-    kept = []
-    for source, target in zip(*sides, strict=True):
+    kept = WordIds([], [], counts)
+    for source, target, pair in zip(*sides, pairs, strict=True):
         if not source or not target:
             counts["pairs_without_tokens"] += 1
         elif source == target:
             counts["pairs_of_the_same_tokens"] += 1
         else:
-            kept.append((source, target))
-    return kept, counts
+            kept.ids.append((source, target))
+            kept.words.append(pair)
+    return kept
 
 
 @torch.no_grad()
 def lexicon_induction(
     export: Export,
     model: PreTrainedModel,
-    task: Task,
+    languages: tuple[str, str],
     splits: dict[str, Sequence[WordPair]],
     tokenizer: Tokenizer,
-) -> list[Retrieved]:
+) -> Found:
     """Each test word's translation among the words of all splits, by word embeddings.
 
     A word of several tokens has their mean. Source: Conneau et al., 2018 (MUSE,
     arXiv:1710.04087), section 3.1.
 
     Raises:
-        ConfigError: no pair is left, or the model lacks one side's language.
+        ConfigError: no pair is left.
     """
-    found = []
-    for languages in language_pairs(export, task):
-        asked, counts = word_ids(export, languages, splits["test"], tokenizer)
-        everything = [pair for part in splits.values() for pair in part]
-        every, _ = word_ids(export, languages, everything, tokenizer)
-        if not asked:
-            must = "have different tokens in the two languages"
-            raise ConfigError(f"pairs of task {task.name}", counts, must)
-        probe = word_probe(from_pairs(asked), from_pairs(every))
-        metrics: dict[str, Any] = word_metrics(token_embedding(model), probe)
-        found.append(
-            Retrieved(
-                source=languages[0],
-                target=languages[1],
-                percent=metrics["forward/cosine_p1_percent"],
-                layer=None,
-                items=int(metrics["forward/words"]),
-                metrics=metrics,
-                counts=counts,
-            )
-        )
-    return found
+    asked = word_ids(export, languages, splits["test"], tokenizer)
+    everything = [pair for part in splits.values() for pair in part]
+    every = word_ids(export, languages, everything, tokenizer)
+    if not asked.ids:
+        must = "have different tokens in the two languages"
+        raise ConfigError(f"word pairs of {' and '.join(languages)}", asked.counts, must)
+    probe, embedding = (
+        word_probe(from_pairs(asked.ids), from_pairs(every.ids)),
+        token_embedding(model),
+    )
+    metrics: dict[str, Any] = word_metrics(embedding, probe)
+    shared = sum(bool(set(one) & set(two)) for one, two in asked.ids)
+    found = Retrieved(
+        source=languages[0],
+        target=languages[1],
+        percent=metrics["forward/cosine_p1_percent"],
+        layer=None,
+        items=int(metrics["forward/words"]),
+        metrics=metrics,
+        counts={
+            **asked.counts,
+            "pairs_that_share_a_token": shared,
+            "candidate_words": len(probe.forward.candidates),
+        },
+    )
+    return found, word_samples(embedding, probe.forward, asked, every)
+
+
+def word_samples(
+    embedding: Float[Tensor, "vocab hidden"], asked: Questions, pairs: WordIds, every: WordIds
+) -> list[Sample]:
+    """The nearest word of each word asked for, and all its translations."""
+    sides = [unit_vectors(embedding, words) for words in (asked.sources, asked.candidates)]
+    sources = {ids[0]: pair.source for ids, pair in zip(pairs.ids, pairs.words, strict=True)}
+    targets = {ids[1]: pair.target for ids, pair in zip(every.ids, every.words, strict=True)}
+    texts = [targets[word] for word in asked.candidates]
+    samples = []
+    places = nearest(*sides).tolist()
+    for ids, place, right in zip(asked.sources, places, asked.answers, strict=True):
+        word, translations = sources[ids], [texts[number] for number in sorted(right)]
+        document = word, doc_hash("\n".join([word, *translations]))
+        samples.append(sample(document, translations, texts[place], place in right))
+    return samples

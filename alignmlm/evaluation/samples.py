@@ -21,7 +21,7 @@ from alignmlm.storage.atomic import replace_bytes
 from alignmlm.storage.checksums import damage_of
 from alignmlm.storage.plain_data import parse_json
 
-Arm = Literal["source", "bs", "bz"]
+Arm = Literal["source", "bs", "bz", "retrieved"]
 ARMS: tuple[Arm, ...] = ("source", "bs", "bz")
 
 
@@ -30,7 +30,7 @@ class Sample:
     """One answer of one model to one test example."""
 
     seed: int  # of fine-tuning
-    arm: Arm  # tested on the source, on the target supervised, on the target zero-shot
+    arm: Arm  # tested on the source, on the target supervised or zero-shot; not fine-tuned
     doc_id: str
     doc_hash: str  # of the text, so that other data under the same id is noticed
     target: list[str]  # the right labels; one where the task has one label an example

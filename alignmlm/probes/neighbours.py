@@ -67,6 +67,20 @@ def nearest_mean(
 
 
 @torch.no_grad()
+def nearest(
+    queries: Float[Tensor, "query hidden"], candidates: Float[Tensor, "candidate hidden"]
+) -> Int[Tensor, " query"]:
+    """Place of each unit vector's nearest candidate by cosine, of equally near ones the lowest."""
+    last = len(candidates) - 1
+    places = torch.arange(len(candidates), device=candidates.device)
+    found = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
+    for part, cosines in cosine_blocks(queries, candidates):
+        best = cosines.max(dim=1, keepdim=True).values
+        found[part] = torch.where(cosines == best, places, last).amin(dim=1)
+    return found
+
+
+@torch.no_grad()
 def neighbourhood_means(
     vectors: Float[Tensor, "query hidden"],
     pool: Float[Tensor, "candidate hidden"],

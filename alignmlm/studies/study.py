@@ -17,8 +17,9 @@ from typing import Any, get_args, get_type_hints
 import alignmlm
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
-from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
-from alignmlm.evaluation.results import UNITS, result_rows, retrieval_rows
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.results import UNITS, read_results, result_rows, retrieval_rows
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.ranks.signals import (
@@ -274,6 +275,17 @@ def run_study(study: StudyConfig) -> list[Row]:
         write_study(study, rows)
     log.info("study %s: %d runs in %.0f s", study.name, len(runs), perf_counter() - began)
     return rows
+
+
+def skipped_tasks(study: StudyConfig) -> dict[str, str]:
+    """The tasks that could not be measured, by run and task, and why."""
+    folders = [run.folder for run in planned_runs(study)]
+    found = {folder: read_results(folder / "evaluation") for folder in folders}
+    return {
+        f"{folder.name}: {task}": reason
+        for folder, document in found.items()
+        for task, reason in (document or {}).get("skipped", {}).items()
+    }
 
 
 def write_study(study: StudyConfig, rows: list[Row]) -> None:

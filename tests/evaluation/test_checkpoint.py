@@ -9,7 +9,8 @@ import pytest
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
-from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.finetune import FineTuneConfig, classifier, collator_of
 from alignmlm.evaluation.pair_rows import numbered_pairs, pair_rows
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of

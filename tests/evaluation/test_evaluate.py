@@ -6,7 +6,8 @@ import pytest
 from alignmlm.artifacts.description import read_description, write_description
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.results import RESULTS, read_results

@@ -11,9 +11,11 @@ from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.cache import make_room
 from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluate import EvaluationConfig, chosen_tasks, evaluate
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.evaluation.samples import recorded_samples
+from alignmlm.evaluation.task_selection import Skipped, named_tasks, selected_tasks
 from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint
 from tests.toys import conllu
@@ -100,10 +102,10 @@ def test_a_task_with_a_test_split_only_is_fine_tuned_on_one_of_its_group(model):
 
 def test_a_group_is_all_tasks_that_the_model_has_languages_for(model):
     export = open_model(model, ["eng-Latn", "fra-Latn"])
-    names = [task.name for task in chosen_tasks(export, ["pos", "panx"], EvaluationConfig())]
-    assert names == ["french_gsd_pos", "sequoia_pos", "panx_fra"]
+    tasks = named_tasks(export, ["pos", "panx"], EvaluationConfig(), Skipped())
+    assert [task.name for task in tasks] == ["french_gsd_pos", "sequoia_pos", "panx_fra"]
     with pytest.raises(ConfigError, match="task group"):
-        chosen_tasks(open_model(model, ["qaa-Latn"]), ["pos"], EvaluationConfig())
+        selected_tasks(open_model(model, ["qaa-Latn"]), ["pos"], EvaluationConfig(), Skipped())
 
 
 def test_pairs_and_questions_are_fine_tuned_and_scored(run_folder, written, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from alignmlm.cli import guarded
 from alignmlm.commands.evaluation import eval_ls, eval_validate
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import CheckpointError, ConfigError, DataError
 from alignmlm.evaluation.changed import language_counts
 from alignmlm.evaluation.export import open_export
 from alignmlm.tasks.forms import read_split
@@ -146,7 +146,7 @@ def test_an_unknown_language_is_an_error(own, export, tmp_path):
 def test_a_model_without_a_tokenizer_is_an_error(own, run_folder, tmp_path):
     shutil.copytree(run_folder / "export", tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").unlink()
-    with pytest.raises(DataError, match="no tokenizer at"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json was changed"):
         changes(own, open_export(tmp_path / "model"), tmp_path, PAIRS, "a\tb\tx\n")
 
 

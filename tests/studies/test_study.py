@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.evaluation.evaluate import EvaluationConfig, evaluate
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.finetune import FineTuneConfig
 from alignmlm.studies.study import (
     PlannedRun,
