@@ -32,7 +32,7 @@ from alignmlm.model_settings import SIZES, ModelConfig, gated_width
 class Matrix(NamedTuple):
     """A matrix of an encoder's layer."""
 
-    weight: nn.Parameter
+    weight: Tensor
     blocks: int = 1  # matrices that lie on each other in its rows
 
 
@@ -181,8 +181,7 @@ def modernbert_config(
 
     Every layer attends to the whole row: windows of 128 tokens, as published, would save next to
     nothing in rows so short, and need a mask. The rotary base is RoFormer's, not that of rows of
-    8,192 tokens. Biases, which the published ones lack, are what lets attention depend on the
-    distance alone from the first steps on.
+    8,192 tokens. Biases are RoBERTa's: the published ones have none.
     """
     layers, hidden, heads, feed_forward = SIZES[config.size]
     return ModernBertConfig(

@@ -1,7 +1,7 @@
 """Plain fine-tuning of a token classifier: transformers and datasets alone, as run_ner.py does it.
 
 The checkpoint's own tokenizer, DataCollatorForTokenClassification, Trainer with its defaults, and
-the first token of each word labelled. Nothing of alignmlm is imported here.
+the first token of each word labelled. Of alignmlm only the reader of entity tags is imported here.
 """
 
 import math
@@ -9,13 +9,13 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from seqeval.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score
 from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -28,6 +28,8 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+
+from alignmlm.tasks.spans import entities_of
 
 UNSCORED = -100  # label of a position that is not the first of a word
 
@@ -130,16 +132,30 @@ def labelled_rows(
     return sentences.map(rows, batched=True, remove_columns=sentences.column_names)
 
 
+def accuracy(golds: list[list[str]], founds: list[list[str]]) -> float:
+    """Share of the words of all sentences whose labels are right."""
+    return float(accuracy_score([*chain(*golds)], [*chain(*founds)]))
+
+
+def entity_f1(golds: list[list[str]], founds: list[list[str]]) -> float:
+    """F1 of the entities of all sentences."""
+    pairs = [
+        (entities_of(gold), entities_of(found)) for gold, found in zip(golds, founds, strict=True)
+    ]
+    total = sum(len(gold) + len(found) for gold, found in pairs)
+    return 2 * sum(len(gold & found) for gold, found in pairs) / max(total, 1)
+
+
 def metrics_of(metric: str, names: list[str]) -> Callable[[EvalPrediction], dict[str, float]]:
     """What scores predictions at the first tokens of words, in percent."""
-    score = f1_score if metric == "entity_f1" else accuracy_score
+    score = entity_f1 if metric == "entity_f1" else accuracy
 
     def metrics(given: EvalPrediction) -> dict[str, float]:
         pairs = list(zip(given.label_ids, given.predictions.argmax(axis=-1), strict=True))
         golds, founds = (
             [[names[n] for n in pair[at][pair[0] != UNSCORED]] for pair in pairs] for at in (0, 1)
         )
-        return {"score_percent": 100 * float(score(golds, founds))}
+        return {"score_percent": 100 * score(golds, founds)}
 
     return metrics
 

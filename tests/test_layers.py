@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import HANG_S
+
 RANKS = {
     "errors": 0, "terminal": 1, "storage": 1, "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
     "artifacts": 2, "code_record": 2, "ranks": 2, "slurm": 3,
@@ -72,4 +74,4 @@ def test_files_and_functions_are_small(path):
 def test_the_kernels_import_neither_triton_nor_the_heavy_libraries():
     heavy = "{'triton', 'deepspeed', 'transformers', 'alignmlm'} & sys.modules.keys()"
     code = f"import sys; sys.path.insert(0, 'kernels'); import alignmlm_kernels; assert not {heavy}"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG_S)

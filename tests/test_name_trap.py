@@ -5,6 +5,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.limits import HANG_S
+
 HIDE = """
 import importlib.metadata, sys
 from importlib.machinery import PathFinder
@@ -31,7 +33,7 @@ def import_from_the_root(before: str = "") -> subprocess.CompletedProcess[str]:
     lines = [before, "import transformers, datasets", "transformers.Trainer", "print('imported')"]
     code = "\n".join(lines)
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 

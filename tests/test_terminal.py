@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from alignmlm.commands.evaluation import eval_ls, eval_validate
 from alignmlm.reporting.tables import tables_of, terminal_table
 from alignmlm.terminal import ResultConsole, console, new_table, print_json, print_line
+from tests.limits import HANG_S
 
 Printed = Callable[[int, object], str]
 
@@ -170,7 +171,7 @@ def test_a_command_in_a_pipe_ignores_the_width_of_the_terminal_around_it(tmp_pat
     line = [sys.executable, "-m", "alignmlm.cli", "eval", "ls", "sample_pos"]
     done = subprocess.run(
         line, stdin=terminal.file, stderr=terminal.file, stdout=subprocess.PIPE, check=True,
-        text=True, env=os.environ | {"FORCE_COLOR": "1", "COLUMNS": "20"}, timeout=120,
+        text=True, env=os.environ | {"FORCE_COLOR": "1", "COLUMNS": "20"}, timeout=HANG_S,
     )  # fmt: skip
     terminal.text()
     assert "token_classification" in done.stdout

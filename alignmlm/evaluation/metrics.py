@@ -27,17 +27,6 @@ def macro_f1(gold: Labels, found: Labels) -> float:
     return float(f1_score(list(gold), list(found), average="macro", zero_division=0))
 
 
-def entity_f1(gold: Sequence[Labels], found: Sequence[Labels]) -> float:
-    """F1 of whole entities over all sentences: right are those with the same words and type.
-
-    Source: seqeval 1.2.2, default mode, which is that of conlleval and of XTREME; 0 where neither
-    side has an entity.
-    """
-    from seqeval.metrics import f1_score
-
-    return float(f1_score([list(s) for s in gold], [list(s) for s in found], zero_division=0))
-
-
 def plain_answer(text: str) -> str:
     """An answer in lower case, without ASCII punctuation, English articles and extra spaces.
 

@@ -8,6 +8,7 @@ import numpy as np
 from alignmlm.evaluation.metrics import macro_f1, squad_exact, squad_f1
 from alignmlm.evaluation.question_rows import RenderedQuestions, answered_text, best_span
 from alignmlm.evaluation.rows import IGNORED, Example, Rendered
+from alignmlm.tasks.spans import entities_of
 
 Outputs = dict[str, np.ndarray]  # a model's scores of one row, by their name
 Predictions = Iterable[tuple[Example, Outputs]]
@@ -38,13 +39,8 @@ def equal_labels(target: list[str], found: list[str]) -> tuple[float, float]:
 
 
 def equal_entities(target: list[str], found: list[str]) -> tuple[float, float]:
-    """Twice the entities that are right, and those of both sides: their ratio is F1.
-
-    Source: seqeval 1.2.2, default mode, which reads tags as conlleval does.
-    """
-    from seqeval.metrics.sequence_labeling import get_entities
-
-    golds, founds = (set(get_entities(labels)) for labels in (target, found))
+    """Twice the entities that are right, and those of both sides: their ratio is F1."""
+    golds, founds = entities_of(target), entities_of(found)
     return 2.0 * len(golds & founds), float(len(golds) + len(founds))
 
 

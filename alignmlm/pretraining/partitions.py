@@ -47,13 +47,13 @@ class Partitions:
         here = {id(parameter) for parameter in self.wrapper.fp16_groups[number]}
         return [matrix for matrix in self.matrices if id(matrix.weight) in here]
 
-    def has_part(self, parameter: nn.Parameter) -> bool:
+    def has_part(self, parameter: Tensor) -> bool:
         """Whether a part of a parameter lies on this rank."""
         if not self.divided or self.stage == 3:
             return True
         return parameter._hp_mapping is not None  # type: ignore[attr-defined]
 
-    def whole(self, parameter: nn.Parameter, moment: str | None) -> Tensor:
+    def whole(self, parameter: Tensor, moment: str | None) -> Tensor:
         """A master weight, or one of its moments, put together; all ranks must call it."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
@@ -64,7 +64,7 @@ class Partitions:
             return safe_get_full_fp32_param(parameter)
         return safe_get_full_optimizer_state(parameter, moment)
 
-    def put(self, parameter: nn.Parameter, value: Tensor, moment: str | None) -> None:
+    def put(self, parameter: Tensor, value: Tensor, moment: str | None) -> None:
         """Copy a whole tensor into a master weight, or into one of its moments."""
         if not self.divided:
             target = parameter if moment is None else self.base.state[parameter][moment]

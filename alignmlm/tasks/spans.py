@@ -29,12 +29,16 @@ def check_entity_tags(labels: Sequence[str], place: str) -> None:
 
 
 def begins(label: str, before: str) -> bool:
-    """Whether a span begins at a tag.
+    """Whether a span begins at a tag, which follows another one.
 
-    Source: seqeval 1.2.2, default mode, which is conlleval's rule: at B-, and at an I- that
-    follows O or another type. So IOB1 and IOB2 files are both read.
+    At B- and S-, at a tag that follows E-, S- or O, and at another type. So IOB1, IOB2 and IOBES
+    are all read.
+
+    Source: conlleval's rule (Tjong Kim Sang and De Meulder, 2003), as seqeval 1.2.2 has it.
     """
-    return label != OUTSIDE and (label[0] == "B" or label[2:] != before[2:])
+    if label == OUTSIDE:
+        return False
+    return label[0] in "BS" or before[0] in "ES" or label[2:] != before[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,16 @@ def spans_of(labels: Sequence[str]) -> Spans:
         of_word.append(0 if label == OUTSIDE else len(types))
         before = label
     return Spans(tuple(of_word), tuple(types))
+
+
+def entities_of(labels: Sequence[str]) -> set[tuple[str, int, int]]:
+    """(type, first word, last word) of each entity of a sentence's tags."""
+    spans = spans_of(labels)
+    last = {number: word for word, number in enumerate(spans.of_word)}
+    return {
+        (kind, spans.of_word.index(number), last[number])
+        for number, kind in enumerate(spans.types, start=1)
+    }
 
 
 def tags_of(spans: Spans) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.limits import HANG_S
+
 TOLD = {
     "loader.py": ["alignmlm: verify, invert, transliterate, mask", "numpy: gather", "floor"],
     "checkpoint_matrix.py": ["| 2 x 3 |", "16 cells, 0 do not hold"],
@@ -16,7 +18,7 @@ TOLD = {
 def test_a_benchmark_runs_in_its_short_form(name, tmp_path):
     command = [sys.executable, f"benchmarks/{name}", "--smoke"]
     folder = ["--folder", str(tmp_path)] if name == "loader.py" else []
-    done = subprocess.run([*command, *folder], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, *folder], capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert all(line.split(", ")[0] in told for line in TOLD[name])

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
+from tests.limits import HANG_S
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 NAME = "plain_token_classification"
 SPEC = importlib.util.spec_from_file_location(NAME, FOLDER / f"{NAME}.py")
@@ -48,7 +50,9 @@ def test_the_short_form_compares_all_sides_on_a_model_that_it_makes(tmp_path):
     out = tmp_path / "rows.jsonl"
     flags = ["--smoke", "--offsets", "--commit", "none", "--out", str(out)]
     command = [sys.executable, str(FOLDER / "token_classification.py"), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=FOLDER.parent)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=HANG_S, cwd=FOLDER.parent
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["side"] for row in rows] == ["alignmlm", "words", "offsets"]

@@ -25,6 +25,7 @@ from alignmlm.data.inspect import damages, statistics
 from alignmlm.data.store import TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import encode, load_tokenizer
 from alignmlm.errors import ConfigError, DataError
+from tests.limits import HANG_S
 
 TEXT = "\n\n".join(
     f"The {colour} cat sat on mat {number}. It didn't move!\nWas it {colour}?"
@@ -385,5 +386,5 @@ def test_building_alone_needs_no_mpi(tmp_path):
         "'--data.vocabulary_size=400',\n"
         """'--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]'])"""
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG_S)
     assert Store(tmp_path / "store").languages == ["qaa-Latn"]

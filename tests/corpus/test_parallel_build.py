@@ -15,6 +15,7 @@ import yaml
 from alignmlm.corpus.ranks import SINGLE, launched_rank, launched_ranks, launched_size
 from alignmlm.data.store import Store
 from alignmlm.errors import DataError
+from tests.limits import HANG_S
 
 needs_mpi = [
     pytest.mark.cluster,
@@ -70,7 +71,7 @@ def command(
 def run(*arguments, **settings) -> subprocess.CompletedProcess:
     made = command(*arguments, **settings)
     return subprocess.run(
-        made, env=os.environ | LAUNCH, capture_output=True, text=True, timeout=120, check=False
+        made, env=os.environ | LAUNCH, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
@@ -139,7 +140,7 @@ class TestRanks:
         wait_for(lambda: tokens.is_dir() and len(list(tokens.glob("*.npys"))) >= 5)
         os.kill(rank_process(process.pid, 1), signal.SIGKILL)
         killed = time.monotonic()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HANG_S)
         assert time.monotonic() - killed < 15
         assert process.returncode != 0
         assert "signal 9" in said
@@ -169,7 +170,7 @@ class TestRanks:
     def test_the_benchmark_builds_the_same_shards_with_any_number_of_ranks(self):
         script = Path(__file__).parents[2] / "benchmarks" / "build.py"
         made = [sys.executable, str(script), "--smoke"]
-        done = subprocess.run(made, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(made, capture_output=True, text=True, timeout=HANG_S, check=False)
         assert done.returncode == 0, done.stderr
         assert "sample:2000" in done.stdout
 

@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from alignmlm.evaluation.metrics import (
     accuracy,
     cosines,
-    entity_f1,
     macro_f1,
     mean_over_questions,
     plain_answer,
@@ -18,25 +16,10 @@ from alignmlm.evaluation.metrics import (
     squad_f1,
     token_f1,
 )
-from alignmlm.tasks.spans import spans_of
 
-TAGS = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
 LABELS = st.sampled_from(["a", "b", "c"])
 LABEL_PAIRS = st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=20)
-TAG_PAIRS = st.lists(
-    st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=8), min_size=1, max_size=4
-)
 WORDS = st.lists(st.sampled_from(["the", "Cat", "cat", "sat.", "a", "mat"]), max_size=6)
-
-
-def entities(sentences):
-    found = set()
-    for number, labels in enumerate(sentences):
-        spans = spans_of(labels)
-        for i, kind in enumerate(spans.types, start=1):
-            words = tuple(np.flatnonzero(np.array(spans.of_word) == i).tolist())
-            found.add((number, words, kind))
-    return found
 
 
 @given(LABEL_PAIRS)
@@ -51,20 +34,6 @@ def test_macro_f1_is_the_mean_of_the_f1_of_each_label(pairs):
     of_label = precision_recall_fscore_support(gold, found, zero_division=0)[2]
     assert macro_f1(gold, found) == pytest.approx(of_label.mean())
     assert macro_f1(gold, found) == f1_score(gold, found, average="macro", zero_division=0)
-
-
-@given(TAG_PAIRS)
-def test_entity_f1_is_that_of_seqeval_and_that_of_our_spans(sentences):
-    gold, found = ([[pair[side] for pair in s] for s in sentences] for side in (0, 1))
-    right, given_ = entities(gold), entities(found)
-    total = len(right) + len(given_)
-    ours = 2 * len(right & given_) / total if total else 0.0
-    assert entity_f1(gold, found) == pytest.approx(ours)
-    assert entity_f1(gold, found) == seqeval_f1(gold, found, zero_division=0)
-
-
-def test_a_part_of_an_entity_is_wrong():
-    assert entity_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]) == 0.0
 
 
 @pytest.mark.parametrize(

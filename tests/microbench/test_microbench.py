@@ -22,6 +22,8 @@ from peers import LIGER, OURS, PEERS, Implementation, Setting, absence, plain
 from records import kept_rows
 from timing import alternating_ms, bandwidth_bytes_per_s, peak_bytes, quantiles
 
+from tests.limits import HANG_S
+
 CPU = torch.device("cpu")
 HERE = Path(__file__).parent
 
@@ -229,7 +231,7 @@ def test_rows_without_measurements_hold_no_empty_fields(tmp_path, softmax_rows):
 
 def interpreted(script: str, *arguments: str) -> str:
     command = [sys.executable, str(HERE / script), "--interpreter", "--smoke", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -246,12 +248,12 @@ def test_triton_peers_agree_with_float64_in_the_interpreter(tmp_path):
 
 def test_the_gpu_session_prints_its_plan_and_stops_without_a_gpu(tmp_path):
     command = [sys.executable, str(HERE / "gpu.py"), "--folder", str(tmp_path / "out")]
-    plan = subprocess.run([*command, "--plan"], capture_output=True, text=True, timeout=60)
+    plan = subprocess.run([*command, "--plan"], capture_output=True, text=True, timeout=HANG_S)
     assert plan.returncode == 0
     assert all(name in plan.stdout for name in ("correctness", "head", "alignment.py", "pytest"))
     if torch.cuda.is_available():
         pytest.skip("the session itself would run here")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, (tmp_path / "out").exists()) == (2, False)
     assert "no CUDA device" in done.stdout
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.limits import HANG_S
+
 
 @pytest.mark.cluster
 @pytest.mark.slow
@@ -14,7 +16,7 @@ def test_the_benchmark_runs_in_its_short_form():
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "tc"))):
         pytest.skip("NO NODES: namespaces need root and iproute2")
     command = [sys.executable, "benchmarks/planner.py", "--smoke"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = " ".join(done.stdout.split())
     assert "predicted and measured on limited links" in told

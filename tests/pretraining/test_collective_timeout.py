@@ -10,6 +10,7 @@ import pytest
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.ranks.network import free_port
+from tests.limits import HANG_S
 from tests.pretraining.late_rank import LIMIT_S
 
 
@@ -21,7 +22,7 @@ def test_no_group_waits_longer_than_the_limit():
     done = subprocess.run(
         [*torchrun, f"--master-port={free_port()}", "-m", "tests.pretraining.late_rank"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=HANG_S, check=False,
     )  # fmt: skip
     waited = dict(line.split() for line in done.stdout.splitlines())
     assert waited.keys() == {"deepspeed", "torch"}, done.stderr[-3000:]

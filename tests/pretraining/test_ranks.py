@@ -12,6 +12,7 @@ import pytest
 
 from alignmlm.ranks.network import free_port
 from tests.conftest import SMALL
+from tests.limits import HANG_S
 
 pytestmark = pytest.mark.dist
 BIN = Path(sys.executable).parent
@@ -25,7 +26,7 @@ def start(*command: str) -> subprocess.CompletedProcess[str]:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 

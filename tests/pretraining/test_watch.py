@@ -13,6 +13,7 @@ import torch
 
 from alignmlm.ranks.pace import DeviceTime, SlowRank
 from alignmlm.ranks.watch import RankWatch, Sign, broke_with_others, place_of
+from tests.limits import HANG_S
 
 NAMES = ["rank 0 on a", "rank 1 on b", "rank 2 on c"]
 FINE = Sign(beat=5, turn=10, step=4, place="engine.py:1 agreed", waits=True, host="b", pid=7)
@@ -124,7 +125,7 @@ def test_a_stopwatch_counts_what_happened_since_it_was_read():
 def test_runs_that_are_killed_told_to_end_or_frozen_end_like_one_that_nobody_hurt(tmp_path):
     rows, script = tmp_path / "faults.jsonl", Path("benchmarks/faults.py")
     line = [sys.executable, str(script), "--smoke", "--output", str(rows)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     trials = {row["kind"]: row for row in map(json.loads, rows.read_text().splitlines())}
     assert set(trials) == {"kill step", "sigterm", "freeze"}

@@ -5,6 +5,7 @@ import sys
 
 from alignmlm.syntax.direction import Direction, directions
 from alignmlm.syntax.trees import ROOT, Tree, read_conllu
+from tests.limits import HANG_S
 
 PHRASE = Tree(
     ("the", "red", "house", "that", "fell"),
@@ -40,7 +41,7 @@ def test_the_benchmark_makes_all_its_tables_from_little_data(shared_data, tmp_pa
     out = tmp_path / "rows.jsonl"
     command = [sys.executable, "benchmarks/syntax_tables.py", "--smoke", "--out", str(out)]
     environment = os.environ | {"ALIGNMLM_DATA": str(shared_data.absolute())}
-    subprocess.run(command, check=True, timeout=300, env=environment, capture_output=True)
+    subprocess.run(command, check=True, timeout=HANG_S, env=environment, capture_output=True)
     rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert {row["table"] for row in rows} == {"toy", "direction", "likelihood", "speed"}
     assert all(row["smoke"] and row["commit"] and row["device"] for row in rows)

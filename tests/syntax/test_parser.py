@@ -19,6 +19,7 @@ from alignmlm.syntax.parser import (
     read_treebank,
     train_parser,
 )
+from tests.limits import HANG_S
 
 pytest.importorskip("ufal.udpipe", reason="needs the extra alignmlm[syntax]")
 
@@ -259,10 +260,12 @@ def test_without_the_library_the_extra_is_named():
         "from alignmlm.syntax.parser import load_parser\n"
         "load_parser(Path('model'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S
+    )
     assert "pip install 'alignmlm[syntax]'" in done.stderr
 
 
 def test_importing_the_parser_does_not_import_udpipe():
     code = "import sys, alignmlm.syntax.parser; assert 'ufal.udpipe' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG_S)

@@ -64,12 +64,14 @@ def chosen_design(
 def gemm_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """The type that matrices are multiplied in: float32 where a CPU has no bfloat16 instructions.
 
-    Without them PyTorch's bfloat16 product takes nine times as long as the float32 one.
+    Without them PyTorch's bfloat16 product takes nine times as long as the float32 one. A process
+    that ATEN_CPU_CAPABILITY keeps from AVX-512 has none either.
     """
     if device.type != "cpu" or dtype not in (torch.bfloat16, torch.float16):
         return dtype
     able = torch.cpu.get_capabilities()
     native = able.get("avx512_bf16") or able.get("amx_bf16")
+    native = native and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return dtype if native and dtype == torch.bfloat16 else torch.float32
 
 

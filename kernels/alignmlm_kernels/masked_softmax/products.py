@@ -4,18 +4,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+BLOCK_BYTES = 2**19  # of a CPU's bfloat16 product: what waits to be converted is made in blocks
+
 
 def product(
     a: Float[Tensor, "row inner"], b: Float[Tensor, "inner column"]
 ) -> Float[Tensor, "row column"]:
-    """A @ b, at least in float32.
-
-    A CPU's bfloat16 product is rounded once to bfloat16; a GPU's is not rounded at all.
-    """
+    """A @ b, on a GPU at least in float32; a CPU's is rounded once to the type of its factors."""
     exact = torch.promote_types(a.dtype, torch.float32)
-    if a.dtype == exact:
-        return a @ b
-    return torch.mm(a, b, out_dtype=exact) if a.is_cuda else (a @ b).to(exact)
+    return torch.mm(a, b, out_dtype=exact) if a.is_cuda and a.dtype != exact else a @ b
 
 
 def product_into(
@@ -24,13 +21,18 @@ def product_into(
     b: Float[Tensor, "inner column"],
     add: bool,
 ) -> None:
-    """A @ b written over a tensor of at least float32, or added to it."""
+    """A @ b written over a tensor of at least float32, or added to it.
+
+    On a CPU little more than the target is held, on a GPU as much once more.
+    """
     if a.dtype == target.dtype:
         torch.addmm(target, a, b, beta=float(add), out=target)
-    elif add:
-        target += product(a, b)
-    else:
-        target.copy_(product(a, b))
+        return
+    step = BLOCK_BYTES // (a.element_size() * target.shape[1])
+    step = len(target) if a.is_cuda else max(1, step)
+    for written, rows in zip(target.split(step), a.split(step), strict=True):
+        write = written.add_ if add else written.copy_
+        write(product(rows, b))  # nameless, so that it is gone before the next one is made
 
 
 def column_sums(
