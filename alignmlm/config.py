@@ -93,6 +93,9 @@ def parse_settings(
     except ArgumentError as error:
         raise ConfigError(COMMAND_LINE, str(error), "be understood; see --help") from error
     texts = {name: values.get(name) for name in hints if values.get(name) is not None}
+    for name, text in texts.items():
+        if not isinstance(text, str):  # the parser drops the value of --name=--
+            raise ConfigError(f"{COMMAND_LINE}: {name}", "--", "be another value")
     plain = {name: from_text(hints[name], text, name, COMMAND_LINE) for name, text in texts.items()}
     return (COMMAND_LINE, nested(plain)), values
 

@@ -59,6 +59,11 @@ def test_a_value_of_a_wrong_type_names_key_value_and_type():
         load_recipe(None, ["--train.steps", "many"])
 
 
+def test_a_value_that_the_parser_drops_is_refused():
+    with pytest.raises(ConfigError, match=r"command line: run\.name = '--'"):
+        load_recipe(None, ["--run.name=--"])
+
+
 def test_a_value_outside_its_choices_lists_them():
     with pytest.raises(
         ConfigError, match=r"objective\.name.*'mlm', 'tlm', 'dict_mlm', 'align_mlm'"
