@@ -18,6 +18,7 @@ from transformers import (
     RobertaConfig,
 )
 
+from alignmlm.artifacts.model_files import model_files
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import ConfigError
@@ -237,7 +238,10 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
 
     Raises:
         ConfigError: it has none.
+        CheckpointError: it is a folder, and a file leads out of it or names code.
     """
+    if Path(start).is_dir():
+        model_files(Path(start))
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
     try:
         return AutoModelForMaskedLM.from_pretrained(
