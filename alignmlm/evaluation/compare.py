@@ -1,11 +1,11 @@
 """Which cells of two sets of results differ by more than noise.
 
 The noise is that of seeds and of test examples, as far as the results tell:
-- samples on both sides and one seed: paired bootstrap over examples;
+- samples on both sides and one seed: that of examples, so that it is these two models that differ;
 - samples on both sides and several seeds: errors of both, added up;
-- several seeds without samples: paired t over seeds, the test examples taken as given;
-- one seed without samples: nothing can be said.
-Holm's adjustment counts the cells of one measure. Differences are B - A.
+- several seeds without samples: that of seeds, the test examples taken as given;
+- one seed without samples, one example, or draws that are all equal: no p-value can be given.
+Holm's adjustment counts the cells of one measure that have a p-value. Differences are B - A.
 """
 
 import math
@@ -31,17 +31,14 @@ from alignmlm.evaluation.score_rows import (
     values,
 )
 from alignmlm.evaluation.statistics import (
-    RESAMPLES,
     Difference,
-    Statistic,
-    added_noise,
+    Noise,
+    difference,
     holm,
-    paired_bootstrap,
-    paired_t,
-    standard_error,
+    jackknife_error,
+    seed_noise,
 )
 
-ERROR_DRAWS = 2000  # of a standard error, whose own error then is below 2 %
 Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
 ARMS_OF: dict[Measure, dict[Arm, int]] = {
     "source": {"source": 1},
@@ -173,50 +170,24 @@ def paired_answers(
     return kept
 
 
-def score_difference(signs: list[int], seeds: int) -> Statistic:
-    """From sums of gained and possible by arm and seed to the difference in percentage points."""
-
-    def difference(sums: Float[np.ndarray, "draw column"]) -> Float[np.ndarray, " draw"]:
-        by_arm = sums.reshape(len(sums), len(signs), 2, seeds)
+def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
+    """The noise of the examples in what the arms add up to, seeds taken as given."""
+    left_out = np.zeros(len(parts[0][1].documents))  # percentage points, one example less each
+    for sign, answers in parts:
+        gained, possible = (x.sum(axis=0) - x for x in (answers.gained, answers.possible))
         with np.errstate(invalid="ignore", divide="ignore"):
-            scores = 100 * (by_arm[:, :, 0] / by_arm[:, :, 1]).mean(axis=2)
-        return scores @ np.array(signs, np.float64)
-
-    return difference
-
-
-def over_examples(
-    parts: list[tuple[int, Answered]], draws: int, *names: str
-) -> tuple[Difference, Float[np.ndarray, " draw"]]:
-    """Paired bootstrap over examples of what the arms add up to, seeds taken as given."""
-    signs, seeds = [sign for sign, _ in parts], parts[0][1].gained.shape[1]
-    columns = [array for _, one in parts for array in (one.gained, one.possible)]
-    examples = np.concatenate(columns, axis=1)
-    statistic = score_difference(signs, seeds)
-    found, drawn = paired_bootstrap(examples, statistic, *names, draws=draws)
-    method = f"paired bootstrap of {len(examples)} examples"
-    return Difference(found.interval, found.p, method), drawn
+            left_out += sign * 100 * (gained / possible).mean(axis=1)
+    examples = len(left_out)
+    source = f"{examples} example{'s' if examples > 1 else ''}"
+    return Noise(source, jackknife_error(left_out), examples - 1)
 
 
 def cell_difference(
-    over_seeds: Difference,
-    differences: Float[np.ndarray, " seed"],
-    parts: list[tuple[int, Answered]] | None,
-    *names: str,
+    differences: Float[np.ndarray, " seed"], parts: list[tuple[int, Answered]] | None
 ) -> Difference:
-    """The difference with all noise that is known: of seeds, of examples, or of both."""
-    if parts is None:
-        return over_seeds
-    if len(differences) < 2:
-        return over_examples(parts, RESAMPLES, *names)[0]
-    _, drawn = over_examples(parts, ERROR_DRAWS, *names)
-    examples, seeds = len(parts[0][1].documents), len(differences)
-    errors = [
-        (standard_error(differences), seeds - 1),
-        (float(np.nanstd(drawn, ddof=1)), max(1, examples - 1)),
-    ]
-    interval, p = added_noise(over_seeds.interval.estimate, errors)
-    return Difference(interval, p, f"{seeds} seeds and {examples} examples")
+    """The mean difference with all noise that is known: of seeds, of examples, or of both."""
+    of_examples = [] if parts is None else [example_noise(parts)]
+    return difference(float(differences.mean()), [*seed_noise(differences), *of_examples])
 
 
 def compare(a: Side, b: Side, measures: Iterable[Measure] = MEASURES) -> list[CellDifference]:
@@ -248,15 +219,13 @@ def measured_cell(
     scores_a, scores_b = (values(side, measure) for side in rows)
     seeds = [row.seed for row in rows[0]], [row.seed for row in rows[1]]
     parts = paired_answers(samples, seeds, measure)
-    over_seeds = paired_t(scores_b, scores_a)
-    difference = cell_difference(over_seeds, scores_b - scores_a, parts, *cell, measure)
     return CellDifference(
         cell=cell,
         measure=measure,
         a=float(scores_a.mean()),
         b=float(scores_b.mean()),
         seeds=len(rows[0]),
-        difference=difference,
+        difference=cell_difference(scores_b - scores_a, parts),
     )
 
 

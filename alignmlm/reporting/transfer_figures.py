@@ -277,11 +277,12 @@ def correlation_text(found: Correlation) -> str:
     if math.isnan(found.rho):
         return f"no rho: one side is constant, n = {found.pairs}"
     rho, p = signless(f"{found.rho:.3f}"), p_text(found.p)
-    if not found.interval.known:
+    if math.isnan(found.p):
         return f"Spearman's rho {rho}, n = {found.pairs}: too few"
     bounds = ", ".join(signless(f"{b:.2f}") for b in (found.interval.low, found.interval.high))
+    interval = f"[{bounds}]" if found.interval.known else "(no interval)"
     equals = "" if p.startswith("<") else "= "
-    return f"Spearman's rho {rho} [{bounds}]\nn = {found.pairs}, permutation p {equals}{p}"
+    return f"Spearman's rho {rho} {interval}\nn = {found.pairs}, permutation p {equals}{p}"
 
 
 def draw_scatter(axes: Axes, group: Group, words: str) -> None:

@@ -1,7 +1,7 @@
 """Tables of transfer: CSV shaped like the paper's, Markdown, and LaTeX for the package booktabs.
 
-Cells are means over seeds with 95 % intervals (Student's t). The best objective of a column is bold
-only where its interval excludes the runner-up's mean.
+Cells are means over seeds with 95 % intervals (Student's t), which one seed and equal seeds lack.
+The best objective of a column is bold only where its interval excludes the runner-up's mean.
 """
 
 import csv
@@ -198,11 +198,12 @@ def caption(table: TransferTable) -> str:
     count = " to ".join(map(str, dict.fromkeys((table.seeds[0], table.seeds[-1]))))
     known = any(interval.known for line in table.cells.values() for interval in line.values())
     if not known:
-        return "One seed in each cell, so nothing says how sure a number is."
+        seeds = "One seed" if table.seeds[-1] == 1 else "Seeds that agree"
+        return f"{seeds} in each cell, so nothing says how sure a number is."
     over = f"{count} seeds" if table.seeds[-1] > 1 else "seeds of fine-tuning one pre-trained model"
     return (
-        f"Means over {over} with 95 % intervals (Student's t). Bold: best of its language, "
-        f"and its interval excludes the runner-up's mean."
+        f"Means over {over} with 95 % intervals (Student's t) where seeds differ. "
+        f"Bold: best of its language, and its interval excludes the runner-up's mean."
     )
 
 

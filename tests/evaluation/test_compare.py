@@ -9,9 +9,10 @@ import scipy.stats
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.compare import Side, compare, compare_paths
+from alignmlm.evaluation.compare import Side, cell_difference, compare, compare_paths
 from alignmlm.evaluation.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.samples import (
+    Answered,
     Sample,
     confusion,
     doc_hash,
@@ -28,7 +29,7 @@ from alignmlm.evaluation.score_rows import (
     measured,
     score_rows,
 )
-from alignmlm.evaluation.statistics import correlation, spearman
+from alignmlm.evaluation.statistics import correlation, holm, spearman
 from alignmlm.evaluation.transfer import Scores
 
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"
@@ -165,7 +166,7 @@ def test_with_one_seed_the_noise_is_that_of_the_examples(tmp_path):
     b = evaluated(tmp_path / "b", "align_mlm", 0.7, 1)
     found = {r.measure: r for r in compare_paths(a, b)}
     bz = found["bz"].difference
-    assert bz.method == "paired bootstrap of 300 examples"
+    assert bz.method == "300 examples"
     assert bz.interval.estimate == pytest.approx(found["bz"].b - found["bz"].a)
     expected = 1.96 * 100 * math.sqrt((0.25 + 0.21) / 300)
     assert (bz.interval.high - bz.interval.low) / 2 == pytest.approx(expected, rel=0.1)
@@ -183,7 +184,7 @@ def test_several_seeds_add_their_noise_to_that_of_the_examples(tmp_path):
     both, seeds_alone = (compare_paths(*pair, ["bz"])[0].difference for pair in folders)
     assert (both.method, seeds_alone.method) == (
         "3 seeds and 300 examples",
-        "paired t over 4 seeds",
+        "4 seeds",
     )
     assert both.interval.low < both.interval.estimate < both.interval.high
 
@@ -199,13 +200,33 @@ def test_other_examples_on_one_side_are_an_error(tmp_path):
 
 
 def test_a_missing_example_means_that_nothing_is_known_of_examples(tmp_path):
-    folder = evaluated(tmp_path, "mlm", 0.5, 2)
-    with_samples(folder, lambda found: found[1:])
-    found = compare_paths(folder, folder, ["bs", "bz"])
-    assert [r.difference.method for r in found] == [
-        "paired t over 2 seeds",
-        "2 seeds and 300 examples",
-    ]
+    a, b = (evaluated(tmp_path / name, name, 0.5, 2) for name in ("mlm", "tlm"))
+    with_samples(a, lambda found: found[1:])
+    found = compare_paths(a, b, ["bs", "bz"])
+    assert [r.difference.method for r in found] == ["2 seeds", "2 seeds and 300 examples"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "examples", "reason"),
+    [
+        (1, 1, "1 example only"),
+        (3, 1, "1 example only"),
+        (2, 5, "no spread over 2 seeds and 5 examples"),
+        (2, 0, "no spread over 2 seeds"),
+        (1, 0, "one seed without answers"),
+    ],
+)
+def test_where_noise_is_unknown_the_cell_says_so_and_holm_leaves_it_out(seeds, examples, reason):
+    def answers(share: float) -> Answered:
+        shape = (examples, seeds)
+        documents = tuple((str(number), "") for number in range(examples))
+        return Answered(documents, np.full(shape, share), np.ones(shape))
+
+    parts = [(-1, answers(0.0)), (1, answers(1.0))] if examples else None
+    found = cell_difference(np.full(seeds, 100.0), parts)
+    assert (found.interval.estimate, found.interval.known) == (100.0, False)
+    assert (math.isnan(found.p), found.method) == (True, f"no p-value: {reason}")
+    assert holm([found.p, 0.04])[1] == 0.04
 
 
 def test_samples_come_back_as_they_were(tmp_path):

@@ -9,17 +9,16 @@ from hypothesis import strategies as st
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.evaluation.statistics import (
-    added_noise,
-    bootstrap_p_value,
+    Noise,
     correlation,
+    difference,
     drawn_indices,
-    drawn_sums,
     holm,
     item_orders,
+    jackknife_error,
     mean_interval,
-    paired_bootstrap,
-    paired_t,
     permutation_p_value,
+    seed_noise,
     spearman,
 )
 
@@ -29,8 +28,8 @@ def normals(name: str, *shape: int) -> np.ndarray:
     return scipy.stats.norm.ppf(np.clip(uniform(bits), 1e-12, None)).reshape(shape)
 
 
-def difference_of_means(items: int):
-    return lambda sums: (sums[:, 0] - sums[:, 1]) / items
+def chi_squared(name: str, turns: int, freedom: int) -> np.ndarray:
+    return (normals(name, turns, freedom) ** 2).sum(axis=1)
 
 
 numbers = st.lists(st.integers(-5, 5).map(float), min_size=3, max_size=12)
@@ -40,7 +39,7 @@ numbers = st.lists(st.integers(-5, 5).map(float), min_size=3, max_size=12)
 def test_the_interval_over_seeds_is_scipys(values):
     found = mean_interval(np.array(values))
     if len(set(values)) == 1:
-        assert (found.low, found.high) == (values[0], values[0])
+        assert not found.known
         return
     expected = scipy.stats.t.interval(
         0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values)
@@ -55,22 +54,74 @@ def test_one_seed_has_no_interval():
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_the_interval_over_seeds_covers_the_truth_in_95_of_100_experiments(seeds):
-    found = [mean_interval(10 + row) for row in normals("t", 4000, seeds)]
+    found = [mean_interval(10 + row) for row in normals("t", 1000, seeds)]
     covered = sum(not one.excludes(10.0) for one in found) / len(found)
-    assert covered == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+    assert covered == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 1000))
 
 
-def test_paired_t_is_scipys():
+def test_the_p_value_of_one_source_of_noise_is_students():
     a, b = normals("a", 7), normals("b", 7)
-    found, expected = paired_t(a, b), scipy.stats.ttest_rel(a, b)
+    found, expected = difference((a - b).mean(), seed_noise(a - b)), scipy.stats.ttest_rel(a, b)
     bounds = expected.confidence_interval()
-    assert found.p == pytest.approx(expected.pvalue)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-12)
     assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
 
 
-def test_equal_sides_do_not_differ():
-    same = np.array([70.1, 70.2, 70.3])
-    assert (paired_t(same, same).p, paired_t(same + 1, same).p < 1e-6) == (1.0, True)
+def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
+    noises = [Noise("3 seeds", 0.7, 2), Noise("50 examples", 1.3, 49)]
+    found = difference(2.9, noises)
+    assert difference(2.9, noises, 1 - found.p).interval.low == pytest.approx(0, abs=1e-9)
+    assert found.p > max(difference(2.9, [noise]).p for noise in noises)
+
+
+@pytest.mark.parametrize(("seeds", "of_examples"), [(2, 0.2), (3, 0.4), (3, 2.0)])
+def test_noise_of_seeds_and_examples_together_covers_the_truth(seeds, of_examples):
+    turns, examples = 1000, 50
+    truth = normals("estimate", turns) * math.hypot(1, of_examples)
+    errors = [
+        scale * np.sqrt(chi_squared(f"{scale} {freedom}", turns, freedom) / freedom)
+        for scale, freedom in ((1.0, seeds - 1), (of_examples, examples - 1))
+    ]
+    found = [
+        difference(estimate, [Noise("seeds", one, seeds - 1), Noise("examples", two, examples - 1)])
+        for estimate, one, two in zip(truth, *errors, strict=True)
+    ]
+    beyond = np.array([one.interval.excludes(0.0) for one in found])
+    assert (beyond == [one.p < 0.05 for one in found]).all()
+    assert beyond.mean() < 0.05 + 3 * math.sqrt(0.05 * 0.95 / turns)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([1.0, 1.0], "no spread over 2 seeds"),
+        ([70.1 - 60.1, 80.3 - 70.3], "no spread over 2 seeds"),
+        ([0.0, 0.0, 0.0], "no spread over 3 seeds"),
+        ([4.0], "one seed without answers"),
+        ([1.0, math.nan], "not measured"),
+    ],
+)
+def test_without_known_noise_there_is_neither_an_interval_nor_a_p_value(values, reason):
+    differences = np.array(values)
+    found = difference(differences.mean(), seed_noise(differences))
+    assert (found.interval.known, math.isnan(found.p)) == (False, True)
+    assert found.method == f"no p-value: {reason}"
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    values = normals("left out", 30)
+    left_out = (values.sum() - values) / 29
+    assert jackknife_error(left_out) == pytest.approx(scipy.stats.sem(values))
+
+
+def test_the_jackknife_of_a_ratio_agrees_with_scipys_bootstrap():
+    gained, possible = normals("gained", 300) + 5, normals("possible", 300) + 9
+    left_out = (gained.sum() - gained) / (possible.sum() - possible)
+    expected = scipy.stats.bootstrap(
+        (gained, possible), lambda g, p, axis: g.sum(axis) / p.sum(axis), paired=True,
+        n_resamples=4000, method="basic", rng=np.random.default_rng(0),
+    ).standard_error  # fmt: skip
+    assert jackknife_error(left_out) == pytest.approx(expected, rel=0.05)
 
 
 def test_draws_are_even_and_always_the_same():
@@ -84,67 +135,6 @@ def test_draws_are_even_and_always_the_same():
 def test_other_names_draw_other_items():
     one, two = (next(drawn_indices(50, 10, name)) for name in ("x", "y"))
     assert (one != two).mean() > 0.9
-
-
-def test_sums_over_draws_are_the_sums_of_the_drawn_items():
-    values = normals("sums", 11, 3)
-    drawn = np.concatenate(list(drawn_indices(11, 40, "x")))
-    assert drawn_sums(values, 40, "x") == pytest.approx(values[drawn].sum(axis=1))
-
-
-def test_the_paired_bootstrap_agrees_with_scipys():
-    values = normals("boot", 200, 2) + np.array([0.1, 0.0])
-    found, _ = paired_bootstrap(values, difference_of_means(200), "x")
-    differences = (values[:, 0] - values[:, 1],)
-    expected = scipy.stats.bootstrap(
-        differences, np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    bounds = found.interval.low, found.interval.high
-    assert bounds == pytest.approx((expected.low, expected.high), abs=0.015)
-    assert found.interval.estimate == pytest.approx(np.mean(differences))
-
-
-def test_the_paired_bootstrap_covers_the_truth_in_95_of_100_experiments():
-    missed = 0
-    for turn in range(1000):
-        values = normals(f"cover{turn}", 100, 2) + np.array([0.3, 0.0])
-        found, _ = paired_bootstrap(values, difference_of_means(100), turn, draws=500)
-        missed += found.interval.excludes(0.3)
-    assert missed / 1000 == pytest.approx(0.05, abs=0.03)
-
-
-def test_bootstrap_p_values_of_equal_sides_are_even():
-    found = []
-    for turn in range(1000):
-        values = normals(f"null{turn}", 60, 2)
-        found.append(paired_bootstrap(values, difference_of_means(60), turn, draws=400)[0].p)
-    shares = [np.mean(np.array(found) <= level) for level in (0.05, 0.2, 0.5)]
-    assert shares == pytest.approx([0.05, 0.2, 0.5], abs=0.05)
-
-
-def test_a_bootstrap_p_value_is_never_0():
-    assert bootstrap_p_value(np.full(999, 3.0)) == pytest.approx(2 / 1000)
-
-
-@pytest.mark.parametrize(("seed_noise", "residue"), [(0.3, 1.0), (0.0, 1.0), (1.0, 0.2)])
-def test_noise_of_seeds_and_examples_together_covers_the_truth(seed_noise, residue):
-    turns, seeds, examples, missed = 1500, 3, 100, 0
-    every = normals("example", turns, examples, 1) + 2.0
-    every = every + seed_noise * normals("seed", turns, 1, seeds)
-    every = every + residue * normals("residue", turns, examples, seeds)
-    for scores in every:
-        over_seeds = scores.mean(axis=0).std(ddof=1) / math.sqrt(seeds)
-        over_examples = scores.mean(axis=1).std(ddof=1) / math.sqrt(examples)
-        parts = [(over_seeds, seeds - 1), (over_examples, examples - 1)]
-        missed += added_noise(scores.mean(), parts)[0].excludes(2.0)
-    assert missed / turns < 0.05 + 4 * math.sqrt(0.05 * 0.95 / turns)
-
-
-def test_noise_of_one_part_alone_is_students():
-    interval, p = added_noise(1.0, [(0.5, 4), (0.0, 99)])
-    half = scipy.stats.t.ppf(0.975, 4) * 0.5
-    assert (interval.low, interval.high) == pytest.approx((1 - half, 1 + half))
-    assert p == pytest.approx(2 * scipy.stats.t.sf(2.0, 4))
 
 
 @given(numbers, st.randoms(use_true_random=False))
@@ -199,6 +189,11 @@ def test_the_bootstrap_of_a_correlation_agrees_with_scipys():
 def test_a_correlation_of_too_little_has_neither_bounds_nor_p(y):
     found = correlation(np.arange(len(y), dtype=float), np.array(y))
     assert (found.interval.known, math.isnan(found.p)) == (False, True)
+
+
+def test_a_perfect_correlation_has_no_interval_but_a_p_value():
+    found = correlation(np.arange(4.0), np.array([1.0, 2.0, 5.0, 9.0]))
+    assert (found.rho, found.interval.known, found.p) == (1.0, False, pytest.approx(2 / 24))
 
 
 def test_holm_multiplies_the_smallest_by_all_and_never_falls():

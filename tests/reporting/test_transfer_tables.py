@@ -1,6 +1,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -57,9 +58,9 @@ def test_the_papers_deltas_are_printed_as_the_paper_prints_them(paper):
     assert printed == [[line[name] for name in names] for line in plotted]
 
 
-def test_a_cell_shows_its_mean_and_interval():
+def test_a_cell_shows_its_mean_and_its_interval_if_seeds_differ():
     line = markdown_transfer(rows("mlm", 40.0, 44.0)).splitlines()[2]
-    assert "| 90.0 [90.0, 90.0] | 42.0 [16.6, 67.4] | 48.0 [22.6, 73.4] |" in line
+    assert "| 90.0 | 42.0 [16.6, 67.4] | 48.0 [22.6, 73.4] |" in line
 
 
 def test_one_seed_has_no_interval_and_the_table_says_so():
@@ -122,15 +123,23 @@ def test_latex_commands_in_names_are_escaped():
     )
 
 
-def test_a_comparison_says_which_cells_differ():
-    found = compare(
-        Side("a", rows("mlm", 40.0, 41.0, 42.0)), Side("b", rows("tlm", 80.0, 82.0, 81.5))
-    )
+def compared(bs: float):
+    """BS differs by seed on one side, and by as much as is said on the other."""
+    sides = rows("mlm", 40.0, 41.0, 42.0), rows("tlm", 80.0, 82.0, 81.5)
+    sides[1][0] = replace(sides[1][0], bs=sides[1][0].bs + bs)
+    return compare(Side("a", sides[0]), Side("b", sides[1]))
+
+
+def test_a_comparison_says_which_cells_differ_and_where_that_is_unknown():
+    found = compared(0.0)
     titles, lines = comparison_cells(found)
     cells = [dict(zip(titles, line, strict=True)) for line in lines]
-    assert [(c["measure"], c["verdict"]) for c in cells] == [
-        ("BS", "within noise"), ("BZ", "differs"), ("Delta", "differs"),
-    ]  # fmt: skip
+    assert [(c["measure"], c["verdict"], c["noise"]) for c in cells] == [
+        ("BS", "unknown", "no p-value: no spread over 3 seeds"),
+        ("BZ", "differs", "3 seeds"),
+        ("Delta", "differs", "3 seeds"),
+    ]
+    assert (cells[0]["B - A [95 %]"], cells[0]["p (Holm)"]) == ("0.0", p_text(math.nan))
     assert comparison_markdown(found).count("\n") == 5
 
 
@@ -144,9 +153,7 @@ def test_what_all_lines_agree_in_is_said_once():
 
 
 def test_a_comparison_fits_a_terminal_of_80_columns():
-    found = compare(
-        Side("a", rows("mlm", 40.0, 41.0, 42.0)), Side("b", rows("tlm", 80.0, 82.0, 81.5))
-    )
+    found = compared(0.1)
     _, titles, lines = shared_cells(*comparison_cells(found))
     assert titles == ["measure", "A", "B", "B - A [95 %]", "p (Holm)", "verdict"]
     console = Console(width=80, file=StringIO())
