@@ -1,5 +1,6 @@
 # make train   the whole way on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
-# make test    the test suite (make test-quick: in two minutes);  make test-slow  what takes minutes;  make lint;  make docs
+# make test    the test suite;  make test-quick  two minutes of it;  make test-slow  what takes minutes
+# make lint    ruff and mypy;  make format;  make docs  the pages
 # make test-cluster  real nodes, MPI and SLURM on this machine (root, Debian: it installs what it needs)
 # make kernels-compile  the GPU kernels for three generations of GPU, without one
 # Each does its own set-up with nothing but Python 3.11 to 3.13, a C++ compiler and the package index.
@@ -38,7 +39,7 @@ test-slow: $(TEST)
 
 test-cluster: $(TEST)
 	sh tests/cluster/install.sh
-	$(PIP) $(PINNED) --editable ".[test,mpi]"
+	$(call install,mpi,what builds a corpus by MPI,about 20 s left,$(PINNED) --editable ".[test,mpi]")
 	$(BIN)/python -m pytest tests/cluster -m "$(CLUSTER)" -rs
 
 kernels-compile: $(TEST)
@@ -53,30 +54,31 @@ format: $(TEST)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# $(call install,step,what and how long,arguments): a failure names the step and what to do
+# $(call install,step,what it is,minutes left,arguments): what fails is named, and what to do
 define install
-@echo "[$(1)] installing $(2)"
-@$(PIP) $(3) || { echo "installing $(firstword $(2)) failed: pip's message above names the package." >&2; \
-	echo "Check the network and the disk (4 GB), then start the same command again." >&2; exit 1; }
+@echo "[$(1)] installing $(2) ($(3))"
+@$(PIP) $(4) || { echo "[$(1)] failed: $(2). pip's message above names the package." >&2; \
+	echo "Check network, disk (4 GB) and C++ compiler; the same command then goes on." >&2; exit 1; }
 endef
 
-# torch first and pinned: the plain name would bring gigabytes of CUDA packages to a CPU machine.
+# Of torch's builds for Linux an index may have one for CPUs (200 MB) and one with CUDA (3 GB).
 $(RUN): pyproject.toml constraints.txt build-constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11 to 3.13 is needed; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(call install,1/4,pip (about 3 minutes left for everything),pip==26.3)
-	$(call install,2/4,torch and numpy: the largest download (about 3 minutes left),$(PINNED) torch numpy)
-	$(call install,3/4,deepspeed: built from source (about 90 s left),$(PINNED) deepspeed)
-	$(call install,4/4,alignmlm and its libraries (about 60 s left),$(PINNED) --editable .)
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "No virtual environment: on Debian and Ubuntu, install python3-venv first" >&2; exit 1; }
+	$(call install,1/4,pip,about 4 minutes left for all four,pip==26.3)
+	$(call install,2/4,torch and numpy: the largest download,about 4 minutes left,$(PINNED) torch numpy)
+	$(call install,3/4,DeepSpeed: built from source,about 3 minutes left,$(PINNED) deepspeed)
+	$(call install,4/4,alignmlm and its libraries,about 2 minutes left,$(PINNED) --editable .)
 	@touch $@
 
 $(TEST): $(RUN)
-	$(call install,tests,what the tests need (about 30 s left),$(PINNED) --editable ".[test]")
+	$(call install,tests,what the tests need,about 1 minute left,$(PINNED) --editable ".[test]")
 	@touch $@
 
 docs: $(RUN)
-	$(PIP) $(PINNED) --editable ".[docs]"
+	$(call install,docs,what the pages need,about 20 s left,$(PINNED) --editable ".[docs]")
 	$(BIN)/mkdocs build --strict
 
 clean:
