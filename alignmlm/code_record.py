@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import alignmlm
+from alignmlm.errors import CheckpointError
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 CODE = "code.json"
 LIBRARIES = (
@@ -105,6 +108,7 @@ def code_record() -> dict[str, Any]:
 def record_start(folder: Path) -> None:
     """Add this start to the folder's code.json, which holds all of them; rank 0 calls it."""
     path = folder / CODE
-    earlier = json.loads(path.read_text("utf-8"))["starts"] if path.is_file() else []
-    document = {"schema_version": 1, "starts": [*earlier, code_record()]}
+    known = read_json(path, CheckpointError) if path.exists() else {"starts": []}
+    check_keys(known, {"starts": list}, path, CheckpointError)
+    document = {"schema_version": 1, "starts": [*known["starts"], code_record()]}
     replace_text(path, json.dumps(document, indent=1) + "\n")

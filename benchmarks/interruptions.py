@@ -344,6 +344,7 @@ def campaign(stage: Stage, command: Command, every: int) -> Row:
     expected, operations = whole(stage, command)
     kills, results = 0, []
     failures = []
+    log.info("%s on %d ranks: %d operations", command.name, stage.ranks, len(operations))
     for number in range(1, len(operations) + 1, every):
         wrong = killed_at(stage, command, number, expected)
         kills += wrong is not None
@@ -351,6 +352,8 @@ def campaign(stage: Stage, command: Command, every: int) -> Row:
         if wrong:
             failures.append(f"{operations[number - 1]}: {wrong}")
             log.error("%s: %s", command.name, failures[-1])
+        if len(results) % 20 == 0:
+            log.info("%s: %d trials, %d failed", command.name, len(results), len(failures))
     finished = sum(wrong in ("", "another outcome") for wrong in results)
     return Row(
         command=command.name,
@@ -412,6 +415,7 @@ def main() -> None:
             line = [sys.executable, *sys.argv]
             sys.exit(subprocess.run(line, env=preloaded(Path(name)), check=False).returncode)
         set_up_logging()
+        log.setLevel(logging.INFO)
         import_all()
         rows = run_all(options, Path(name))
     show(rows)

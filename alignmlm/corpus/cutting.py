@@ -20,6 +20,8 @@ from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, VALIDATION
 from alignmlm.languages.sentences import Sentences
 from alignmlm.storage.atomic import replace_bytes, sync
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import record
 
 SPLITS = (TRAIN, VALIDATION)
 
@@ -133,7 +135,7 @@ def cut_shard(
     """A shard's row in the manifest; the shard is written unless it was before."""
     done = place.shards / f"{plan.stem.replace('/', '_')}.json"
     if done.exists():
-        return ShardEntry(**json.loads(done.read_bytes()))
+        return record(ShardEntry, read_json(done), done)
     stem = place.store / plan.stem
     text = shard_text(place, parts, plan, source, dtype)
     entry = write_shard(stem, text, dtype, plan.documents)

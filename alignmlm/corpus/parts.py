@@ -24,7 +24,10 @@ from alignmlm.corpus.sources import Piece, SourceConfig
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.text import plain_line
 from alignmlm.errors import DataError
+from alignmlm.storage.arrays import read_npy
 from alignmlm.storage.atomic import replace_bytes
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 PART_CHARACTERS = 2**21
 PIECES_OF_A_RANK = 4  # a file that is more than a quarter of a rank's work is read by all ranks
@@ -115,7 +118,7 @@ def read_documents(place: Workspace, part: Part) -> Iterator[list[str]]:
 
 def read_records(place: Workspace, part: Part) -> Shaped[np.ndarray, " document"]:
     """The records of a part's documents."""
-    return np.load(place.text / f"{part.name}.npy", allow_pickle=False)
+    return read_npy(place.text / f"{part.name}.npy")
 
 
 def has_text(place: Workspace, part: Part) -> bool:
@@ -143,7 +146,9 @@ def parts_in(place: Workspace, number: int, piece: Piece) -> list[Part] | None:
     done = place.text / f"{number:05d}.json"
     if not done.exists():
         return None
-    return [Part(piece.source, number, i) for i in range(json.loads(done.read_bytes())["parts"])]
+    found = read_json(done)
+    check_keys(found, {"parts": int}, done, DataError)
+    return [Part(piece.source, number, i) for i in range(found["parts"])]
 
 
 def is_read(place: Workspace, number: int, piece: Piece) -> bool:

@@ -21,6 +21,7 @@ from alignmlm.data.tokenizer import (
     encode_flat,
     is_split_at_spaces,
 )
+from alignmlm.storage.arrays import read_array, read_npy
 from alignmlm.storage.atomic import replace_bytes
 
 BATCH_SENTENCES = 2048  # that the tokenizer is given at once
@@ -176,12 +177,12 @@ def has_tokens(place: Workspace, part: Part) -> bool:
 
 
 def read_token_documents(place: Workspace, part: Part) -> Shaped[np.ndarray, " document"]:
-    """The documents of a part, without their tokens."""
-    with (place.tokens / f"{part.name}.npys").open("rb") as file:
-        return np.load(file, allow_pickle=False)
+    """The documents of a part, without their tokens: the first array of its file."""
+    return read_npy(place.tokens / f"{part.name}.npys")
 
 
 def read_tokens(place: Workspace, part: Part) -> TokenPart:
     """A part as tokens."""
-    with (place.tokens / f"{part.name}.npys").open("rb") as file:
-        return TokenPart(*(np.load(file, allow_pickle=False) for _ in range(3)))
+    path = place.tokens / f"{part.name}.npys"
+    with path.open("rb") as file:
+        return TokenPart(*(read_array(file, path) for _ in range(3)))

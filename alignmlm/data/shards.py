@@ -6,6 +6,7 @@ one that says whether it starts a sentence. Both end with a whole block. So a ro
 verified with the few bytes around it, however large the shard. Nothing is pickled.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +27,11 @@ from alignmlm.data.blocks import (
     stored_hashes,
 )
 from alignmlm.data.stored_orders import OrderShard
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.sentences import Sentences
 
+MOST_TOKENS = 2**40
+DIGEST = re.compile("[0-9a-f]{16}")
 ADVICE = "run `alignmlm data verify`, then build or copy the store again"
 
 
@@ -42,6 +45,16 @@ class ShardEntry:
     documents: int
     words: int
     digest: str  # 16 hexadecimal digits, of all blocks
+
+    def __post_init__(self) -> None:
+        counts = (self.sentences, self.documents, self.words)
+        if type(self.tokens) is not int or not 0 <= self.tokens <= MOST_TOKENS:
+            raise ConfigError("tokens", self.tokens, f"be an integer in [0, {MOST_TOKENS}]")
+        if any(type(count) is not int or not 0 <= count <= self.tokens for count in counts):
+            must = f"be integers in [0, {self.tokens}], the tokens"
+            raise ConfigError("sentences, documents, words", counts, must)
+        if not isinstance(self.digest, str) or not DIGEST.fullmatch(self.digest):
+            raise ConfigError("digest", self.digest, "have 16 hexadecimal digits")
 
     @property
     def blocks(self) -> int:

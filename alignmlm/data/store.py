@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -15,7 +15,9 @@ from jaxtyping import Int
 from alignmlm.data.shards import ADVICE, Shard, ShardEntry, token_dtype
 from alignmlm.data.stored_orders import OrderShard, order_folder, read_order_manifest
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.plain_data import mapping, parse_json
+from alignmlm.storage.records import check_keys, record
 
 SCHEMA_VERSION = 2
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
@@ -66,46 +68,51 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
     Raises:
         DataError: another schema version, edited or damaged, or not a manifest.
     """
-    try:
-        raw = json.loads(text)
-        if raw["schema_version"] != SCHEMA_VERSION:
-            found = raw["schema_version"]
-            raise DataError(
-                f"{path} has schema version {found}; this alignmlm reads "
-                f"{SCHEMA_VERSION}; build the store again"
-            )
-        if (expected := raw.pop(SELF)) != (found := content_id(raw)):
-            raise DataError(f"{path} is damaged or was edited: xxh3 {found}, expected {expected}")
-        vocabulary = raw["vocabulary"]
-        vocabulary |= {name: tuple(vocabulary[name]) for name in ("final", "special")}
-        splits = {
-            check_name(language, path): {
-                check_name(split, path): [ShardEntry(**check_shard(e, path)) for e in entries]
-                for split, entries in by_split.items()
-            }
-            for language, by_split in raw["splits"].items()
-        }
-        known = {"vocabulary": Vocabulary(**vocabulary), "splits": splits}
-        return Manifest(**{**raw, **known})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no alignmlm manifest: {error!r}") from error
+    raw = mapping(parse_json(text, str(path)), str(path), DataError)
+    if (version := raw.get("schema_version")) != SCHEMA_VERSION:
+        must = f"this alignmlm reads {SCHEMA_VERSION}; build the store again"
+        raise DataError(f"{path} has schema version {version!r}; {must}")
+    expected = raw.pop(SELF, None)
+    if expected != (found := content_id(raw)):
+        raise DataError(f"{path} is damaged or was edited: xxh3 {found}, expected {expected}")
+    check_keys(raw, {"tokenizer_xxh3": str, "splits": dict, "provenance": dict}, path, DataError)
+    vocabulary = record(Vocabulary, raw.pop("vocabulary", None), f"{path}: vocabulary")
+    if unknown := sorted(raw.keys() - {field.name for field in fields(Manifest)}):
+        raise DataError(f"{path} has unknown keys: {', '.join(unknown)}")
+    return Manifest(**{**raw, "vocabulary": vocabulary, "splits": read_splits(raw["splits"], path)})
 
 
-def check_name(name: str, path: Path) -> str:
-    """The name of a shard or folder itself, if it is a plain one.
+def read_splits(raw: dict[str, Any], path: Path) -> dict[str, dict[str, list[ShardEntry]]]:
+    """The shards of each language and split.
+
+    Raises:
+        DataError: a row is no shard's, or a name leads out of the store.
+    """
+    splits: dict[str, dict[str, list[ShardEntry]]] = {}
+    for language, by_split in raw.items():
+        check_name(language, path)
+        for split, entries in mapping(by_split, f"{path}: {language}", DataError).items():
+            check_name(split, path)
+            shards = splits.setdefault(language, {})[split] = []
+            for entry in entries if isinstance(entries, list) else [entries]:
+                try:
+                    shards.append(ShardEntry(**entry))
+                except (ConfigError, TypeError) as error:
+                    place = f"{path}: {language} {split}, shard {len(shards)}"
+                    raise DataError(f"{place}: {error}") from error
+                check_name(shards[-1].name, path)
+    return splits
+
+
+def check_name(name: object, path: Path) -> None:
+    """Raise unless the name of a shard or folder is a plain one.
 
     Raises:
         DataError: it leads elsewhere.
     """
-    if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+    plain = isinstance(name, str) and name.isprintable() and not {"/", "\\"} & set(name)
+    if not plain or name in ("", ".", ".."):
         raise DataError(f"{path}: name {name!r} leads out of the store")
-    return name
-
-
-def check_shard(entry: dict, path: Path) -> dict:
-    """The entry of a shard itself, if its name is a plain one."""
-    check_name(entry["name"], path)
-    return entry
 
 
 class Places(NamedTuple):
@@ -197,6 +204,7 @@ class Store:
         if found != self.manifest.tokenizer_xxh3:
             expected = self.manifest.tokenizer_xxh3
             raise DataError(f"{tokenizer} has xxh3 {found}, the manifest says {expected}")
+        self.vocabulary.check_size(tokenizer)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -218,13 +226,18 @@ class Store:
         if language not in self.manifest.splits:
             has = ", ".join(self.languages)
             raise DataError(f"{self.path} has no language {language!r}; it has {has}")
-        entries = self.manifest.splits[language][split]
+        if split not in (splits := self.manifest.splits[language]):
+            raise DataError(f"{self.path} has no split {split!r} of {language}; it has {[*splits]}")
+        entries = splits[split]
         dtype = token_dtype(self.vocabulary.size)
         opened = Split(self.path / language / split, entries, dtype, orders)
         for order in orders:
             manifest = read_order_manifest(self.path, order, language, self.manifest.data_id)
             folder = order_folder(self.path, order, language) / split
-            for shard, digest in zip(opened.shards, manifest.digests[split], strict=True):
+            if len(digests := manifest.digests.get(split, [])) != len(entries):
+                found = f"{len(digests)} shards of {split}, the store {len(entries)}"
+                raise DataError(f"{folder} has {found}; run `alignmlm data order` again")
+            for shard, digest in zip(opened.shards, digests, strict=True):
                 path = folder / f"{shard.entry.name}.ord"
                 shard.orders.append(OrderShard(path, shard.entry.tokens, digest))
         return opened

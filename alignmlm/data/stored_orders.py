@@ -28,6 +28,7 @@ from alignmlm.errors import DataError
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import record
 
 ORDERS, MANIFEST = "orders", "manifest.json"
 RANK_WORDS = BLOCK_TOKENS // 8
@@ -143,13 +144,10 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
             f"{store} has no order {order!r} of {language}: make it with `alignmlm data parse` "
             f"and `alignmlm data order --order {order}`"
         )
-    try:
-        document = read_json(path)
-        if document.get("schema_version") == SCHEMA_VERSION:
-            document = verified(document, path, DataError)
-        manifest = OrderManifest(**document)
-    except TypeError as error:
-        raise DataError(f"{path} is no manifest of a syntax order: {error!r}") from error
+    document = read_json(path)
+    if document.get("schema_version") == SCHEMA_VERSION:
+        document = verified(document, path, DataError)
+    manifest = record(OrderManifest, document, path)
     found = (manifest.schema_version, manifest.data_id, manifest.order, manifest.language)
     if found != (expected := (SCHEMA_VERSION, data_id, order, language)):
         raise DataError(f"{path} is for {found}, the store is {expected}; make the order again")

@@ -16,6 +16,7 @@ from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSente
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.languages.scripts import Alphabet
+from alignmlm.storage.records import check_count
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ PIECES = (  # GPT-2's pieces, final marks on their own; no piece begins inside a
     rf"| ?[{PREFIXES}]*(?:[\p{{L}}{EXTENDERS}]+|(?:\p{{N}}[{EXTENDERS}]*)+"
     rf"|(?:[{MARKS}][{EXTENDERS}]*)+|(?:{OTHER_MARKS}[{EXTENDERS}]*)+)| ?[{PREFIXES}]+|\s+"
 )
+
+
+MOST_TOKENS = 2**31  # of a vocabulary
+LEAST_BYTES = 4  # of a token in tokenizer.json: quotes, colon, comma
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,23 @@ class Vocabulary:
     mask: int
     final: tuple[int, ...]  # tokens that are nothing but sentence-final marks
     special: tuple[int, ...]  # every special token, those above and any other
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size, MOST_TOKENS)
+        for name in ("bos", "pad", "eos", "unk", "mask"):
+            check_count(name, getattr(self, name), self.size - 1)
+        for name in ("final", "special"):
+            for token in getattr(self, name):
+                check_count(name, token, self.size - 1)
+
+    def check_size(self, tokenizer: Path) -> None:
+        """Raise where a tokenizer's file is too small for the vocabulary, before memory is asked.
+
+        Raises:
+            DataError: it is.
+        """
+        if self.size * LEAST_BYTES > (size := tokenizer.stat().st_size):
+            raise DataError(f"{tokenizer} has {size} bytes, too few for {self.size} tokens")
 
     def alphabet(self) -> Alphabet:
         """What script changes may look at."""
@@ -133,12 +155,18 @@ def special_id(tokenizer: Tokenizer, role: str) -> int:
 
 
 def describe(tokenizer: Tokenizer) -> Vocabulary:
-    """What the rest of the project must know of a tokenizer."""
+    """What the rest of the project must know of a tokenizer.
+
+    Raises:
+        DataError: it lacks a special token, or an id is larger than its number of tokens allows.
+    """
     roles = {role: special_id(tokenizer, role) for role in SPECIAL}
     added = {
         number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special
     }
     size = tokenizer.get_vocab_size()
+    if (highest := max(tokenizer.get_vocab().values(), default=0)) >= size:
+        raise DataError(f"a token of the tokenizer has the id {highest}; ids must lie below {size}")
     shown = (tokenizer.decode([number]).strip() for number in range(size))
     final = tuple(i for i, text in enumerate(shown) if text and set(text) <= FINAL_MARKS)
     return Vocabulary(

@@ -34,6 +34,7 @@ STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
 SCHEMA_VERSION = 4
 READABLE = (2, 3, 4)  # 2 has no validation loss
 UNCHECKED = 3  # the last version whose manifest has no checksum
+MOST = 2**53  # of steps and tokens
 ROOM_BYTES = 2**16  # for the manifest and the file system's own records
 SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: was replaced, or a kill came in between
 
@@ -267,7 +268,7 @@ def checked(progress: Progress, path: Path) -> Progress:
     counts = (progress.step, progress.tokens, progress.first_step, *steps)
     times = (progress.seconds, progress.validation_loss_nats or 0.0, *faults.losses)
     wrong = (
-        any(type(count) is not int or count < 0 for count in counts)
+        any(type(count) is not int or not 0 <= count < MOST for count in counts)
         or any(type(time) not in (int, float) or not math.isfinite(time) for time in times)
         or not isinstance(progress.data_id, str)
         or not isinstance(progress.numbers, dict)

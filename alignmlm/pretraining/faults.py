@@ -14,6 +14,8 @@ from statistics import median
 
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import record
 
 log = logging.getLogger(__name__)
 
@@ -88,15 +90,10 @@ def read_skip_list(folder: Path) -> SkipList:
     path = folder / SKIP
     if not path.is_file():
         return SkipList()
-    try:
-        found = SkipList(**json.loads(path.read_text("utf-8")))
-        numbers = [*found.steps, *found.rewinds]
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError("steps and rewinds must be lists of whole numbers")
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f'{path}: {error}; it must look like {{"steps": [41, 42], "rewinds": []}}'
-        ) from error
+    found = record(SkipList, read_json(path, CheckpointError), path, CheckpointError)
+    if min([*found.steps, *found.rewinds], default=0) < 0:
+        must = 'must look like {"steps": [41, 42], "rewinds": []}'
+        raise CheckpointError(f"{path} names steps below 0; it {must}")
     return found
 
 

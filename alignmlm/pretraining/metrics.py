@@ -15,12 +15,12 @@ from rich.text import Text
 from alignmlm.data.masking import Term
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.recipe import RunConfig
+from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.storage.atomic import append_text, replace_text
 from alignmlm.terminal import messages
 
 log = logging.getLogger(__name__)
 
-METRICS = "metrics.jsonl"
 MOST_WAITING = 10_000  # lines kept in memory
 Metrics = dict[str, float | int]
 
@@ -70,8 +70,7 @@ def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) 
 def keep_until(path: Path, step: int) -> None:
     """Drop the lines of a metrics file that a resumed run will write again."""
     if path.is_file():
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        kept = (json.dumps(row) + "\n" for row in metric_rows(path) if row["step"] <= step)
         replace_text(path, "".join(kept))
 
 
@@ -89,11 +88,9 @@ class Recorder:
     folder: Path
     config: RunConfig
     settings: dict[str, object]
-    start_step: int
 
     def __post_init__(self) -> None:
         self.path = self.folder / METRICS
-        keep_until(self.path, self.start_step)
         self.path.touch()
         self.waiting: list[str] = []  # lines that the disk did not take yet
         self.live = Live(console=messages, transient=True, auto_refresh=False)

@@ -32,19 +32,19 @@ from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
 from alignmlm.pretraining.loop import Counters, Hooks, Training, train
-from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, progress_line
+from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, keep_until, progress_line
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
 from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.run_folder import (
     OFFER,
-    SUMMARY,
     as_recorded,
     check_data,
     choose_folder,
     finished,
     open_folder,
 )
+from alignmlm.pretraining.run_records import METRICS, SUMMARY, metric_rows, read_summary
 from alignmlm.pretraining.saving import Saver, save, save_last, settled
 from alignmlm.pretraining.state import (
     collect_state,
@@ -160,9 +160,10 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
         counters = Counters(progress.step, progress.tokens, progress.seconds, first_step)
         log.info("going on after step %d of %s", progress.step, folder)
     on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
+    on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
     recorder, saver = None, None
     if engine.rank == 0:
-        recorder = Recorder(folder, recipe.run, numbers, counters.step)
+        recorder = Recorder(folder, recipe.run, numbers)
         saver = make_saver(recipe.run, folder / CHECKPOINTS)
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
@@ -293,7 +294,7 @@ def pretrain_in(
     on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
     if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
-        return json.loads((folder / SUMMARY).read_text("utf-8"))
+        return read_summary(folder)
     on_first_rank(lambda: record_start(folder))
     run = prepare(recipe, assembly, folder, settings)
     with watched(recipe.run.collective_timeout_s, run.turn):
@@ -355,8 +356,8 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
 
 def validation_at(folder: Path, step: int) -> Metrics:
     """The validation numbers that a run recorded at a step, if it did."""
-    lines = (folder / METRICS).read_text("utf-8").splitlines()
-    rows = [row for line in lines if (row := json.loads(line))["step"] == step]
+    path = folder / METRICS
+    rows = [row for row in metric_rows(path) if row["step"] == step] if path.exists() else []
     return {
         k: v for row in rows for k, v in row.items() if k.startswith(("validation", "alignment"))
     }

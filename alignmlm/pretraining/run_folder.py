@@ -18,10 +18,13 @@ from alignmlm.pretraining.recipe import (
     differences,
     numbers_of,
 )
+from alignmlm.pretraining.run_records import SUMMARY, read_summary
 from alignmlm.storage.atomic import PARTIAL, replace_text
 from alignmlm.storage.locks import LockHeldError, take_lock
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
-RECIPE, SUMMARY, NUMBERS, LOCK = "recipe.yaml", "summary.json", "numbers.json", "run.lock"
+RECIPE, NUMBERS, LOCK = "recipe.yaml", "numbers.json", "run.lock"
 DATA = "data.json"
 LAUNCH, LOGS = "launch", "logs"  # what a launcher puts there before the run starts
 OFFER = (
@@ -32,14 +35,17 @@ OFFER = (
 
 def finished(folder: Path, steps: int) -> bool:
     """Whether the run in a folder came to its end, which is that many steps."""
-    path = folder / SUMMARY
-    return path.is_file() and json.loads(path.read_text("utf-8"))["steps"] >= steps
+    return (folder / SUMMARY).exists() and read_summary(folder)["steps"] >= steps
 
 
 def recorded_numbers(folder: Path) -> dict[str, object] | None:
-    """The flat recipe that a folder's run was started with."""
+    """The flat recipe that a folder's run was started with.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
     path = folder / NUMBERS
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return read_json(path, CheckpointError, nan=True) if path.exists() else None
 
 
 def as_recorded(numbers: dict[str, object]) -> dict[str, object]:
@@ -80,7 +86,8 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
         CheckpointError: it is not; the message names what differs.
     """
     path, now = folder / DATA, as_recorded({"data_id": manifest.data_id} | manifest.summary())
-    known = json.loads(path.read_text("utf-8")) if path.is_file() else now
+    known = read_json(path, CheckpointError, nan=True) if path.exists() else now
+    check_keys(known, {"data_id": str, "tokenizer": str}, path, CheckpointError)
     if known["data_id"] != now["data_id"]:
         changed = [line for line in differences(known, now) if not line.startswith("data_id")]
         told = f"the data of {folder} is not what it was:\n  " + "\n  ".join(changed)

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignmlm.reporting.records import RunCurves, Series, read_summary, run_curves
+from alignmlm.reporting.records import RunCurves, Series, run_curves, summary_of
 from alignmlm.storage.atomic import new_file
 
 PNG = "curves.png"
@@ -56,7 +56,7 @@ def draw_speed(axes: Axes, curves: RunCurves) -> None:
 
 def title_of(run: Path) -> str:
     """A run's folder and, where it is finished, its objective."""
-    objective = read_summary(run).get("objective")
+    objective = summary_of(run).get("objective")
     return f"{run.name}: {objective}" if objective else run.name
 
 

@@ -8,7 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
 from alignmlm.reporting.charts import alignment_chart, loss_chart, transfer_chart
-from alignmlm.reporting.records import RECIPE, Row, read_study, read_summary, run_curves
+from alignmlm.reporting.records import RECIPE, Row, read_study, run_curves, summary_of
 from alignmlm.reporting.tables import Cells, tables_of
 from alignmlm.storage.atomic import replace_text
 
@@ -85,7 +85,7 @@ def study_html(place: int, folder: Path) -> tuple[str, str, str]:
 
 def run_html(place: int, run: Path) -> tuple[str, str, str]:
     """Link name, title and HTML of a run."""
-    curves, summary = run_curves(run), read_summary(run)
+    curves, summary = run_curves(run), summary_of(run)
     objective = summary.get("objective")
     title = f"Run {run.name}" + (f": {objective}" if objective else " (not finished)")
     parts = []

@@ -1,13 +1,14 @@
 """What runs and studies leave, read back: metrics by step, settings, rows."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError
+from alignmlm.pretraining.run_records import METRICS, SUMMARY, metric_rows, read_summary
+from alignmlm.storage.plain_data import read_json
 
-METRICS, SUMMARY, RECIPE, STUDY = "metrics.jsonl", "summary.json", "recipe.yaml", "study.json"
+RECIPE, STUDY = "recipe.yaml", "study.json"
 Row = dict[str, Any]
 
 
@@ -32,15 +33,8 @@ def read_metrics(run: Path) -> dict[int, Row]:
     if not path.is_file():
         raise DataError(f"{run} is no run: it has no {METRICS}")
     found: dict[int, Row] = {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            found[row["step"]] = {**found.get(row["step"], {}), **row}
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                continue
-            raise DataError(f"{path}:{number}: no metrics: {line[:80]!r}") from error
+    for row in metric_rows(path):
+        found[row["step"]] = {**found.get(row["step"], {}), **row}
     return found
 
 
@@ -50,24 +44,9 @@ def series(metrics: dict[int, Row], key: str, name: str) -> Series:
     return Series(name, steps, [metrics[step][key] for step in steps])
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        DataError: the file does not exist, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds no JSON object")
-    return found
-
-
-def read_summary(run: Path) -> dict[str, Any]:
+def summary_of(run: Path) -> dict[str, Any]:
     """The summary of a finished run; nothing of one that goes on."""
-    return read_json(run / SUMMARY) if (run / SUMMARY).is_file() else {}
+    return read_summary(run) if (run / SUMMARY).exists() else {}
 
 
 def read_study(folder: Path) -> tuple[str, list[Row]]:
@@ -78,7 +57,8 @@ def read_study(folder: Path) -> tuple[str, list[Row]]:
     """
     found = read_json(folder / STUDY)
     name, rows = found.get("name"), found.get("rows")
-    if not isinstance(name, str) or not isinstance(rows, list):
+    whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if not isinstance(name, str) or not whole:
         must = "a study's has a 'name' and a list of 'rows'"
         raise DataError(f"{folder / STUDY} has the keys {sorted(found)}; {must}")
     return name, rows

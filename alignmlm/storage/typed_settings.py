@@ -21,8 +21,20 @@ Verbatim = Annotated[str, "as it stands in the data"]
 Layer = tuple[str, dict[str, Any]]  # what is named in errors, and settings by section
 Settings = TypeVar("Settings")
 
-SCALARS = {str: "text", int: "an integer", float: "a number", bool: "true or false", Any: "a value"}
-ACCEPTED = {float: (int, float), Any: (str, int, float, bool, list, dict, NoneType)}
+SCALARS = {
+    str: "text",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    Any: "a value",
+    object: "a value",
+}
+ANYTHING = (str, int, float, bool, list, dict, NoneType)
+ACCEPTED: dict[Any, tuple[type, ...]] = {
+    float: (int, float),
+    Any: ANYTHING,
+    object: ANYTHING,
+}
 VARIABLE = re.compile(r"\$[A-Za-z_{]")
 INTEGER_BITS = 63
 
@@ -62,6 +74,8 @@ def accepted_types(hint: Any) -> tuple[type, ...]:
         return tuple({type(value) for value in get_args(hint)})
     if is_section(hint):
         return (dict,)
+    if origin is tuple:
+        return (list,)
     return ACCEPTED.get(hint, (origin or hint,))
 
 
@@ -79,7 +93,7 @@ def described(hint: Any) -> str:
         return described(inner[0])
     if origin is Literal:
         return f"one of {list(inner)}"
-    if origin is list:
+    if origin in (list, tuple):
         return f"a list, each item {described(inner[0])}"
     if origin is dict:
         return f"a mapping, each value {described(inner[1])}"
@@ -103,7 +117,7 @@ def check(hint: Any, value: Any, key: str, place: str, *, whole: bool = True) ->
         check_section(arm, value, f"{key}.", place, whole=whole)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            check(inner[-1] if inner else Any, item, f"{key}[{number}]", place)
+            check(inner[0] if inner else Any, item, f"{key}[{number}]", place)
     elif isinstance(value, dict):
         for name, item in value.items():
             check(inner[-1] if inner else Any, item, f"{key}.{name}", place)
@@ -193,8 +207,8 @@ def construct(hint: Any, value: Any) -> Any:
     if is_section(arm):
         hints = hints_of(arm)
         return arm(**{name: construct(hints[name], item) for name, item in value.items()})
-    if get_origin(arm) is list:
-        return [construct(get_args(arm)[0], item) for item in value]
+    if (origin := get_origin(arm)) in (list, tuple):
+        return origin(construct(get_args(arm)[0], item) for item in value)
     if get_origin(arm) is dict:
         return {name: construct(get_args(arm)[1], item) for name, item in value.items()}
     return float(value) if arm is float else value

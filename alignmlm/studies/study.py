@@ -22,6 +22,7 @@ from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.results import UNITS, read_results, result_rows, retrieval_rows
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.run_records import read_summary
 from alignmlm.ranks.signals import (
     INTERRUPTED_EXIT_CODE,
     REQUEUE_EXIT_CODE,
@@ -212,7 +213,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
 
 def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:
     """A run's rows of the study: one a task and target or pair of languages, units as in UNITS."""
-    summary = read_json(run.folder / SUMMARY)
+    summary = read_summary(run.folder)
     alignment = summary["alignment_percent"]
     whole = {
         "seed": run.seed,

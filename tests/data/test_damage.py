@@ -102,7 +102,7 @@ def test_a_shard_name_that_leads_out_of_the_store_is_refused(copy):
 
 def test_a_manifest_of_something_else_is_refused(copy):
     (copy / "manifest.json").write_text("[1, 2]")
-    with pytest.raises(DataError, match="no alignmlm manifest"):
+    with pytest.raises(DataError, match="must be a mapping"):
         Store(copy)
 
 

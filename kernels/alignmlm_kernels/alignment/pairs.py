@@ -9,6 +9,7 @@ from torch import Tensor
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex, build_index
 from alignmlm_kernels.errors import KernelError
 
+MOST_ROWS = 2**24  # of an embedding; the index has a place for each row
 INTEGERS = (torch.int32, torch.int64)
 
 
@@ -16,7 +17,7 @@ def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
     """Nothing, if ids and offsets are words.
 
     Raises:
-        KernelError: wrong types, falling offsets, empty words, negative ids.
+        KernelError: wrong types, falling offsets, empty words, ids that no embedding has.
     """
     if ids.dtype not in INTEGERS or offsets.dtype not in INTEGERS:
         raise KernelError(f"{side} ids and offsets must be int32 or int64, found {ids.dtype}")
@@ -30,8 +31,9 @@ def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
     short = (offsets.diff() < 1).nonzero()
     if len(short):
         raise KernelError(f"{side}_offsets must rise: word {int(short[0])} has no tokens")
-    if len(ids) and int(ids.min()) < 0:
-        raise KernelError(f"{side}_ids must be at least 0, found {int(ids.min())}")
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < MOST_ROWS:
+        found = f"{int(ids.min())} to {int(ids.max())}"
+        raise KernelError(f"{side}_ids must lie in [0, {MOST_ROWS}), found {found}")
 
 
 def check_weights(weights: Tensor, pairs: int) -> None:

@@ -1,0 +1,47 @@
+"""What a run writes about itself: metrics.jsonl, a line a logged step, and summary.json."""
+
+from pathlib import Path
+from typing import Any
+
+from alignmlm.errors import CheckpointError, DataError
+from alignmlm.storage.plain_data import parse_json, read_json, read_text
+from alignmlm.storage.records import check_keys
+
+METRICS, SUMMARY = "metrics.jsonl", "summary.json"
+MOST_MIB = 4096  # of metrics.jsonl
+PARTS = dict.fromkeys(("in_dictionary", "held_out"), int | float | None)  # of alignment_percent
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run that came to its end.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = folder / SUMMARY
+    found = read_json(path, CheckpointError, nan=True)
+    kinds = {"objective": str, "export": str, "steps": int, "seconds": int | float}
+    kinds |= {"tokens_per_s": int | float}
+    kinds |= dict.fromkeys(("validation_loss_nats", "alignment_percent"), dict)
+    check_keys(found, kinds, path, CheckpointError)
+    check_keys(found["alignment_percent"], PARTS, f"{path}: alignment_percent", CheckpointError)
+    losses = found["validation_loss_nats"]
+    check_keys(losses, dict.fromkeys(losses, int | float), path, CheckpointError)
+    return found
+
+
+def metric_rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a metrics file; a last line that was cut while it was written is left out.
+
+    Raises:
+        DataError: it cannot be read, or one of its lines is damaged.
+    """
+    lines = read_text(path, MOST_MIB, DataError).splitlines(keepends=True)
+    whole = lines if not lines or lines[-1].endswith("\n") else lines[:-1]
+    rows = []
+    for number, line in enumerate(whole, start=1):
+        row = parse_json(line, f"{path}:{number}", DataError, nan=True)
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise DataError(f"{path}:{number}: no metrics of a step: {line[:80]!r}")
+        rows.append(row)
+    return rows

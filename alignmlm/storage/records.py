@@ -1,0 +1,51 @@
+"""What other files say in JSON, as frozen dataclasses: types, counts and sizes are not believed."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alignmlm.errors import AlignMLMError, ConfigError, DataError
+from alignmlm.storage.typed_settings import build
+
+Record = TypeVar("Record")
+
+
+def record(
+    kind: type[Record], value: object, place: str | Path, error: type[AlignMLMError] = DataError
+) -> Record:
+    """A dataclass from a JSON object with exactly its fields, each of its type.
+
+    Raises:
+        AlignMLMError: of that kind: a field is unknown, missing or of another type, or the class
+            refuses its value.
+    """
+    if not isinstance(value, dict):
+        raise error(f"{place} must be an object, found {value!r:.80}")
+    try:
+        return build(kind, (str(place), value))
+    except ConfigError as refused:
+        raise error(str(refused)) from refused
+
+
+def check_keys(
+    value: dict[str, Any], kinds: dict[str, Any], place: str | Path, error: type[AlignMLMError]
+) -> None:
+    """Raise unless an object has some keys with values of some types; others may be there, too.
+
+    Raises:
+        AlignMLMError: of that kind: one is missing, or has another type.
+    """
+    for key, kind in kinds.items():
+        if key not in value or not isinstance(value[key], kind):
+            names = getattr(kind, "__name__", str(kind))
+            found = repr(value[key])[:80] if key in value else "nothing"
+            raise error(f"{place}: {key} must be of type {names}, found {found}")
+
+
+def check_count(key: str, value: int, most: int) -> None:
+    """Raise unless a count lies in [0, most].
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not 0 <= value <= most:
+        raise ConfigError(key, value, f"lie in [0, {most}]")
