@@ -265,7 +265,7 @@ class Stage:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(root)
-        study.subprocess = SimpleNamespace(Popen=ForkedTraining)  # of studies alone
+        vars(study)["subprocess"] = SimpleNamespace(Popen=ForkedTraining)  # of studies alone
         if self.ranks > 1:
             take_place(rank, self.ranks, LOOPBACK, port)
         self.trap.arm(root, self.record)

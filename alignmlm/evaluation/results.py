@@ -17,11 +17,13 @@ from alignmlm.artifacts.names import RESULTS
 from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.retrieval import Retrieved
+from alignmlm.evaluation.row_checks import check_per_seed, check_rows
 from alignmlm.evaluation.samples import Sample, remove_samples, write_samples
 from alignmlm.evaluation.transfer import Scores, mean, summary
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 SCHEMA_VERSION = 3
 SAMPLES = "samples"  # by task and language: file, bytes and xxh3
@@ -199,22 +201,36 @@ def read_results(folder: Path) -> Document | None:
         DataError: results.json is damaged, or has another schema version.
     """
     path = folder / RESULTS
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         document = read_json(path, nan=True)
         version = document.get("schema_version")
         if version == SCHEMA_VERSION:
             document = verified(document, path, DataError)
+            check_document(document, path)
+            return document
     except DataError as error:
         raise DataError(f"{error}; delete it to measure again") from error
-    if version != SCHEMA_VERSION:
-        must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
-        raise DataError(f"{path} has schema version {quoted(version)}; {must}")
-    sections = ("model", "results", *BY_TASK)
-    if wrong := [name for name in sections if not isinstance(document.get(name), dict)]:
-        raise DataError(f"{path} holds no results: {wrong} must be mappings; delete it")
-    return document
+    must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
+    raise DataError(f"{path} has schema version {quoted(version)}; {must}")
+
+
+def check_document(document: Document, path: Path) -> None:
+    """Raise unless a results document has all that is read of one.
+
+    Raises:
+        DataError: it has not; the message names the file and the key.
+    """
+    kinds = dict.fromkeys(BY_TASK, dict) | {"model": dict, "seconds": int | float}
+    check_keys(document, kinds, path)
+    check_keys(document["model"], {"objective": str}, f"{path}: model")
+    try:
+        rows = [*result_rows(document), *retrieval_rows(document)]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} lacks parts of a task's results: {error!r}") from error
+    check_rows(rows, path)
+    check_per_seed(document["per_seed"], path)
 
 
 def result_rows(document: Document) -> list[Document]:

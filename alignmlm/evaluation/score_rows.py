@@ -5,8 +5,7 @@ results, of pre-training within a study (its rows are means over seeds of fine-t
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,9 +15,11 @@ from jaxtyping import Float
 
 from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.results import RESULTS, read_results
+from alignmlm.evaluation.row_checks import check_study_rows
 from alignmlm.evaluation.statistics import Interval, mean_interval
 from alignmlm.evaluation.upstream import PAPER_TABLE, paper_records
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 Measure = Literal["source", "bs", "bz", "delta"]
 MEASURES: tuple[Measure, ...] = ("bs", "bz", "delta")
@@ -125,21 +126,9 @@ def study_rows_of(path: Path) -> list[ScoreRow]:
     if (found := document.get("schema_version")) != STUDY_SCHEMA:
         told = f"has schema version {quoted(found)}; this alignmlm reads {STUDY_SCHEMA}"
         raise DataError(f"{path} {told}")
-    with rows_named(path):
-        return study_score_rows(document["rows"])
-
-
-@contextmanager
-def rows_named(path: Path) -> Iterator[None]:
-    """Rows that lack a column, or have a value of another type, become an error of their file.
-
-    Raises:
-        DataError: there are such rows.
-    """
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds rows that are no scores: {error!r}") from error
+    check_keys(document, {"rows": list}, path)
+    check_study_rows(document["rows"], path)
+    return study_score_rows(document["rows"])
 
 
 def results_folder(path: Path) -> Path | None:

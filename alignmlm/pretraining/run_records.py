@@ -20,7 +20,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     path = folder / SUMMARY
     found = read_json(path, CheckpointError, nan=True)
-    kinds = {"objective": str, "export": str, "steps": int, "seconds": int | float}
+    kinds: dict[str, Any] = {"objective": str, "export": str, "steps": int, "seconds": int | float}
     kinds |= {"tokens_per_s": int | float}
     kinds |= dict.fromkeys(("validation_loss_nats", "alignment_percent"), dict)
     check_keys(found, kinds, path, CheckpointError)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError
+from alignmlm.evaluation.row_checks import check_rows
 from alignmlm.pretraining.run_records import METRICS, SUMMARY, metric_rows, read_summary
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 RECIPE, STUDY = "recipe.yaml", "study.json"
 Row = dict[str, Any]
@@ -55,13 +57,11 @@ def read_study(folder: Path) -> tuple[str, list[Row]]:
     Raises:
         DataError: its file cannot be read, or is no study's.
     """
-    found = read_json(folder / STUDY)
-    name, rows = found.get("name"), found.get("rows")
-    whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-    if not isinstance(name, str) or not whole:
-        must = "a study's has a 'name' and a list of 'rows'"
-        raise DataError(f"{folder / STUDY} has the keys {sorted(found)}; {must}")
-    return name, rows
+    path = folder / STUDY
+    found = read_json(path, nan=True)
+    check_keys(found, {"name": str, "rows": list}, path)
+    check_rows(found["rows"], path)
+    return found["name"], found["rows"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,21 @@ def record(
 
 
 def check_keys(
-    value: dict[str, Any], kinds: dict[str, Any], place: str | Path, error: type[AlignMLMError]
+    value: object,
+    kinds: dict[str, Any],
+    place: str | Path,
+    error: type[AlignMLMError] = DataError,
+    optional: dict[str, Any] | None = None,
 ) -> None:
-    """Raise unless an object has some keys with values of some types; others may be there, too.
+    """Raise unless a value is an object with some keys of some types; others may be there, too.
 
     Raises:
-        AlignMLMError: of that kind: one is missing, or has another type.
+        AlignMLMError: of that kind: it is no object, or a key is missing or has another type.
     """
-    for key, kind in kinds.items():
+    if not isinstance(value, dict):
+        raise error(f"{place} must be an object, found {value!r:.80}")
+    present = {key: kind for key, kind in (optional or {}).items() if key in value}
+    for key, kind in {**present, **kinds}.items():
         if key not in value or not isinstance(value[key], kind):
             names = getattr(kind, "__name__", str(kind))
             found = repr(value[key])[:80] if key in value else "nothing"

@@ -279,7 +279,7 @@ def test_a_folder_without_scores_is_an_error(tmp_path):
 
 def test_a_damaged_study_is_an_error(tmp_path):
     (tmp_path / "study.json").write_text('{"schema_version": 1, "rows": [{}]}')
-    with pytest.raises(DataError, match="holds no study"):
+    with pytest.raises(DataError, match=r"study\.json: row 0: objective must be"):
         score_rows(tmp_path)
 
 

@@ -38,6 +38,8 @@ def run(tmp_path) -> Path:
         "run:\n  name: <script>alert(1)</script>\n", encoding="utf-8"
     )
     summary = {"objective": "align_mlm", "steps": 100, "seconds": 12.5, "tokens_per_s": 2e4}
+    summary |= {"export": "export", "validation_loss_nats": {}}
+    summary |= {"alignment_percent": {"in_dictionary": None, "held_out": None}}
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return folder
 
