@@ -12,6 +12,7 @@ Needs a C compiler: kill_at_operation.c counts the operations.
 
 import argparse
 import ctypes
+import importlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kill_at_operation.c")
 SHIM = "ALIGNMLM_KILL_SHIM"  # the compiled source, preloaded
+SEEN = "ALIGNMLM_SEEN_MODULES"  # where a fork writes what it has imported
 KILLED = -9
 STEPS = 4
 LIMIT_S = 300.0  # of one command, on a busy machine
@@ -215,8 +218,11 @@ class ForkedTraining:
 def end_of(arguments: list[str]) -> int:
     """The exit code of a command."""
     logging.getLogger().handlers.clear()
+    code = guarded(dispatch, arguments)
+    if SEEN in os.environ:
+        Path(os.environ[SEEN]).write_text("\n".join(sys.modules), encoding="utf-8")
     try:
-        leave(guarded(dispatch, arguments))
+        leave(code)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -317,11 +323,20 @@ def fresh(stage: Stage, command: Command, name: str) -> Path:
 
 
 def whole(stage: Stage, command: Command) -> tuple[object, list[str]]:
-    """What a command that nobody kills ends with, and its operations."""
+    """What a command that nobody kills ends with, and its operations.
+
+    This process then imports what the command did, so that no later fork has to.
+    """
     root = fresh(stage, command, f"whole {command.name}")
+    seen = stage.folder / "modules.txt"
+    os.environ[SEEN] = str(seen)
     codes = stage.run(command, root)
+    del os.environ[SEEN]
     if any(codes):
         raise SystemExit(f"{command.name} ended with {codes}:\n{stage.output.read_text()}")
+    for name in seen.read_text("utf-8").split():
+        with suppress(Exception):  # some only work where they are needed
+            importlib.import_module(name)
     return command.outcome(root), stage.operations()
 
 
@@ -428,7 +443,9 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     build = Command(name="", arguments=["data", "build", *DATA, "--data.store=store"],
                     outcome=lambda root: None)  # fmt: skip
     whole(stage, build)
-    every = commands(folder / "whole " / "store")
+    store = str(folder / "whole " / "store")
+    guarded(dispatch, ["data", "show", *DATA, f"--data.store={store}", "--hash"])  # compiles
+    every = commands(Path(store))
     wanted = options.commands or [command.name for command in every]
     needed = {c.after for c in every if c.name in wanted} | {"train"}
     rows = []

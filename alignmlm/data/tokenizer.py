@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSentence
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.languages.scripts import Alphabet
 from alignmlm.storage.records import check_count
@@ -54,14 +54,16 @@ class Vocabulary:
             for token in getattr(self, name):
                 check_count(name, token, self.size - 1)
 
-    def check_size(self, tokenizer: Path) -> None:
-        """Raise where a tokenizer's file is too small for the vocabulary, before memory is asked.
+    def check_size(self, tokenizer: Path, error: type[AlignMLMError] = DataError) -> None:
+        """Raise where a tokenizer's file is too small for so many tokens.
 
         Raises:
-            DataError: it is.
+            AlignMLMError: of that kind: it is, or there is no such file.
         """
+        if not tokenizer.is_file():
+            raise error(f"{tokenizer} is missing")
         if self.size * LEAST_BYTES > (size := tokenizer.stat().st_size):
-            raise DataError(f"{tokenizer} has {size} bytes, too few for {self.size} tokens")
+            raise error(f"{tokenizer} has {size} bytes, too few for {self.size} tokens")
 
     def alphabet(self) -> Alphabet:
         """What script changes may look at."""

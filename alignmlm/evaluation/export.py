@@ -1,7 +1,6 @@
 """A model to evaluate: the export of a run, or any masked-LM checkpoint of transformers."""
 
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import CheckpointError, ConfigError, nearest
 from alignmlm.languages.language import Language, lay_out_scripts, parse_language
+from alignmlm.storage.records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,10 @@ def vocabulary_of(described: Description, path: Path) -> Vocabulary:
     Raises:
         CheckpointError: a field is missing, unknown or of another type.
     """
-    try:
-        lists = {name: tuple(described.vocabulary[name]) for name in ("final", "special")}
-        numbers = described.vocabulary.keys() - lists.keys()
-        ids = chain(*lists.values(), (described.vocabulary[name] for name in numbers))
-        if any(type(number) is not int or not 0 <= number < 2**31 for number in ids):
-            raise ValueError("tokens are integers in [0, 2**31)")
-        return Vocabulary(**{**described.vocabulary, **lists})
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: vocabulary: {error!r}") from error
+    place = f"{path}: vocabulary"
+    vocabulary = record(Vocabulary, described.vocabulary, place, CheckpointError)
+    vocabulary.check_size(path.with_name("tokenizer.json"), CheckpointError)
+    return vocabulary
 
 
 def open_export(model: Path) -> Export:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from alignmlm.artifacts.names import SUMMARY
 from alignmlm.code_record import record_start
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
@@ -44,7 +45,7 @@ from alignmlm.pretraining.run_folder import (
     finished,
     open_folder,
 )
-from alignmlm.pretraining.run_records import METRICS, SUMMARY, metric_rows, read_summary
+from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
 from alignmlm.pretraining.saving import Saver, save, save_last, settled
 from alignmlm.pretraining.state import (
     collect_state,

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
+from alignmlm.artifacts.names import SUMMARY
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.faults import SKIP
@@ -18,8 +19,8 @@ from alignmlm.pretraining.recipe import (
     differences,
     numbers_of,
 )
-from alignmlm.pretraining.run_records import SUMMARY, read_summary
-from alignmlm.storage.atomic import PARTIAL, replace_text
+from alignmlm.pretraining.run_records import read_summary
+from alignmlm.storage.atomic import PARTIAL, remove_partials_in, replace_text
 from alignmlm.storage.locks import LockHeldError, take_lock
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
@@ -137,6 +138,7 @@ def open_folder(folder: Path, recipe: Recipe) -> FileLock:
     with ExitStack() as until_error:
         lock = take_run(folder)
         until_error.callback(lock.release)
+        remove_partials_in(folder)
         known = recorded_numbers(folder)
         if known is not None and recipe.run.resume == "never":
             must = "be new with run.resume = never; it is in use"

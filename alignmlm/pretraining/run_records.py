@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from alignmlm.artifacts.names import SUMMARY
 from alignmlm.errors import CheckpointError, DataError
 from alignmlm.storage.plain_data import parse_json, read_json, read_text
 from alignmlm.storage.records import check_keys
 
-METRICS, SUMMARY = "metrics.jsonl", "summary.json"
+METRICS = "metrics.jsonl"
 MOST_MIB = 4096  # of metrics.jsonl
 PARTS = dict.fromkeys(("in_dictionary", "held_out"), int | float | None)  # of alignment_percent
 

@@ -70,6 +70,12 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def remove_partials_in(folder: Path) -> None:
+    """Remove what killed processes left in a folder; the caller holds the lock of all of it."""
+    for leftover in folder.glob(f"*{PARTIAL}*"):
+        remove(leftover)
+
+
 def glob_escaped(name: str) -> str:
     """A name as a pattern that only it matches."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -71,5 +71,5 @@ def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
 
 
 def test_a_folder_that_is_no_study_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"study\.json cannot be read"):
+    with pytest.raises(DataError, match=r"study\.json"):
         write_page([], [tmp_path], tmp_path / "report.html")
