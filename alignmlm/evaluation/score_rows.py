@@ -154,8 +154,7 @@ def score_rows(path: Path) -> list[ScoreRow]:
     if document is None:
         names = f"{RESULTS} (nor evaluation/{RESULTS}), {STUDY} or {PAPER_TABLE}"
         raise DataError(f"{path} holds no scores: there is no {names}")
-    with rows_named((evaluated or folder) / RESULTS):
-        return result_score_rows(document)
+    return result_score_rows(document)
 
 
 def by_cell(rows: Iterable[ScoreRow]) -> dict[Cell, list[ScoreRow]]:

@@ -33,7 +33,7 @@ from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
 from alignmlm.pretraining.loop import Counters, Hooks, Training, train
-from alignmlm.pretraining.metrics import METRICS, Metrics, Recorder, keep_until, progress_line
+from alignmlm.pretraining.metrics import Metrics, Recorder, keep_until, progress_line
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
 from alignmlm.pretraining.rewinding import go_back
