@@ -39,7 +39,7 @@ def test_a_folder_without_an_export_is_an_error_that_says_what_is_missing(tmp_pa
     ("change", "message"),
     [
         ({"schema_version": 1}, "schema version 1; .*`alignmlm export RUN`"),
-        ({"vocabulary": {}}, "vocabulary: KeyError"),
+        ({"vocabulary": {}}, r"vocabulary: settings = \[\]"),
         ({"step": "600"}, "step = '600', but it must be a int"),
         ({"seq_len": -1}, "seq_len = -1"),
         ({"languages": [None]}, r"languages = \[None\]"),

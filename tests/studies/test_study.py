@@ -32,7 +32,8 @@ def finish(folder: Path) -> Path:
     folder.mkdir(parents=True)
     write_export(folder / "export", LANGUAGES)
     summary = {
-        "objective": "align_mlm", "steps": 600,
+        "objective": "align_mlm", "steps": 600, "seconds": 9.0, "tokens_per_s": 2e4,
+        "export": "export",
         "validation_loss_nats": {LANGUAGES[0]: 3.1, LANGUAGES[1]: 3.4},
         "alignment_percent": {"in_dictionary": 98.1, "held_out": None},
     }  # fmt: skip
