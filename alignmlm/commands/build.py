@@ -18,7 +18,9 @@ from alignmlm.commands.recipe_help import show_settings
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.corpus.build import Progress, Report, build_store
 from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
-from alignmlm.errors import AlignMLMError
+from alignmlm.errors import AlignMLMError, ConfigError, listed, nearest
+from alignmlm.languages.language import parse_language
+from alignmlm.pretraining.recipe import LanguagesConfig, Recipe
 from alignmlm.storage.system_errors import storage_error
 from alignmlm.terminal import messages
 
@@ -37,6 +39,7 @@ def data_build(arguments: Sequence[str]) -> int:
     about = "remove what an earlier build with other settings or files has left, and start over"
     parser.add_argument("--restart", action="store_true", help=about)
     recipe, values = parse_recipe(parser, arguments)
+    check_languages(recipe)
     ranks = launched_ranks()
     if not ranks.first:
         logging.getLogger("alignmlm").setLevel(logging.WARNING)
@@ -45,6 +48,24 @@ def data_build(arguments: Sequence[str]) -> int:
     if ranks.first:
         show_store(folder)
     return 0
+
+
+def check_languages(recipe: Recipe) -> None:
+    """Raise unless the recipe's languages are made from those of its sources.
+
+    A recipe that names no languages is one for building alone.
+
+    Raises:
+        ConfigError: a language has no source.
+    """
+    bases = [source.language for source in recipe.data.sources]
+    if recipe.languages == LanguagesConfig():
+        return
+    for name in recipe.languages.ids:
+        base = parse_language(name).base
+        if base not in bases:
+            must = f"be made from a language of data.sources, {listed(bases)}{nearest(base, bases)}"
+            raise ConfigError("languages.ids", name, must)
 
 
 def show_store(folder: Path) -> None:

@@ -50,7 +50,7 @@ from alignmlm.corpus.workspace import (
 from alignmlm.data.shards import ShardEntry, token_dtype
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
-from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.errors import AlignMLMError, DataError, listed
 from alignmlm.storage.atomic import rename, replace_bytes, sync_tree
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,15 @@ def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfi
         f"corpus of {source.language} has no {split} document: with data.validation = "
         f"{config.validation} every document went to the other split; give more documents "
         f"(data.sources.documents: line makes each line one) or another share"
+    )
+
+
+def no_training_text(config: DataConfig) -> DataError:
+    """The error for a corpus that a tokenizer cannot be trained on."""
+    files = listed([file for source in config.sources for file in source.files])
+    return DataError(
+        f"the corpus {files} has no text to train a tokenizer on: it is blank, or every document "
+        f"went to validation (data.validation = {config.validation})"
     )
 
 
@@ -219,6 +228,8 @@ def make_tokenizer(
 
     if config.tokenizer:
         tokenizer = load_tokenizer(expand_path(config.tokenizer))
+    elif not size_bytes:
+        raise no_training_text(config)
     else:
         texts = training_sentences(place, parts, duplicates, config, steps, told)
         tokenizer = train_tokenizer(texts, config.vocabulary_size)

@@ -3,11 +3,12 @@
 Source: princeton-nlp/align-mlm at 711fdda, the table and the lists of its correlation plots.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignmlm.errors import DataError
+from alignmlm.storage.cells import cell
+from alignmlm.storage.tables import csv_rows, named_rows
 
 PAPER_TABLE, PAPER_ALIGNMENT = "xlm.csv", "alignment.csv"
 METHOD, CHANGE = "Pre-training method", "Transformation"
@@ -38,13 +39,10 @@ def read_table(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     Raises:
         DataError: there is no such file, or it lacks one of these columns.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {(line[METHOD], line[CHANGE]): line for line in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    except KeyError as error:
-        raise DataError(f"{path} has no column {error}") from error
+    rows = named_rows(csv_rows(path))
+    return {
+        (cell(line, METHOD, place), cell(line, CHANGE, place)): dict(line) for place, line in rows
+    }
 
 
 def paper_record(

@@ -71,7 +71,10 @@ def mapped(path: Path, dtype: str) -> np.ndarray:
 
 def damaged(path: Path, why: str) -> DataError:
     """The error for a file that is not what its index says."""
-    return DataError(f"{path} is damaged or cut off: {why}; copy it again")
+    return DataError(
+        f"{path} is damaged or cut off: {why}; copy it again, with the index that was written with "
+        f"it (an index describes one file, not several that were joined)"
+    )
 
 
 def megatron_header(path: Path) -> tuple[np.dtype, int, int]:
@@ -177,7 +180,7 @@ def check_metadata(path: Path, tokens: int, width: int) -> None:
     """
     if not path.is_file():
         return
-    lines = [*path.read_text("utf-8", "replace").splitlines(), "", ""]
+    lines = [*path.read_text("utf-8", "replace").split("\n"), ""]
     name, _, said = lines[0].rpartition("|")
     if lines[1] != str(tokens) or (name and said != str(width)):
         raise DataError(

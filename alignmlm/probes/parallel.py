@@ -16,6 +16,7 @@ from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.replacement import replace_words
 from alignmlm.languages.sentences import Sentences
 from alignmlm.probes.encoder import Row
+from alignmlm.storage.text import numbered_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,7 @@ def read_parallel_lines(source: Path, target: Path) -> tuple[list[str], list[str
     """
     found = []
     for path in (source, target):
-        try:
-            found.append(path.read_text("utf-8").removesuffix("\n").split("\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read as UTF-8: {error}") from error
+        found.append([line for _, line in numbered_lines(path)])
         if empty := [n for n, line in enumerate(found[-1], start=1) if not line.strip()]:
             raise DataError(f"{path}:{empty[0]}: the line is empty")
     if len(found[0]) != len(found[1]):

@@ -38,6 +38,12 @@ def test_a_label_outside_the_vocabulary_is_an_error(label):
         masked_softmax_loss(HIDDEN, WEIGHT, torch.tensor([1, label]))
 
 
+@pytest.mark.parametrize("label", [-1, -2, -7])
+def test_a_negative_label_is_named_as_it_was_given(label):
+    with pytest.raises(KernelError, match=f"found {label} to 1"):
+        masked_softmax_loss(HIDDEN, WEIGHT, torch.tensor([1, label]))
+
+
 def test_an_unknown_distance_is_an_error():
     pairs = WordPairs(*(torch.tensor(part) for part in ([0], [0, 1], [1], [0, 1])))
     with pytest.raises((KernelError, TypeCheckError)):

@@ -17,6 +17,7 @@ from alignmlm_kernels.masked_softmax.memory import (
     gemm_dtype,
     peak_bytes,
 )
+from alignmlm_kernels.masked_softmax.operators import placed_labels
 from alignmlm_kernels.masked_softmax.parallel import VocabularyParallel, check_group
 from alignmlm_kernels.masked_softmax.reference import Options, PositionLoss, reference_loss
 
@@ -72,7 +73,7 @@ def masked_softmax_loss(
         found = reference_loss(hidden, weight, labels, bias, options)
     else:
         plan = plan_of(hidden, weight, budget_bytes, impl)
-        placed = torch.where(labels == ignore_index, -1, torch.where(labels < 0, -2, labels))
+        placed = placed_labels(labels, ignore_index)
         setting = Setting(plan, options, weight_grad)
         with torch.autocast(hidden.device.type, enabled=False):
             found = PositionLoss(*MaskedSoftmax.apply(hidden, weight, bias, placed, setting))
@@ -138,7 +139,7 @@ def vocabulary_parallel_loss(
     check_group(group)
     options = Options(ignore_index, label_smoothing, z_loss)
     plan = plan_of(hidden, weight, budget_bytes, "auto")
-    placed = torch.where(labels == ignore_index, -1, torch.where(labels < 0, -2, labels))
+    placed = placed_labels(labels, ignore_index)
     with torch.autocast(hidden.device.type, enabled=False):
         found = VocabularyParallel.apply(
             hidden, weight, bias, placed, plan, options, budget_bytes, group

@@ -11,8 +11,13 @@ from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 
+def placed_labels(labels: Int[Tensor, " masked"], ignore_index: int) -> Int[Tensor, " masked"]:
+    """Labels with -1 for those that are ignored; other negative ones, which are wrong, one less."""
+    return torch.where(labels == ignore_index, -1, labels - (labels < 0).to(labels.dtype))
+
+
 def check_labels(labels: Int[Tensor, " masked"], vocab: int) -> None:
-    """Nothing, when every label is -1 or a token.
+    """Raise unless every label, see placed_labels, is -1 or a token.
 
     Raises:
         KernelError: on the CPU, another label. A GPU stops with torch's own assertion, later:
@@ -26,7 +31,8 @@ def check_labels(labels: Int[Tensor, " masked"], vocab: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < -1 or high >= vocab:
         raise KernelError(
-            f"labels must lie in [0, {vocab}) or be ignore_index, found {low} to {high}"
+            f"labels must lie in [0, {vocab}) or be ignore_index, found "
+            f"{low + (low < -1)} to {high}"
         )
 
 
