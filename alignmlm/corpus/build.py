@@ -82,8 +82,8 @@ def no_training_text(config: DataConfig) -> DataError:
     """The error for a corpus that a tokenizer cannot be trained on."""
     files = listed([file for source in config.sources for file in source.files])
     return DataError(
-        f"the corpus {files} has no text to train a tokenizer on: it is blank, or every document "
-        f"went to validation (data.validation = {config.validation})"
+        f"the corpus {files} has no text to train a tokenizer on: it is blank, or, with "
+        f"data.validation = {config.validation}, it has no train document"
     )
 
 

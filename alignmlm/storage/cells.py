@@ -1,5 +1,6 @@
 """Cells of tables and values of JSON as what they must be: text, a label, a number, a list."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -104,6 +105,6 @@ def check_names(names: Iterable[str], place: str) -> None:
     Raises:
         DataError: a name is repeated.
     """
-    known = [name for name in names if name]
-    if twice := sorted({name for name in known if known.count(name) > 1}):
+    counts = Counter(name for name in names if name)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise DataError(f"{place}: column names must differ, repeated are {listed(twice)}")

@@ -53,9 +53,10 @@ class Block:
         Words of a multiword token are joined where their forms spell it ("do" + "n't"); the others
         have a space between them, as the file does not say where the one ends in the token's text.
         """
+        words = self.words
         joined = [False, *(not row.space_after for row in self.rows)]
         for first, last, row in self.ranges:
-            spelled = "".join(self.words[first - 1 : last]) == row.form
+            spelled = "".join(words[first - 1 : last]) == row.form
             joined[first:last] = [spelled] * (last - first)
             joined[last] = not row.space_after
         return joined[:-1]
@@ -80,8 +81,7 @@ def block_of(lines: list[Row], path: object) -> Block:
     """The sentence of some lines; nodes without a word are left out.
 
     Raises:
-        DataError: an id that is none or out of order, a range of words that are not there, a word
-            without a form.
+        DataError: an id that is none or out of order, or a range of words that are not there.
     """
     words: list[Row] = []
     ranges = []
@@ -95,8 +95,6 @@ def block_of(lines: list[Row], path: object) -> Block:
                 raise DataError(
                     f"{place}: words must be numbered in order, found {name} for word {len(words)}"
                 )
-            if not row.form:
-                raise DataError(f"{place}: word {name} has no form")
         elif not EMPTY.fullmatch(name):
             raise DataError(f"{place}: a word id is no number, as 3, 3-4 or 3.1 are: {name[:80]!r}")
     check_ranges(ranges, len(words), path)

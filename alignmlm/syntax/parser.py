@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.storage.atomic import new_file
 from alignmlm.storage.conllu import blocks
 from alignmlm.storage.text import numbered_lines
@@ -118,7 +118,7 @@ def treebank_text(path: Path) -> str:
     for block in blocks(lines, path):
         for row in block.rows:
             if any(row.columns[column] in ("", "_") for column in (3, 6, 7)):
-                word = f"{path}:{row.number}: word {row.form!r}"
+                word = f"{path}:{row.number}: word {quoted(row.form)}"
                 raise DataError(f"{word} needs a UPOS tag, a head and a relation")
     return "".join(line.rstrip(" ") + "\n" for _, line in lines)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.conllu import Block, Row, blocks
 from alignmlm.storage.text import numbered_lines
@@ -129,7 +129,7 @@ def _head(row: Row, place: str) -> int:
         raise DataError(f"{place}: HEAD must be a number, found {head[:80]!r}")
     for name, value in (("UPOS", upos), ("DEPREL", relation)):
         if "_" in value or not value:
-            raise DataError(f"{place}: {name} must be a label without _, found {value!r}")
+            raise DataError(f"{place}: {name} must be a label without _, found {quoted(value)}")
     return int(head) - 1
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import DataError, listed, nearest
+from alignmlm.errors import DataError, listed, nearest, quoted
 from alignmlm.tasks.examples import Example, LabelledSentence, labels_of, texts_of
 from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
 from alignmlm.tasks.questions import question_table, squad_json
@@ -57,8 +57,8 @@ def without_repeats(
             dropped["repeated"] += 1
         else:
             raise DataError(
-                f"{file.path}: id {known.id!r} is of two different examples, {shown(first)} and "
-                f"{shown(known)}; 'ids: rows' numbers the rows instead"
+                f"{file.path}: id {quoted(known.id)} is of two different examples, "
+                f"{shown(first)} and {shown(known)}; 'ids: rows' numbers the rows instead"
             )
 
 

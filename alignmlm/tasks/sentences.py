@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.storage.cells import as_label, as_list, as_text, cell
 from alignmlm.storage.conllu import blocks
@@ -29,7 +29,8 @@ def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
         tags = [row.columns[3] for row in block.rows]
         for row, tag in zip(block.rows, tags, strict=True):
             if tag in ("", "_"):
-                raise DataError(f"{path}:{row.number}: word {row.form!r} has no part of speech")
+                word = f"{path}:{row.number}: word {quoted(row.form)}"
+                raise DataError(f"{word} has no part of speech")
         labels = tuple(file.label_values.get(tag, tag) for tag in tags)
         name = f"line {block.rows[0].number}"
         yield LabelledSentence(tuple(block.words), labels, tuple(block.joined()), name)
@@ -64,7 +65,7 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
         raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
     word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
     if not word.startswith(file.strip_prefix):
-        raise DataError(f"{place}: word {word!r} does not begin with {file.strip_prefix!r}")
+        raise DataError(f"{place}: word {quoted(word)} does not begin with {file.strip_prefix!r}")
     word, label = word.removeprefix(file.strip_prefix), label.strip(" ")
     if not word or not label:
         raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")

@@ -108,7 +108,7 @@ class TestRanks:
         done = run(3, recipe(tmp_path, files), tmp_path / "store")
         assert done.returncode == 2
         assert time.monotonic() - started < 30
-        assert done.stderr.count(f"{bad} is not a UTF-8 text") == 1
+        assert done.stderr.count(f"{bad}:1: byte") == 1
         assert "alignmlm: error on rank" in done.stderr
         assert not (tmp_path / "store").exists()
 
