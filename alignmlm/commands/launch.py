@@ -63,7 +63,9 @@ def hand_in(job: Job, values: Namespace, files: dict[str, str]) -> int | None:
     except AlignMLMError:
         forget_submission(job)
         raise
-    print_line(f"job {number} submitted; what was submitted is kept in {job.folder}")
+    print_line(
+        f"job {number} submitted; what was submitted is kept in {shlex.quote(str(job.folder))}"
+    )
     print_line(f"look at it:       squeue --job {number}")
     return number
 
@@ -112,9 +114,8 @@ def launch_pretrain(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     number = hand_in(job, values, files)
     if number is not None:
-        print_line(
-            f"follow it:        tail -F {run / LOGS}/{'node' if values.elastic else 'rank'}-0.log"
-        )
+        log = run / LOGS / f"{'node' if values.elastic else 'rank'}-0.log"
+        print_line(f"follow it:        tail -F {shlex.quote(str(log))}")
         print_line(f"save and requeue: scancel --batch --signal=USR1 {number}")
         print_line(f"end it:           scancel {number}")
     return 0
@@ -144,7 +145,7 @@ def launch_evaluate(arguments: Sequence[str]) -> int:
     )
     number = hand_in(job, values, {})
     if number is not None:
-        print_line(f"follow it:        tail -F {job.folder}/{number}-*.log")
+        print_line(f"follow it:        tail -F {shlex.quote(str(job.folder))}/{number}-*.log")
         print_line(f"end it:           scancel {number}")
     return 0
 
@@ -183,6 +184,6 @@ def launch_study(arguments: Sequence[str]) -> int:
         return 0
     last = submit(command, values.launchers)
     print_line(f"job {last} writes the table when all runs are done")
-    print_line(f"follow it:        tail -F {runs.folder}/{number}-*.log")
+    print_line(f"follow it:        tail -F {shlex.quote(str(runs.folder))}/{number}-*.log")
     print_line(f"end it:           scancel {number} {last}")
     return 0

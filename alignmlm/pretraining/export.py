@@ -18,6 +18,7 @@ from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
+from alignmlm.pretraining.model_card import model_card
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.state import check_state
 from alignmlm.storage.atomic import new_folder, replace_text
@@ -76,36 +77,6 @@ def description(recipe: Recipe, assembly: Assembly, progress: Progress) -> Descr
         step=progress.step,
         data_id=progress.data_id,
     )
-
-
-def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
-    """README.md of an export."""
-    objective = recipe.objective
-    chosen = objective.name + (f" on {objective.base}" if objective.name == "align_mlm" else "")
-    results = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
-    numbers = "\n".join(f"- `{name}`: {value}" for name, value in progress.numbers.items())
-    return f"""---
-library_name: transformers
-pipeline_tag: fill-mask
-tags: [alignmlm, masked-lm]
----
-
-# {recipe.run.name}: {chosen}
-
-A masked language model of {", ".join(f"`{name}`" for name in recipe.languages.ids)}, pre-trained
-with alignmlm for {progress.step:,} steps ({progress.tokens:,} tokens).
-
-The tokenizer writes the base languages. A derived language uses the same tokenizer: reorder the
-words, then map the ids (`alignmlm.json` says how the languages lie in the vocabulary).
-
-| last validation | |
-|---|---|
-{results}
-
-## Recipe
-
-{numbers}
-"""
 
 
 def export(

@@ -67,6 +67,18 @@ def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) 
     return " · ".join(parts)
 
 
+def validation_line(step: int, metrics: Metrics) -> str:
+    """What a person wants to know of a validation: loss by language, and words aligned."""
+    loss, ending = "validation/loss_nats/", "_percent"
+    parts = [f"{k.removeprefix(loss)} {v:.3f}" for k, v in metrics.items() if k.startswith(loss)]
+    aligned = [
+        f"aligned, {name.removesuffix(ending).replace('_', ' ')}: {value:.1f} %"
+        for key, value in metrics.items()
+        if (name := key.removeprefix("alignment/")) != key and "/" not in name
+    ]
+    return " · ".join([f"validation after step {step:,}: {', '.join(parts)} nats", *aligned])
+
+
 def keep_until(path: Path, step: int) -> None:
     """Drop the lines of a metrics file that a resumed run will write again."""
     if path.is_file():

@@ -33,7 +33,13 @@ from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
 from alignmlm.pretraining.loop import Counters, Hooks, Training, train
-from alignmlm.pretraining.metrics import Metrics, Recorder, keep_until, progress_line
+from alignmlm.pretraining.metrics import (
+    Metrics,
+    Recorder,
+    keep_until,
+    progress_line,
+    validation_line,
+)
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
 from alignmlm.pretraining.rewinding import go_back
@@ -202,6 +208,7 @@ def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
         measured[step] = mean_validation_loss(last)
         if recorder is not None:
             recorder.write(step, last)
+            log.info("%s", validation_line(step, last))
 
     def checkpoint(counters: Counters) -> None:
         progress = replace(run.progress(), validation_loss_nats=measured.get(counters.step))

@@ -17,6 +17,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
 from alignmlm.errors import DataError
+from alignmlm.reporting.escaping import csv_text
 from alignmlm.reporting.figure_files import colour, save_figure
 from alignmlm.reporting.fonts import fonts_for
 from alignmlm.reporting.transfer_names import language_name
@@ -120,6 +121,7 @@ def label_texts(
         axes.annotate(
             word, (float(point[0]), float(point[1])), xytext=(0, 0), textcoords="offset points",
             fontsize=8, fontfamily=families, zorder=3, in_layout=False,
+            parse_math=False,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )
         for word, point in zip(words, points, strict=True)
@@ -193,7 +195,8 @@ def points_csv(words: PairedWords, found: Map) -> str:
     writer.writerow(COLUMNS)
     pairs = zip(words.sources, words.targets, found.sources, found.targets, strict=True)
     for number, (source, target, one, two) in enumerate(pairs, start=1):
-        writer.writerow([number, source, target, *(f"{x:.6f}" for x in (*one, *two))])
+        words_of_pair = map(csv_text, (source, target))
+        writer.writerow([number, *words_of_pair, *(f"{x:.6f}" for x in (*one, *two))])
     return file.getvalue()
 
 

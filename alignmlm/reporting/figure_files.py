@@ -43,6 +43,7 @@ def set_fonts(figure: Figure) -> Fonts:
     for text in figure.findobj(Text):
         if isinstance(text, Text):
             text.set_fontfamily(fonts.families)
+            text.set_parse_math(False)  # a name may hold dollar signs
     return fonts
 
 

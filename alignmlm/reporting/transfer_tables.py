@@ -16,6 +16,7 @@ from alignmlm.evaluation.compare import CellDifference
 from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow
 from alignmlm.evaluation.statistics import Interval
 from alignmlm.evaluation.upstream import CHANGE, METHOD, TASKS
+from alignmlm.reporting.escaping import csv_text, latex_text, markdown_text
 from alignmlm.reporting.tables import MISSING
 from alignmlm.reporting.transfer_names import (
     MEASURES as TITLES,
@@ -30,10 +31,6 @@ from alignmlm.reporting.transfer_names import (
 
 SMALLER_IS_BETTER = frozenset({"delta"})
 SAID_ONCE = ("objective", "task", "source", "target", "noise")  # where all lines agree
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -143,24 +140,13 @@ def paper_csv(rows: Iterable[ScoreRow]) -> str:
     titles = [f"{printed.get(task, task)} {part}" for task in tasks for part in parts]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([METHOD, CHANGE, *titles])
+    writer.writerow([METHOD, CHANGE, *map(csv_text, titles)])
     for line, cells in table.cells.items():
         found = [(cells.get(Column(t, m)), sign) for t in tasks for m, sign in parts.values()]
         numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in found]
-        writer.writerow([paper_method(line.objective), paper_change(line.language), *numbers])
+        names = (paper_method(line.objective), paper_change(line.language))
+        writer.writerow([*map(csv_text, names), *numbers])
     return file.getvalue()
-
-
-def latex_text(text: str) -> str:
-    """A text with everything that LaTeX would take for a command escaped."""
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def markdown_text(text: str) -> str:
-    """A text that does not end a Markdown cell or start emphasis."""
-    for character in "\\|*_`<":
-        text = text.replace(character, f"\\{character}")
-    return text
 
 
 def head(table: TransferTable) -> list[str]:
@@ -212,7 +198,8 @@ def markdown_transfer(rows: Iterable[ScoreRow]) -> str:
     table = transfer_table(rows)
     titles = head(table)
     rules = ["---" if place < len(Line._fields) else "---:" for place in range(len(titles))]
-    lines = [titles, rules, *body(table, markdown_text, lambda cell: f"**{cell}**")]
+    shown_titles = [markdown_text(title) for title in titles]
+    lines = [shown_titles, rules, *body(table, markdown_text, lambda cell: f"**{cell}**")]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(table)}\n"
 
 

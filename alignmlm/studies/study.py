@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -208,7 +209,9 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
         raise KeyboardInterrupt
     if code or not run.done:
         what = f"ended with exit code {code}" if code else "left no summary and export"
-        raise AlignMLMError(f"pre-training {run.folder} {what}; the command was: {' '.join(line)}")
+        raise AlignMLMError(
+            f"pre-training {run.folder} {what}; the command was: {shlex.join(line)}"
+        )
 
 
 def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:

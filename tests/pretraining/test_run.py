@@ -1,6 +1,8 @@
 """Real runs in this process: DeepSpeed on one rank, eight steps."""
 
+import ast
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -47,6 +49,20 @@ def test_each_objective_trains_validates_saves_and_exports(name, small_recipe):
     assert summary["alignment_percent"]["held_out"] is not None
     assert (folder / "checkpoints" / "step-8" / "state.safetensors").is_file()
     assert (folder / "export" / "README.md").is_file()
+
+
+def test_the_code_of_a_model_card_proposes_tokens_that_can_be_printed(
+    small_recipe, tmp_path, capsys, caplog
+):
+    caplog.set_level("INFO")
+    folder, _ = pretrain(small_recipe("--objective.name=mlm"), ZERO2)
+    card = (folder / "export" / "README.md").read_text("utf-8")
+    assert str(tmp_path) not in card
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(code.replace("path/to/this/folder", str(folder / "export")))
+    proposed = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    assert len(proposed) == 5 and all(proposed)
+    assert "validation after step 4: qaa-Latn " in caplog.text
 
 
 def test_a_run_that_was_cut_off_repeats_the_losses_of_one_that_was_not(small_recipe, tmp_path):

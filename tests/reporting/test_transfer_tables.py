@@ -12,11 +12,11 @@ from alignmlm.commands.transfer import comparison_table
 from alignmlm.evaluation.compare import Side, compare
 from alignmlm.evaluation.score_rows import Cell, ScoreRow, score_rows
 from alignmlm.evaluation.statistics import Interval
+from alignmlm.reporting.escaping import latex_text
 from alignmlm.reporting.transfer_tables import (
     best_of,
     comparison_cells,
     comparison_markdown,
-    latex_text,
     latex_transfer,
     markdown_transfer,
     p_text,

@@ -1,0 +1,84 @@
+"""README.md of an export: what the model is, how it did, and how it is loaded."""
+
+from pathlib import PurePath
+from typing import Any
+
+from alignmlm.pretraining.checkpoints import Progress
+from alignmlm.pretraining.metrics import Metrics
+from alignmlm.pretraining.recipe import Recipe
+
+HEAD = """---
+library_name: transformers
+pipeline_tag: fill-mask
+license: unknown
+tags: [alignmlm, masked-lm]
+---
+"""
+USE = """
+## Use
+
+```python
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = AutoModelForMaskedLM.from_pretrained("path/to/this/folder").eval()
+row = tokenizer(f"a text with one {tokenizer.mask_token}", return_tensors="pt")
+place = (row.input_ids == tokenizer.mask_token_id).nonzero()[0, 1]
+with torch.no_grad():
+    logits = model(**row).logits[0, place, : len(tokenizer)]  # no ids of derived languages
+print([tokenizer.decode([token]) for token in logits.topk(5).indices])
+```
+
+The tokenizer writes the base languages, whose ids are the first ones of the vocabulary. A derived
+language uses the same tokenizer: reorder the words, then map the ids (`alignmlm.json` says how the
+languages lie in the vocabulary). Ids from `len(tokenizer)` on belong to derived languages and have
+no text, so a `fill-mask` pipeline, which proposes any id, shows some of them as nothing: cut the
+scores as above.
+
+## Licence
+
+None is stated. Whoever publishes the model chooses one that the licences of its corpora allow, and
+writes it at the top in the place of `unknown`.
+"""
+
+
+def without_folders(value: Any) -> Any:
+    """Plain values with the names of files in the place of absolute paths."""
+    if isinstance(value, dict):
+        return {key: without_folders(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(part) for part in value]
+    if isinstance(value, str) and value.startswith(("/", "~", "$")):
+        return PurePath(value).name
+    return value
+
+
+def named_once(metrics: Metrics) -> Metrics:
+    """The metrics without those that stand under a shorter name too.
+
+    alignment/<words>_percent is the paper's name of alignment/<words>/forward/cosine_p1_percent.
+    """
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name.replace("/forward/cosine_p1_percent", "_percent") not in metrics.keys() - {name}
+    }
+
+
+def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
+    """README.md of an export."""
+    objective = recipe.objective
+    chosen = objective.name + (f" on {objective.base}" if objective.name == "align_mlm" else "")
+    results = "".join(f"| {name} | {value:.4g} |\n" for name, value in named_once(metrics).items())
+    numbers = "".join(
+        f"- `{name}`: {without_folders(value)}\n" for name, value in progress.numbers.items()
+    )
+    languages = ", ".join(f"`{name}`" for name in recipe.languages.ids)
+    return (
+        f"{HEAD}\n# {recipe.run.name}: {chosen}\n\n"
+        f"A masked language model of {languages}, pre-trained with alignmlm for "
+        f"{progress.step:,} steps ({progress.tokens:,} tokens).\n{USE}\n"
+        f"## Last validation\n\n| measure | value |\n|---|---|\n{results}\n"
+        f"## Recipe\n\n{numbers}"
+    )

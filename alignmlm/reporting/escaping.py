@@ -1,0 +1,29 @@
+"""Names of tasks, languages and words as text of a table, whatever they hold."""
+
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - a spreadsheet computes such a cell
+MARKDOWN = "\\|*_`<>[]~$#&"
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def one_line(text: str) -> str:
+    """A text with its line breaks and tabs as spaces."""
+    return text.translate(dict.fromkeys(map(ord, "\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"), " "))
+
+
+def csv_text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with "'" before what would begin one."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def markdown_text(text: str) -> str:
+    """A text that does not end a Markdown cell and starts no emphasis, link, HTML or formula."""
+    escaped = (f"\\{c}" if c in MARKDOWN else c for c in one_line(text))
+    return "".join(escaped)
+
+
+def latex_text(text: str) -> str:
+    """A text with everything that LaTeX would take for a command escaped."""
+    return "".join(LATEX.get(character, character) for character in one_line(text))
