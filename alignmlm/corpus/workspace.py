@@ -26,6 +26,7 @@ from alignmlm.corpus.sources import Piece
 from alignmlm.errors import DataError
 from alignmlm.storage.atomic import leftovers, partial_path, replace_bytes
 from alignmlm.storage.locks import LockHeldError, take_lock
+from alignmlm.storage.plain_data import read_json
 
 FORMAT = 1  # of the files in the workspace
 SHOWN = 5  # differences that an error lists
@@ -192,10 +193,10 @@ def read_record(place: Workspace) -> dict[str, Any] | None:
     if not place.record.exists():
         return None
     try:
-        found = json.loads(place.record.read_bytes())
-        return found if {"format", "alignmlm", "pieces"} <= found.keys() else None
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{place.record} is damaged; remove {place.folder}") from error
+        found = read_json(place.record)
+    except DataError as error:
+        raise DataError(f"{place.record} is damaged ({error}); remove {place.folder}") from error
+    return found if {"format", "alignmlm", "pieces"} <= found.keys() else None
 
 
 def open_workspace(
@@ -229,7 +230,7 @@ def open_workspace(
 
 def record_settings(place: Workspace, config: DataConfig) -> None:
     """Add the settings which the tokens depend on to the record."""
-    record = json.loads(place.record.read_bytes()) | {"settings": settings_record(config)}
+    record = read_json(place.record) | {"settings": settings_record(config)}
     replace_bytes(place.record, json.dumps(record, indent=1).encode())
 
 

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
 from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
@@ -23,6 +22,7 @@ from alignmlm.pretraining.run_records import read_summary
 from alignmlm.storage.atomic import PARTIAL, remove_partials_in, replace_text
 from alignmlm.storage.locks import LockHeldError, take_lock
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.plain_yaml import yaml_text
 from alignmlm.storage.records import check_keys
 
 RECIPE, NUMBERS, LOCK = "recipe.yaml", "numbers.json", "run.lock"
@@ -146,6 +146,6 @@ def open_folder(folder: Path, recipe: Recipe) -> FileLock:
         if known is not None and (changed := differences(known, numbers)):
             check_change(folder, changed, recipe.run)
         replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))
-        replace_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
+        replace_text(folder / RECIPE, yaml_text(asdict(recipe)))
         until_error.pop_all()
     return lock
