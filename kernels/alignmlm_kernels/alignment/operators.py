@@ -16,6 +16,7 @@ from alignmlm_kernels.alignment.contrast import contrast_attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
 from alignmlm_kernels.alignment.reference import PAIRED, Contrast
 from alignmlm_kernels.alignment.tables import chunk_words, exact_type, sampled_units
+from alignmlm_kernels.second_derivative import differentiable_once
 
 
 @torch.library.custom_op("alignmlm::choose_pairs", mutates_args=())
@@ -122,8 +123,8 @@ def backward(ctx: Any, loss: Tensor | None, rows: Tensor | None) -> tuple[Any, .
     nothing = ([None] * ctx.tensors, *[None] * 8)
     if loss is None:
         return None, *nothing
-    saved = ctx.saved_tensors
-    return align_backward(*saved, loss, ctx.vocab, ctx.dtype, ctx.impl), *nothing
+    gradient = align_backward(*ctx.saved_tensors, loss, ctx.vocab, ctx.dtype, ctx.impl)
+    return differentiable_once("alignment_loss", gradient), *nothing
 
 
 align.register_autograd(backward, setup_context=keep)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from alignmlm_kernels.masked_softmax.designs import Plan
 from alignmlm_kernels.masked_softmax.operators import (
@@ -14,6 +13,7 @@ from alignmlm_kernels.masked_softmax.operators import (
 )
 from alignmlm_kernels.masked_softmax.reference import Options
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
+from alignmlm_kernels.second_derivative import once_differentiable
 
 
 class Setting(NamedTuple):
@@ -74,7 +74,7 @@ class MaskedSoftmax(torch.autograd.Function):
         return nats, sums.leads, log_sum_exp
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable("masked_softmax_loss")
     def backward(ctx: Any, nats_grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs that want one."""
         hidden, weight, bias, labels, exponentials, *numbers = ctx.saved_tensors

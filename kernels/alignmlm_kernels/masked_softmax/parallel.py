@@ -4,9 +4,8 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from alignmlm_kernels.errors import KernelError
 from alignmlm_kernels.masked_softmax.autograd import mean_logits, position_nats
@@ -19,6 +18,7 @@ from alignmlm_kernels.masked_softmax.operators import (
 )
 from alignmlm_kernels.masked_softmax.reference import Options
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
+from alignmlm_kernels.second_derivative import once_differentiable
 
 
 class Share(NamedTuple):
@@ -47,7 +47,7 @@ def share_of(
     return Share(group, counts, sum(sizes[: dist.get_rank(group)]), sum(sizes))
 
 
-def gathered(values: Float[Tensor, "own ..."], share: Share) -> Float[Tensor, "all ..."]:
+def gathered(values: Shaped[Tensor, "own ..."], share: Share) -> Shaped[Tensor, "all ..."]:
     """The rows of all ranks, in the order of the ranks; they may have different numbers of them."""
     room = values.new_zeros(max(share.counts), *values.shape[1:])
     room[: len(values)] = values
@@ -119,7 +119,7 @@ class VocabularyParallel(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable("vocabulary_parallel_loss")
     def backward(ctx: Any, nats_grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of this rank's positions and tokens; those of positions are added up."""
         states, weight, bias, wanted, local, log_sum_exp, exponentials, *numbers = ctx.saved_tensors
