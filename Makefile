@@ -10,7 +10,7 @@ VENV ?= .venv
 CLUSTER ?= cluster
 BIN := $(VENV)/bin
 # Everything but DeepSpeed comes as a wheel; what is built is built by PEP 517 with pinned tools.
-PIP := DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+PIP := PYTHONWARNINGS=ignore DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 PINNED := --constraint constraints.txt --build-constraint build-constraints.txt \
 	--only-binary :all: --no-binary deepspeed
 RUN := $(VENV)/.run-installed

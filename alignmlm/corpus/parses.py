@@ -23,6 +23,7 @@ from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
 from alignmlm.languages.sentences import Sentences
 from alignmlm.storage.atomic import new_file, replace_text
+from alignmlm.storage.text import numbered_lines
 
 PARSES = "parses"
 MISSING = "# no parse: "
@@ -185,12 +186,11 @@ def read_blocks(path: Path) -> Iterator[list[str]]:
         raise DataError(f"there are no parses at {path}; make them with `alignmlm data parse`")
     lines: list[str] = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-            for line in file:
-                if line != "\n":
-                    lines.append(line)
-                elif lines:
-                    yield lines
-                    lines = []
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}; remove it and parse again") from error
+        for _, line in numbered_lines(path):
+            if line:
+                lines.append(line)
+            elif lines:
+                yield lines
+                lines = []
+    except DataError as error:
+        raise DataError(f"{error}; remove it and parse again") from error

@@ -1,6 +1,7 @@
 """The base tokens of each word of a text, as they are in running text."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -21,18 +22,23 @@ def shown_words(sentence: Spaced) -> list[str]:
 
 def chunks_of(words: Sequence[str], joined: Sequence[bool]) -> Iterator[RawSentence]:
     """Runs of words without a space between them, as text with word starts; no empty words."""
-    text, starts, apart = "", [0], False
+    run: list[str] = []
+    apart = False
     for word, follows in zip(words, joined, strict=True):
         apart = apart or not follows
-        if not word:
-            continue
-        if text and apart:
-            yield RawSentence(text, tuple(starts))
-            text, starts = "", []
-        starts = [*starts, len(text)] if text else [0]
-        text, apart = text + word, False
-    if text:
-        yield RawSentence(text, tuple(starts))
+        if word and apart and run:
+            yield run_of(run)
+            run = []
+        if word:
+            run.append(word)
+            apart = False
+    if run:
+        yield run_of(run)
+
+
+def run_of(words: list[str]) -> RawSentence:
+    """Words as one text."""
+    return RawSentence("".join(words), tuple(accumulate(map(len, words[:-1]), initial=0)))
 
 
 def chunk_words(chunk: RawSentence) -> list[str]:

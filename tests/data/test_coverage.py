@@ -201,25 +201,25 @@ def test_ids_of_its_own_cover_the_same_text(natural):
 
 def test_the_command_shows_counts_and_pairs_of_a_file(natural, capsys):
     text = shown(capsys, natural.arguments("fra-Latn", "--dictionary.fraction=0.5"))
-    assert "pairs read │ 8" in text
-    assert "same ids in both │ 1" in text
-    assert "repeated │ 1" in text
-    assert "held-out pairs with a used word │ 0" in text
+    assert "pairs read 8" in text
+    assert "same ids in both 1" in text
+    assert "repeated 1" in text
+    assert "held-out pairs with a used word 0" in text
     assert "held out" in text
 
 
 def test_the_command_shows_as_many_pairs_as_asked_for(natural, capsys):
     arguments = natural.arguments("fra-Latn", "--dictionary.fraction=1")
     text = shown(capsys, [*arguments, "--pairs=2"])
-    assert text.split("some pairs")[1].count("│ used │") == 2
+    assert text.split("some pairs")[1].count(" used ") == 2
 
 
 def test_the_command_shows_derived_pairs(small_store, capsys):
     languages = "--languages.ids=[qaa-Latn, qaa-Latn-x-inv-trans]"
     text = shown(capsys, [*SMALL, f"--data.store={small_store}", languages])
     assert "qaa-Latn → qaa-Latn-x-inv-trans · tokens and their counterparts" in text
-    assert "pairs read │ 395" in text
-    assert "in dictionary words │ 100.0 %" in text
+    assert "pairs read 395" in text
+    assert "in dictionary words 100.0 %" in text
 
 
 def test_the_command_says_where_there_is_no_dictionary(small_store, capsys):

@@ -159,7 +159,7 @@ def test_a_comparison_fits_a_terminal_of_80_columns():
     console = Console(width=80, file=StringIO())
     console.print(comparison_table(titles, lines))
     text = console.file.getvalue()
-    assert len(text.splitlines()) == len(lines) + 2
+    assert max(map(len, text.splitlines())) <= 80
     assert all(cell in text for line in lines for cell in line)
 
 
