@@ -39,6 +39,21 @@ SMALL = [
 ]
 
 
+RANK_VARIABLES = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_rank_in_the_environment() -> Iterator[None]:
+    """A run in this process leaves its rank there; what a test starts is no rank of that run."""
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
+    yield
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 600 sample sentences."""

@@ -90,11 +90,14 @@ def read_skip_list(folder: Path) -> SkipList:
     path = folder / SKIP
     if not path.is_file():
         return SkipList()
-    found = record(SkipList, read_json(path, CheckpointError), path, CheckpointError)
-    if min([*found.steps, *found.rewinds], default=0) < 0:
-        must = 'must look like {"steps": [41, 42], "rewinds": []}'
+    must = 'must look like {"steps": [41, 42], "rewinds": []}'
+    try:
+        skip = record(SkipList, read_json(path, CheckpointError), path, CheckpointError)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; it {must}") from error
+    if min([*skip.steps, *skip.rewinds], default=0) < 0:
         raise CheckpointError(f"{path} names steps below 0; it {must}")
-    return found
+    return skip
 
 
 def write_skip_list(folder: Path, skip: SkipList) -> None:

@@ -1,6 +1,9 @@
 """Names of tasks, languages and words as text of a table, whatever they hold."""
 
+import re
+
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - a spreadsheet computes such a cell
+NUMBERS = re.compile(r"[\d\s.,\[\]+-]*")
 MARKDOWN = "\\|*_`<>[]~$#&"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -19,7 +22,12 @@ def csv_text(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """A text that does not end a Markdown cell and starts no emphasis, link, HTML or formula."""
+    """A text that does not end a Markdown cell and starts no emphasis, link, HTML or formula.
+
+    Numbers and their intervals stay as they are.
+    """
+    if NUMBERS.fullmatch(text):
+        return text
     escaped = (f"\\{c}" if c in MARKDOWN else c for c in one_line(text))
     return "".join(escaped)
 

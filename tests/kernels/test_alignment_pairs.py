@@ -63,7 +63,7 @@ def test_moving_pairs_keeps_the_index():
         ([1, 2, 3], [0, 4, 3], "must rise"),
         ([1, 2], [0, 0, 2], "word 0 has no tokens"),
         ([1, 2], [1, 1, 2], "from 0 to"),
-        ([-1, 2], [0, 1, 2], "at least 0"),
+        ([-1, 2], [0, 1, 2], "must lie in [0, "),
         ([1, 2], [0, 2], "as many source as target"),
         ([1.0, 2.0], [0, 1, 2], "int32 or int64"),
     ],

@@ -196,7 +196,7 @@ def pickled_model(small_recipe, trace) -> Path:
 def test_weights_that_are_a_pickle_are_refused_and_not_run(pickled_model):
     with pytest.raises(CheckpointError, match="safetensors"):
         load_encoder(pickled_model)
-    with pytest.raises(ConfigError, match=r"model\.start.*safetensors"):
+    with pytest.raises(CheckpointError, match="safetensors"):
         started_model(str(pickled_model), 0.1, 900, 16, 1)
 
 
@@ -225,12 +225,12 @@ TAGS = [
 def test_a_tag_in_a_recipe_a_study_or_a_task_is_refused_and_not_run(tmp_path, trace, tag):
     file, value = tmp_path / "file.yaml", tag.format(trace=trace)
     file.write_text(f"train:\n  steps: {value}\n")
-    with pytest.raises(ConfigError, match="could not determine a constructor"):
+    with pytest.raises(ConfigError, match="values are plain data"):
         load_recipe(file)
     file.write_text(f"name: {value}\n")
-    with pytest.raises(ConfigError, match="could not determine a constructor"):
+    with pytest.raises(ConfigError, match="values are plain data"):
         load_study(file)
-    with pytest.raises(ConfigError, match="could not determine a constructor"):
+    with pytest.raises(ConfigError, match="values are plain data"):
         tasks_of(file)
 
 

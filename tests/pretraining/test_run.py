@@ -59,7 +59,7 @@ def test_the_code_of_a_model_card_proposes_tokens_that_can_be_printed(
     card = (folder / "export" / "README.md").read_text("utf-8")
     assert str(tmp_path) not in card
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    exec(code.replace("path/to/this/folder", str(folder / "export")))
+    exec(code.replace("path/to/this/folder", str(folder / "export")), {})
     proposed = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
     assert len(proposed) == 5 and all(proposed)
     assert "validation after step 4: qaa-Latn " in caplog.text
