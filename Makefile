@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 PINNED := --constraint constraints.txt --build-constraint build-constraints.txt \
 	--only-binary :all: --no-binary deepspeed
+WITH_MPI := ".[test,mpi]"  # a comma would end an argument of $(call)
 RUN := $(VENV)/.run-installed
 TEST := $(VENV)/.test-installed
 # Ranks and compiled code are tested by processes of their own, so two workers use two cores.
@@ -39,7 +40,7 @@ test-slow: $(TEST)
 
 test-cluster: $(TEST)
 	sh tests/cluster/install.sh
-	$(call install,mpi,what builds a corpus by MPI,about 20 s left,$(PINNED) --editable ".[test,mpi]")
+	$(call install,mpi,what builds a corpus by MPI,about 20 s left,$(PINNED) --editable $(WITH_MPI))
 	$(BIN)/python -m pytest tests/cluster -m "$(CLUSTER)" -rs
 
 kernels-compile: $(TEST)
