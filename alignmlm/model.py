@@ -21,7 +21,7 @@ from transformers import (
 from alignmlm.artifacts.model_files import model_files
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.errors import ConfigError
+from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.language_embeddings import (
     COUNT,
     add_language_embeddings,
@@ -237,11 +237,14 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
     """A checkpoint's model, from safetensors only: loading it must not run code.
 
     Raises:
-        ConfigError: it has none.
-        CheckpointError: it is a folder, and a file leads out of it or names code.
+        ConfigError: it has none, or it is a folder of which a file leads out.
     """
     if Path(start).is_dir():
-        model_files(Path(start))
+        try:
+            model_files(Path(start))
+        except CheckpointError as error:
+            must = f"have safetensors weights that lie in it ({error})"
+            raise ConfigError("model.start", start, must) from error
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
     try:
         return AutoModelForMaskedLM.from_pretrained(
