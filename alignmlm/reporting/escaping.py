@@ -26,10 +26,10 @@ def markdown_text(text: str) -> str:
 
     Numbers and their intervals stay as they are.
     """
-    if NUMBERS.fullmatch(text):
-        return text
-    escaped = (f"\\{c}" if c in MARKDOWN else c for c in one_line(text))
-    return "".join(escaped)
+    line = one_line(text)
+    if NUMBERS.fullmatch(line):
+        return line
+    return "".join(f"\\{c}" if c in MARKDOWN else c for c in line)
 
 
 def latex_text(text: str) -> str:

@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alignmlm.evaluation.score_rows import Cell, ScoreRow
@@ -39,6 +39,7 @@ def test_every_line_of_markdown_has_equally_many_cells_whatever_the_names():
 
 
 @given(st.text(max_size=20))
+@example("\r0")
 def test_markdown_and_latex_stay_on_one_line_and_in_their_cell(text):
     shown = markdown_text(text)
     assert len(shown.splitlines()) <= 1
