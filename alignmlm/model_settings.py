@@ -29,11 +29,16 @@ class ModelConfig:
     norms before each part and gated feed-forward layers of about as many numbers.
     """
 
-    architecture: Literal["roberta", "modernbert"] = "roberta"  # of a new model, not of a start
+    architecture: Literal["roberta", "modernbert"] = "roberta"
+    """Architecture of a new model."""
     size: Literal["tiny", "small", "paper", "base"] = "tiny"
-    start: str | None = None  # a Hugging Face masked-LM checkpoint to go on from, instead of size
-    dropout: float = 0.0  # 0: the same numbers at every world size
-    seed: int = 0  # of the initial weights
+    """Size of a new model."""
+    start: str | None = None
+    """A Hugging Face masked-LM checkpoint to go on from; null: a new model."""
+    dropout: float = 0.0
+    """Dropout probability; with 0 the numbers are the same at every world size."""
+    seed: int = 0
+    """Seed of the initial weights."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:

@@ -38,10 +38,11 @@ from rich.table import Table
 from alignmlm.compiling import compiled
 from alignmlm.data.batches import Loader, batch_samples, make_batch, make_rows
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged, mixed
-from alignmlm.data.masking import Corruption, Lexicon, MaskConfig, masks_of
+from alignmlm.data.masking import Corruption, Lexicon, masks_of
 from alignmlm.data.rendering import changes_of
 from alignmlm.data.rows import AHEAD_ROWS, Wanted, by_shard, fetch_row
 from alignmlm.data.schedule import mixture_of
+from alignmlm.data.settings import MaskConfig
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, Split
 from alignmlm.data.tokenizer import Vocabulary

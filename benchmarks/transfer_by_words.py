@@ -19,8 +19,8 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.finetune import FineTuneConfig, predictions
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
+from alignmlm.evaluation.finetune import predictions
 from alignmlm.evaluation.rows import IGNORED, Example
 from alignmlm.evaluation.task_data import task_data
 from alignmlm.evaluation.transfer import Tuning, bench_of

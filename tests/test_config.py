@@ -4,7 +4,11 @@ import pytest
 
 from alignmlm.config import load_recipe
 from alignmlm.errors import ConfigError
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.planning.jobs import Cluster, Speed
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.storage.typed_settings import explanation, setting_hints
+from alignmlm.studies.study import StudyConfig
 
 
 def write(path: Path, text: str) -> Path:
@@ -57,6 +61,23 @@ def test_an_unknown_override_names_the_nearest_key():
 def test_a_value_of_a_wrong_type_names_key_value_and_type():
     with pytest.raises(ConfigError, match=r"train\.steps = 'many', but it must be an integer"):
         load_recipe(None, ["--train.steps", "many"])
+
+
+@pytest.mark.parametrize("settings", [Recipe, EvaluationConfig, StudyConfig, Cluster, Speed])
+def test_every_setting_is_explained_under_its_field(settings):
+    bare = [name for name, _ in setting_hints(settings) if not explanation(settings, name)]
+    assert bare == []
+
+
+def test_settings_in_lists_are_explained():
+    assert "Language and script" in explanation(Recipe, "data.sources[0].language")
+    assert explanation(Recipe, "data.sources[0].languages") == ""
+
+
+@pytest.mark.parametrize("value", ["many", "0"])
+def test_an_error_says_what_its_setting_is(value):
+    with pytest.raises(ConfigError, match=r"\(Optimizer steps of the whole run\)$"):
+        load_recipe(None, [f"--train.steps={value}"])
 
 
 def test_a_value_that_the_parser_drops_is_refused():

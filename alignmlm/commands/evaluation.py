@@ -211,8 +211,8 @@ def report_rows(report: "TaskReport") -> list[list[str]]:
 def changed_counts(task: "Task", values: Namespace) -> LanguageCounts:
     """What happens to the test split of a task in each language of a model."""
     from alignmlm.evaluation.changed import language_counts
+    from alignmlm.evaluation.evaluation_config import SyntaxConfig
     from alignmlm.evaluation.export import open_export
-    from alignmlm.evaluation.reordering import SyntaxConfig
 
     syntax = SyntaxConfig(models=values.models, parser=values.parser)
     export = open_export(values.model)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.errors import AlignMLMError, ConfigError
+from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Recipe, numbers_of
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import LAUNCH, LOGS, choose_folder
 from alignmlm.slurm import (
     Job,

@@ -74,9 +74,9 @@ def changes_of(task: "Task", file: "SplitFile", values: "Namespace") -> "dict[st
         CheckpointError: there is no model.
     """
     from alignmlm.evaluation.changed import trees_of
+    from alignmlm.evaluation.evaluation_config import SyntaxConfig
     from alignmlm.evaluation.export import open_export
     from alignmlm.evaluation.preview import asked_languages, change_of_model, change_without_model
-    from alignmlm.evaluation.reordering import SyntaxConfig
 
     export = open_export(values.model) if values.model else None
     languages = asked_languages(task, export.languages if export else None, values.language)

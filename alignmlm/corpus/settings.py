@@ -16,14 +16,22 @@ def sample_source() -> list[SourceConfig]:
 class DataConfig:
     """Where the text comes from, and where its tokens lie."""
 
-    store: DataPath = "data/sample"  # folder of the tokens
+    store: DataPath = "data/sample"
+    """Folder of the store: the tokens of all corpora."""
     sources: list[SourceConfig] = field(default_factory=sample_source)
-    vocabulary_size: int = 1200  # tokens of the BPE to train, special ones included
-    tokenizer: DataPath | None = None  # a tokenizer.json or a folder with one, instead of training
-    tokenizer_bytes: int = 2**27  # to train on, 7 bytes of memory each; documents by their hash
-    validation: float = 0.02  # share of the documents to hold out, chosen by their hash
-    deduplicate: bool = False  # keep the first of equal documents of a language
+    """Corpora, one for each natural language: [{language: eng-Latn, files: [corpus/*.txt]}]."""
+    vocabulary_size: int = 1200
+    """Tokens of the BPE tokenizer to train, special ones included."""
+    tokenizer: DataPath | None = None
+    """A tokenizer.json, or a folder with one, instead of training one; null: train one."""
+    tokenizer_bytes: int = 2**27
+    """Bytes of text to train the tokenizer on, each of which takes 7 bytes of memory."""
+    validation: float = 0.02
+    """Share of the documents to hold out, chosen by their hash."""
+    deduplicate: bool = False
+    """Keep only the first of equal documents of a language."""
     shard_tokens: int = 2**24
+    """Tokens of a shard, at least."""
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:

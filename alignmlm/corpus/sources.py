@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.languages.language import BASE
+from alignmlm.languages.settings import BASE
 from alignmlm.storage.typed_settings import DataPath
 
 SAMPLE_PREFIX, HUB_PREFIX = "sample:", "hub:"
@@ -21,15 +21,20 @@ HUB_BYTES = 2**28  # of a piece of a hub dataset, whose size is not known
 class SourceConfig:
     """The corpus of one natural language."""
 
-    language: str  # "eng-Latn"
-    files: list[DataPath] = field(
-        default_factory=list
-    )  # paths, globs, sample:<n> or hub:<org>/<name>
-    documents: Literal["blank_line", "line"] = "blank_line"  # what ends a document in txt files
-    text_field: str = "text"  # of jsonl, parquet and hub rows
-    config: str | None = None  # of hub datasets; also hub:<org>/<name>:<config>:<split>
-    split: str = "train"  # of hub datasets
-    max_documents: int | None = None  # the first ones alone, for trying things out
+    language: str
+    """Language and script of the corpus: eng-Latn."""
+    files: list[DataPath] = field(default_factory=list)
+    """Paths, globs, sample:<sentences> or hub:<organization>/<dataset>."""
+    documents: Literal["blank_line", "line"] = "blank_line"
+    """What ends a document of a text file."""
+    text_field: str = "text"
+    """Field of the text in jsonl, parquet and hub rows."""
+    config: str | None = None
+    """Configuration of hub datasets; hub:<organization>/<dataset>:<config>:<split> names it too."""
+    split: str = "train"
+    """Split of hub datasets."""
+    max_documents: int | None = None
+    """Read only so many documents from the first on; null: all."""
 
     def __post_init__(self) -> None:
         if not BASE.fullmatch(self.language):

@@ -12,7 +12,6 @@ from torch import Tensor
 from alignmlm.data.masking import (
     Corruption,
     Lexicon,
-    MaskConfig,
     MaskPhase,
     empty_masked,
     mask_rows,
@@ -21,6 +20,7 @@ from alignmlm.data.masking import (
 from alignmlm.data.rendering import Changes
 from alignmlm.data.rows import Rows, Wanted, closing_of, empty_rows, read_rows
 from alignmlm.data.schedule import Mixture, language_of_samples, rows_of_language
+from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN, VALIDATION, Split
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.draws import below, fold, key, keys, uniform

@@ -11,7 +11,6 @@ from alignmlm.data.shards import Shard
 from alignmlm.data.store import TRAIN, Store
 from alignmlm.languages.dictionary import (
     Dictionary,
-    DictionaryConfig,
     DictionarySplit,
     Word,
     from_pairs,
@@ -19,6 +18,7 @@ from alignmlm.languages.dictionary import (
     split_pairs,
     words_in,
 )
+from alignmlm.languages.settings import DictionaryConfig
 
 PIECE_TOKENS = 2**20  # of a shard, in memory at once
 WORD_BITS = 1  # where the word bits of a block's record begin

@@ -3,7 +3,7 @@
 The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -12,50 +12,8 @@ from jaxtyping import Bool, Int, Int32
 
 from alignmlm.compiling import bare, compiled
 from alignmlm.data.rendering import bounded, child, is_below
+from alignmlm.data.settings import MaskConfig
 from alignmlm.draws import key, threshold
-from alignmlm.errors import ConfigError
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Whether a share of tokens can be predicted.
-
-    Raises:
-        ConfigError: none of them, or all.
-    """
-    if not 0 < rate < 1:
-        raise ConfigError(name, rate, "lie strictly between 0 and 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RateChange:
-    """The masking rate from a step on."""
-
-    step: int
-    rate: float
-
-    def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("mask.rate_changes.step", self.step, "be at least 1")
-        check_rate("mask.rate_changes.rate", self.rate)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaskConfig:
-    """Corruption of input tokens. Source: Devlin et al., 2019 (BERT), section 3.1."""
-
-    rate: float = 0.15  # share of ordinary tokens to predict
-    rate_changes: list[RateChange] = field(default_factory=list)  # of training, from some steps on
-    random: float = 0.10  # share of those replaced by a random token of their language
-    keep: float = 0.10  # share of those left unchanged; the others become <mask>
-
-    def __post_init__(self) -> None:
-        check_rate("mask.rate", self.rate)
-        steps = [change.step for change in self.rate_changes]
-        if steps != sorted(set(steps)):
-            raise ConfigError("mask.rate_changes", steps, "name each step once, in order")
-        if min(self.random, self.keep) < 0 or self.random + self.keep > 1:
-            found = (self.random, self.keep)
-            raise ConfigError("mask.random, mask.keep", found, "be shares that sum to 1 at most")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

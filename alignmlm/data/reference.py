@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Int, UInt64
 
 from alignmlm.data.batches import Batch, Loader, Samples, sample_keys, second_languages
-from alignmlm.data.masking import Corruption, Lexicon, MaskConfig, Term, phase_at
+from alignmlm.data.masking import Corruption, Lexicon, Term, phase_at
 from alignmlm.data.schedule import ROUNDS
+from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.draws import below, key, keys, mix, uniform

@@ -15,8 +15,9 @@ import xxhash
 from transformers import PreTrainedModel
 
 from alignmlm.errors import CheckpointError
+from alignmlm.evaluation.evaluation_config import FineTuneConfig
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.finetune import MODELS, FineTuneConfig
+from alignmlm.evaluation.finetune import MODELS
 from alignmlm.evaluation.rows import Example
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers

@@ -6,9 +6,10 @@ from typing import Any
 
 from alignmlm.evaluation.checkpoint import read_tokenizer
 from alignmlm.evaluation.directions import base_of
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees, parser_of
+from alignmlm.evaluation.reordering import Trees, gold_trees, parser_of
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.task_text import ROWS, task_text
 from alignmlm.languages.language import parse_language

@@ -10,9 +10,9 @@ import xxhash
 
 from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.directions import Direction, direction_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.reordering import SyntaxConfig, syntax_contents
+from alignmlm.evaluation.reordering import syntax_contents
 from alignmlm.evaluation.results import Document, holds, with_retrieval, with_task
 from alignmlm.evaluation.results_folder import ResultsFolder, open_results
 from alignmlm.evaluation.retrieval import (
@@ -89,7 +89,7 @@ def measure_transfer(
     export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
     """The document with a fine-tuned task's results, measured now unless it has them."""
-    source_task = config.source_task_of(task)
+    source_task = config.source_task_of(task.name, task.group)
     direction = direction_of(export, task, config.source, config.targets, source_task)
     settings = transfer_settings(export, direction, config)
     if holds(document := results.document(), settings):

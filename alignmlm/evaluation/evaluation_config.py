@@ -1,12 +1,57 @@
-"""The settings of an evaluation."""
+"""The settings of an evaluation, apart from its code, which needs torch and seconds to import."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.finetune import FineTuneConfig
-from alignmlm.evaluation.reordering import SyntaxConfig
-from alignmlm.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuneConfig:
+    """AdamW with linear warm-up and decay.
+
+    Tang et al., 2022 use 10 epochs (5 of XNLI) at 2e-5; the defaults here suit small models.
+    """
+
+    epochs: int = 3
+    """Passes over the training split."""
+    learning_rate: float = 5e-4
+    """Peak learning rate, reached at the end of the warm-up."""
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises from 0 to its peak."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    batch_rows: int = 32
+    """Rows of a step, on one device."""
+    group_by_length: bool = True
+    """Put rows of similar length into a batch: twice as fast on short ones."""
+    selection: Literal["last", "source_dev"] = "last"
+    """Which epoch to keep: the last, or the best on the source's development split."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"evaluation.finetune.{name}", getattr(self, name), "be at least 1"
+                )
+        if self.learning_rate <= 0:
+            raise ConfigError(
+                "evaluation.finetune.learning_rate", self.learning_rate, "be positive"
+            )
+        if not 0 <= self.warmup < 1:
+            raise ConfigError("evaluation.finetune.warmup", self.warmup, "lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyntaxConfig:
+    """Where the trees and the order of a syntax language come from, as in its pre-training."""
+
+    models: str | None = None
+    """Folder of the ordering models (fra@N.orm, ...)."""
+    parser: str | None = None
+    """File of `alignmlm data train-parser`, for sentences without a gold tree."""
+    seed: int = 0
+    """Seed of the drawn orders: that of `alignmlm data order`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,20 +63,30 @@ class EvaluationConfig:
     untrained.
     """
 
-    seeds: list[int] = field(default_factory=lambda: [0])  # of fine-tuning
-    source: str | None = None  # none: the model's first language
-    # none: the task itself, or its group's in the source language; one for all, or one for each
-    # task or group that is tested: {xquad_deu: squad_eng, pos: ewt_pos}
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Seeds of fine-tuning, each measured."""
+    source: str | None = None
+    """Language to fine-tune in; null: the model's first language."""
     source_task: str | dict[str, str] | None = None
-    targets: list[str] = field(default_factory=list)  # none: all that a task has in the model
-    languages: list[str] = field(default_factory=list)  # of a checkpoint; of a run: which
+    """Task to fine-tune on: one name, or one for each task or group that is tested, as in
+    {xquad_deu: squad_eng, pos: ewt_pos}; null: the task itself, or its group's in the source."""
+    targets: list[str] = field(default_factory=list)
+    """Languages to test in; empty: all of the model that a task has."""
+    languages: list[str] = field(default_factory=list)
+    """Languages of a checkpoint of others, or which of a run's languages to use."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
-    limit: int | None = None  # examples of each split, from its first on; none: all
-    max_tokens: int | None = None  # of a row; none: as many as the model takes
+    limit: int | None = None
+    """Examples of each split, from its first on; null: all."""
+    max_tokens: int | None = None
+    """Tokens of a row; null: as many as the model takes."""
     baseline: Literal["none", "random_embeddings", "monolingual"] = "none"
-    models: str | None = None  # folder of fine-tuned models; none: "models" beside the results
-    models_gib: float = 10.0  # of that folder; the ones unused for longest go first; 0: keep none
-    sample_folder: str = "data/sample_tasks"  # where the sample world's tasks are made
+    """random_embeddings: draw all word embeddings anew; monolingual: test languages never seen."""
+    models: str | None = None
+    """Folder of fine-tuned models; null: "models" beside the results."""
+    models_gib: float = 10.0
+    """GiB of the folder of fine-tuned models, the least recently used leave first; 0: keep none."""
+    sample_folder: str = "data/sample_tasks"
+    """Folder of the sample world's tasks, which are made where they are missing."""
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
 
     def __post_init__(self) -> None:
@@ -46,8 +101,8 @@ class EvaluationConfig:
         if self.models_gib < 0:
             raise ConfigError("evaluation.models_gib", self.models_gib, "be 0 or more")
 
-    def source_task_of(self, task: Task) -> str | None:
+    def source_task_of(self, name: str, group: str) -> str | None:
         """The task that is named to be fine-tuned on before another is tested; None: none is."""
         if isinstance(self.source_task, dict):
-            return self.source_task.get(task.name, self.source_task.get(task.group))
+            return self.source_task.get(name, self.source_task.get(group))
         return self.source_task

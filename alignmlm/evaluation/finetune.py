@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from transformers import (
     set_seed,
 )
 
-from alignmlm.errors import CheckpointError, ConfigError
+from alignmlm.errors import CheckpointError
+from alignmlm.evaluation.evaluation_config import FineTuneConfig
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.rows import IGNORED, Example
 from alignmlm.model_loading import load_pretrained
@@ -37,35 +38,6 @@ MODELS: dict[str, Any] = {
 }
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 Score = Callable[[PreTrainedModel], float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FineTuneConfig:
-    """AdamW with linear warm-up and decay.
-
-    Tang et al., 2022 use 10 epochs (5 of XNLI) at 2e-5; the defaults here suit small models.
-    """
-
-    epochs: int = 3
-    learning_rate: float = 5e-4  # the highest one, after the warm-up
-    warmup: float = 0.1  # share of all steps
-    weight_decay: float = 0.01
-    batch_rows: int = 32  # of a step, on one device
-    group_by_length: bool = True  # rows of like length share a batch: twice as fast on short ones
-    selection: Literal["last", "source_dev"] = "last"  # the epoch best on the development split
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"evaluation.finetune.{name}", getattr(self, name), "be at least 1"
-                )
-        if self.learning_rate <= 0:
-            raise ConfigError(
-                "evaluation.finetune.learning_rate", self.learning_rate, "be positive"
-            )
-        if not 0 <= self.warmup < 1:
-            raise ConfigError("evaluation.finetune.warmup", self.warmup, "lie in [0, 1)")
 
 
 class Epochs(TrainerCallback):

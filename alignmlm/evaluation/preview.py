@@ -15,6 +15,7 @@ from alignmlm.data.text import normalise
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.checkpoint import read_tokenizer
 from alignmlm.evaluation.directions import base_of
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.moves import (
     moved_entity_sentence,
@@ -27,7 +28,7 @@ from alignmlm.evaluation.moves import (
     question_words,
 )
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import Reorderer, SyntaxConfig, Trees, syntax_models
+from alignmlm.evaluation.reordering import Reorderer, Trees, syntax_models
 from alignmlm.evaluation.running_text import TextWords, text_words, written
 from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.languages.language import parse_language

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Int
 
 from alignmlm.data.tokenizer import Vocabulary
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.reordering import (
     Reorderer,
-    SyntaxConfig,
     TokensOfWord,
     Trees,
     syntax_models,

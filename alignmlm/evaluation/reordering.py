@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from alignmlm.corpus.reordering import Models, load_models
 from alignmlm.errors import ConfigError
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.languages.language import Language
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.sentences import Sentences, from_words
@@ -19,15 +20,6 @@ from alignmlm.syntax.trees import Tree, parse_conllu, read_conllu, version_1
 
 TokensOfWord = tuple[int, ...]
 Parse = Callable[[list[list[str]]], list[str | None]]  # sentences of words to CoNLL-U blocks
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyntaxConfig:
-    """Where the trees and the order of a syntax language come from, as in its pre-training."""
-
-    models: str | None = None  # folder with fra@N.orm, ...
-    parser: str | None = None  # file of `alignmlm data train-parser`, where there are no gold trees
-    seed: int = 0  # of the drawn orders: that of `alignmlm data order`
 
 
 def syntax_contents(config: SyntaxConfig, languages: Iterable[Language]) -> dict[str, str]:

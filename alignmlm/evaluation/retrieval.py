@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 from alignmlm.data.tokenizer import encode_words
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.directions import base_of
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.export import Export
 from alignmlm.evaluation.pair_rows import token_texts
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees
+from alignmlm.evaluation.reordering import Trees
 from alignmlm.evaluation.running_text import text_words
 from alignmlm.evaluation.samples import Sample, doc_hash
 from alignmlm.evaluation.task_text import document_of

@@ -130,7 +130,7 @@ def check_task(
         ]
         tasks = [task]
     else:
-        source_task = config.source_task_of(task)
+        source_task = config.source_task_of(task.name, task.group)
         direction = direction_of(export, task, config.source, config.targets, source_task)
         check_trainable(direction.source_task, config.finetune.selection)
         languages = [direction.source, *direction.targets]

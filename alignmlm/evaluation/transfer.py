@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 
 from alignmlm.evaluation.cache import cached_model, model_key
 from alignmlm.evaluation.directions import Direction
+from alignmlm.evaluation.evaluation_config import FineTuneConfig, SyntaxConfig
 from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.finetune import FineTuneConfig, fine_tune, predictions
+from alignmlm.evaluation.finetune import fine_tune, predictions
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees
+from alignmlm.evaluation.reordering import Trees
 from alignmlm.evaluation.rows import Rendered
 from alignmlm.evaluation.samples import Arm, Sample
 from alignmlm.evaluation.scoring import SCORED, Scored, score_percent

@@ -16,8 +16,8 @@ from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.interchange.foreign import TokenFile, open_tokens
-from alignmlm.languages.language import BASE
 from alignmlm.languages.sentences import Sentences
+from alignmlm.languages.settings import BASE
 from alignmlm.storage.atomic import rename, replace_bytes, sync, sync_tree
 
 BATCH_TOKENS = 2**18

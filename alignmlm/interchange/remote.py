@@ -34,7 +34,7 @@ from alignmlm.data.blocks import first_damaged, reference_hash
 from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.languages.language import BASE
+from alignmlm.languages.settings import BASE
 from alignmlm.storage.atomic import rename, replace_bytes, sync
 from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked, take_lock
 

@@ -5,7 +5,7 @@ shares no word with a used one, so that what is measured on it was never trained
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,37 +14,11 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from alignmlm.draws import key, mix, smallest_share
-from alignmlm.errors import ConfigError, DataError, quoted
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.compression import inner_suffix
 from alignmlm.storage.text import numbered_lines, split_blanks
-from alignmlm.storage.typed_settings import DataPath
 
 Word = tuple[int, ...]  # token ids
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DictionaryFile:
-    """One pair a line: two words separated by a space (MUSE) or a tab, plain or compressed.
-
-    In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
-    """
-
-    path: DataPath
-    source: str  # language id of the first column
-    target: str  # language id of the second column
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DictionaryConfig:
-    """Pairs of derived languages come by themselves; files add pairs of natural languages."""
-
-    fraction: float = 1.0  # share of the source words to use; the others are held out
-    seed: int = 0
-    files: list[DictionaryFile] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise ConfigError("dictionary.fraction", self.fraction, "lie in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)

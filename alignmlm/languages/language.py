@@ -9,8 +9,8 @@ from jaxtyping import Int
 from alignmlm.errors import ConfigError
 from alignmlm.languages.orders import ORDERS, SYNTAX, split_order
 from alignmlm.languages.scripts import SCRIPTS, Alphabet, has_own_ids, script_table, split_name
+from alignmlm.languages.settings import BASE
 
-BASE = re.compile(r"[a-z]{2,3}-[A-Z][a-z]{3}")
 REPLACEMENT = re.compile(r"rep(\d{1,3})")
 
 

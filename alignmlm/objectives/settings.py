@@ -11,16 +11,27 @@ class ObjectiveConfig:
     """Which objective, and the settings of each."""
 
     name: Literal["mlm", "tlm", "dict_mlm", "align_mlm"] = "align_mlm"
-    base: Literal["mlm", "tlm", "dict_mlm"] = "mlm"  # what align_mlm adds its term to
-    output: Literal["separate", "unified"] = "separate"  # unified: one label for a given pair
-    alpha: float = 10.0  # align_mlm: weight of the alignment term
-    distance: Literal["cosine", "l2", "margin", "infonce"] = "cosine"  # align_mlm
-    share: float = 1.0  # align_mlm: of the dictionary's pairs, drawn anew at each step
-    margin: float = 0.2  # align_mlm with margin: cosines of a pair and its hardest rival apart
-    temperature: float = 0.07  # align_mlm with infonce: cosines are divided by it
-    translation_rows: float = 0.25  # tlm: share of rows that are pairs
-    dictionary: float = 0.5  # dict_mlm: share of masked dictionary tokens that cross over
-    predict: Literal["original", "translation"] = "original"  # dict_mlm: the authors', the paper's
+    """Objective."""
+    base: Literal["mlm", "tlm", "dict_mlm"] = "mlm"
+    """Prediction objective that align_mlm adds its alignment loss to."""
+    output: Literal["separate", "unified"] = "separate"
+    """Labels of the two words of a given pair: one each, or (unified) one for both."""
+    alpha: float = 10.0
+    """Weight of the alignment loss of align_mlm."""
+    distance: Literal["cosine", "l2", "margin", "infonce"] = "cosine"
+    """Distance of a pair's embeddings in the alignment loss of align_mlm."""
+    share: float = 1.0
+    """Share of the dictionary's pairs in each step's alignment loss, drawn anew at each step."""
+    margin: float = 0.2
+    """Least difference between the cosines of a pair and its hardest negative (distance margin)."""
+    temperature: float = 0.07
+    """Divisor of the cosines (distance infonce)."""
+    translation_rows: float = 0.25
+    """Share of rows that hold a sentence and its translation (tlm)."""
+    dictionary: float = 0.5
+    """Share of masked dictionary tokens that are translated (dict_mlm)."""
+    predict: Literal["original", "translation"] = "original"
+    """What dict_mlm predicts: the original (the authors' code) or the translation (the paper)."""
 
     def __post_init__(self) -> None:
         if self.alpha < 0:

@@ -21,12 +21,19 @@ class Cluster:
     """
 
     nodes: int = 1
-    gpus: int = 8  # of a node
-    inner_gbit_s: float = 3600.0  # of one GPU to the others of its node
-    link_gbit_s: float = 3200.0  # of one node to the others, all its network cards together
-    inner_latency_us: float = 3.4  # of one message inside a node
-    link_latency_us: float = 14.0  # of one between nodes
-    memory_gib: float = 80.0  # of one GPU
+    """Nodes."""
+    gpus: int = 8
+    """GPUs of a node."""
+    inner_gbit_s: float = 3600.0
+    """Gbit/s of one GPU to the others of its node, one direction."""
+    link_gbit_s: float = 3200.0
+    """Gbit/s of one node to the others, over all its network cards, one direction."""
+    inner_latency_us: float = 3.4
+    """Microseconds of one message inside a node."""
+    link_latency_us: float = 14.0
+    """Microseconds of one message between nodes."""
+    memory_gib: float = 80.0
+    """GiB of one GPU."""
 
     def __post_init__(self) -> None:
         for name in ("nodes", "gpus"):
@@ -50,8 +57,11 @@ class Speed:
     """How fast one GPU computes: measured tokens/s of one alone, or a share of its TFLOP/s."""
 
     tokens_per_s: float | None = None
+    """Measured tokens/s of one GPU alone, instead of tflops."""
     tflops: float | None = None
-    utilization: float = 0.4  # share of tflops that training reaches
+    """TFLOP/s of one GPU in matrix products of the precision."""
+    utilization: float = 0.4
+    """Share of tflops that training reaches."""
 
     def __post_init__(self) -> None:
         if (self.tokens_per_s is None) == (self.tflops is None):

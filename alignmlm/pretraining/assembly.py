@@ -19,7 +19,6 @@ from alignmlm.devices import keep_freed_memory
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
     Dictionary,
-    DictionaryConfig,
     Word,
     derived_pairs,
     file_pairs,
@@ -29,6 +28,7 @@ from alignmlm.languages.dictionary import (
 )
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
 from alignmlm.languages.orders import is_syntax
+from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.model import MaskedLanguageModel, new_model
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.recipe import Recipe

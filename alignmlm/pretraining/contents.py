@@ -1,6 +1,7 @@
-"""Hashes of the files outside the store that a run's numbers depend on, whatever their names."""
+"""What a run's numbers depend on: its settings, and hashes of the files outside the store."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from alignmlm.corpus.sources import expand_path
 from alignmlm.data.stored_orders import MANIFEST, order_folder
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.storage.checksums import file_xxh3
 
 
@@ -54,3 +56,48 @@ def start_content(start: str | None) -> dict[str, str]:
     if start is None or not Path(start).is_dir():
         return {}
     return {"model.start_content": model_xxh3(Path(start))}
+
+
+NO_NUMBERS = {
+    "train.micro_rows",
+    "train.workers",
+    "train.log_steps",
+    "train.alignment_words",
+    "data.store",
+}
+
+
+def numbers_of(recipe: Recipe) -> dict[str, object]:
+    """What a run's numbers depend on, flat: "train.steps" and so on, and hashes of other files.
+
+    Raises:
+        CheckpointError: model.start is a folder without a model.
+    """
+    flat: dict[str, object] = {}
+    for section, settings in asdict(recipe).items():
+        if section not in ("run", "faults"):  # no number of a step that went well depends on them
+            flat |= {f"{section}.{name}": value for name, value in settings.items()}
+    return {
+        **{name: value for name, value in flat.items() if name not in NO_NUMBERS},
+        **dictionary_contents(file.path for file in recipe.dictionary.files),
+        **order_contents(recipe.data.store, recipe.languages.ids),
+        **start_content(recipe.model.start),
+    }
+
+
+# what a run may go on with after it changed: the model and its vocabulary stay
+DATA_SETTINGS = (
+    "data.", "mask.", "dictionary.", "languages.weight", "languages.seed",
+    "train.batch_rows", "train.seed", "train.steps",
+)  # fmt: skip
+
+
+def differences(old: dict[str, object], new: dict[str, object]) -> list[str]:
+    """Settings that differ, one line each."""
+    names = sorted(old.keys() | new.keys())
+    missing = "(not set)"
+    return [
+        f"{name}: {old.get(name, missing)!r} there, {new.get(name, missing)!r} here"
+        for name in names
+        if old.get(name, missing) != new.get(name, missing)
+    ]

@@ -27,11 +27,16 @@ NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in one of it
 class FaultConfig:
     """What a run does about steps that go wrong; it may be changed when a run goes on."""
 
-    stop_after: int = 3  # steps in a row without a finite loss and gradient; rewinds to one place
-    spike_window: int = 100  # losses that a loss is compared with: those before it
-    spike_threshold: float = 10.0  # standard deviations (robust) above their median; 0: never
-    rewind: bool = False  # at a spike: back to the newest checkpoint, and leave its batches out
-    rewind_batches: int = 2  # how many: that of the spike, and those before it
+    stop_after: int = 3
+    """Consecutive steps without finite loss and gradient, or rewinds to one place, until a stop."""
+    spike_window: int = 100
+    """Number of preceding losses that a loss is compared with."""
+    spike_threshold: float = 10.0
+    """Robust standard deviations above their median that make a loss a spike; 0: no detection."""
+    rewind: bool = False
+    """At a spike go back to the newest checkpoint, and leave out the batches of the spike."""
+    rewind_batches: int = 2
+    """Batches to leave out: that of the spike, and those before it."""
 
     def __post_init__(self) -> None:
         for name in ("stop_after", "rewind_batches"):

@@ -1,16 +1,14 @@
 """A recipe: everything that a pre-training run depends on. The defaults are the sample recipe."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from alignmlm.corpus.settings import DataConfig
-from alignmlm.data.masking import MaskConfig
+from alignmlm.data.settings import MaskConfig
 from alignmlm.errors import ConfigError
-from alignmlm.languages.dictionary import DictionaryConfig
-from alignmlm.languages.language import parse_language
+from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.model_settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
-from alignmlm.pretraining.contents import dictionary_contents, order_contents, start_content
 from alignmlm.pretraining.faults import FaultConfig
 
 
@@ -19,7 +17,9 @@ class WeightChange:
     """Weights of the mixture from a step on; no row comes twice and none is left out."""
 
     step: int
+    """First training step of these weights; counted from 0."""
     weights: list[float]
+    """Weight of each language of the mixture, in the order of languages.ids."""
 
     def __post_init__(self) -> None:
         if self.step < 1:
@@ -31,13 +31,19 @@ class LanguagesConfig:
     """The languages to train on."""
 
     ids: list[str] = field(default_factory=lambda: ["qaa-Latn", "qaa-Latn-x-inv-trans"])
-    weights: list[float] = field(default_factory=list)  # of the mixture; empty: equal
-    weight_changes: list[WeightChange] = field(default_factory=list)  # from some steps on
-    seed: int = 0  # of word permutations and overlaps
+    """Languages to train on, natural (eng-Latn) or derived (eng-Latn-x-inv-trans)."""
+    weights: list[float] = field(default_factory=list)
+    """Weight of each language in the mixture; empty: equal weights."""
+    weight_changes: list[WeightChange] = field(default_factory=list)
+    """Other weights from given steps on: [{step: 1000, weights: [1, 3]}]."""
+    seed: int = 0
+    """Seed of word permutations and of the tokens that overlapping scripts share."""
 
     def __post_init__(self) -> None:
         if not self.ids or len(set(self.ids)) < len(self.ids):
             raise ConfigError("languages.ids", self.ids, "name at least one language, each once")
+        from alignmlm.languages.language import parse_language  # NumPy, which no --help needs
+
         for name in self.ids:
             parse_language(name)
         lists = [self.weights] if self.weights else []
@@ -58,17 +64,29 @@ class OptimizerConfig:
     """
 
     name: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 2e-3  # of AdamW: the highest one, after the warm-up
-    matrix_learning_rate: float = 0.02  # of Muon, likewise
-    momentum: float = 0.95  # of Muon
+    """Optimizer; muon: Muon for the encoder's matrices, AdamW for all other parameters."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW, reached at the end of the warm-up."""
+    matrix_learning_rate: float = 0.02
+    """Peak learning rate of Muon."""
+    momentum: float = 0.95
+    """Momentum of Muon."""
     schedule: Literal["linear", "cosine", "warmup_stable_decay"] = "linear"
+    """Shape of the learning rate after the warm-up."""
     warmup_steps: int = 50
-    decay: float = 0.2  # share of all steps in which warmup_stable_decay falls
+    """Steps in which the learning rate rises from 0 to its peak."""
+    decay: float = 0.2
+    """Share of all steps in which warmup_stable_decay lowers the learning rate to 0."""
     weight_decay: float = 0.01
+    """Decoupled weight decay; biases and norms have none."""
     beta1: float = 0.9
+    """Decay rate of AdamW's mean of gradients."""
     beta2: float = 0.98
+    """Decay rate of AdamW's mean of squared gradients."""
     epsilon: float = 1e-6
-    clip_norm: float = 1.0  # largest gradient norm; 0 clips nothing
+    """Number that AdamW adds to its denominator."""
+    clip_norm: float = 1.0
+    """Largest norm of the whole gradient; 0: no clipping."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "matrix_learning_rate"):
@@ -85,16 +103,27 @@ class TrainConfig:
     """Lengths and sizes of the run."""
 
     steps: int = 600
+    """Optimizer steps of the whole run."""
     seq_len: int = 64
-    batch_rows: int = 32  # of one step, over all ranks
-    micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 on CPU
-    seed: int = 0  # of row order, masks and draws
-    workers: int = 1  # threads of each rank that make batches ahead; 0: none
+    """Tokens of a row, special ones included; even."""
+    batch_rows: int = 32
+    """Rows of one step, over all ranks."""
+    micro_rows: int | None = None
+    """Rows of one forward pass on one rank; null: all rows of the rank's share."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the model; auto: bf16 on CUDA, fp32 on CPU."""
+    seed: int = 0
+    """Seed of row order, masks and drawn words."""
+    workers: int = 1
+    """Threads of each rank that prepare batches ahead; 0: none."""
     log_steps: int = 10
+    """Steps between two lines of metrics."""
     validation_steps: int = 200
-    validation_rows: int = 64  # of each language
-    alignment_words: int = 2000  # asked while training; all of them at the end
+    """Steps between two validations."""
+    validation_rows: int = 64
+    """Validation rows of each language."""
+    alignment_words: int = 2000
+    """Dictionary words whose alignment each validation measures; the last one measures all."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_rows", "log_steps", "validation_steps", "validation_rows"):
@@ -111,18 +140,31 @@ class RunConfig:
     """Where the run's files go; nothing here changes a number."""
 
     name: str = "sample"
-    dir: str | None = None  # none: runs/<name>-<n>, the unfinished one or a new one
-    resume: Literal["auto", "never"] = "auto"  # auto: go on from the newest checkpoint
-    data_change: Literal["stop", "continue", "restart"] = "stop"  # where data differs at resume
+    """Name of the run, also in the default name of its folder."""
+    dir: str | None = None
+    """Folder of the run; null: runs/<name>-<n>, the unfinished one or a new one."""
+    resume: Literal["auto", "never"] = "auto"
+    """auto: go on from the newest checkpoint of the folder; never: refuse a folder with one."""
+    data_change: Literal["stop", "continue", "restart"] = "stop"
+    """What a resumed run does if its data settings differ from those of its checkpoint."""
     checkpoint_steps: int = 200
-    keep_checkpoints: int = 2  # the newest ones
-    keep_best: bool = False  # and that of the lowest mean validation loss
-    keep_every_hours: float | None = None  # and the first one after each so many hours of training
-    background_saves: bool = True  # a thread writes while training goes on; the last save waits
-    last_save_attempts: int = 2  # a failed save stops a run only at its end, after so many
-    collective_timeout_s: float = 600.0  # the longest that one rank waits for another
-    wandb: bool = False  # needs no key: without one the run is kept offline
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """Number of newest checkpoints to keep."""
+    keep_best: bool = False
+    """Also keep the checkpoint of the lowest mean validation loss."""
+    keep_every_hours: float | None = None
+    """Also keep the first checkpoint after each so many hours of training; null: none."""
+    background_saves: bool = True
+    """Write checkpoints in a thread while training goes on."""
+    last_save_attempts: int = 2
+    """Attempts to write the last checkpoint; failures of earlier ones do not stop the run."""
+    collective_timeout_s: float = 600.0
+    """Seconds that one rank waits for another before the run fails."""
+    wandb: bool = False
+    """Log to Weights & Biases; without an API key the run is kept offline."""
     wandb_project: str = "alignmlm"
+    """Project of Weights & Biases."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_steps < 1 or self.keep_checkpoints < 1:
@@ -151,48 +193,3 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     faults: FaultConfig = field(default_factory=FaultConfig)
     run: RunConfig = field(default_factory=RunConfig)
-
-
-NO_NUMBERS = {
-    "train.micro_rows",
-    "train.workers",
-    "train.log_steps",
-    "train.alignment_words",
-    "data.store",
-}
-
-
-def numbers_of(recipe: Recipe) -> dict[str, object]:
-    """What a run's numbers depend on, flat: "train.steps" and so on, and hashes of other files.
-
-    Raises:
-        CheckpointError: model.start is a folder without a model.
-    """
-    flat: dict[str, object] = {}
-    for section, settings in asdict(recipe).items():
-        if section not in ("run", "faults"):  # no number of a step that went well depends on them
-            flat |= {f"{section}.{name}": value for name, value in settings.items()}
-    return {
-        **{name: value for name, value in flat.items() if name not in NO_NUMBERS},
-        **dictionary_contents(file.path for file in recipe.dictionary.files),
-        **order_contents(recipe.data.store, recipe.languages.ids),
-        **start_content(recipe.model.start),
-    }
-
-
-# what a run may go on with after it changed: the model and its vocabulary stay
-DATA_SETTINGS = (
-    "data.", "mask.", "dictionary.", "languages.weight", "languages.seed",
-    "train.batch_rows", "train.seed", "train.steps",
-)  # fmt: skip
-
-
-def differences(old: dict[str, object], new: dict[str, object]) -> list[str]:
-    """Settings that differ, one line each."""
-    names = sorted(old.keys() | new.keys())
-    missing = "(not set)"
-    return [
-        f"{name}: {old.get(name, missing)!r} there, {new.get(name, missing)!r} here"
-        for name in names
-        if old.get(name, missing) != new.get(name, missing)
-    ]

@@ -29,6 +29,7 @@ from alignmlm.pretraining.checkpoints import (
     read_progress,
     saved_steps,
 )
+from alignmlm.pretraining.contents import differences, numbers_of
 from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
@@ -41,7 +42,7 @@ from alignmlm.pretraining.metrics import (
     validation_line,
 )
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Recipe, RunConfig, differences, numbers_of
+from alignmlm.pretraining.recipe import Recipe, RunConfig
 from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.run_folder import (
     OFFER,

@@ -10,14 +10,9 @@ from filelock import FileLock
 from alignmlm.artifacts.names import SUMMARY
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
+from alignmlm.pretraining.contents import DATA_SETTINGS, differences, numbers_of
 from alignmlm.pretraining.faults import SKIP
-from alignmlm.pretraining.recipe import (
-    DATA_SETTINGS,
-    Recipe,
-    RunConfig,
-    differences,
-    numbers_of,
-)
+from alignmlm.pretraining.recipe import Recipe, RunConfig
 from alignmlm.pretraining.run_records import read_summary
 from alignmlm.storage.atomic import PARTIAL, remove_partials_in, replace_text
 from alignmlm.storage.locks import LockHeldError, take_lock

@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from alignmlm.errors import ConfigError
+from alignmlm.storage.docstrings import docstrings
 from alignmlm.storage.plain_data import merged
 from alignmlm.storage.plain_yaml import parse_yaml
 
@@ -58,6 +59,17 @@ def setting_hints(settings: type, prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from setting_hints(hint, f"{prefix}{name}.")
         else:
             yield prefix + name, hint
+
+
+def explanation(settings: type, key: str) -> str:
+    """What a dotted setting is: the docstring under its field; "" where there is none."""
+    name, _, rest = key.partition(".")
+    name = name.partition("[")[0]
+    hint = hints_of(settings).get(name)
+    if not rest:
+        return docstrings(settings.__module__).get(f"{settings.__name__}.{name}", "")
+    section = next((part for part in (hint, *get_args(hint)) if is_section(part)), None)
+    return explanation(section, rest) if section else ""
 
 
 def arms(hint: Any) -> tuple[Any, ...]:
@@ -222,7 +234,10 @@ def build(settings: type[Settings], *layers: Layer, prefix: str = "") -> Setting
             names the layer that set it.
     """
     for place, values in layers:
-        check_section(settings, values, prefix, place, whole=False)
+        try:
+            check_section(settings, values, prefix, place, whole=False)
+        except ConfigError as error:
+            raise explained(error, settings, f"{place}: {prefix}") from error
     together: dict[str, Any] = reduce(merged, [values for _, values in layers], {})
     check_complete(settings, together, prefix, layers[-1][0] if layers else "settings")
     try:
@@ -232,8 +247,16 @@ def build(settings: type[Settings], *layers: Layer, prefix: str = "") -> Setting
         setter = place_of(layers, key.removeprefix(prefix))
         if setter is None:
             raise
-        raise ConfigError(f"{setter}: {key}", found, must) from error
+        named = ConfigError(f"{setter}: {key}", found, must)
+        raise explained(named, settings, f"{setter}: {prefix}") from error
     return made
+
+
+def explained(error: ConfigError, settings: type, place: str) -> ConfigError:
+    """An error that ends with what its setting is, where one setting is wrong."""
+    key, found, must = error.args
+    about = explanation(settings, key.removeprefix(place))
+    return ConfigError(key, found, f"{must} ({about.rstrip('.')})" if about else must)
 
 
 def place_of(layers: Sequence[Layer], key: str) -> str | None:

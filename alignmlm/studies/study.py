@@ -49,13 +49,21 @@ class StudyConfig:
     """A matrix of runs and how each is measured."""
 
     name: str
-    folder: str  # of the runs and of study.json
+    """Name of the study, also in the names of its runs."""
+    folder: str
+    """Folder of the runs and of study.json."""
     objectives: list[str] = field(default_factory=list)
-    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # name: dotted settings
-    recipe: str | None = None  # YAML file; none: the sample recipe
-    seeds: list[int] = field(default_factory=lambda: [0])  # of pre-training: weights and data order
-    overrides: dict[str, Any] = field(default_factory=dict)  # "train.steps": 300
+    """Objectives, each with the recipe's settings."""
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Named sets of dotted settings, each with an objective.name."""
+    recipe: str | None = None
+    """Recipe of all runs (YAML); null: the sample recipe."""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Seeds of pre-training, each for weights and data order."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Dotted settings of all runs: {train.steps: 300}."""
     tasks: list[str] = field(default_factory=lambda: ["sample_pos"])
+    """Tasks to measure each run on: names, groups or YAML files."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:

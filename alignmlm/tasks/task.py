@@ -9,7 +9,7 @@ from typing import Any
 from alignmlm.corpus.sample_world import write_tasks
 from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
-from alignmlm.languages.language import BASE
+from alignmlm.languages.settings import BASE
 from alignmlm.storage.typed_settings import Verbatim, build
 from alignmlm.tasks.forms import HUB_FORMS, TWO_FILES
 from alignmlm.tasks.splits import SplitFile, check_roles, check_split_keys

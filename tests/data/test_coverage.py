@@ -17,7 +17,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.data.coverage import Side, corpus_share, coverage, word_tree
 from alignmlm.data.store import TRAIN, Store
 from alignmlm.errors import DataError
-from alignmlm.languages.dictionary import DictionaryConfig
+from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.pretraining.assembly import assemble
 from tests.conftest import SMALL
 

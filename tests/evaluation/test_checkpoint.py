@@ -10,11 +10,11 @@ from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.finetune import FineTuneConfig, classifier, collator_of
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig, SyntaxConfig
+from alignmlm.evaluation.finetune import classifier, collator_of
 from alignmlm.evaluation.pair_rows import numbered_pairs, pair_rows
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees
+from alignmlm.evaluation.reordering import Trees
 from alignmlm.tasks.examples import SentencePair
 from tests.evaluation.conftest import LANGUAGES
 from tests.evaluation.shapes import write_checkpoint

@@ -2,9 +2,9 @@ import torch
 
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
 from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.finetune import FineTuneConfig, collator_of, fine_tune, predictions
+from alignmlm.evaluation.finetune import collator_of, fine_tune, predictions
 from alignmlm.evaluation.rows import IGNORED, Example, Rendered
 from alignmlm.evaluation.scoring import score_percent, scored_words
 from alignmlm.evaluation.task_data import task_data

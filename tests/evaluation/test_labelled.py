@@ -5,10 +5,11 @@ import pytest
 
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.labelled import numbered, sentence_rows
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees, gold_trees
+from alignmlm.evaluation.reordering import Trees, gold_trees
 from alignmlm.evaluation.rows import IGNORED
 from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.tasks.examples import LabelledSentence

@@ -10,11 +10,12 @@ import xxhash
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import describe, train_tokenizer
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.labelled import numbered
 from alignmlm.evaluation.moves import moved_entity_sentence, moved_sentence, question_text
 from alignmlm.evaluation.question_rows import numbered_questions, question_rows
 from alignmlm.evaluation.rendering import Renderer
-from alignmlm.evaluation.reordering import Reorderer, SyntaxConfig, Trees, gold_trees, syntax_models
+from alignmlm.evaluation.reordering import Reorderer, Trees, gold_trees, syntax_models
 from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.languages.orders import FINAL_MARKS, word_order
 from alignmlm.languages.sentences import from_words

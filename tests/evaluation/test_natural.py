@@ -12,8 +12,7 @@ from alignmlm.evaluation.cache import make_room
 from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.finetune import FineTuneConfig
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
 from alignmlm.evaluation.samples import recorded_samples
 from alignmlm.evaluation.task_selection import Skipped, named_tasks, selected_tasks
 from alignmlm.tasks.task import load_task

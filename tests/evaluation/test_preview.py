@@ -7,6 +7,7 @@ import pytest
 
 from alignmlm import cli
 from alignmlm.commands.preview import eval_show
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.preview import (
     change_of_model,
     change_without_model,
@@ -15,7 +16,7 @@ from alignmlm.evaluation.preview import (
     visible,
 )
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees
+from alignmlm.evaluation.reordering import Trees
 from alignmlm.tasks.examples import (
     Answer,
     LabelledSentence,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alignmlm.evaluation.checkpoint import read_tokenizer
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.evaluation.pair_rows import cut_pair, numbered_pairs, pair_rows
 from alignmlm.evaluation.question_rows import (
     answer_place,
@@ -16,7 +17,7 @@ from alignmlm.evaluation.question_rows import (
     window_starts,
 )
 from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import SyntaxConfig, Trees
+from alignmlm.evaluation.reordering import Trees
 from alignmlm.tasks.examples import Answer, Question, SentencePair
 from tests.evaluation.conftest import LANGUAGES
 

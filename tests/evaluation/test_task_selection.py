@@ -9,8 +9,7 @@ from alignmlm import cli
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.evaluation import finetune
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.finetune import FineTuneConfig
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
 from alignmlm.evaluation.results import read_results
 from alignmlm.evaluation.samples import recorded_samples
 from alignmlm.evaluation.task_selection import Skipped, check_syntax, selected_tasks
@@ -114,11 +113,9 @@ def test_a_group_without_a_training_split_in_the_source_names_what_was_asked_for
 def test_a_source_task_can_be_named_for_each_task(toy_task):
     task = load_task(str(toy_task.path))
     of_tasks = EvaluationConfig(source_task={"toy": "sample_pos", "qa": "tydiqa_eng"})
-    assert of_tasks.source_task_of(task) == "sample_pos"
-    assert EvaluationConfig(source_task="x").source_task_of(task) == "x"
-    assert (
-        EvaluationConfig(source_task={"pos": "y"}).source_task_of(replace(task, group="pos")) == "y"
-    )
+    assert of_tasks.source_task_of(task.name, task.group) == "sample_pos"
+    assert EvaluationConfig(source_task="x").source_task_of(task.name, task.group) == "x"
+    assert EvaluationConfig(source_task={"pos": "y"}).source_task_of(task.name, "pos") == "y"
 
 
 def test_a_source_task_of_a_task_that_is_not_asked_for_is_an_error(export, toy_task):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
-    DictionaryConfig,
     derived_pairs,
     file_pairs,
     file_words,
@@ -16,6 +15,7 @@ from alignmlm.languages.dictionary import (
     split,
     split_pairs,
 )
+from alignmlm.languages.settings import DictionaryConfig
 
 bounded = settings(deadline=None, max_examples=50)
 word = st.lists(st.integers(0, 30), min_size=1, max_size=3).map(tuple)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.contents import order_contents
-from alignmlm.pretraining.recipe import numbers_of
+from alignmlm.pretraining.contents import numbers_of, order_contents
 from alignmlm.pretraining.run_folder import open_folder
 
 

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from alignmlm.pretraining.checkpoints import Progress
+from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.metrics import validation_line
 from alignmlm.pretraining.model_card import model_card, named_once, without_folders
-from alignmlm.pretraining.recipe import Recipe, numbers_of
+from alignmlm.pretraining.recipe import Recipe
 
 METRICS = {
     "validation/loss_nats/qaa-Latn": 3.25,

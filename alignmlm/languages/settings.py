@@ -1,0 +1,41 @@
+"""Settings about languages, apart from the code that needs NumPy."""
+
+import re
+from dataclasses import dataclass, field
+
+from alignmlm.errors import ConfigError
+from alignmlm.storage.typed_settings import DataPath
+
+BASE = re.compile(r"[a-z]{2,3}-[A-Z][a-z]{3}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DictionaryFile:
+    """One pair a line: two words separated by a space (MUSE) or a tab, plain or compressed.
+
+    In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
+    """
+
+    path: DataPath
+    """The file."""
+    source: str
+    """Language of the first column."""
+    target: str
+    """Language of the second column."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DictionaryConfig:
+    """Pairs of derived languages come by themselves; files add pairs of natural languages."""
+
+    fraction: float = 1.0
+    """Share of the source words to use; the others are held out."""
+    seed: int = 0
+    """Seed of which words are held out."""
+    files: list[DictionaryFile] = field(default_factory=list)
+    """Dictionaries of natural languages:
+    [{path: en-fr.txt, source: eng-Latn, target: fra-Latn}]."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1:
+            raise ConfigError("dictionary.fraction", self.fraction, "lie in [0, 1]")
