@@ -6,7 +6,7 @@ from typing import Any
 
 from alignmlm.artifacts.names import SUMMARY
 from alignmlm.errors import DataError
-from alignmlm.evaluation.row_checks import check_rows
+from alignmlm.evaluation.row_checks import check_study_rows
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
@@ -61,7 +61,7 @@ def read_study(folder: Path) -> tuple[str, list[Row]]:
     path = folder / STUDY
     found = read_json(path, nan=True)
     check_keys(found, {"name": str, "rows": list}, path)
-    check_rows(found["rows"], path)
+    check_study_rows(found["rows"], path)
     return found["name"], found["rows"]
 
 
@@ -88,13 +88,8 @@ def languages_of(metrics: dict[int, Row]) -> list[str]:
     return [name for name in dict.fromkeys(names) if "-" in name]  # terms have no script
 
 
-def run_curves(run: Path) -> RunCurves:
-    """The curves of a run; a metric that was never logged is left out.
-
-    Raises:
-        DataError: it is no run, or its metrics are damaged.
-    """
-    metrics = read_metrics(run)
+def curves_of(metrics: dict[int, Row]) -> RunCurves:
+    """The curves of a run's metrics; a metric that was never logged is left out."""
 
     def logged(wanted: dict[str, str]) -> list[Series]:
         found = [series(metrics, key, name) for name, key in wanted.items()]
@@ -108,3 +103,12 @@ def run_curves(run: Path) -> RunCurves:
         logged({name: f"alignment/{part}_percent" for name, part in parts.items()}),
         series(metrics, "train/tokens_per_s", "tokens/s"),
     )
+
+
+def run_curves(run: Path) -> RunCurves:
+    """The curves of a run; a metric that was never logged is left out.
+
+    Raises:
+        DataError: it is no run, or its metrics are damaged.
+    """
+    return curves_of(read_metrics(run))

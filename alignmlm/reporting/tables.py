@@ -90,13 +90,22 @@ def by_target(rows: list[Row]) -> list[Row]:
     return [row for group in groups_of(rows, ("task", "language")).values() for row in group]
 
 
+def pretraining_table(rows: list[Row]) -> Cells:
+    """Losses and alignment by objective, over pre-training seeds."""
+    languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
+    return cells("Pre-training", rows, MODEL, [*map(loss_column, languages), *ALIGNMENT])
+
+
 def tables_of(rows: list[Row]) -> list[Cells]:
     """Pre-training by objective, and transfer by task and target, over pre-training seeds."""
-    languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
-    found = [
-        cells("Pre-training", rows, MODEL, [*map(loss_column, languages), *ALIGNMENT]),
-        cells("Transfer", by_target(rows), TARGET, TRANSFER),
-    ]
+    found = [pretraining_table(rows), cells("Transfer", by_target(rows), TARGET, TRANSFER)]
+    return [table for table in found if table.measures]
+
+
+def page_tables(rows: list[Row]) -> list[Cells]:
+    """Pre-training by objective, and retrieval by task and pair of languages."""
+    retrieval = by_target([row for row in rows if "retrieved" in row])
+    found = [pretraining_table(rows), cells("Retrieval", retrieval, TARGET, TRANSFER)]
     return [table for table in found if table.measures]
 
 

@@ -8,7 +8,8 @@ LANGUAGES = ["qaa-Latn", "qaa-Latn-x-inv-trans"]
 
 def row(objective: str, seed: int, bz: float, **others) -> dict:
     return {
-        "objective": objective, "seed": seed, "task": "sample_pos", "language": LANGUAGES[1],
+        "objective": objective, "seed": seed, "task": "sample_pos",
+        "source_language": LANGUAGES[0], "language": LANGUAGES[1],
         "validation_loss_nats": {LANGUAGES[0]: 3.1 + seed, LANGUAGES[1]: 3.4},
         "alignment_in_dictionary_percent": 98.1, "alignment_held_out_percent": None,
         "source": 96.0, "bs": 95.0, "bz": bz, "delta": 95.0 - bz, "n_seeds": 1, **others,

@@ -1,3 +1,4 @@
+import html
 import json
 import re
 
@@ -7,13 +8,21 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.results import empty, with_task, write_results
 from alignmlm.evaluation.score_rows import score_rows
 from alignmlm.evaluation.transfer import Scores
-from alignmlm.reporting.page import write_page
+from alignmlm.reporting.page import source_hash, write_page
 from tests.reporting.conftest import LANGUAGES
+from tests.reporting.studies import runs_of, write_study
 
 
 def own_html(path) -> str:
-    """The page without plotly's own code."""
-    return re.sub(r"<script>.*?</script>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    """The page without its data and its script, which hold no HTML."""
+    return re.sub(r"<script.*?</script>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def data_of(path):
+    """What the page's script reads."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1])
 
 
 @pytest.fixture
@@ -21,24 +30,61 @@ def page(run, study, tmp_path):
     return write_page([run], [study], tmp_path / "out" / "report.html")
 
 
-def test_the_page_fetches_nothing(page):
+def test_the_page_fetches_nothing_and_may_not(page):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)\s*=", text)
-    assert text.count("Plotly.newPlot(") >= 3
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert html.unescape(policy).startswith("default-src 'none'; script-src 'sha256-")
+    assert "connect-src 'none'" in html.unescape(policy)
+    assert "http" not in policy and "unsafe" not in policy
+
+
+def test_the_policy_names_the_hashes_of_script_and_style(page):
+    text = page.read_text(encoding="utf-8")
+    for element in ("script", "style"):
+        (own,) = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        assert source_hash(own) in html.unescape(text)
 
 
 def test_names_and_settings_are_escaped(page):
     text = own_html(page)
     assert "Study a &lt;b&gt; &amp; c" in text
-    assert "Run run &lt;i&gt;: align_mlm" in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<b>align" not in text
+    settings = {one["key"]: one["values"] for one in data_of(page)["settings"]}
+    assert "run.name" not in settings
+
+
+def test_no_text_ends_the_data(study, tmp_path):
+    found = json.loads((study / "study.json").read_text("utf-8"))
+    evil = "</script><script>alert(1)</script><!--\u2028"
+    found["rows"][0]["objective"] = evil
+    (study / "study.json").write_text(json.dumps(found), "utf-8")
+    page = write_page([], [study], tmp_path / "report.html")
+    assert "<script>alert" not in page.read_text("utf-8")
+    assert evil in [line["names"][0] for line in data_of(page)["groups"][0]["table"]["lines"]]
 
 
 def test_the_page_has_the_studys_numbers(page):
-    assert all(
-        f"<td>{number}</td>" in own_html(page) for number in ("40.0", "85.0", "55.0", "10.0")
-    )
+    text = own_html(page)
+    assert all(f"<b>{number}</b>" in text for number in ("40.0", "85.0", "55.0", "10.0"))
+
+
+def test_what_was_not_measured_is_a_hole_with_its_reason(tmp_path):
+    study = write_study(tmp_path / "study", ["mlm", "align_mlm"], [0, 1], points=10)
+    document = json.loads((study / "study.json").read_text("utf-8"))
+    document["rows"] = [r for r in document["rows"] if (r["objective"], r["seed"]) != ("mlm", 1)]
+    (study / "study.json").write_text(json.dumps(document), "utf-8")
+    (study / "mlm-seed1" / "summary.json").unlink()
+    text = own_html(write_page(runs_of(study), [study], tmp_path / "report.html"))
+    assert "not finished: step 100 of 100" in text
+
+
+def test_settings_are_grouped_by_value_and_tell_who_has_which(tmp_path):
+    study = write_study(tmp_path / "study", ["mlm", "align_mlm"], [0], points=10)
+    found = data_of(write_page(runs_of(study), [study], tmp_path / "report.html"))
+    settings = {one["key"]: one["values"] for one in found["settings"]}
+    assert settings["objective.name"] == [["mlm", [0]], ["align_mlm", [1]]]
+    assert settings["objective.alpha"] == [["10.0", [0, 1]]]
 
 
 def test_a_study_shows_retrieval_and_tasks_without_training_data(study, tmp_path):
@@ -47,7 +93,7 @@ def test_a_study_shows_retrieval_and_tasks_without_training_data(study, tmp_path
     retrieval = {"objective": "mlm", "task": "tatoeba", "language": "a to b", "retrieved": 12.34}
     (study / "study.json").write_text(json.dumps(found | {"rows": [transfer, retrieval]}))
     text = own_html(write_page([], [study], tmp_path / "report.html"))
-    assert "<td>43.2</td>" in text
+    assert "<b>43.2</b>" in text
     assert "<td>12.3</td>" in text
     (row,) = score_rows(study)
     assert (row.bz, row.cell.source_language) == (43.21, "a")
@@ -55,7 +101,8 @@ def test_a_study_shows_retrieval_and_tasks_without_training_data(study, tmp_path
 
 def test_a_run_that_goes_on_is_shown_as_such(run, tmp_path):
     (run / "summary.json").unlink()
-    assert "(not finished)" in own_html(write_page([run], [], tmp_path / "report.html"))
+    page = write_page([run], [], tmp_path / "report.html")
+    assert data_of(page)["provenance"][0]["state"].startswith("not finished: step 100")
 
 
 def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
@@ -67,7 +114,7 @@ def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
     config = {"task": task, "source": LANGUAGES[0]}
     document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
     write_results(run / "evaluation", document)
-    assert "<td>38.5</td>" in own_html(write_page([run], [], tmp_path / "report.html"))
+    assert "<b>38.5</b>" in own_html(write_page([run], [], tmp_path / "report.html"))
 
 
 def test_a_folder_that_is_no_study_is_an_error(tmp_path):

@@ -1,0 +1,186 @@
+"""Source x target x objective as a table of BS, BZ and Delta, and the holes in it with reasons."""
+
+from dataclasses import dataclass
+
+from alignmlm.evaluation import score_rows
+from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
+from alignmlm.reporting.contrasts import Place, Standing, standings
+from alignmlm.reporting.run_facts import RunFacts
+from alignmlm.reporting.tables import MISSING
+from alignmlm.reporting.transfer_names import MEASURES as TITLES
+from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
+from alignmlm.reporting.transfer_tables import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One measure in one cell: its text and how it stands among the objectives of its place."""
+
+    title: str  # "BS"
+    mean: str
+    interval: str  # "[54.0, 59.0]", empty where nobody knows
+    look: str  # "better", "worse", "tied", "alone"
+    told: str  # the same in words
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """The scores from one source to one target by one objective."""
+
+    scores: tuple[Score, ...]
+    seeds: int
+    hole: str = ""  # why there are none
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixTable:
+    """One task: lines are objectives by source, columns are targets."""
+
+    title: str
+    targets: list[str]
+    lines: list[tuple[str, str, list[MatrixCell]]]  # source, objective, cells
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """What was not measured, and why."""
+
+    objective: str
+    task: str
+    languages: str
+    seeds: str
+    reason: str
+
+
+def look_of(found: Standing) -> tuple[str, str]:
+    """How a score is shown among those of its place, and that in words."""
+    beats = ", ".join(map(objective_name, found.beats))
+    beaten = ", ".join(map(objective_name, found.beaten_by))
+    if beats and beaten:
+        return "between", f"better than {beats}, worse than {beaten}"
+    if beats:
+        return "better", f"better than {beats}"
+    if beaten:
+        return "worse", f"worse than {beaten}"
+    return ("tied", "tied") if found.compared else ("alone", "")
+
+
+def score(rows: list[ScoreRow], measure: Measure, found: Standing) -> Score:
+    """One measure over the seeds of a cell."""
+    mean, _, interval = shown(score_rows.measured(rows, measure)).partition(" ")
+    look, told = look_of(found)
+    return Score(TITLES[measure], mean, interval, look, told)
+
+
+def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[MatrixTable]:
+    """One table a task; `why` tells of an objective and a task why nothing was measured.
+
+    Raises:
+        DataError: a cell has the same seed twice.
+    """
+    cells, found = by_cell(rows), standings(rows)
+    objectives = list(dict.fromkeys(cell.objective for cell in cells))
+    tables = []
+    for task in dict.fromkeys(cell.task for cell in cells):
+        own = [cell for cell in cells if cell.task == task]
+        targets = list(dict.fromkeys(cell.language for cell in own))
+        lines = []
+        for source in dict.fromkeys(cell.source_language for cell in own):
+            for objective in objectives:
+                line = []
+                for target in targets:
+                    group = cells.get(Cell(objective, task, source, target), [])
+                    place = Place(task, source, target)
+                    line.append(matrix_cell(group, place, objective, found, why))
+                lines.append((language_name(source), objective_name(objective), line))
+        tables.append(MatrixTable(task_name(task), list(map(language_name, targets)), lines))
+    return tables
+
+
+def matrix_cell(
+    group: list[ScoreRow],
+    place: Place,
+    objective: str,
+    found: dict[tuple[Place, Measure, str], Standing],
+    why: dict[tuple[str, str], str],
+) -> MatrixCell:
+    """One cell, or why there is none."""
+    if not group:
+        return MatrixCell((), 0, why.get((objective, place.task), "not measured"))
+    scores = (score(group, measure, found[place, measure, objective]) for measure in MEASURES)
+    return MatrixCell(tuple(scores), len(group))
+
+
+def reason(run: RunFacts | None, task: str) -> str:
+    """Why a run has no score of a task."""
+    if run is None:
+        return "not pre-trained"
+    if not run.summary:
+        return run.state
+    return run.skipped().get(task, "not evaluated on this task")
+
+
+def reasons(
+    rows: list[ScoreRow], runs: list[RunFacts]
+) -> tuple[list[Hole], dict[tuple[str, str], str]]:
+    """The holes of a study, and by objective and task why nothing was measured.
+
+    A study is whole where every objective has every seed in every place that any of them has.
+    """
+    by_name = {(run.label, run.seed): run for run in runs}
+    names = [*(row.cell.objective for row in rows), *(run.label for run in runs)]
+    seeds = sorted({*(row.seed for row in rows), *(run.seed for run in runs)})
+    places = list(
+        dict.fromkeys((r.cell.task, r.cell.source_language, r.cell.language) for r in rows)
+    )
+    known = {(row.cell, row.seed) for row in rows}
+    missing: dict[tuple[str, str, str, str, str], list[int]] = {}
+    why: dict[tuple[str, str], str] = {}
+    for objective in dict.fromkeys(names):
+        for task, source, target in places:
+            for seed in seeds:
+                if (Cell(objective, task, source, target), seed) in known:
+                    continue
+                told = reason(by_name.get((objective, seed)), task)
+                why[objective, task] = told
+                missing.setdefault((objective, task, source, target, told), []).append(seed)
+    holes = [
+        hole(objective, task, (source, target), found, told)
+        for (objective, task, source, target, told), found in missing.items()
+    ]
+    return holes + without_supervision(rows) + skipped_tasks(rows, runs), why
+
+
+def hole(objective: str, task: str, pair: tuple[str, str], seeds: list[int], told: str) -> Hole:
+    """A hole in words."""
+    languages = " → ".join(map(language_name, pair))
+    numbers = ", ".join(map(str, seeds))
+    return Hole(objective_name(objective), task_name(task), languages, numbers, told)
+
+
+def without_supervision(rows: list[ScoreRow]) -> list[Hole]:
+    """The places without BS, so without Delta."""
+    lacking: dict[tuple[str, str, str], list[int]] = {}
+    for row in rows:
+        if row.bs != row.bs:
+            place = (row.cell.task, row.cell.source_language, row.cell.language)
+            lacking.setdefault(place, []).append(row.seed)
+    told = f"no BS and no Delta ({MISSING}): no training data in the target language"
+    return [
+        hole("every objective", task, (source, target), sorted(set(seeds)), told)
+        for (task, source, target), seeds in lacking.items()
+    ]
+
+
+def skipped_tasks(rows: list[ScoreRow], runs: list[RunFacts]) -> list[Hole]:
+    """The tasks that no run could be measured on."""
+    measured = {row.cell.task for row in rows}
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for run in runs:
+        for task, told in run.skipped().items():
+            if task not in measured:
+                found.setdefault((run.label, task, told), []).append(run.seed)
+    return [
+        Hole(objective_name(label), task_name(task), MISSING, ", ".join(map(str, seeds)), told)
+        for (label, task, told), seeds in found.items()
+    ]

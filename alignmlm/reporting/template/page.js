@@ -1,0 +1,443 @@
+"use strict";
+(() => {
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const PAGE_ROWS = 25, COLOURS = 8, DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+
+// ---- elements: texts are never parsed as HTML
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element[name] = value;
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null));
+  return element;
+}
+const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+const svg = (name, attributes = {}, ...children) =>
+  fill(document.createElementNS(SVG, name), attributes, children);
+const unique = (values) => [...new Set(values)];
+
+// ---- what is chosen: it stands in the address, so that a link shows the same
+
+let chosen = new URLSearchParams();
+let section = "";
+const get = (key, fallback) => chosen.get(key) ?? fallback;
+
+function put(key, value, fallback) {
+  if (value === fallback) chosen.delete(key);
+  else chosen.set(key, value);
+  section = key.split(".")[0];
+  const text = chosen.toString();
+  history.replaceState(null, "", `#${section}${text ? `?${text}` : ""}`);
+}
+
+/** Fill a select with [value, text] pairs, and call back with every new choice. */
+function select(key, options, changed) {
+  const element = byId(key.replace(".", "-")), fallback = options.length ? options[0][0] : "";
+  const now = JSON.stringify(options);
+  if (element.options_shown !== now) {
+    element.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
+    element.options_shown = now;
+  }
+  const wanted = get(key, fallback);
+  element.value = options.some(([value]) => value === wanted) ? wanted : fallback;
+  element.disabled = options.length < 2;
+  element.onchange = () => { put(key, element.value, fallback); changed(); };
+  return element.value;
+}
+
+/** A check box that is on or off by default. */
+function check(key, fallback, changed) {
+  const element = byId(key.replace(".", "-"));
+  element.checked = get(key, fallback) === "1";
+  element.onchange = () => { put(key, element.checked ? "1" : "0", fallback); changed(); };
+  return element.checked;
+}
+
+/** A check box a name; those that are off stand in the address. */
+function checks(key, names, changed) {
+  const off = new Set(get(key, "").split("|").filter(Boolean)), parent = byId(key.replace(".", "-"));
+  const boxes = names.map((name) => {
+    const box = el("input", { type: "checkbox", id: `${key}-${name}`, checked: !off.has(name) });
+    box.checked = !off.has(name);
+    box.onchange = () => {
+      if (box.checked) off.delete(name);
+      else off.add(name);
+      put(key, names.filter((one) => off.has(one)).join("|"), "");
+      changed();
+    };
+    return el("span", {}, box, " ", el("label", { for: `${key}-${name}` }, name));
+  });
+  if (parent.names_shown !== JSON.stringify(names) || parent.off_shown !== get(key, "")) {
+    if (!parent.contains(document.activeElement)) parent.replaceChildren(...boxes);
+    parent.names_shown = JSON.stringify(names);
+    parent.off_shown = get(key, "");
+  }
+  return names.filter((name) => !off.has(name));
+}
+
+/** A field of text. */
+function text(key, changed) {
+  const element = byId(key.replace(".", "-"));
+  if (document.activeElement !== element) element.value = get(key, "");
+  element.oninput = () => { put(key, element.value, ""); changed(); };
+  return element.value.toLowerCase();
+}
+
+// ---- tables of any length: a page of rows at a time, sorted and searched
+
+const compare = (a, b) => {
+  const [x, y] = [a, b].map((one) => Number.parseFloat(one.replaceAll(",", "")));
+  if (!Number.isNaN(x) && !Number.isNaN(y) && x !== y) return x - y;
+  return a.localeCompare(b, "en", { numeric: true });
+};
+
+/** A table in a place of the page; columns are {title, name?, wide?}, rows are lists of texts. */
+function table(place, key, caption, columns, rows, search = true) {
+  const parent = byId(place);
+  const redraw = () => table(place, key, caption, columns, rows, search);
+  const query = get(`${key}.q`, "").toLowerCase();
+  const [sorted, way] = get(`${key}.sort`, "").split(" ");
+  let found = rows.filter((row) => !query || row.some((part) => part.toLowerCase().includes(query)));
+  if (sorted) {
+    const order = way === "down" ? -1 : 1;
+    found = [...found].sort((a, b) => order * compare(a[Number(sorted)] ?? "", b[Number(sorted)] ?? ""));
+  }
+  const last = Math.max(0, Math.ceil(found.length / PAGE_ROWS) - 1);
+  const page = Math.min(last, Number(get(`${key}.page`, "0")) || 0), start = page * PAGE_ROWS;
+  const shown = found.slice(start, start + PAGE_ROWS);
+  const focus = document.activeElement?.dataset?.focus;
+  const at = document.activeElement?.selectionStart;
+
+  const head = columns.map((column, number) => {
+    const own = sorted === String(number);
+    const next = own && way !== "down" ? `${number} down` : `${number} up`;
+    const sort = () => { put(`${key}.sort`, next, ""); redraw(); };
+    const button = el("button", { type: "button", onclick: sort, "data-focus": `${key} sort ${number}` }, column.title);
+    const order = own ? (way === "down" ? "descending" : "ascending") : null;
+    return el("th", { scope: "col", class: column.name || column.wide ? "name" : "", "aria-sort": order }, button);
+  });
+  const body = shown.map((row) => el("tr", {}, row.map((part, number) => {
+    const kind = columns[number].wide ? "text" : columns[number].name ? "name" : null;
+    return number ? el("td", { class: kind }, part) : el("th", { scope: "row", class: kind }, part);
+  })));
+  const turn = (by, label) => el("button", {
+    type: "button", "data-focus": `${key} ${label}`, disabled: by < 0 ? page === 0 : page === last,
+    onclick: () => { put(`${key}.page`, String(page + by), "0"); redraw(); },
+  }, label);
+  const typed = (event) => { chosen.delete(`${key}.page`); put(`${key}.q`, event.target.value, ""); redraw(); };
+  const id = `${place}-q`;
+  const input = el("input", { type: "search", id, "data-focus": `${key} q`, oninput: typed });
+  input.value = get(`${key}.q`, "");
+  const count = found.length ? `${start + 1} to ${start + shown.length} of ${found.length}` : "none";
+  parent.replaceChildren(
+    el("div", { class: "pager" },
+      search ? el("span", {}, el("label", { for: id }, "Search"), " ", input) : null,
+      el("span", { role: "status" }, count),
+      last ? [turn(-1, "Previous"), turn(1, "Next")] : null),
+    el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+      el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, body))));
+  const again = focus && [...parent.querySelectorAll("[data-focus]")].find((one) => one.dataset.focus === focus);
+  if (again) {
+    again.focus();
+    if (again.type === "search") again.setSelectionRange(at, at);
+  }
+}
+
+// ---- charts
+
+function ticks(low, high, count) {
+  const raw = (high - low || 1) / count, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= raw);
+  const found = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) found.push(at);
+  return found.map((at) => Number(at.toPrecision(12)));
+}
+const short = (value) => Math.abs(value) >= 1e4 ? `${+(value / 1000).toPrecision(4)}k` : String(+value.toPrecision(4));
+
+function mark(kind, x, y, r) {
+  const path = [
+    `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
+    `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
+    `M${x},${y - r * 1.3}l${r * 1.2},${r * 2.2}h${-2.4 * r}z`,
+    `M${x},${y - r * 1.4}l${r * 1.4},${r * 1.4}l${-r * 1.4},${r * 1.4}l${-r * 1.4},${-r * 1.4}z`,
+  ][kind % 4];
+  return svg("path", { class: "dot", d: path });
+}
+
+/** Lines with bands and dots; series are {name, line, band, dots, bars}, points are [x, y, ...]. */
+function chart(place, label, xTitle, yTitle, series) {
+  const parent = byId(place);
+  const all = series.flatMap((one) => [...one.line ?? [], ...one.dots, ...(one.bars ?? []).flatMap(([x, a, b]) => [[x, a], [x, b]])]);
+  if (!all.length) {
+    parent.replaceChildren(el("p", {}, "Nothing to draw."));
+    return;
+  }
+  const width = Math.max(280, Math.min(parent.clientWidth || 800, 1100)), height = Math.min(420, Math.max(260, width * 0.45));
+  const [left, right, top, bottom] = [52, 14, 12, 44];
+  const range = (values) => {
+    const [low, high] = [Math.min(...values), Math.max(...values)], room = (high - low || Math.abs(high) || 1) * 0.05;
+    return [low - room, high + room];
+  };
+  const [x0, x1] = range(all.map((p) => p[0])), [y0, y1] = range(all.map((p) => p[1]));
+  const x = (v) => +(left + ((v - x0) / (x1 - x0)) * (width - left - right)).toFixed(1);
+  const y = (v) => +(height - bottom - ((v - y0) / (y1 - y0)) * (height - top - bottom)).toFixed(1);
+  const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  for (const v of ticks(y0, y1, 5)) {
+    drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(v), y2: y(v) }),
+      svg("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, short(v)));
+  }
+  for (const v of ticks(x0, x1, width < 500 ? 4 : 8)) {
+    drawing.append(svg("line", { class: "grid", x1: x(v), x2: x(v), y1: top, y2: height - bottom }),
+      svg("text", { x: x(v), y: height - bottom + 16, "text-anchor": "middle" }, short(v)));
+  }
+  drawing.append(
+    svg("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, xTitle),
+    svg("text", { x: 12, y: (height - bottom + top) / 2, transform: `rotate(-90 12 ${(height - bottom + top) / 2})`, "text-anchor": "middle" }, yTitle));
+  const path = (points) => points.map(([a, b]) => `${x(a)},${y(b)}`).join(" ");
+  series.forEach((one, number) => {
+    const group = svg("g", { class: `s${number % COLOURS}` });
+    if (one.band?.length) {
+      const back = [...one.band].reverse().map(([a, low]) => [a, low]);
+      group.append(svg("polygon", { class: "band", points: path([...one.band.map(([a, , high]) => [a, high]), ...back]) }));
+    }
+    if (one.line?.length) group.append(svg("polyline", { class: "curve", points: path(one.line), "stroke-dasharray": DASHES[number % 4] }));
+    for (const [a, low, high] of one.bars ?? []) group.append(svg("line", { class: "bar", x1: x(a), x2: x(a), y1: y(low), y2: y(high) }));
+    for (const [a, b, told] of one.dots) {
+      const dot = mark(number, x(a), y(b), one.line ? 2.2 : 4.5);
+      dot.append(svg("title", {}, told));
+      group.append(dot);
+    }
+    drawing.append(group);
+  });
+  const legend = series.map((one, number) => el("li", {},
+    svg("svg", { width: 26, height: 12, class: `s${number % COLOURS}`, "aria-hidden": "true" },
+      one.line ? svg("polyline", { class: "curve", points: "0,6 26,6", "stroke-dasharray": DASHES[number % 4] }) : null,
+      mark(number, 13, 6, one.line ? 3 : 4.5)), one.name));
+  parent.replaceChildren(drawing, el("ul", { class: "legend" }, legend), el("div", { id: `${place}-numbers` }));
+}
+
+/** The numbers of a chart as a table that opens on demand. */
+function numbers(place, key, columns, rows) {
+  const id = `${place}-table`, box = el("div", { id });
+  const details = el("details", {}, el("summary", {}, "The numbers of this chart"), box);
+  details.ontoggle = () => details.open && table(id, key, "The numbers of this chart", columns, rows);
+  byId(`${place}-numbers`)?.replaceChildren(details);
+}
+
+// ---- theme, matrix
+
+function drawTheme() {
+  const theme = select("theme", [["auto", "as the system"], ["light", "light"], ["dark", "dark"]], drawTheme);
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+function drawMatrix() {
+  const options = [["all", "BS, BZ and Delta"], ["bs", "BS"], ["bz", "BZ"], ["delta", "Delta"]];
+  byId("matrix").dataset.show = select("matrix.show", options, drawMatrix);
+}
+
+// ---- the table for a paper: the same texts as the files of `alignmlm eval figures`
+
+const MARKDOWN = /[\\|*_`<>[\]~$#&]/g, NUMBERS = /^[\d\s.,[\]+-]*$/;
+const BREAKS = /[\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029]/g;
+const LATEX = {
+  "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
+  "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+};
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
+const oneLine = (told) => told.replace(BREAKS, " ");
+const markdown = (told) => {
+  const line = oneLine(told);
+  return NUMBERS.test(line) ? line : line.replace(MARKDOWN, "\\$&");
+};
+const latex = (told) => oneLine(told).replace(/[\\&%$#_{}~^]/g, (found) => LATEX[found]);
+const quoted = (told) => /[",\n\r]/.test(told) ? `"${told.replaceAll('"', '""')}"` : told;
+const csv = (told) => quoted(FORMULA.test(told) ? `'${told}` : told);
+
+function markdownTable(found) {
+  const rules = found.titles.map((_, place) => place < 3 ? "---" : "---:");
+  const lines = found.lines.map((line) => line.cells.map((told, place) =>
+    line.bold[place] ? `**${markdown(told)}**` : markdown(told)));
+  const rows = [found.titles.map(markdown), rules, ...lines].map((line) => `| ${line.join(" | ")} |\n`);
+  return `${rows.join("")}\n${found.caption}\n`;
+}
+
+function latexTable(found) {
+  const tex = (told) => latex(told).replaceAll(found.missing, "--");
+  const lines = found.lines.map((line) => line.cells.map((told, place) =>
+    (line.bold[place] ? `\\textbf{${tex(told)}}` : place < 3 ? latex(told) : tex(told))).join(" & "));
+  return [
+    `% ${found.caption}`, `\\begin{tabular}{lll${"r".repeat(found.titles.length - 3)}}`, "\\toprule",
+    `${found.titles.map(latex).join(" & ")} \\\\`, "\\midrule", ...lines.map((line) => `${line} \\\\`),
+    "\\bottomrule", "\\end{tabular}", "",
+  ].join("\n");
+}
+
+function csvTable(found) {
+  const rows = [found.csvTitles.map(csv), ...found.lines.map((line) => [...line.paper.map(csv), ...line.means])];
+  return rows.map((row) => `${row.join(",")}\n`).join("");
+}
+
+const FORMATS = { markdown: [markdownTable, "md"], latex: [latexTable, "tex"], csv: [csvTable, "csv"] };
+
+function drawTable() {
+  const tables = data.groups.filter((one) => one.table);
+  const options = tables.map((one, place) => [String(place), one.title]);
+  const group = tables[Number(select("table.group", options, drawTable)) || 0];
+  if (!group) {
+    byId("table").hidden = true;
+    return;
+  }
+  const whole = group.table, titles = { bs: "BS", bz: "BZ", delta: "Delta" };
+  const format = select("table.format", [["markdown", "Markdown"], ["latex", "LaTeX"], ["csv", "CSV as the paper's"]], drawTable);
+  const tasks = checks("table.tasks", unique(whole.columns.map((one) => one.task)), drawTable);
+  const measures = checks("table.measures", group.measures.map((one) => titles[one]), drawTable);
+  const objectives = checks("table.objectives", unique(whole.lines.map((one) => one.names[0])), drawTable);
+  const query = text("table.q", drawTable);
+  const intervals = check("table.intervals", "1", drawTable), aligned = check("table.aligned", "1", drawTable);
+
+  const kept = whole.columns.map((_, place) => place).filter((place) =>
+    tasks.includes(whole.columns[place].task) && measures.includes(titles[whole.columns[place].measure]));
+  const lines = whole.lines.filter((line) =>
+    objectives.includes(line.names[0]) && line.names.some((name) => name.toLowerCase().includes(query)));
+  const cell = (told) => intervals ? told : told.split(" [")[0];
+  const found = {
+    caption: whole.caption, missing: whole.missing,
+    titles: ["objective", "source", "target", ...kept.map((place) => whole.columns[place].title), ...aligned ? whole.aligned : []],
+    csvTitles: [...whole.paper, ...kept.map((place) => whole.columns[place].csv)],
+    lines: lines.map((line) => ({
+      paper: line.paper,
+      cells: [...line.names, ...kept.map((place) => cell(line.cells[place])), ...aligned ? line.aligned : []],
+      bold: [false, false, false, ...kept.map((place) => line.bold[place])],
+      means: kept.map((place) => line.means[place]),
+    })),
+  };
+  const [written, ending] = FORMATS[format];
+  byId("table-text").value = written(found);
+  table("table-preview", "table.rows", whole.caption,
+    found.titles.map((title, place) => ({ title, name: place < 3 })), found.lines.map((line) => line.cells), false);
+  const told = byId("table-told");
+  byId("table-copy").onclick = async () => {
+    byId("table-text").select();
+    try {
+      await navigator.clipboard.writeText(byId("table-text").value);
+      told.textContent = "Copied.";
+    } catch {
+      told.textContent = "Selected: copy it with the keyboard.";
+    }
+  };
+  byId("table-save").onclick = () => {
+    const url = URL.createObjectURL(new Blob([byId("table-text").value], { type: "text/plain" }));
+    el("a", { href: url, download: `transfer.${ending}` }).click();
+    told.textContent = `Saved as transfer.${ending}.`;
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  };
+}
+
+// ---- curves over steps
+
+function setting(key, run) {
+  const found = data.settings.find((one) => one.key === key);
+  return found.values.find(([, runs]) => runs.includes(run))[0];
+}
+
+function drawCurves() {
+  const metrics = unique(data.runs.flatMap((run) => Object.keys(run.curves)));
+  const first = metrics.filter((name) => name.startsWith("validation")), rest = metrics.filter((name) => !first.includes(name));
+  const metric = select("curves.metric", [...first, ...rest].map((name) => [name, name]), drawCurves);
+  const axes = data.settings.filter((one) => one.values.length > 1 && !one.key.endsWith(".seed")).map((one) => one.key);
+  const by = select("curves.by", [["label", "objective or variant"], ["run", "run"], ...axes.map((key) => [key, key])], drawCurves);
+  const groups = new Map();
+  data.runs.forEach((run, place) => {
+    const curve = run.curves[metric];
+    if (!curve) return;
+    const name = by === "label" ? run.label : by === "run" ? run.name : `${by} = ${setting(by, place)}`;
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push({ run: run.name, points: curve[0].map((step, at) => [step, curve[1][at]]).filter((p) => p[1] !== null) });
+  });
+  const rows = [];
+  const series = [...groups].map(([name, runs]) => {
+    const bySteps = new Map();
+    for (const run of runs) for (const [step, value] of run.points) bySteps.set(step, [...bySteps.get(step) ?? [], value]);
+    const steps = [...bySteps].filter(([, values]) => values.length === runs.length).sort((a, b) => a[0] - b[0]);
+    const band = steps.map(([step, values]) => [step, Math.min(...values), Math.max(...values)]);
+    const line = steps.map(([step, values]) => [step, values.reduce((a, b) => a + b) / values.length]);
+    line.forEach(([step, mean], at) => rows.push([name, String(step), mean.toPrecision(5), String(band[at][1]), String(band[at][2]), String(runs.length)]));
+    return {
+      name: `${name} (${runs.length} run${runs.length > 1 ? "s" : ""})`, line, band: runs.length > 1 ? band : [],
+      dots: runs.flatMap((run) => run.points.map(([step, value]) => [step, value, `${run.run}, step ${step}: ${value}`])),
+    };
+  });
+  chart("curves-chart", `${metric} over steps, one line for each ${by}`, "step", metric, series);
+  const columns = ["line", "step", "mean", "lowest", "highest", "runs"].map((title, place) => ({ title, name: !place }));
+  numbers("curves-chart", "curves.numbers", columns, rows);
+}
+
+// ---- alignment against Delta
+
+function drawAlignment() {
+  const all = data.groups.flatMap((group) => group.scatter.map((one) => ({ ...one, title: `${group.title}, ${one.task}, aligned ${one.words}` })));
+  const found = all[Number(select("alignment.of", all.map((one, place) => [String(place), one.title]), drawAlignment)) || 0];
+  if (!found) {
+    byId("alignment").hidden = true;
+    return;
+  }
+  const points = found.points.filter((p) => p.x !== null && p.y !== null);
+  const series = unique(points.map((p) => p.objective)).map((name) => {
+    const own = points.filter((p) => p.objective === name);
+    return {
+      name, dots: own.map((p) => [p.x, p.y, `${p.objective}, ${p.languages}: aligned ${p.x} %, Delta ${p.y}`]),
+      bars: own.filter((p) => p.low !== null).map((p) => [p.x, p.low, p.high]),
+    };
+  });
+  chart("alignment-chart", `${found.title}: ${found.text}`, `aligned, ${found.words} (%)`, "Delta (points)", series);
+  byId("alignment-chart").prepend(el("p", {}, found.text));
+  const columns = ["objective", "languages", "aligned (%)", "Delta", "lower bound", "upper bound"];
+  numbers("alignment-chart", "alignment.numbers", columns.map((title, place) => ({ title, name: place < 2 })),
+    points.map((p) => [p.objective, p.languages, p.x, p.y, p.low ?? "", p.high ?? ""].map(String)));
+}
+
+// ---- settings, runs
+
+function drawSettings() {
+  const only = check("settings.different", "1", drawSettings), count = data.runs.length;
+  const rows = data.settings.filter((one) => !only || one.values.length > 1).flatMap((one) => one.values.map(([value, runs]) =>
+    [one.key, value, runs.length === count ? `all ${count}` : runs.map((place) => data.runs[place].name).join(", ")]));
+  table("settings-table", "settings", only ? "Settings in which runs differ" : "All settings",
+    [{ title: "setting", name: true }, { title: "value", wide: true }, { title: "runs", wide: true }], rows);
+}
+
+function drawRuns() {
+  const keys = unique(data.provenance.flatMap(Object.keys));
+  table("runs-table", "runs", "Runs: what they are and what they cost", keys.map((title) => ({ title, name: title === "run" })),
+    data.provenance.map((run) => keys.map((key) => run[key] ?? "")));
+}
+
+// ---- together
+
+function drawAll() {
+  for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawSettings, drawRuns]) draw();
+}
+
+function followAddress() {
+  const [name, query] = location.hash.slice(1).split("?");
+  section = name;
+  chosen = new URLSearchParams(query);
+  drawAll();
+  if (name) byId(name)?.scrollIntoView();
+}
+
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => { drawCurves(); drawAlignment(); }, 150);
+});
+addEventListener("hashchange", followAddress);
+followAddress();
+document.documentElement.dataset.ready = "";
+})();

@@ -1,0 +1,150 @@
+"""What a study found and how sure that is, in sentences written from its numbers by fixed rules.
+
+1. Transfer is compared by Delta where every objective of a place has one, else by BZ.
+2. No two objectives in one place: nothing to compare.
+3. No p-value anywhere (one seed, or seeds that agree to the last bit): no claim.
+4. Two objectives differ by more than noise where Holm's adjusted p is at most 0.05.
+5. Pairs of objectives are told by how often one is better; both directions, if both occur.
+6. No such pair: no difference beyond noise, and the smallest difference that had been noticed.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from alignmlm.evaluation.score_rows import Measure, ScoreRow
+from alignmlm.reporting.contrasts import Contrast, Place, by_place, contrasts, scores_by_seed
+from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
+from alignmlm.reporting.transfer_tables import p_text, shown, signless
+
+MOST_PAIRS = 4  # that are told
+NAMES: dict[Measure, str] = {"delta": "Delta", "bz": "BZ", "bs": "BS", "source": "source"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A sentence that says what was found, and others on how sure it is."""
+
+    headline: str
+    details: tuple[str, ...] = ()
+
+
+def decisive(rows: list[ScoreRow]) -> list[Contrast]:
+    """Every comparison by Delta, or by BZ in the places where an objective has no Delta."""
+    places = by_place(rows)
+    by_delta = {
+        place
+        for place, objectives in places.items()
+        if all(scores_by_seed(found, "delta") for found in objectives.values())
+    }
+    delta = [c for c in contrasts(rows, "delta") if c.place in by_delta]
+    return delta + [c for c in contrasts(rows, "bz") if c.place not in by_delta]
+
+
+def place_text(place: Place) -> str:
+    """A place in words: "EWT POS, eng to eng, inverted"."""
+    source, target = language_name(place.source_language), language_name(place.language)
+    return f"{task_name(place.task)} ({source} → {target})"
+
+
+def seeds_text(found: list[Contrast]) -> str:
+    """How many pre-training seeds were compared."""
+    counts = sorted({c.seeds for c in found})
+    told = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"{told} seed{'s' if counts[-1] > 1 else ''}"
+
+
+def numbers_text(found: Contrast) -> str:
+    """The means of both sides, the better or first one first, and the interval between them."""
+    order = (1, 0) if found.better == found.second else (0, 1)
+    means = " against ".join(signless(f"{found.means[side]:.1f}") for side in order)
+    text = f"{NAMES[found.measure]} {means}"
+    interval = shown(found.difference.interval)
+    if not found.difference.interval.known:
+        return f"{text}, difference {interval}"
+    names = f"{objective_name(found.second)} - {objective_name(found.first)}"
+    p = p_text(found.p_holm)
+    equals = "" if p.startswith("<") else "= "
+    told = f"difference {interval} points ({names}, 95 % interval), p {equals}{p} (Holm)"
+    return f"{text}; {told}"
+
+
+def pair_sentence(better: str, worse: str, won: list[Contrast], every: list[Contrast]) -> str:
+    """Where one objective is better than another by more than noise."""
+    both = [c for c in every if {c.first, c.second} == {better, worse}]
+    start = f"{objective_name(better)} transfers better than {objective_name(worse)}"
+    if len(both) == 1:
+        return f"{start} on {place_text(won[0].place)}: {numbers_text(won[0])}, {seeds_text(won)}."
+    gain = fmean(abs(c.difference.interval.estimate) for c in won)
+    where = "; ".join(place_text(c.place) for c in won[:3]) + ("; …" if len(won) > 3 else "")
+    measures = " or ".join(sorted({NAMES[c.measure] for c in won}, reverse=True))
+    return (
+        f"{start} beyond noise in {len(won)} of {len(both)} cells, by {gain:.1f} points of "
+        f"{measures} on average there ({seeds_text(won)}): {where}."
+    )
+
+
+def no_claim(found: list[Contrast]) -> Verdict:
+    """What is said where no difference has a p-value."""
+    largest = max(found, key=lambda c: abs(c.difference.interval.estimate))
+    names = f"{objective_name(largest.first)} and {objective_name(largest.second)}"
+    detail = (
+        f"Largest difference measured: {names} on {place_text(largest.place)}, "
+        f"{numbers_text(largest)} points. It may be chance."
+    )
+    if max(c.seeds for c in found) == 1:
+        told = "One seed: no claim about which objective transfers better."
+        return Verdict(told, (detail, "More pre-training seeds say how much of it is noise."))
+    return Verdict("Seeds agree to the last digit: no claim, their noise is unknown.", (detail,))
+
+
+def nothing_beyond_noise(known: list[Contrast]) -> Verdict:
+    """What is said where no difference is larger than noise."""
+    widths = [(c.difference.interval.high - c.difference.interval.low) / 2 for c in known]
+    closest = min(known, key=lambda c: c.p_holm)
+    names = f"{objective_name(closest.first)} and {objective_name(closest.second)}"
+    count = f"{len(known)} comparison{'s' if len(known) > 1 else ''}"
+    return Verdict(
+        f"No difference beyond noise: {count} of objectives, {seeds_text(known)}.",
+        (
+            f"Half the width of their 95 % intervals is {median(widths):.1f} points (median): "
+            "smaller differences could not have been noticed.",
+            f"Nearest to one: {names} on {place_text(closest.place)}, {numbers_text(closest)}.",
+        ),
+    )
+
+
+def verdict(rows: list[ScoreRow]) -> Verdict:
+    """What the scores of all seeds say.
+
+    Raises:
+        DataError: a cell has the same seed twice.
+    """
+    if not rows:
+        return Verdict("Nothing about transfer was measured yet.")
+    found = decisive(rows)
+    if not found:
+        objectives = {row.cell.objective for row in rows}
+        if len(objectives) == 1:
+            name = objective_name(*objectives)
+            return Verdict(f"One objective only ({name}): nothing to compare.")
+        return Verdict("No two objectives were measured on the same task, languages and seed.")
+    known = [c for c in found if not math.isnan(c.p_holm)]
+    if not known:
+        return no_claim(found)
+    won: dict[tuple[str, str], list[Contrast]] = defaultdict(list)
+    for one in known:
+        if one.better is not None:
+            won[one.better, str(one.worse)].append(one)
+    if not won:
+        return nothing_beyond_noise(known)
+    pairs = sorted(won.items(), key=lambda item: -len(item[1]))
+    told = [pair_sentence(*names, cells, known) for names, cells in pairs]
+    undecided = sum(c.better is None for c in found)
+    if undecided:
+        told.append(f"No difference beyond noise in {undecided} of {len(found)} comparisons.")
+    if len(pairs) > MOST_PAIRS:
+        rest = f"{len(pairs) - MOST_PAIRS} more pairs differ; the matrix shows them."
+        told = [*told[:MOST_PAIRS], rest, *told[len(pairs) :]]
+    return Verdict(told[0], tuple(told[1:]))

@@ -1,0 +1,195 @@
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from alignmlm.evaluation.score_rows import study_score_rows
+from alignmlm.reporting.page import write_page
+from alignmlm.reporting.transfer_tables import latex_transfer, markdown_transfer, paper_csv
+from tests.reporting.chromium import Chromium, browser_path
+from tests.reporting.studies import runs_of, study_rows, write_study
+
+pytestmark = pytest.mark.skipif(browser_path() is None, reason="needs chromium on the PATH")
+
+OBJECTIVES, SEEDS = ["mlm", "align_mlm", "dict_mlm"], [0, 1, 2]
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    found = Chromium(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("page")
+    study = write_study(folder / "study", OBJECTIVES, SEEDS)
+    return write_page(runs_of(study), [study], folder / "report.html").as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    browser.size(1280)
+    browser.theme("light")
+    browser.open(address)
+    return browser
+
+
+def choose(page: Chromium, name: str, value: str) -> None:
+    """Choose an option as a person does."""
+    code = f"const e = document.getElementById({name!r}); e.value = {value!r}; "
+    page.run(f"(() => {{ {code} e.dispatchEvent(new Event('change')); }})()")
+
+
+def text_of(page: Chromium, query: str) -> str:
+    return page.run(f"document.querySelector({query!r}).innerText")
+
+
+def test_it_opens_from_the_disk_fetches_nothing_and_complains_of_nothing(page, address):
+    assert page.fetched() == [address]
+    assert page.complaints() == []
+    assert "transfers better than MLM" in text_of(page, "#found .verdict")
+
+
+def test_charts_have_a_line_a_band_and_every_seeds_dots(page):
+    assert page.run("document.querySelectorAll('#curves-chart .curve').length") == 6  # legend too
+    assert page.run("document.querySelectorAll('#curves-chart .band').length") == 3
+    assert page.run("document.querySelectorAll('#curves-chart > svg .dot').length") == 3 * 3 * 10
+    assert page.run("document.querySelectorAll('#alignment-chart > svg .dot').length") == 3 * 2
+    assert "NaN" not in page.run("document.getElementById('main').innerHTML")
+
+
+def test_curves_are_grouped_by_any_setting(page):
+    choose(page, "curves-by", "objective.name")
+    assert text_of(page, "#curves-chart .legend li") == "objective.name = mlm (3 runs)"
+    choose(page, "curves-by", "run")
+    assert page.run("document.querySelectorAll('#curves-chart .legend li').length") == 9
+
+
+@pytest.mark.parametrize(
+    "form, written",
+    [("markdown", markdown_transfer), ("latex", latex_transfer), ("csv", paper_csv)],
+)
+def test_the_table_is_the_same_text_as_the_files_of_the_command_line(page, form, written):
+    choose(page, "table-format", form)
+    rows = study_score_rows(study_rows(OBJECTIVES, SEEDS))
+    assert page.run("document.getElementById('table-text').value") == written(rows)
+
+
+def test_the_table_leaves_out_what_is_switched_off(page):
+    page.run("document.getElementById('table.tasks-SAMPLE NLI').click()")
+    page.run("document.getElementById('table.measures-BS').click()")
+    page.run("document.getElementById('table.objectives-MLM').click()")
+    page.run("document.getElementById('table-intervals').click()")
+    page.run("document.getElementById('table-aligned').click()")
+    first, _, *lines = page.run("document.getElementById('table-text').value").splitlines()
+    assert first == (
+        "| objective | source | target | SAMPLE POS BZ (%) | SAMPLE POS Delta (points) |"
+    )
+    assert [line.split(" | ")[0] for line in lines[:4]] == [
+        "| ALIGN-MLM", "| ALIGN-MLM", "| DICT-MLM", "| DICT-MLM",
+    ]  # fmt: skip
+    assert "[" not in lines[0]
+
+
+def test_a_link_shows_the_same_again(page, address):
+    choose(page, "matrix-show", "delta")
+    choose(page, "table-format", "latex")
+    page.run("document.getElementById('table.measures-BZ').click()")
+    link, shown = page.run("location.href"), page.run("document.getElementById('table-text').value")
+    page.open(link)
+    assert page.run("document.getElementById('table-text').value") == shown
+    assert page.run("getComputedStyle(document.querySelector('.of-bs')).display") == "none"
+    page.open(f"{address}#runs")
+    assert page.run("document.getElementById('runs').getBoundingClientRect().top < innerHeight")
+
+
+def test_tables_are_searched_sorted_and_keep_the_focus(page):
+    page.run("document.getElementById('runs-table-q').focus()")
+    for letter in "dict":
+        page.send("Input.insertText", text=letter)
+    assert page.run("document.activeElement.id") == "runs-table-q"
+    names = "[...document.querySelectorAll('#runs-table tbody th')].map(e => e.textContent)"
+    assert page.run(names) == ["dict_mlm-seed0", "dict_mlm-seed1", "dict_mlm-seed2"]
+    page.run("document.querySelector('#runs-table thead button').click()")
+    page.run("document.querySelector('#runs-table thead button').click()")
+    assert page.run(names) == ["dict_mlm-seed2", "dict_mlm-seed1", "dict_mlm-seed0"]
+    order = "document.querySelector('#runs-table th[aria-sort]').getAttribute('aria-sort')"
+    assert page.run(order) == "descending"
+
+
+def test_settings_show_differences_only_until_all_are_asked_for(page):
+    keys = "[...document.querySelectorAll('#settings-table tbody th')].map(e => e.textContent)"
+    assert set(page.run(keys)) == {"objective.name", "train.seed"}
+    page.run("document.getElementById('settings-different').click()")
+    assert "objective.alpha" in page.run(keys)
+
+
+def test_dark_follows_the_system_and_can_be_chosen(page):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.run(paper) == "rgb(255, 255, 255)"
+    page.theme("dark")
+    assert page.run(paper) == "rgb(22, 24, 28)"
+    choose(page, "theme", "light")
+    assert page.run(paper) == "rgb(255, 255, 255)"
+
+
+def test_everything_can_be_reached_by_the_keyboard_with_a_visible_focus(page):
+    reached = []
+    for _ in range(200):
+        page.press("Tab", 9)
+        reached.append(page.run("document.activeElement.id || document.activeElement.tagName"))
+        if reached[-1] == "BODY":
+            break
+        assert page.run("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    wanted = page.run(
+        "[...document.querySelectorAll('main select, main input, main textarea')]"
+        ".filter(e => !e.disabled).map(e => e.id)"
+    )
+    assert set(wanted) <= set(reached)
+
+
+def test_headings_are_in_order_and_controls_have_names(page):
+    levels = page.run("[...document.querySelectorAll('h1, h2, h3, h4')].map(e => +e.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    nameless = (
+        "[...document.querySelectorAll('select, input, textarea')].filter(e => !e.labels.length)"
+    )
+    assert page.run(f"{nameless}.map(e => e.id)") == []
+    tables = "[...document.querySelectorAll('table')].filter(e => !e.caption)"
+    assert page.run(f"{tables}.length") == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1280])
+def test_nothing_is_wider_than_the_window(page, width, theme):
+    page.theme(theme)
+    page.size(width)
+    page.open(page.run("location.href"))
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm install axe-core")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_problem(page, theme):
+    page.theme(theme)
+    page.run(AXE.read_text("utf-8"))
+    found = page.run(
+        "axe.run().then(r => r.violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html)]))"
+    )
+    assert found == []
+
+
+def test_sixty_runs_make_a_small_page_that_is_soon_usable(browser, tmp_path):
+    objectives = ["mlm", "align_mlm", "dict_mlm", "tlm", *(f"variant_{n}" for n in range(8))]
+    study = write_study(tmp_path / "study", objectives, [0, 1, 2, 3, 4], points=500)
+    page = write_page(runs_of(study), [study], tmp_path / "report.html")
+    assert page.stat().st_size < 20e6
+    browser.open(page.as_uri())
+    assert browser.run("document.querySelectorAll('#runs-table tbody tr').length") == 25
+    assert browser.run("document.querySelectorAll('#curves-chart .band').length") == 12
+    assert browser.complaints() == []
