@@ -6,3 +6,4 @@ SUMMARY = "summary.json"  # in a run that came to its end
 EVALUATION = "evaluation"  # in a run: the results of its export
 RESULTS = "results.json"
 STUDY, STUDY_SETTINGS = "study.json", "pretraining.json"
+WORDS = "words.json"  # in a run: words and their nearest ones in the other language

@@ -38,6 +38,7 @@ def probe_command(arguments: Sequence[str]) -> int:
     from alignmlm.reporting.probe_tables import write_curves
     from alignmlm.storage.atomic import replace_text
     from alignmlm.studies.run_probes import PROBES, ProbeSizes, asked_steps, probe_run
+    from alignmlm.studies.run_words import write_words
 
     if not (values.run / RECIPE).is_file():
         raise ConfigError("run", str(values.run), f"be the folder of a run; it has no {RECIPE}")
@@ -48,11 +49,12 @@ def probe_command(arguments: Sequence[str]) -> int:
     path = values.output or values.run / PROBES
     text = json.dumps(document, indent=1) + "\n"
     replace_text(path, text)
+    words = [write_words(recipe, values.run)] if values.output is None else []
     if values.json:
         print_line(text.rstrip("\n"))
         return 0
     show(document["steps"][-1])
-    written = [path]
+    written = [path, *words]
     if len(steps) > 1:
         written.append(write_curves(document, path.with_suffix(".png")))
     for own in written:

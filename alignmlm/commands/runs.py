@@ -1,5 +1,6 @@
 """Commands about runs: train, export, study, report."""
 
+import logging
 import os
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
@@ -7,10 +8,12 @@ from pathlib import Path
 
 from alignmlm.commands.evaluation import PARTIAL_EXIT_CODE, show_skipped
 from alignmlm.config import load_recipe, parse_recipe, recipe_parser
-from alignmlm.errors import ConfigError
+from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.pretraining.run_folder import RECIPE
 from alignmlm.ranks.signals import listening
 from alignmlm.terminal import console, new_table, print_json, print_line
+
+log = logging.getLogger(__name__)
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -84,11 +87,9 @@ def study_run(arguments: Sequence[str]) -> int:
         return 0
     rows = run_study(study)
     folder = Path(study.folder)
-    page = write_page(
-        sorted(path.parent for path in folder.glob("*/summary.json")),
-        [folder],
-        folder / "report.html",
-    )
+    runs = sorted(path.parent for path in folder.glob("*/summary.json"))
+    write_words_of(runs)
+    page = write_page(runs, [folder], folder / "report.html")
     skipped = skipped_tasks(study)
     if values.json:
         parts = {"study": study.name, "rows": rows, "skipped": skipped, "report": str(page)}
@@ -99,6 +100,17 @@ def study_run(arguments: Sequence[str]) -> int:
     show_skipped(skipped)
     print_line(f"report: {page}")
     return PARTIAL_EXIT_CODE if skipped else 0
+
+
+def write_words_of(runs: Sequence[Path]) -> None:
+    """Write the words of runs for the page; a run whose data is gone goes without."""
+    from alignmlm.studies.run_words import write_words
+
+    for run in runs:
+        try:
+            write_words(load_recipe(run / RECIPE), run)
+        except AlignMLMError as error:
+            log.warning("%s: the page will have no words of it: %s", run, error)
 
 
 def report_command(arguments: Sequence[str]) -> int:

@@ -25,6 +25,7 @@ from alignmlm.reporting.run_facts import (
 )
 from alignmlm.reporting.tables import Cells, page_tables
 from alignmlm.reporting.verdict import Verdict, verdict
+from alignmlm.reporting.word_data import word_data
 from alignmlm.storage.atomic import replace_text
 
 TEMPLATE, STYLE, SCRIPT = "page.html.j2", "page.css", "page.js"
@@ -34,6 +35,7 @@ SECTIONS = (
     ("table", "Table"),
     ("curves", "Curves"),
     ("alignment", "Alignment"),
+    ("words", "Words"),
     ("settings", "Settings"),
     ("holes", "Missing"),
     ("runs", "Runs and cost"),
@@ -131,6 +133,7 @@ def page_text(runs: list[RunFacts], found: list[Group], live: bool = False) -> s
     data = {
         "groups": [group_data(one.title, one.rows) for one in found],
         "runs": run_data(runs),
+        "words": word_data(runs),
         "settings": same_and_different(runs),
         "provenance": [{"run": run.name, **provenance(run)} for run in runs],
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from alignmlm.reporting.transfer_names import objective_name
 from alignmlm.terminal import new_table
 
 Row = dict[str, Any]
@@ -104,6 +105,7 @@ def tables_of(rows: list[Row]) -> list[Cells]:
 
 def page_tables(rows: list[Row]) -> list[Cells]:
     """Pre-training by objective, and retrieval by task and pair of languages."""
+    rows = [{**row, "objective": objective_name(row["objective"])} for row in rows]
     retrieval = by_target([row for row in rows if "retrieved" in row])
     found = [pretraining_table(rows), cells("Retrieval", retrieval, TARGET, TRANSFER)]
     return [table for table in found if table.measures]

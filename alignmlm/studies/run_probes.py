@@ -67,6 +67,25 @@ class PairMaterial:
     sentences: ParallelRows | None  # None: no two languages of one base without syntax orders
 
 
+def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[Word, int]:
+    """How often the train split has each dictionary word of two languages.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    languages = assembly.loader.languages
+    alphabet = assembly.store.vocabulary.alphabet()
+    scripts = lay_out_scripts(languages, alphabet, recipe.languages.seed)
+    both = merged([pair.used, pair.held_out]).words()
+    derived = languages[pair.source].base == languages[pair.target].base
+    counts: dict[Word, int] = {}
+    for number, place in ((pair.source, 0), (pair.target, 1)):
+        side = Side(languages[number].base, scripts.tables[number], every_token=derived)
+        words = sorted({words[place] for words in both})
+        counts |= word_counts(words, side, assembly.store)
+    return counts
+
+
 def pair_material(
     recipe: Recipe, assembly: Assembly, pair: LanguagePair, sizes: ProbeSizes
 ) -> PairMaterial:
@@ -78,13 +97,7 @@ def pair_material(
     languages = assembly.loader.languages
     vocabulary = assembly.store.vocabulary
     scripts = lay_out_scripts(languages, vocabulary.alphabet(), recipe.languages.seed)
-    both = merged([pair.used, pair.held_out]).words()
-    counts: dict[Word, int] = {}
-    for number, place in ((pair.source, 0), (pair.target, 1)):
-        derived = languages[pair.source].base == languages[pair.target].base
-        side = Side(languages[number].base, scripts.tables[number], every_token=derived)
-        words = sorted({words[place] for words in both})
-        counts |= word_counts(words, side, assembly.store)
+    counts = pair_counts(recipe, assembly, pair)
     embeddings = objective_of(recipe.objective).language_embeddings
     sentences = parallel_sentences(
         recipe, assembly, pair, scripts.tables, sizes.sentences, embeddings

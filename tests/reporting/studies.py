@@ -64,6 +64,28 @@ def write_run(folder: Path, objective: str, seed: int, points: int) -> None:
     (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
 
 
+def write_words(folder: Path, words: int = 40, steps: int = 4, neighbours: int = 10) -> None:
+    """words.json of a run: word n is "w<n>", it means "t<n>", which comes first from step 3 on."""
+    entries = []
+    for number in range(words):
+        near = [(number + 1 + place) % words for place in range(neighbours - 1)]
+        orders = [[*near, number] if step < 2 else [number, *near] for step in range(steps)]
+        flat = [[v for at, p in enumerate(o) for v in (p, 0.9 - at / 20)] for o in orders]
+        entries.append(
+            {
+                "word": f"w{number}", "part": "given" if number % 2 else "held out",
+                "band": "rank_1_1000" if number < 30 else "unseen", "count": 1000 - number,
+                "answers": [number], "cosine": flat, "csls": flat,
+                "ranks": [[neighbours] * 2 if step < 2 else [1, 1] for step in range(steps)],
+            }
+        )  # fmt: skip
+    pair = {"source": LANGUAGES[0], "target": LANGUAGES[1], "words": entries}
+    pair |= {"texts": [f"t{number}" for number in range(words)]}
+    told = [{"step": 100 * (n + 1), "tokens": 10_000 * (n + 1)} for n in range(steps)]
+    document = {"schema_version": 1, "steps": told, "pairs": [pair]}
+    (folder / "words.json").write_text(json.dumps(document), "utf-8")
+
+
 def write_study(
     folder: Path, objectives: list[str], seeds: list[int], points: int = 100, name: str = "toy"
 ) -> Path:

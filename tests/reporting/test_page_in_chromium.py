@@ -8,7 +8,7 @@ from alignmlm.evaluation.score_rows import study_score_rows
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.transfer_tables import latex_transfer, markdown_transfer, paper_csv
 from tests.reporting.chromium import Chromium, browser_path
-from tests.reporting.studies import runs_of, study_rows, write_study
+from tests.reporting.studies import runs_of, study_rows, write_study, write_words
 
 pytestmark = pytest.mark.skipif(browser_path() is None, reason="needs chromium on the PATH")
 
@@ -27,6 +27,8 @@ def browser(tmp_path_factory):
 def address(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("page")
     study = write_study(folder / "study", OBJECTIVES, SEEDS)
+    write_words(study / "align_mlm-seed0")
+    write_words(study / "mlm-seed0", words=5)
     return write_page(runs_of(study), [study], folder / "report.html").as_uri()
 
 
@@ -121,6 +123,27 @@ def test_tables_are_searched_sorted_and_keep_the_focus(page):
     assert page.run(order) == "descending"
 
 
+def test_the_word_explorer_follows_run_word_part_and_checkpoint(page):
+    best = "document.querySelector('#words-found tbody .name').textContent"
+    choose(page, "words-run", page.run("document.querySelectorAll('#words-run option')[1].value"))
+    assert text_of(page, "#words-found p").startswith(
+        "w0 (held out pair; rank 1 to 1000, 1,000 occurrences) means t0 in"
+    )
+    assert page.run(best) == "t0 ✓ translation"
+    page.run("document.getElementById('words-step').focus()")
+    for _ in range(2):
+        page.press("ArrowLeft", 37)
+    assert text_of(page, "#words-told") == "step 200, 20,000 tokens"
+    assert page.run(best) == "t1"
+    choose(page, "words-part", "given")
+    choose(page, "words-band", "unseen")
+    words = "[...document.querySelectorAll('#words-word option')].map(e => e.textContent)"
+    assert page.run(words) == ["w31", "w33", "w35", "w37", "w39"]
+    page.open(page.run("location.href"))
+    assert text_of(page, "#words-found strong") == "w31"
+    assert page.run(best) == "t32"
+
+
 def test_settings_show_differences_only_until_all_are_asked_for(page):
     keys = "[...document.querySelectorAll('#settings-table tbody th')].map(e => e.textContent)"
     assert set(page.run(keys)) == {"objective.name", "train.seed"}
@@ -187,6 +210,8 @@ def test_axe_finds_no_problem(page, theme):
 def test_sixty_runs_make_a_small_page_that_is_soon_usable(browser, tmp_path):
     objectives = ["mlm", "align_mlm", "dict_mlm", "tlm", *(f"variant_{n}" for n in range(8))]
     study = write_study(tmp_path / "study", objectives, [0, 1, 2, 3, 4], points=500)
+    for run in runs_of(study):
+        write_words(run, words=120, steps=6)
     page = write_page(runs_of(study), [study], tmp_path / "report.html")
     assert page.stat().st_size < 20e6
     browser.open(page.as_uri())

@@ -402,6 +402,72 @@ function drawAlignment() {
     points.map((p) => [p.objective, p.languages, p.x, p.y, p.low ?? "", p.high ?? ""].map(String)));
 }
 
+// ---- words and their nearest ones
+
+const BANDS = { unseen: "not in the corpus" };
+const bandName = (band) => BANDS[band] ?? band.replace("rank_", "rank ").replace("_up", " and up").replace(/(\d)_(\d)/, "$1 to $2");
+
+/** A slider; it is at its end unless the address says otherwise. */
+function slider(key, last, changed) {
+  const element = byId(key.replace(".", "-"));
+  element.max = String(last);
+  element.disabled = last < 1;
+  const wanted = Number(get(key, String(last)));
+  element.value = String(wanted >= 0 && wanted <= last ? wanted : last);
+  element.oninput = () => { put(key, element.value, String(last)); changed(); };
+  return Number(element.value);
+}
+
+function nearest(caption, word, pair, flat) {
+  const rows = [];
+  for (let at = 0; at < flat.length; at += 2) {
+    const right = word.answers.includes(flat[at]);
+    rows.push(el("tr", { class: right ? "right" : null },
+      el("th", { scope: "row" }, String(at / 2 + 1)),
+      el("td", { class: "name" }, pair.texts[flat[at]], right ? " ✓" : "", right ? el("span", { class: "hidden" }, " translation") : null),
+      el("td", {}, flat[at + 1].toFixed(3))));
+  }
+  const head = el("tr", {}, el("th", { scope: "col" }, "rank"), el("th", { scope: "col", class: "name" }, "word"), el("th", { scope: "col" }, "score"));
+  return el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, rows));
+}
+
+function drawWords() {
+  const runs = Object.keys(data.words.runs);
+  byId("words-none").hidden = runs.length > 0;
+  byId("words-panel").hidden = !runs.length;
+  if (!runs.length) return;
+  byId("words-kept").textContent = data.words.kept > 1 ? ` One word of ${data.words.kept} is kept, so that the page stays small.` : "";
+  const found = data.words.runs[select("words.run", runs.map((place) => [place, data.runs[place].name]), drawWords)];
+  const names = found.pairs.map((one, place) => [String(place), `${one.source} → ${one.target}`]);
+  const pair = found.pairs[Number(select("words.pair", names, drawWords))];
+  const some = (key, name) => unique(pair.words.map((word) => word[key])).map((one) => [one, name(one)]);
+  const part = select("words.part", [["", "all"], ...some("part", (one) => one)], drawWords);
+  const band = select("words.band", [["", "all"], ...some("band", bandName)], drawWords);
+  const query = text("words.q", drawWords);
+  const kept = pair.words.map((_, place) => place).filter((place) => {
+    const word = pair.words[place];
+    return (!part || word.part === part) && (!band || word.band === band) && word.word.toLowerCase().includes(query);
+  });
+  const chosenWord = select("words.word", kept.map((place) => [String(place), pair.words[place].word]), drawWords);
+  const at = slider("words.step", found.steps.length - 1, drawWords), step = found.steps[at], word = pair.words[Number(chosenWord)];
+  const told = (one) => `step ${one.step.toLocaleString("en")}, ${one.tokens.toLocaleString("en")} tokens`;
+  byId("words-told").textContent = told(step);
+  byId("words-step").setAttribute("aria-valuetext", told(step));
+  if (!kept.length) {
+    byId("words-found").replaceChildren(el("p", {}, "No such word among those kept."));
+    return;
+  }
+  const ranks = found.steps.map((one, place) => el("tr", { class: place === at ? "right" : null },
+    el("th", { scope: "row" }, one.step.toLocaleString("en")), word.ranks[place].map((rank) => el("td", {}, rank.toLocaleString("en")))));
+  const head = ["step", "by cosine", "by CSLS"].map((title) => el("th", { scope: "col" }, title));
+  byId("words-found").replaceChildren(
+    el("p", {}, el("strong", {}, word.word), ` (${word.part} pair; ${bandName(word.band)}, ${word.count.toLocaleString("en")} occurrences) means `,
+      el("strong", {}, word.answers.map((place) => pair.texts[place]).join(", ")), ` in ${pair.target}.`),
+    el("div", { class: "beside" },
+      nearest("Nearest by cosine", word, pair, word.cosine[at]), nearest("Nearest by CSLS", word, pair, word.csls[at]),
+      el("table", {}, el("caption", {}, "Rank of the translation"), el("thead", {}, el("tr", {}, head)), el("tbody", {}, ranks))));
+}
+
 // ---- settings, runs
 
 function drawSettings() {
@@ -421,7 +487,7 @@ function drawRuns() {
 // ---- together
 
 function drawAll() {
-  for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawSettings, drawRuns]) draw();
+  for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawWords, drawSettings, drawRuns]) draw();
 }
 
 function followAddress() {

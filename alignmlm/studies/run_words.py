@@ -1,0 +1,250 @@
+"""Words of a run and their nearest ones in the other language over checkpoints: words.json.
+
+The vectors are the rows of the input embedding, as they are. Words are spread over the dictionary
+by frequency, half of them given to training and half held out where there are as many.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from alignmlm.artifacts.names import WORDS
+from alignmlm.data.inspect import base_of
+from alignmlm.data.store import TOKENIZER
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.errors import ConfigError
+from alignmlm.languages.dictionary import Word
+from alignmlm.languages.language import lay_out_scripts
+from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
+from alignmlm.pretraining.export import trained_model
+from alignmlm.pretraining.recipe import Recipe
+from alignmlm.probes.encoder import token_embedding
+from alignmlm.probes.neighbours import (
+    Answers,
+    Neighbourhoods,
+    answers_of,
+    csls,
+    nearest_mean,
+    neighbourhood_means,
+    ranks,
+)
+from alignmlm.probes.words import (
+    CSLS_NEIGHBOURS,
+    Questions,
+    asked_bands,
+    questions,
+    spread,
+    unit_vectors,
+)
+from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.plain_data import read_json
+from alignmlm.studies.run_probes import pair_counts
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordSizes:
+    """How much of a run is written down."""
+
+    words: int = 120  # of each language pair
+    neighbours: int = 10  # of each word
+    checkpoints: int = 6  # the newest among them
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ConfigError(f"words.{name}", value, "be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PairWords:
+    """What is asked of one language pair, the same at every checkpoint."""
+
+    languages: tuple[str, str]
+    asked: Questions
+    pool: list[Word]  # all source words, for the neighbourhoods of candidates
+    parts: list[str]  # "given" or "held out", one a word
+    bands: list[str]  # "rank_1_1000"
+    counts: list[int]  # occurrences in the train split
+    texts: tuple[list[str], list[str]]  # of the words and of the candidates
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """The nearest candidates of each word by one score at one checkpoint."""
+
+    places: Int[Tensor, "word neighbour"]
+    scores: Float[Tensor, "word neighbour"]
+    ranks: Int[Tensor, " word"]  # of the best translation, from 1
+
+
+def word_texts(
+    tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"], size: int, words: list[Word]
+) -> list[str]:
+    """The words as their base language writes them."""
+    base = base_of(table, size)
+    return [tokenizer.decode(base[list(word)].tolist()).strip() for word in words]
+
+
+def chosen_words(pair: LanguagePair, counts: dict[Word, int], limit: int) -> list[tuple[Word, str]]:
+    """Source words and their part, each part spread over its words from frequent to rare."""
+    parts = {
+        name: sorted({source for source, _ in found.words()}, key=lambda w: (-counts.get(w, 0), w))
+        for name, found in (("given", pair.used), ("held out", pair.held_out))
+    }
+    given = min(len(parts["given"]), max(limit // 2, limit - len(parts["held out"])))
+    shares = {"given": given, "held out": limit - given}
+    return [(word, name) for name, words in parts.items() for word in spread(words, shares[name])]
+
+
+def pair_words(recipe: Recipe, assembly: Assembly, pair: LanguagePair, limit: int) -> PairWords:
+    """The words of one language pair.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    languages, vocabulary = assembly.loader.languages, assembly.store.vocabulary
+    scripts = lay_out_scripts(languages, vocabulary.alphabet(), recipe.languages.seed)
+    every, counts = merged([pair.used, pair.held_out]), pair_counts(recipe, assembly, pair)
+    whole = questions(every, every)
+    chosen = chosen_words(pair, counts, limit)
+    place = {word: number for number, word in enumerate(whole.sources)}
+    words = [word for word, _ in chosen]
+    asked = Questions(words, whole.candidates, [whole.answers[place[word]] for word in words])
+    pool = sorted(whole.sources)
+    bands = asked_bands(asked, pool, counts)
+    tokenizer = load_tokenizer(assembly.store.path / TOKENIZER)
+    texts = [
+        word_texts(tokenizer, scripts.tables[number], scripts.vocabulary_size, side)
+        for number, side in ((pair.source, words), (pair.target, whole.candidates))
+    ]
+    return PairWords(
+        (str(languages[pair.source]), str(languages[pair.target])),
+        asked,
+        pool,
+        [part for _, part in chosen],
+        [next(name for name, inside in bands.items() if inside[i]) for i in range(len(words))],
+        [counts.get(word, 0) for word in words],
+        (texts[0], texts[1]),
+    )
+
+
+@torch.no_grad()
+def neighbours(
+    embedding: Float[Tensor, "vocab hidden"], words: PairWords, count: int
+) -> dict[str, Neighbours]:
+    """The nearest candidates of each word by cosine and by CSLS, as the probes measure both."""
+    queries = unit_vectors(embedding, words.asked.sources)
+    candidates = unit_vectors(embedding, words.asked.candidates)
+    pool = unit_vectors(embedding, words.pool)
+    near = neighbourhood_means(candidates, pool, CSLS_NEIGHBOURS)
+    answers: Answers = answers_of(words.asked.answers, candidates.device)
+    found = ranks(queries, candidates, answers, {"csls": Neighbourhoods(CSLS_NEIGHBOURS, near)})
+    cosines = queries @ candidates.T
+    adjusted = csls(cosines, nearest_mean(cosines, CSLS_NEIGHBOURS), near)
+    result = {}
+    for name, scores in (("cosine", cosines), ("csls", adjusted)):
+        top = scores.topk(min(count, scores.shape[1]), dim=1)
+        result[name] = Neighbours(top.indices, top.values, found[name])
+    return result
+
+
+def as_plain(words: PairWords, steps: list[dict[str, Neighbours]]) -> Plain:
+    """One language pair for words.json: candidates by their places among the texts that occur."""
+    used = sorted(
+        {int(p) for step in steps for one in step.values() for p in one.places.flatten()}
+        | {place for right in words.asked.answers for place in right}
+    )
+    new = {old: number for number, old in enumerate(used)}
+
+    def lists(number: int, name: str) -> list[list[int | float]]:
+        """By checkpoint: place and score of each neighbour, one after the other."""
+        return [
+            [
+                value
+                for place, score in zip(
+                    step[name].places[number].tolist(),
+                    step[name].scores[number].tolist(),
+                    strict=True,
+                )
+                for value in (new[place], round(score, 3))
+            ]
+            for step in steps
+        ]
+
+    entries = [
+        {
+            "word": words.texts[0][number],
+            "part": words.parts[number],
+            "band": words.bands[number],
+            "count": words.counts[number],
+            "answers": sorted(new[place] for place in words.asked.answers[number]),
+            "ranks": [[int(step[n].ranks[number]) for n in ("cosine", "csls")] for step in steps],
+            **{name: lists(number, name) for name in ("cosine", "csls")},
+        }
+        for number in range(len(words.asked.sources))
+    ]
+    source, target = words.languages
+    texts = [words.texts[1][place] for place in used]
+    return {"source": source, "target": target, "texts": texts, "words": entries}
+
+
+def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
+    """Steps of the checkpoints that are looked at, spread over those that there are."""
+    saved = sorted(saved_steps(folder / CHECKPOINTS))
+    kept = np.linspace(len(saved) - 1, 0, min(len(saved), sizes.checkpoints)).round().astype(int)
+    return [saved[i] for i in np.unique(kept)] if saved else []
+
+
+def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
+    """The document of words.json; no pairs where the run has no dictionary.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+        DataError: a damaged block of a shard.
+    """
+    assembly = assemble(recipe)
+    material = [pair_words(recipe, assembly, pair, sizes.words) for pair in assembly.pairs]
+    found: list[list[dict[str, Neighbours]]] = [[] for _ in material]
+    steps = []
+    for step in explored_steps(folder, sizes) if material else []:
+        path = folder / CHECKPOINTS / f"step-{step}"
+        embedding = token_embedding(trained_model(recipe, assembly, load_state(path)).model)
+        steps.append({"step": step, "tokens": read_progress(path).tokens})
+        for own, words in zip(found, material, strict=True):
+            own.append(neighbours(embedding, words, sizes.neighbours))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "steps": steps,
+        "pairs": [as_plain(words, own) for words, own in zip(material, found, strict=True)],
+    }
+
+
+def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) -> Path:
+    """The path of words.json in a run's folder, made anew where checkpoints are other ones.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+        DataError: a damaged block of a shard, or a damaged words.json.
+    """
+    sizes, path = sizes or WordSizes(), folder / WORDS
+    if path.is_file():
+        known = [step["step"] for step in read_json(path).get("steps", [])]
+        if known == explored_steps(folder, sizes):
+            return path
+    document = run_words(recipe, folder, sizes)
+    replace_text(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return path

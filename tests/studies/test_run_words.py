@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignmlm.config import load_recipe
+from alignmlm.pretraining.assembly import assemble, merged
+from alignmlm.pretraining.checkpoints import load_state
+from alignmlm.pretraining.export import trained_model
+from alignmlm.pretraining.run import pretrain
+from alignmlm.probes.encoder import token_embedding
+from alignmlm.probes.words import unit_vectors, word_metrics, word_probe
+from alignmlm.reporting.run_facts import run_facts
+from alignmlm.reporting.word_data import word_data
+from alignmlm.studies.run_words import WordSizes, write_words
+from tests.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def run(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with checkpoints of steps 4 and 8."""
+    folder = tmp_path_factory.mktemp("words") / "run"
+    places = [f"--data.store={small_store}", f"--run.dir={folder}"]
+    pretrain(load_recipe(None, [*SMALL, *places]), None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def document(run) -> dict:
+    sizes = WordSizes(words=100_000)
+    return json.loads(write_words(load_recipe(run / "recipe.yaml"), run, sizes).read_text("utf-8"))
+
+
+def test_ranks_of_all_words_add_up_to_what_the_probes_measure(run, document):
+    recipe = load_recipe(run / "recipe.yaml")
+    assembly = assemble(recipe)
+    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
+    (pair,) = assembly.pairs
+    every = merged([pair.used, pair.held_out])
+    found = word_metrics(token_embedding(model.model), word_probe(every, every))
+    last = [word["ranks"][-1] for word in document["pairs"][0]["words"]]
+    for place, name in enumerate(("cosine", "csls")):
+        first = sum(ranks[place] == 1 for ranks in last)
+        assert 100 * first / len(last) == pytest.approx(found[f"forward/{name}_p1_percent"])
+
+
+def test_neighbours_are_the_nearest_by_cosine_in_falling_order(run, document):
+    recipe = load_recipe(run / "recipe.yaml")
+    assembly = assemble(recipe)
+    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
+    (pair,) = assembly.pairs
+    every = merged([pair.used, pair.held_out])
+    targets = sorted({target for _, target in every.words()})
+    source = next(iter(sorted({source for source, _ in pair.used.words()})))
+    embedding = token_embedding(model.model)
+    cosines = unit_vectors(embedding, [source]) @ unit_vectors(embedding, targets).T
+    best = torch.sort(cosines[0], descending=True).values[:10]
+    rows = [word["cosine"][-1][1::2] for word in document["pairs"][0]["words"]]
+    assert any(row == pytest.approx(best.tolist(), abs=1e-3) for row in rows)
+    assert all(row == sorted(row, reverse=True) for row in rows)
+
+
+def test_every_word_is_told_with_its_part_band_and_translation(document):
+    (pair,) = document["pairs"]
+    assert [step["step"] for step in document["steps"]] == [4, 8]
+    assert {word["part"] for word in pair["words"]} == {"given", "held out"}
+    for word in pair["words"]:
+        assert word["word"] in [pair["texts"][place] for place in word["answers"]]  # derived
+        assert len(word["cosine"]) == len(word["csls"]) == len(word["ranks"]) == 2
+
+
+def test_few_words_are_half_given_half_held_out_and_written_once(run, document):
+    recipe = load_recipe(run / "recipe.yaml")
+    (run / "words.json").unlink()
+    path = write_words(recipe, run, WordSizes(words=10, checkpoints=1))
+    found = json.loads(path.read_text("utf-8"))
+    parts = [word["part"] for word in found["pairs"][0]["words"]]
+    assert parts == ["given"] * 5 + ["held out"] * 5
+    assert [step["step"] for step in found["steps"]] == [8]
+    before = path.stat().st_mtime_ns
+    write_words(recipe, run, WordSizes(words=10, checkpoints=1))
+    assert path.stat().st_mtime_ns == before
+
+
+def test_words_of_many_runs_are_thinned(run, monkeypatch):
+    write_words(load_recipe(run / "recipe.yaml"), run)
+    whole = word_data([run_facts(run)])["runs"]["0"]["pairs"][0]["words"]
+    monkeypatch.setattr("alignmlm.reporting.word_data.MOST_BYTES", 10_000)
+    found = word_data([run_facts(run)])
+    kept = found["runs"]["0"]["pairs"][0]["words"]
+    assert found["kept"] > 1
+    assert kept == whole[:: found["kept"]]
