@@ -80,6 +80,7 @@ $(TEST): $(RUN)
 
 docs: $(RUN)
 	$(call install,docs,what the pages need,about 20 s left,$(PINNED) --editable ".[docs]")
+	sed -i '/^## All settings$$/,$$d' docs/settings.md && $(BIN)/alignmlm settings >> docs/settings.md
 	$(BIN)/mkdocs build --strict
 
 clean:

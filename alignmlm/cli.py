@@ -1,112 +1,183 @@
 """The command line: `alignmlm <command>`, and what train.py runs."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
 
 from alignmlm import __version__
-from alignmlm.commands.build import data_build
-from alignmlm.commands.data import data_show, data_stats, data_verify
-from alignmlm.commands.dictionary import data_dictionary
-from alignmlm.commands.doctor import doctor_command
-from alignmlm.commands.evaluation import eval_ls, eval_run, eval_validate
-from alignmlm.commands.interchange import data_export, data_fetch, data_import
-from alignmlm.commands.launch import launch_evaluate, launch_pretrain, launch_study
-from alignmlm.commands.plan import plan_command
-from alignmlm.commands.preview import eval_show
-from alignmlm.commands.probe import probe_command
-from alignmlm.commands.runs import export_command, report_command, study_run, train_command
-from alignmlm.commands.syntax import data_fit_order, data_order, data_parse, data_train_parser
-from alignmlm.commands.transfer import eval_compare, eval_figures, eval_map
-from alignmlm.errors import ConfigError, nearest
+from alignmlm.errors import ConfigError, ExitCode, nearest
 from alignmlm.guard import guarded
-from alignmlm.ranks.signals import REQUEUE_EXIT_CODE
-from alignmlm.terminal import WholeTable, console, new_table, print_line
+from alignmlm.storage.docstrings import docstrings
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "train": train_command,
-    "data build": data_build,
-    "data verify": data_verify,
-    "data show": data_show,
-    "data stats": data_stats,
-    "data dictionary": data_dictionary,
-    "data import": data_import,
-    "data export": data_export,
-    "data fetch": data_fetch,
-    "data train-parser": data_train_parser,
-    "data parse": data_parse,
-    "data fit-order": data_fit_order,
-    "data order": data_order,
-    "eval run": eval_run,
-    "eval ls": eval_ls,
-    "eval show": eval_show,
-    "eval validate": eval_validate,
-    "eval compare": eval_compare,
-    "eval figures": eval_figures,
-    "eval map": eval_map,
-    "study run": study_run,
-    "launch pretrain": launch_pretrain,
-    "launch evaluate": launch_evaluate,
-    "launch study": launch_study,
-    "doctor": doctor_command,
-    "export": export_command,
-    "plan": plan_command,
-    "probe": probe_command,
-    "report": report_command,
+COMMANDS = {  # where each command is; its module is imported when it runs
+    "train": "runs:train_command",
+    "data build": "build:data_build",
+    "data verify": "data:data_verify",
+    "data show": "data:data_show",
+    "data stats": "data:data_stats",
+    "data dictionary": "data:data_dictionary",
+    "data import": "interchange:data_import",
+    "data export": "interchange:data_export",
+    "data fetch": "interchange:data_fetch",
+    "data train-parser": "syntax:data_train_parser",
+    "data parse": "syntax:data_parse",
+    "data fit-order": "syntax:data_fit_order",
+    "data order": "syntax:data_order",
+    "eval run": "evaluation:eval_run",
+    "eval ls": "evaluation:eval_ls",
+    "eval show": "preview:eval_show",
+    "eval validate": "evaluation:eval_validate",
+    "eval compare": "transfer:eval_compare",
+    "eval figures": "transfer:eval_figures",
+    "eval map": "transfer:eval_map",
+    "study run": "runs:study_run",
+    "launch pretrain": "launch:launch_pretrain",
+    "launch evaluate": "launch:launch_evaluate",
+    "launch study": "launch:launch_study",
+    "doctor": "doctor:doctor_command",
+    "export": "runs:export_command",
+    "plan": "plan:plan_command",
+    "probe": "probe:probe_command",
+    "report": "runs:report_command",
+    "settings": "reference:settings_command",
+    "completion": "reference:completion_command",
+}
+GROUPS = {
+    "": "Pre-train multilingual encoders, and measure how well they transfer.",
+    "data": "Stores: build, check, show, exchange; parses and orders of their sentences.",
+    "eval": "Tasks, and the transfer of models on them.",
+    "study": "Objectives and seeds, pre-trained and measured together.",
+    "launch": "Hand work to SLURM.",
 }
 
 
-def usage(group: str = "") -> WholeTable:
-    """One line for each command, or for those of a group."""
-    title = f"alignmlm {__version__}: pre-train multilingual encoders, measure transfer"
-    table = new_table(title, "Each command has --help.")
-    table.show_header = False
-    for name, work in COMMANDS.items():
-        if group in ("", name.split()[0]):
-            table.add_row(f"alignmlm {name}", (work.__doc__ or "").splitlines()[0])
-    return table
+class Commands(click.Group):
+    """A group of commands, whose --help imports none of them."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        names = {"help_option_names": ["-h", "--help"]}
+        super().__init__(
+            path,
+            help=GROUPS[path],
+            context_settings=names,
+        )
+        if not path:
+            click.version_option(__version__, message="%(version)s")(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The words that may follow."""
+        start = f"{self.path} ".lstrip()
+        names = (name.removeprefix(start) for name in COMMANDS if name.startswith(start))
+        return list(dict.fromkeys(name.split()[0] for name in names))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command or group of a word; None where there is none."""
+        name = f"{self.path} {cmd_name}".lstrip()
+        if cmd_name and name in GROUPS:
+            return Commands(name)
+        return load_command(name) if name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, each with the first line of its docstring."""
+        rows = []
+        for word in self.list_commands(ctx):
+            name = f"{self.path} {word}".lstrip()
+            rows.append((word, GROUPS[name] if name in GROUPS else summary(name)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the command; without a command the help is printed.
+
+        Raises:
+            ConfigError: an unknown option.
+        """
+        try:
+            return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+        except click.NoSuchOption as error:
+            must = f"be a command or --help{nearest(error.option_name, ['--help', '--version'])}"
+            raise ConfigError("command line: option", error.option_name, must) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the next word, and the words after it.
+
+        Raises:
+            ConfigError: there is no such command; the message names the nearest.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            found = f"{self.path} {args[0]}".lstrip()
+            words = [f"{self.path} {word}".lstrip() for word in self.list_commands(ctx)]
+            by_word = {name.split()[-1]: name for name in (*COMMANDS, *words)}
+            close = get_close_matches(args[0], by_word, n=1)
+            hint = f"; did you mean {by_word[close[0]]!r}?" if close else ""
+            raise ConfigError("command", found, f"be one of: {', '.join(words)}{hint}") from error
 
 
-def asked_for_help(arguments: Sequence[str]) -> str | None:
-    """The group of commands whose usage a command line asks for; "" is all; None: it does not."""
-    group, *rest = arguments or [""]
-    if group in ("", "-h", "--help"):
-        return ""
-    groups = {name.split()[0] for name in COMMANDS if " " in name}
-    return group if group in groups and rest[:1] in ([], ["-h"], ["--help"]) else None
+def load_command(name: str) -> Any:
+    """A command, with its module imported."""
+    module, _, function = COMMANDS[name].partition(":")
+    return getattr(import_module(f"alignmlm.commands.{module}"), function)
+
+
+def summary(name: str) -> str:
+    """The first line of a command's docstring, read without importing it."""
+    module, _, function = COMMANDS[name].partition(":")
+    return docstrings(f"alignmlm.commands.{module}").get(function, "").partition("\n")[0]
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that the first one or two words name."""
-    if (group := asked_for_help(arguments)) is not None:
-        console.print(usage(group))
-        return 0
-    if arguments[0] == "--version":
-        print_line(__version__)
-        return 0
-    for words in (2, 1):
-        name = " ".join(arguments[:words])
-        if name in COMMANDS:
-            return COMMANDS[name](arguments[words:])
-    must = f"be one of: {', '.join(COMMANDS)}{nearest(' '.join(arguments[:2]), COMMANDS)}"
-    raise ConfigError("command", " ".join(arguments[:2]), must)
+    group = Commands("")
+    try:
+        with group.make_context("alignmlm", list(arguments)) as context:
+            return group.invoke(context) or 0
+    except click.exceptions.Exit as end:  # after --help
+        return end.exit_code
 
 
 def main() -> None:
     """Entry point of `alignmlm`."""
+    if "_ALIGNMLM_COMPLETE" in os.environ:
+        Commands("").main(prog_name="alignmlm")
+    end_with_reader_of_help()
     leave(guarded(dispatch, sys.argv[1:]))
+
+
+def end_with_reader_of_help() -> None:
+    """Let `--help | head` end as other programs do: by SIGPIPE."""
+    if {"-h", "--help"} & set(sys.argv):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def train() -> None:
     """Entry point of train.py."""
-    leave(guarded(train_command, sys.argv[1:]))
+    end_with_reader_of_help()
+    leave(guarded(train_words, ["train", *sys.argv[1:]]))
+
+
+def train_words(words: Sequence[str]) -> int:
+    """The exit code of `train` with the words after the first one."""
+    code: int = load_command("train")(words[1:], "train.py")
+    return code
 
 
 def leave(code: int) -> None:
     """End this process; after training at once, as ZeRO-3 sometimes aborts while torn down."""
     torch = sys.modules.get("torch")
-    if code in (0, REQUEUE_EXIT_CODE) and torch is not None and torch.distributed.is_initialized():
+    saved = code in (ExitCode.DONE, ExitCode.REQUEUE)
+    if saved and torch is not None and torch.distributed.is_initialized():
         torch.distributed.barrier()
         with suppress(OSError):  # a launcher that is told to end closes the pipes first
             sys.stdout.flush()

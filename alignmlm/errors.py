@@ -2,9 +2,21 @@
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from enum import IntEnum
 
 QUOTED_CHARACTERS = 300
 LISTED = 10
+
+
+class ExitCode(IntEnum):
+    """How a command ends; docs/commands.md lists them."""
+
+    DONE = 0
+    DAMAGED = 1  # also Python's own after a traceback
+    ERROR = 2
+    PARTIAL = 3
+    REQUEUE = 85
+    INTERRUPTED = 130
 
 
 class AlignMLMError(Exception):

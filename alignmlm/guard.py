@@ -3,18 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 
-from rich.text import Text
-
-from alignmlm.errors import AlignMLMError
-from alignmlm.ranks.signals import (
-    INTERRUPTED_EXIT_CODE,
-    REQUEUE_EXIT_CODE,
-    SavedAndStoppedError,
-)
+from alignmlm.errors import AlignMLMError, ExitCode
+from alignmlm.ranks.signals import SavedAndStoppedError
 from alignmlm.storage.system_errors import storage_error
-from alignmlm.terminal import messages, set_up_logging
 
-ERROR_EXIT_CODE = 2
 GOES_ON = (  # commands that keep what they have done and go on from there
     "data build", "data fetch", "data parse", "eval run", "launch evaluate", "launch study",
     "study run", "train",
@@ -23,28 +15,31 @@ GOES_ON = (  # commands that keep what they have done and go on from there
 
 def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """The exit code of a command; an error that a user can fix is one message, not a traceback."""
-    set_up_logging()
     try:
         return work(arguments)
     except AlignMLMError as error:
         notes = getattr(error, "__notes__", [])  # from one rank; without, every rank has the error
         if notes or os.environ.get("RANK", "0") == "0":
             show_error(error, notes)
-        return ERROR_EXIT_CODE
+        return ExitCode.ERROR
     except SavedAndStoppedError:
-        return REQUEUE_EXIT_CODE
+        return ExitCode.REQUEUE
     except KeyboardInterrupt:
         show(interrupted(arguments))
-        return INTERRUPTED_EXIT_CODE
+        return ExitCode.INTERRUPTED
     except Exception as error:
         if (fault := storage_error(error)) is None:
             raise
         show_error(fault, [f"rank {rank}"] if (rank := os.environ.get("RANK", "0")) != "0" else [])
-        return ERROR_EXIT_CODE
+        return ExitCode.ERROR
 
 
 def show(text: str) -> None:
     """Tell why a command ends."""
+    from rich.text import Text
+
+    from alignmlm.terminal import messages
+
     messages.print(Text(f"alignmlm: {text}", "bold red"), soft_wrap=True)
 
 

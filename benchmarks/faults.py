@@ -35,10 +35,10 @@ from rich.table import Table
 
 from alignmlm.cli import guarded, leave
 from alignmlm.commands.runs import train_command
+from alignmlm.errors import ExitCode
 from alignmlm.pretraining import loop, saving
 from alignmlm.pretraining.checkpoints import LATEST, STATE, newest_checkpoint
 from alignmlm.ranks.network import free_port
-from alignmlm.ranks.signals import REQUEUE_EXIT_CODE
 from alignmlm.terminal import console, set_up_logging
 
 log = logging.getLogger(__name__)
@@ -334,7 +334,7 @@ def summary(trials: list[Trial]) -> Table:
             len(here),
             sum(trial.equal for trial in here),
             sum(trial.lost for trial in here),
-            sum(trial.codes[0] == [REQUEUE_EXIT_CODE] * RANKS for trial in here),
+            sum(trial.codes[0] == [ExitCode.REQUEUE] * RANKS for trial in here),
             sum(trial.named for trial in here) if kind in RANK_GONE else "-",
         )
         table.add_row(kind, *map(str, counts), f"{max(t.noticed_s for t in here):.1f} s")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the batch scripts share: a job step that saves when time is nearly up, and the job's next start.
 
-REQUEUE_EXIT_CODE=85 # "saved because of a signal, start me again": alignmlm/ranks/signals.py
+REQUEUE_EXIT_CODE=85 # "saved because of a signal, start me again": alignmlm/errors.py
 
 # The number of the job. That of an array's last element means the whole array, so elements have names.
 job="$SLURM_JOB_ID"

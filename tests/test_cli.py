@@ -1,5 +1,4 @@
 import json
-import sys
 
 import pytest
 
@@ -13,21 +12,9 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     return code, " ".join(out.split()), " ".join(err.split())
 
 
-def test_help_names_every_command(capsys):
-    code, out, _ = run(capsys, "--help")
-    assert code == 0
-    assert all(f"alignmlm {name}" in out for name in cli.COMMANDS)
-
-
-@pytest.mark.parametrize("words", [("eval",), ("data", "--help"), ("launch", "-h"), ("study",)])
-def test_a_group_of_commands_prints_its_commands_alone(capsys, words):
-    code, out, _ = run(capsys, *words)
-    assert code == 0
-    assert all((f"alignmlm {n} " in out) == (n.split()[0] == words[0]) for n in cli.COMMANDS)
-
-
-def test_an_unknown_command_names_the_nearest(capsys):
-    code, _, err = run(capsys, "data", "biuld")
+@pytest.mark.parametrize("words", [("data", "biuld"), ("biuld",), ("data", "builds")])
+def test_an_unknown_command_names_the_nearest(capsys, words):
+    code, _, err = run(capsys, *words)
     assert code == 2
     assert "did you mean 'data build'?" in err
 
@@ -65,9 +52,8 @@ def test_counts_of_a_store_are_printed_for_programs(capsys, small_store):
 
 
 def test_help_of_data_show_has_its_own_options_and_no_settings_of_training(capsys):
-    with pytest.raises(SystemExit):
-        cli.guarded(cli.dispatch, ["data", "show", "--help"])
-    out = capsys.readouterr().out
+    code, out, _ = run(capsys, "data", "show", "--help")
+    assert code == 0
     assert "--step" in out and "--mask.rate" in out
     assert "--optimizer" not in out and "--run." not in out
 
@@ -101,7 +87,7 @@ def test_an_error_that_a_user_can_mend_is_one_message_without_a_traceback(capsys
     assert "Traceback" not in err
 
 
-def test_an_unexpected_error_is_raised(monkeypatch):
-    monkeypatch.setitem(cli.COMMANDS, "train", lambda arguments: sys.exit("a bug"))
-    with pytest.raises(SystemExit):
-        cli.guarded(cli.dispatch, ["train"])
+def test_an_unexpected_error_is_raised(monkeypatch, small_store):
+    monkeypatch.setattr("alignmlm.data.inspect.statistics", lambda store: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.guarded(cli.dispatch, ["data", "stats", str(small_store)])

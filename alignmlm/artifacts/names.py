@@ -1,5 +1,7 @@
 """Names of files and folders that one room writes and another one reads."""
 
+RECIPE = "recipe.yaml"  # in a run
+LAUNCH, LOGS = "launch", "logs"  # in a run: what a launcher puts there before the run starts
 EXPORT = "export"  # in a run: the model of its last checkpoint
 DESCRIPTION = "alignmlm.json"  # in an export: what the model is, and the hashes of its files
 SUMMARY = "summary.json"  # in a run that came to its end

@@ -4,50 +4,61 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import TYPE_CHECKING
 
+import click
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from alignmlm.commands.recipe_help import show_settings
-from alignmlm.config import parse_recipe, recipe_parser
-from alignmlm.corpus.build import Progress, Report, build_store
+from alignmlm.commands.options import as_json
+from alignmlm.config import Command, recipe_options
 from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
 from alignmlm.errors import AlignMLMError, ConfigError, listed, nearest
-from alignmlm.languages.language import parse_language
 from alignmlm.pretraining.recipe import LanguagesConfig, Recipe
 from alignmlm.storage.system_errors import storage_error
 from alignmlm.terminal import messages
+
+if TYPE_CHECKING:
+    from alignmlm.corpus.build import Progress, Report
 
 log = logging.getLogger(__name__)
 
 LOG_S = 30.0  # between two lines of a build without a terminal
 
 
-def data_build(arguments: Sequence[str]) -> int:
-    """Text -> tokenizer and token shards; goes on where it stopped; also under mpirun."""
-    if launched_size() > 1:
-        os.environ["RANK"] = str(launched_rank())  # rank 0 tells errors that all ranks have
-        share_threads()
-    parser = recipe_parser(prog="alignmlm data build", description=data_build.__doc__)
-    show_settings(parser, "data.")
-    about = "remove what an earlier build with other settings or files has left, and start over"
-    parser.add_argument("--restart", action="store_true", help=about)
-    recipe, values = parse_recipe(parser, arguments)
+class BuildCommand(Command):
+    """A command whose errors rank 0 tells, under an MPI launcher too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of the command, after its rank is known."""
+        if launched_size() > 1:
+            os.environ["RANK"] = str(launched_rank())
+            share_threads()
+        return super().parse_args(ctx, args)
+
+
+@click.command("build", cls=BuildCommand, params=recipe_options("data."))
+@click.option("--restart", is_flag=True, help="Remove what an unfinished build of other data left.")
+@as_json
+def data_build(recipe: Recipe, restart: bool, as_json: bool) -> None:
+    """Make token shards and a tokenizer of text; goes on where it stopped; also under mpirun."""
     check_languages(recipe)
+    from alignmlm.commands.data import show_statistics
+    from alignmlm.corpus.build import build_store
+    from alignmlm.data.store import Store
+
     ranks = launched_ranks()
     if not ranks.first:
         logging.getLogger("alignmlm").setLevel(logging.WARNING)
     with ended_together(ranks), progress_shown(ranks) as report:
-        folder = build_store(recipe.data, report, ranks, values.restart)
+        folder = build_store(recipe.data, report, ranks, restart)
     if ranks.first:
-        show_store(folder)
-    return 0
+        show_statistics(Store(folder), as_json)
 
 
 def check_languages(recipe: Recipe) -> None:
@@ -61,19 +72,13 @@ def check_languages(recipe: Recipe) -> None:
     bases = [source.language for source in recipe.data.sources]
     if recipe.languages == LanguagesConfig():
         return
+    from alignmlm.languages.language import parse_language
+
     for name in recipe.languages.ids:
         base = parse_language(name).base
         if base not in bases:
             must = f"be made from a language of data.sources, {listed(bases)}{nearest(base, bases)}"
             raise ConfigError("languages.ids", name, must)
-
-
-def show_store(folder: Path) -> None:
-    """A table of what was built."""
-    from alignmlm.commands.data import show_statistics
-    from alignmlm.data.store import Store
-
-    show_statistics(Store(folder))
 
 
 def say_stopped(number: int, frame: FrameType | None) -> None:
@@ -109,7 +114,7 @@ def ended_together(ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
-def progress_shown(ranks: Ranks) -> Iterator[Report]:
+def progress_shown(ranks: Ranks) -> "Iterator[Report]":
     """What a build reports to: a bar on a terminal, else a line now and then; rank 0 alone."""
     if not ranks.first:
         yield lambda progress: None
@@ -139,7 +144,7 @@ class Bar:
         self.bars, self.step, self.started = bars, "", 0.0
         self.task: TaskID | None = None
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         """Show how far the build is."""
         if self.task is None or progress.step != self.step:
             if self.task is not None:
@@ -156,7 +161,7 @@ class Lines:
     def __init__(self) -> None:
         self.step, self.started, self.told = "", 0.0, 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         """Log how far the build is, if it is time to."""
         now = monotonic()
         if progress.step != self.step:

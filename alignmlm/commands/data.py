@@ -1,44 +1,40 @@
 """Commands about data: verify, stats, show."""
 
-from argparse import ArgumentParser as PlainParser
-from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from alignmlm.commands.recipe_help import show_settings
-from alignmlm.config import load_recipe, parse_recipe, recipe_parser
-from alignmlm.corpus.sources import expand_path
-from alignmlm.data.store import TOKENIZER, TRAIN, Store
+from alignmlm.commands.options import (
+    WHOLE,
+    as_json,
+    command,
+    opened_store,
+    store,
+    store_config,
+)
+from alignmlm.config import recipe_options
+from alignmlm.errors import ConfigError, ExitCode
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.terminal import console, messages, new_table, print_json, print_line
 
-
-def add_store(parser: PlainParser) -> None:
-    """The arguments that name a store: a folder, or a recipe whose store it is."""
-    parser.add_argument("store", nargs="?", help="folder of a store")
-    parser.add_argument("--config", help="or the recipe whose store it is")
+if TYPE_CHECKING:
+    from alignmlm.data.inspect import ShownRow
+    from alignmlm.data.store import Store
 
 
-def opened_store(values: Namespace) -> Store:
-    """The store that a command is about."""
-    if values.store:
-        return Store(Path(values.store))
-    recipe = load_recipe(Path(values.config) if values.config else None)
-    return Store(expand_path(recipe.data.store))
-
-
-def data_verify(arguments: Sequence[str]) -> int:
+@command("verify")
+@store
+@store_config
+@click.option("--workers", type=WHOLE, help="Threads; none: one for each core.")
+@as_json
+def data_verify(store: str | None, config: str | None, workers: int | None, as_json: bool) -> int:
     """Read every block of a store, and of its syntax orders, and compare its hash."""
-    parser = PlainParser(prog="alignmlm data verify", description=data_verify.__doc__)
-    add_store(parser)
-    parser.add_argument("--workers", type=int, help="threads; none: one for each core")
-    values = parser.parse_args(arguments)
     from alignmlm.data.inspect import damages
 
-    store = opened_store(values)
+    opened = opened_store(store, config)
     columns = (TextColumn("verified"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True) as progress:
         task = progress.add_task("verified", total=None)
@@ -46,35 +42,33 @@ def data_verify(arguments: Sequence[str]) -> int:
         def report(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        found = damages(store, values.workers, report)
-    for line in found:
-        print_line(Text.assemble(("damaged", "red"), f" {line}"))
-    print_line(f"{store.path}: {len(found)} damaged" if found else f"{store.path}: whole")
-    return 1 if found else 0
-
-
-def data_stats(arguments: Sequence[str]) -> int:
-    """Counts of a store."""
-    parser = PlainParser(prog="alignmlm data stats", description=data_stats.__doc__)
-    add_store(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    values = parser.parse_args(arguments)
-    store = opened_store(values)
-    if values.json:
-        from alignmlm.data.inspect import statistics
-
-        counts = [asdict(row) for row in statistics(store)]
-        size = store.vocabulary.size
-        print_json({"store": str(store.path), "vocabulary_tokens": size, "splits": counts})
+        found = damages(opened, workers, report)
+    if as_json:
+        print_json({"store": str(opened.path), "damaged": found})
     else:
-        show_statistics(store)
-    return 0
+        for line in found:
+            print_line(Text.assemble(("damaged", "red"), f" {line}"))
+        print_line(f"{opened.path}: {len(found)} damaged" if found else f"{opened.path}: whole")
+    return ExitCode.DAMAGED if found else ExitCode.DONE
 
 
-def show_statistics(store: Store) -> None:
-    """A table of a store's counts."""
+@command("stats")
+@store
+@store_config
+@as_json
+def data_stats(store: str | None, config: str | None, as_json: bool) -> None:
+    """Count the documents, sentences, words and tokens of a store."""
+    show_statistics(opened_store(store, config), as_json)
+
+
+def show_statistics(store: "Store", as_json: bool, **more: Any) -> None:
+    """A table of a store's counts, or JSON with more beside them."""
     from alignmlm.data.inspect import statistics
 
+    if as_json:
+        size, splits = store.vocabulary.size, [asdict(row) for row in statistics(store)]
+        print_json({"store": str(store.path), "vocabulary_tokens": size, "splits": splits, **more})
+        return
     table = new_table(f"{store.path} · vocabulary {store.vocabulary.size:,}")
     for name in ("language", "split"):
         table.add_column(name)
@@ -87,36 +81,50 @@ def show_statistics(store: Store) -> None:
     console.print(table)
 
 
-def data_show(arguments: Sequence[str]) -> int:
-    """Any batch of any run as text: the original, and what the model sees of it."""
-    parser = recipe_parser(prog="alignmlm data show", description=data_show.__doc__)
-    show_settings(
-        parser, "data.store", "languages.ids", "dictionary.", "mask.", "objective.name",
+@command(
+    "show",
+    *recipe_options(
+        "data.store", "languages.ids", "dictionary.", "mask.", "objective.name",
         "objective.base", "train.seq_len", "train.batch_rows", "train.seed",
-    )  # fmt: skip
-    parser.add_argument("--step", type=int, default=0, help="0 is the first batch")
-    parser.add_argument("--rows", type=int, default=4, help="rows to show")
-    parser.add_argument("--hash", action="store_true", help="print the batch's hash alone")
-    recipe, values = parse_recipe(parser, arguments)
+    ),
+)  # fmt: skip
+@click.option("--step", type=WHOLE, default=0, show_default=True, help="0 is the first batch.")
+@click.option("--rows", type=WHOLE, default=4, show_default=True, help="Rows to show.")
+@click.option("--hash", "only_hash", is_flag=True, help="Print the batch's hash alone.")
+@as_json
+def data_show(recipe: Recipe, step: int, rows: int, only_hash: bool, as_json: bool) -> None:
+    """Show any batch of any run as text: the original, and what the model sees of it."""
+    from alignmlm.corpus.sources import expand_path
     from alignmlm.data.batches import batch_samples, make_batch
     from alignmlm.data.inspect import show_rows
+    from alignmlm.data.store import TOKENIZER, TRAIN
     from alignmlm.data.tokenizer import load_tokenizer
     from alignmlm.pretraining.assembly import assemble
 
     loader = assemble(recipe).loader
-    rows = recipe.train.batch_rows
-    samples = batch_samples(loader, values.step, rows, 0, 1, rows)[0]
-    if values.hash:
-        print_line(make_batch(loader, samples, TRAIN).hash())
-        return 0
-    samples = samples.part(0, values.rows)
+    batch_rows = recipe.train.batch_rows
+    samples = batch_samples(loader, step, batch_rows, 0, 1, batch_rows)[0]
+    if only_hash:
+        found = make_batch(loader, samples, TRAIN).hash()
+        print_json({"step": step, "hash": found}) if as_json else print_line(found)
+        return
+    samples = samples.part(0, rows)
     tokenizer = load_tokenizer(expand_path(recipe.data.store) / TOKENIZER)
     batch = make_batch(loader, samples, TRAIN)
-    table = new_table(f"step {values.step}, rows 0 to {samples.size - 1} of {rows}", lines=True)
+    shown = list(show_rows(loader, tokenizer, samples, batch, TRAIN))
+    if as_json:
+        print_json({"step": step, "rows": [asdict(row) for row in shown]})
+    else:
+        show_batch(f"step {step}, rows 0 to {samples.size - 1} of {batch_rows}", shown)
+
+
+def show_batch(title: str, rows: "list[ShownRow]") -> None:
+    """A table of the rows of a batch."""
+    table = new_table(title, lines=True)
     table.add_column("sample")
     for name in ("original", "as the model sees it (labels)"):
         table.add_column(name, overflow="fold")
-    for row in show_rows(loader, tokenizer, samples, batch, TRAIN):
+    for row in rows:
         where = f"{row.language}\nepoch {row.epoch}\nrow {row.row}"
         seen = Text()
         for token, label in row.tokens:
@@ -125,4 +133,22 @@ def data_show(arguments: Sequence[str]) -> int:
                 seen.append(f"({label.strip()})", "green")
         table.add_row(where, Text(row.original), seen)
     console.print(table)
-    return 0
+
+
+@command("dictionary", *recipe_options("data.store", "languages.", "dictionary."))
+@click.option("--pairs", type=WHOLE, default=10, show_default=True, help="Pairs to show of each.")
+@as_json
+def data_dictionary(recipe: Recipe, pairs: int, as_json: bool) -> None:
+    """Show what the dictionaries of a recipe cover, and some of their pairs."""
+    if pairs < 0:
+        raise ConfigError("pairs", pairs, "be at least 0")
+    from alignmlm.commands.dictionary import dictionary_json, recipe_dictionaries, show_dictionary
+
+    found = recipe_dictionaries(recipe)
+    if as_json:
+        print_json([dictionary_json(each, pairs) for each in found])
+        return
+    for each in found:
+        show_dictionary(each, pairs)
+    if not found:
+        print_line(f"no dictionary between {', '.join(recipe.languages.ids)}")

@@ -1,24 +1,22 @@
-"""The command about dictionaries: what each one of a recipe covers, and some of its pairs."""
+"""What the dictionaries of a recipe cover, and some of their pairs, as tables and as JSON."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 from rich.text import Text
 from tokenizers import Tokenizer
 
-from alignmlm.commands.recipe_help import show_settings
-from alignmlm.config import parse_recipe, recipe_parser
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.coverage import CorpusShare, Coverage, Side, coverage
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, new_table, print_line
+from alignmlm.terminal import console, new_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,9 @@ def share_rows(name: str, share: CorpusShare) -> list[tuple[str, str]]:
     ]
 
 
-def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str, str]]:
-    """The counts of a dictionary as rows of a table."""
-    counts = {
+def coverage_counts(found: Coverage) -> dict[str, int]:
+    """The counts of a dictionary by what they count."""
+    return {
         "pairs read": found.read,
         "  without tokens": found.unusable,
         "  same ids in both": found.identical,
@@ -110,46 +108,35 @@ def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str
         **{f"tokens {name}": count for name, count in found.by_length.items()},
         "source words": found.source_words,
     }
+
+
+def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str, str]]:
+    """The counts of a dictionary as rows of a table."""
     translations = f"{found.translations_mean:.2f}, {found.translations_max}"
     return [
-        *((name, f"{count:,}") for name, count in counts.items()),
+        *((name, f"{count:,}") for name, count in coverage_counts(found).items()),
         ("translations of a word: mean, most", translations),
         *share_rows(languages[0], found.source),
         *share_rows(languages[1], found.target),
     ]
 
 
-def show_coverage(read: ReadPairs, found: Coverage, elsewhere: int) -> None:
-    """A table of a dictionary's counts; `elsewhere` is over all dictionaries of the recipe."""
-    table = new_table(f"{' → '.join(read.languages)} · {read.name}")
-    table.add_column("of the dictionary")
-    table.add_column("count", justify="right")
-    for name, count in coverage_rows(found, read.languages):
-        table.add_row(name, count)
-    table.add_row("held-out pairs with a word used in any dictionary", f"{elsewhere:,}")
-    console.print(table)
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A dictionary of a recipe, and what it covers."""
+
+    read: ReadPairs
+    found: Coverage
+    used_elsewhere: int  # held-out pairs with a word used in any dictionary of the recipe
+    tokenizer: Tokenizer
+
+    def examples(self, part: str, count: int) -> list[list[str]]:
+        """Some of the "used" or "held_out" pairs as text."""
+        return show_words(self.tokenizer, getattr(self.found.split, part), self.read.sides, count)
 
 
-def show_examples(read: ReadPairs, found: Coverage, tokenizer: Tokenizer, count: int) -> None:
-    """A table of some used and some held-out pairs."""
-    table = new_table("some pairs, a dot between tokens")
-    for name in ("", *read.languages):
-        table.add_column(name, overflow="fold")
-    for part in ("used", "held_out"):
-        words = show_words(tokenizer, getattr(found.split, part), read.sides, count)
-        for pair in words:
-            table.add_row(part.replace("_", " "), *map(Text, pair))
-    console.print(table)
-
-
-def data_dictionary(arguments: Sequence[str]) -> int:
-    """What the dictionaries of a recipe cover, and some of their pairs."""
-    parser = recipe_parser(prog="alignmlm data dictionary", description=data_dictionary.__doc__)
-    show_settings(parser, "data.store", "languages.", "dictionary.")
-    parser.add_argument("--pairs", type=int, default=10, help="pairs to show of each part")
-    recipe, values = parse_recipe(parser, arguments)
-    if values.pairs < 0:
-        raise ConfigError("pairs", values.pairs, "be at least 0")
+def recipe_dictionaries(recipe: Recipe) -> list[Measured]:
+    """All dictionaries of a recipe, measured on its store."""
     from alignmlm.pretraining.assembly import language_pairs, merged, recipe_languages
 
     store = Store(expand_path(recipe.data.store))
@@ -157,14 +144,46 @@ def data_dictionary(arguments: Sequence[str]) -> int:
     scripts = lay_out_scripts(languages, store.vocabulary.alphabet(), recipe.languages.seed)
     used = merged([pair.used for pair in language_pairs(recipe, store, languages, scripts)])
     tokenizer = load_tokenizer(store.path / TOKENIZER)
-    dictionaries = [
+    measured = []
+    for read in (
         *derived_dictionaries(store, languages, scripts),
         *file_dictionaries(recipe, store, languages, scripts),
-    ]
-    for read in dictionaries:
+    ):
         found = coverage(read.pairs, read.sides, recipe.dictionary, store)
-        show_coverage(read, found, sum(leaking(found.split.held_out, used)))
-        show_examples(read, found, tokenizer, values.pairs)
-    if not dictionaries:
-        print_line(f"no dictionary between {', '.join(recipe.languages.ids)}")
-    return 0
+        used_elsewhere = int(sum(leaking(found.split.held_out, used)))
+        measured.append(Measured(read, found, used_elsewhere, tokenizer))
+    return measured
+
+
+def show_dictionary(each: Measured, count: int) -> None:
+    """A table of a dictionary's counts, and one of some used and some held-out pairs."""
+    table = new_table(f"{' → '.join(each.read.languages)} · {each.read.name}")
+    table.add_column("of the dictionary")
+    table.add_column("count", justify="right")
+    for name, number in coverage_rows(each.found, each.read.languages):
+        table.add_row(name, number)
+    table.add_row("held-out pairs with a word used in any dictionary", f"{each.used_elsewhere:,}")
+    console.print(table)
+    table = new_table("some pairs, a dot between tokens")
+    for name in ("", *each.read.languages):
+        table.add_column(name, overflow="fold")
+    for part in ("used", "held_out"):
+        for pair in each.examples(part, count):
+            table.add_row(part.replace("_", " "), *map(Text, pair))
+    console.print(table)
+
+
+def dictionary_json(each: Measured, count: int) -> dict[str, Any]:
+    """The same for programs."""
+    found = each.found
+    return {
+        "dictionary": each.read.name,
+        "languages": each.read.languages,
+        "counts": {name.strip(): number for name, number in coverage_counts(found).items()},
+        "held_out_pairs_used_elsewhere": each.used_elsewhere,
+        "translations_mean": found.translations_mean,
+        "translations_max": found.translations_max,
+        "source": asdict(found.source) | {"percent": found.source.percent},
+        "target": asdict(found.target) | {"percent": found.target.percent},
+        "pairs": {part: each.examples(part, count) for part in ("used", "held_out")},
+    }

@@ -1,40 +1,38 @@
 """The command that looks at machines before a run."""
 
 import os
-from argparse import ArgumentParser as PlainParser
-from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from rich.text import Text
 
+from alignmlm.commands.options import PATH, as_json, command
 from alignmlm.config import load_recipe
 from alignmlm.doctor.report import Check, Diagnosis, Report
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.terminal import console, new_table, print_json, print_line
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
-PROBLEM_EXIT_CODE = 2
 
 
-def doctor_command(arguments: Sequence[str]) -> int:
-    """Whether this machine, and the nodes of a hostfile, are ready for a run."""
-    parser = PlainParser(prog="alignmlm doctor", description=doctor_command.__doc__)
-    parser.add_argument("--nodes", type=Path, metavar="HOSTFILE", help="look at these by ssh too")
-    parser.add_argument("--config", help="the recipe whose data store every node has to have")
-    parser.add_argument("--store", help="or the store itself")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    told = "write .deepspeed_env: the variables of this shell that the nodes need"
-    parser.add_argument("--write-env", action="store_true", help=told)
-    values = parser.parse_args(arguments)
-    store = values.store
-    if values.config is not None:
-        store = load_recipe(Path(values.config)).data.store
-    diagnosis = found(values.nodes, store, values.write_env)
-    if values.json:
+@command("doctor")
+@click.option("--nodes", type=PATH, metavar="HOSTFILE", help="Look at these nodes by ssh too.")
+@click.option("--config", type=PATH, metavar="YAML", help="Recipe whose store nodes have to have.")
+@click.option("--store", type=click.Path(), help="The store itself, instead of a recipe.")
+@click.option("--write-env", is_flag=True, help="Write .deepspeed_env: variables the nodes need.")
+@as_json
+def doctor_command(
+    nodes: Path | None, config: Path | None, store: str | None, write_env: bool, as_json: bool
+) -> int:
+    """Check whether this machine, and the nodes of a hostfile, are ready for a run."""
+    if config is not None:
+        store = load_recipe(config).data.store
+    diagnosis = found(nodes, store, write_env)
+    if as_json:
         print_json(diagnosis.to_json())
     else:
         show(diagnosis)
-    return PROBLEM_EXIT_CODE if diagnosis.worst == "problem" else 0
+    return ExitCode.ERROR if diagnosis.worst == "problem" else ExitCode.DONE
 
 
 def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:

@@ -1,14 +1,16 @@
 """Commands about evaluation: run, ls, validate."""
 
-from argparse import ArgumentParser as PlainParser
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.text import Text
 
-from alignmlm.errors import ConfigError
+from alignmlm.commands.options import PATH, as_json, command, models, parser, sample_folder
+from alignmlm.config import Several, setting_options
+from alignmlm.errors import ConfigError, ExitCode
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
 from alignmlm.terminal import WholeTable, console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
@@ -16,44 +18,46 @@ if TYPE_CHECKING:
     from alignmlm.tasks.validate import TaskReport
 
 SPLITS = ("train", "dev", "test")
-UNUSABLE_EXIT_CODE = 2
-PARTIAL_EXIT_CODE = 3  # some tasks were measured, others could not be
 LanguageCounts = dict[str, dict[str, int]]  # of a task's test split, by language
 
 
-def eval_run(arguments: Sequence[str]) -> int:
-    """Fine-tune on a task and measure BS, BZ and Delta; retrieve sentences and words without it."""
+@command("run", *setting_options("config", EvaluationConfig, "evaluation."))
+@click.option("--model", type=PATH, required=True, help="A run, an export or a checkpoint.")
+@click.option(
+    "--tasks",
+    cls=Several,
+    default=("sample_pos",),
+    metavar="TASK...",
+    help="Names, groups or YAML files, see `alignmlm eval ls` (default: sample_pos).",
+)
+@click.option("--output", type=PATH, help="Folder of the results; none: in the run.")
+@as_json
+def eval_run(
+    config: EvaluationConfig,
+    model: Path,
+    tasks: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Fine-tune on tasks and measure BS, BZ and Delta; retrieve sentences and words without it."""
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
-    from alignmlm.config import add_settings, parse_settings, settings_parser
     from alignmlm.evaluation.evaluate import evaluate
-    from alignmlm.evaluation.evaluation_config import EvaluationConfig
     from alignmlm.evaluation.results import result_rows, retrieval_rows
     from alignmlm.reporting.tables import retrieval_table, transfer_table
-    from alignmlm.storage.typed_settings import build, setting_hints
 
-    parser = settings_parser(prog="alignmlm eval run", description=eval_run.__doc__)
-    parser.add_argument("--model", type=str, required=True, help="a run, an export or a checkpoint")
-    parser.add_argument("--tasks", nargs="+", default=["sample_pos"], help="see alignmlm eval ls")
-    parser.add_argument("--output", type=str, help="folder of the results; none: in the run")
-    parser.add_argument("--json", action="store_true", help="results.json instead of tables")
-    add_settings(parser, EvaluationConfig, "evaluation.")
-    hints = dict(setting_hints(EvaluationConfig, "evaluation."))
-    (place, settings), values = parse_settings(parser, arguments, hints)
-    config = build(EvaluationConfig, (place, settings.get("evaluation", {})), prefix="evaluation.")
-    output = Path(values.output) if values.output else None
-    results = evaluate(Path(values.model), values.tasks, config, output)
+    results = evaluate(model, list(tasks), config, output)
     skipped = results.get("skipped", {})
-    if values.json:
+    if as_json:
         print_json(results)
-        return PARTIAL_EXIT_CODE if skipped else 0
-    if transfers := result_rows(results):
-        console.print(transfer_table(transfers))
-    if retrievals := retrieval_rows(results):
-        console.print(retrieval_table(retrievals))
-    show_skipped(skipped)
-    return PARTIAL_EXIT_CODE if skipped else 0
+    else:
+        if transfers := result_rows(results):
+            console.print(transfer_table(transfers))
+        if retrievals := retrieval_rows(results):
+            console.print(retrieval_table(retrievals))
+        show_skipped(skipped)
+    return ExitCode.PARTIAL if skipped else ExitCode.DONE
 
 
 def show_skipped(reasons: Mapping[str, str]) -> None:
@@ -62,55 +66,70 @@ def show_skipped(reasons: Mapping[str, str]) -> None:
         print_line(Text(f"{name} was not measured: {reason}", "bold red"))
 
 
-def eval_ls(arguments: Sequence[str]) -> int:
-    """The tasks: kind, languages, metric and splits; with --counts, how many examples each has."""
-    parser = PlainParser(prog="alignmlm eval ls", description=eval_ls.__doc__)
-    parser.add_argument("tasks", nargs="*", help="names, groups or YAML files; none: all")
-    parser.add_argument("--counts", action="store_true", help="read the files")
-    add_sample_folder(parser)
-    add_json(parser)
-    values = parser.parse_args(arguments)
+@command("ls")
+@click.argument("names", metavar="[TASK]...", nargs=-1)
+@click.option("--counts", is_flag=True, help="Read the files, and count their examples.")
+@sample_folder
+@as_json
+def eval_ls(names: tuple[str, ...], counts: bool, sample_folder: Path, as_json: bool) -> None:
+    """List tasks (names, groups, YAML files; none: all): kind, languages, metric and splits."""
     from alignmlm.tasks.validate import validate_task
 
-    tasks = named_tasks(values.tasks)
-    reports = [validate_task(t, values.sample_folder) for t in tasks] if values.counts else []
-    if values.json:
-        counts = {report.task.name: report_json(report) for report in reports}
-        print_json([task.settings() | counts.get(task.name, {}) for task in tasks])
-        return 0
+    tasks = named_tasks(names)
+    reports = [validate_task(task, sample_folder) for task in tasks] if counts else []
+    if as_json:
+        found = {report.task.name: report_json(report) for report in reports}
+        print_json([task.settings() | found.get(task.name, {}) for task in tasks])
+        return
     table = task_table("group", "kind", "language", "metric", "splits")
     for number, task in enumerate(tasks):
         splits = " ".join(split for split in SPLITS if split in task.files)
-        if values.counts:
-            found = reports[number].splits
-            splits = " ".join(f"{split} {part.examples:,}" for split, part in found.items())
+        if counts:
+            parts = reports[number].splits
+            splits = " ".join(f"{split} {part.examples:,}" for split, part in parts.items())
         languages = " ".join(filter(None, (task.language, task.other_language)))
         row = (task.name, task.group, task.kind, languages, task.metric, splits or "unusable")
         table.add_row(*row)
     console.print(table)
     show_unusable(reports)
-    return 0
 
 
-def eval_validate(arguments: Sequence[str]) -> int:
+@command("validate")
+@click.argument("names", metavar="[TASK]...", nargs=-1)
+@click.option("--model", type=PATH, help="Also render the test split in the model's languages.")
+@click.option("--languages", cls=Several, metavar="ID...", help="Which; none: all that fit.")
+@sample_folder
+@models
+@parser
+@as_json
+def eval_validate(
+    names: tuple[str, ...],
+    model: Path | None,
+    languages: tuple[str, ...],
+    sample_folder: Path,
+    models: str | None,
+    parser: str | None,
+    as_json: bool,
+) -> int:
     """Check the data of tasks, and count what is in it; exit code 2 where a task is unusable."""
-    parser = PlainParser(prog="alignmlm eval validate", description=eval_validate.__doc__)
-    parser.add_argument("tasks", nargs="*", help="names, groups or YAML files; none: all")
-    add_sample_folder(parser)
-    add_json(parser)
-    parser.add_argument("--model", type=Path, help="also render the test split in its languages")
-    parser.add_argument("--languages", nargs="+", help="of the model; none: all that fit the task")
-    add_syntax(parser)
-    values = parser.parse_args(arguments)
-    if values.languages and not values.model:
-        raise ConfigError("--languages", values.languages, "come with --model")
+    if languages and not model:
+        raise ConfigError("--languages", list(languages), "come with --model")
     from alignmlm.tasks.validate import validate_task
 
-    tasks = named_tasks(values.tasks)
-    reports = [validate_task(task, values.sample_folder) for task in tasks]
+    tasks = named_tasks(names)
+    reports = [validate_task(task, sample_folder) for task in tasks]
     usable = [report for report in reports if not report.error]
-    changes = {r.task.name: changed_counts(r.task, values) for r in usable if values.model}
-    if values.json:
+    changes: dict[str, LanguageCounts] = {}
+    if model is not None:
+        from alignmlm.evaluation.changed import language_counts
+        from alignmlm.evaluation.export import open_export
+
+        syntax, export = SyntaxConfig(models=models, parser=parser), open_export(model)
+        changes = {
+            r.task.name: language_counts(export, r.task, sample_folder, languages or None, syntax)
+            for r in usable
+        }
+    if as_json:
         print_json(
             [
                 {"task": r.task.name, **report_json(r), "languages": changes.get(r.task.name, {})}
@@ -120,7 +139,7 @@ def eval_validate(arguments: Sequence[str]) -> int:
     else:
         show_reports(usable, changes)
         show_unusable(reports)
-    return UNUSABLE_EXIT_CODE if len(usable) < len(reports) else 0
+    return ExitCode.ERROR if len(usable) < len(reports) else ExitCode.DONE
 
 
 def show_reports(reports: "Sequence[TaskReport]", changes: Mapping[str, LanguageCounts]) -> None:
@@ -163,23 +182,6 @@ def task_table(*columns: str) -> WholeTable:
     return table
 
 
-def add_json(parser: PlainParser) -> None:
-    """The option that prints results for programs."""
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-
-
-def add_syntax(parser: PlainParser) -> None:
-    """Where the trees and the order of syntax languages come from."""
-    parser.add_argument("--models", help="folder of the ordering models of syntax languages")
-    parser.add_argument("--parser", help="of sentences without a gold tree")
-
-
-def add_sample_folder(parser: PlainParser) -> None:
-    """Where the sample world's tasks are made."""
-    folder = Path("data/sample_tasks")
-    parser.add_argument("--sample-folder", type=Path, default=folder, help="of the sample tasks")
-
-
 def named_tasks(names: Sequence[str]) -> "list[Task]":
     """The tasks of some names, groups and files; all that come with alignmlm where none is given.
 
@@ -206,14 +208,3 @@ def report_rows(report: "TaskReport") -> list[list[str]]:
         remarks = told({**found.details, **left_out, **repeats})
         rows.append([report.task.name, split, *numbers, str(len(found.labels) or ""), remarks])
     return rows
-
-
-def changed_counts(task: "Task", values: Namespace) -> LanguageCounts:
-    """What happens to the test split of a task in each language of a model."""
-    from alignmlm.evaluation.changed import language_counts
-    from alignmlm.evaluation.evaluation_config import SyntaxConfig
-    from alignmlm.evaluation.export import open_export
-
-    syntax = SyntaxConfig(models=values.models, parser=values.parser)
-    export = open_export(values.model)
-    return language_counts(export, task, values.sample_folder, values.languages, syntax)

@@ -1,13 +1,15 @@
 """Commands about stores of others: import their tokens, export ours, fetch a store from afar."""
 
-from argparse import ArgumentParser as PlainParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alignmlm.terminal import messages, print_line
+from alignmlm.commands.options import NUMBER, PATH, WHOLE, as_json, command, language
+from alignmlm.config import Several
+from alignmlm.terminal import messages, print_json, print_line
 
 
 @contextmanager
@@ -30,83 +32,108 @@ def progress_bar(name: str) -> Iterator[Callable[[float, str], None]]:
         yield show
 
 
-def data_import(arguments: Sequence[str]) -> int:
-    """Tokens of Megatron-LM (.bin, .idx) or datatrove (.ds) -> a store of one language."""
-    parser = PlainParser(prog="alignmlm data import", description=data_import.__doc__)
-    parser.add_argument("tokens", type=Path, help="a .bin, .idx or .ds file, or a folder of them")
-    about = "the tokenizer.json that the tokens were made with, or its folder"
-    parser.add_argument("--tokenizer", type=Path, required=True, help=about)
-    parser.add_argument("--language", required=True, help="of the tokens, like eng-Latn")
-    parser.add_argument("--store", type=Path, required=True, help="folder of the store to be")
-    about = "share of the documents to hold out, chosen by their text (0.02)"
-    parser.add_argument("--validation", type=float, default=0.02, help=about)
-    about = "least tokens of a shard (16,777,216)"
-    parser.add_argument("--shard_tokens", type=int, default=2**24, help=about)
-    values = parser.parse_args(arguments)
+@command("import")
+@click.argument("tokens", type=PATH)
+@click.option(
+    "--tokenizer", type=PATH, required=True, help="tokenizer.json of the tokens, or its folder."
+)
+@language
+@click.option("--store", type=PATH, required=True, help="Folder of the new store.")
+@click.option(
+    "--validation",
+    type=NUMBER,
+    default=0.02,
+    show_default=True,
+    help="Share of the documents to hold out, chosen by their text.",
+)
+@click.option(
+    "--shard_tokens", type=WHOLE, default=2**24, show_default=True, help="Least tokens of a shard."
+)
+@as_json
+def data_import(
+    tokens: Path,
+    tokenizer: Path,
+    language: str,
+    store: Path,
+    validation: float,
+    shard_tokens: int,
+    as_json: bool,
+) -> None:
+    """Make a store of TOKENS by Megatron-LM (.bin, .idx) or datatrove (.ds): a file or a folder."""
     from alignmlm.commands.data import show_statistics
     from alignmlm.data.store import Store
     from alignmlm.interchange.imports import import_tokens
 
     with progress_bar("import") as show:
         total = import_tokens(
-            values.tokens,
-            values.tokenizer,
-            values.language,
-            values.store,
-            validation=values.validation,
-            shard_tokens=values.shard_tokens,
-            progress=lambda share, tokens: show(share, f"{tokens:,} tokens"),
+            tokens,
+            tokenizer,
+            language,
+            store,
+            validation=validation,
+            shard_tokens=shard_tokens,
+            progress=lambda share, count: show(share, f"{count:,} tokens"),
         )
-    show_statistics(Store(values.store))
+    counts = {
+        "documents": total.documents,
+        "documents_changed": total.documents_changed,
+        "tokens_left_out": total.tokens_left_out,
+    }
+    show_statistics(Store(store), as_json, imported=counts)
+    if as_json:
+        return
     print_line(f"{total.tokens_left_out:,} special and blank tokens were left out")
     if total.documents_changed:
         print_line(
             f"{total.documents_changed:,} of {total.documents:,} documents would have other tokens "
-            f"by {values.tokenizer}: where they are many, it is not the tokenizer that made them"
+            f"by {tokenizer}: where they are many, it is not the tokenizer that made them"
         )
-    return 0
 
 
-def data_export(arguments: Sequence[str]) -> int:
-    """A split of a store -> Parquet files that `datasets` reads."""
-    parser = PlainParser(prog="alignmlm data export", description=data_export.__doc__)
-    parser.add_argument("store", type=Path, help="folder of a store")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the files to be")
-    parser.add_argument("--language", required=True, help="like eng-Latn")
-    parser.add_argument("--split", default="train", help="train (the default) or validation")
-    values = parser.parse_args(arguments)
+@command("export")
+@click.argument("store", type=PATH)
+@click.option("--output", type=PATH, required=True, help="Folder of the new files.")
+@language
+@click.option("--split", default="train", show_default=True, help="train or validation.")
+@as_json
+def data_export(store: Path, output: Path, language: str, split: str, as_json: bool) -> None:
+    """Write a split of a store as Parquet files that `datasets` reads."""
     from alignmlm.interchange.exports import export_parquet
 
     with progress_bar("export") as show:
         files = export_parquet(
-            values.store,
-            values.output,
-            values.language,
-            values.split,
-            progress=lambda share: show(share, ""),
+            store, output, language, split, progress=lambda share: show(share, "")
         )
-    print_line(f"{values.output}: {len(files)} Parquet files")
-    return 0
+    if as_json:
+        print_json({"folder": str(output), "files": [str(path) for path in files]})
+    else:
+        print_line(f"{output}: {len(files)} Parquet files")
 
 
-def data_fetch(arguments: Sequence[str]) -> int:
-    """A store behind a URL -> its local mirror, verified; goes on where it stopped."""
-    parser = PlainParser(prog="alignmlm data fetch", description=data_fetch.__doc__)
-    parser.add_argument("url", help="http://, s3:// or any other URL that fsspec opens")
-    about = "those to copy (all); like eng-Latn"
-    parser.add_argument("--languages", nargs="+", metavar="LANGUAGE", help=about)
-    about = "most GiB of the cache: other mirrors are removed, least recently used first (no limit)"
-    parser.add_argument("--limit_gib", type=float, help=about)
-    values = parser.parse_args(arguments)
+@command("fetch")
+@click.argument("url")
+@click.option("--languages", cls=Several, metavar="ID...", help="Languages to copy; none: all.")
+@click.option(
+    "--limit_gib",
+    type=NUMBER,
+    help="GiB of the cache: other mirrors leave, least recently used first; none: no limit.",
+)
+@as_json
+def data_fetch(
+    url: str, languages: tuple[str, ...], limit_gib: float | None, as_json: bool
+) -> None:
+    """Mirror the store behind URL (any that fsspec opens), verified; goes on where it stopped."""
     from alignmlm.interchange.remote import local_store
 
-    limit_bytes = None if values.limit_gib is None else int(values.limit_gib * 2**30)
+    limit_bytes = None if limit_gib is None else int(limit_gib * 2**30)
     with progress_bar("fetch") as show:
         folder = local_store(
-            values.url,
-            values.languages,
+            url,
+            list(languages) or None,
             limit_bytes,
             lambda done, whole: show(done / max(whole, 1), f"{done / 2**20:,.0f} MiB"),
         )
-    print_line(str(folder))
-    return 0
+    if as_json:
+        print_json({"store": str(folder)})
+    else:
+        print_line(str(folder))

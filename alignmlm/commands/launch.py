@@ -1,17 +1,19 @@
 """Commands that hand work to SLURM: launch pretrain, evaluate and study."""
 
 import shlex
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from alignmlm.config import parse_recipe, recipe_parser
+import click
+
+from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE
+from alignmlm.commands.options import PATH, WHOLE, as_json, command, deepspeed
+from alignmlm.config import GIVEN, Several, recipe_options, setting_options
 from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.pretraining.contents import numbers_of
-from alignmlm.pretraining.policy import read_policy
+from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run_folder import LAUNCH, LOGS, choose_folder
 from alignmlm.slurm import (
     Job,
     Resources,
@@ -24,131 +26,166 @@ from alignmlm.slurm import (
     submit,
 )
 from alignmlm.storage.plain_yaml import yaml_text
-from alignmlm.terminal import print_line
+from alignmlm.terminal import print_json, print_line
 
-RECIPE, POLICY = "recipe.yaml", "deepspeed.json"
-
-
-def job_parser(prog: str, description: str | None) -> ArgumentParser:
-    """A parser of what every job may ask for."""
-    parser = ArgumentParser(prog=prog, description=description, allow_abbrev=False)
-    parser.add_argument("--nodes", type=int)
-    parser.add_argument("--gpus", type=int, help="of each node; none: CPUs, one rank a node")
-    parser.add_argument("--cpus", type=int, help="of each rank")
-    parser.add_argument("--time", help="as in sbatch: minutes, or days-hours:minutes:seconds")
-    parser.add_argument("--partition", help="none: that of launchers/env.sh")
-    parser.add_argument("--account", help="none: that of launchers/env.sh")
-    parser.add_argument(
-        "--sbatch", action="append", default=[], metavar="OPTION", help="another option of sbatch"
-    )
-    parser.add_argument("--launchers", type=Path, default=Path("launchers"), metavar="FOLDER")
-    parser.add_argument("--dry-run", action="store_true", help="print the job, submit nothing")
-    return parser
+POLICY = "deepspeed.json"
+JOB_OPTIONS = (
+    click.option("--nodes", type=WHOLE, help="Nodes."),
+    click.option("--gpus", type=WHOLE, help="GPUs of each node; none: CPUs, one rank a node."),
+    click.option("--cpus", type=WHOLE, help="CPUs of each rank."),
+    click.option("--time", help="As in sbatch: minutes, or days-hours:minutes:seconds."),
+    click.option("--partition", help="None: that of launchers/env.sh."),
+    click.option("--account", help="None: that of launchers/env.sh."),
+    click.option("--sbatch", multiple=True, metavar="OPTION", help="Another option of sbatch."),
+    click.option("--launchers", type=PATH, default=Path("launchers"), metavar="FOLDER",
+                 help="Folder of the batch scripts (default: launchers)."),
+    click.option("--dry-run", is_flag=True, help="Print the job, submit nothing."),
+    as_json,
+)  # fmt: skip
 
 
-def resources_of(values: Namespace) -> Resources:
-    """What the command line asks for."""
-    names = ("nodes", "gpus", "cpus", "time", "partition", "account", "sbatch")
-    return Resources(**{name: getattr(values, name) for name in names})
+def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every job; the function is given them as `job`."""
+    for option in reversed(JOB_OPTIONS):
+        function = option(function)
+    return function
 
 
-def hand_in(job: Job, values: Namespace, files: dict[str, str]) -> int | None:
-    """The number of the submitted job; None after a dry run, which writes nothing."""
-    command = sbatch_command(job, resources_of(values))
-    if values.dry_run:
-        print_line(shlex.join(command))
-        return None
-    keep_submission(job, command, files)
-    try:
-        number = submit(command, values.launchers)
-    except AlignMLMError:
-        forget_submission(job)
-        raise
-    print_line(
-        f"job {number} submitted; what was submitted is kept in {shlex.quote(str(job.folder))}"
-    )
-    print_line(f"look at it:       squeue --job {number}")
-    return number
+class Submission:
+    """What the command line asks of SLURM, and what came of it."""
+
+    def __init__(self, launchers: Path, dry_run: bool, as_json: bool, **asked: Any) -> None:
+        self.launchers, self.dry_run, self.as_json = launchers, dry_run, as_json
+        self.resources = Resources(**asked | {"sbatch": list(asked["sbatch"])})
+        self.commands: list[list[str]] = []
+        self.jobs: list[int] = []
+        self.lines: list[str] = []
+
+    def hand_in(self, job: Job, files: dict[str, str]) -> int | None:
+        """The number of the submitted job; None after a dry run, which writes nothing."""
+        command = sbatch_command(job, self.resources)
+        if self.dry_run:
+            self.commands.append(command)
+            return None
+        keep_submission(job, command, files)
+        try:
+            number = submit(command, self.launchers)
+        except AlignMLMError:
+            forget_submission(job)
+            raise
+        self.commands.append(command)
+        self.jobs.append(number)
+        kept = shlex.quote(str(job.folder))
+        self.lines += [
+            f"job {number} submitted; what was submitted is kept in {kept}",
+            f"look at it:       squeue --job {number}",
+        ]
+        return number
+
+    def show(self) -> None:
+        """Print the jobs, or the commands of a dry run."""
+        if self.as_json:
+            print_json({"jobs": self.jobs, "commands": self.commands})
+            return
+        for line in [shlex.join(each) for each in self.commands] if self.dry_run else self.lines:
+            print_line(line)
 
 
-def pretraining_of(arguments: Sequence[str]) -> tuple[Recipe, str | None]:
-    """The recipe of a run's folder, and its ds_configs file."""
-    parser = recipe_parser(prog="alignmlm launch pretrain")
-    parser.add_argument("--deepspeed", metavar="JSON")
-    recipe, values = parse_recipe(parser, arguments)
-    folder = choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
-    return replace(recipe, run=replace(recipe.run, dir=str(folder))), values.deepspeed
-
-
-def read_file(key: str, path: str) -> str:
+def read_file(key: str, path: Path) -> str:
     """The text of a file that the command line names.
 
     Raises:
         ConfigError: it cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(key, path, f"be a readable file ({error})") from error
+        raise ConfigError(key, str(path), f"be a readable file ({error})") from error
 
 
-def launch_pretrain(arguments: Sequence[str]) -> int:
+@command("pretrain", *recipe_options())
+@deepspeed
+@click.option("--elastic", is_flag=True, help="Go on with the nodes that are left.")
+@job_options
+def launch_pretrain(recipe: Recipe, deepspeed: Path | None, elastic: bool, **job: Any) -> None:
     """Pre-train as a SLURM job that saves, requeues itself and goes on; settings as in train.py."""
-    parser = job_parser("alignmlm launch pretrain", launch_pretrain.__doc__)
-    parser.add_argument("--elastic", action="store_true", help="go on with the nodes that are left")
-    parser.epilog = "All other arguments are those of train.py, --config and --deepspeed too."
-    values, rest = parser.parse_known_args(list(arguments))
-    recipe, policy = pretraining_of(rest)
-    run = Path(str(recipe.run.dir))
+    from alignmlm.pretraining.contents import numbers_of
+    from alignmlm.pretraining.policy import read_policy
+    from alignmlm.pretraining.run_folder import choose_folder
+
+    asked = Submission(**job)
+    run = Path(choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps))
+    recipe = replace(recipe, run=replace(recipe.run, dir=str(run)))
     folder = next_folder(run / LAUNCH)
-    script = launcher_script(values.launchers, "pretrain.sbatch")
     files = {RECIPE: yaml_text(asdict(recipe))}
     settings = [f"--config={folder / RECIPE}", f"--run.dir={run}"]
-    if policy is not None:
-        read_policy(Path(policy))  # an error here, not on the nodes
-        files[POLICY] = read_file("--deepspeed", policy)
+    if deepspeed is not None:
+        read_policy(deepspeed)  # an error here, not on the nodes
+        files[POLICY] = read_file("--deepspeed", deepspeed)
         settings.append(f"--deepspeed={folder / POLICY}")
-    options = rank_options(resources_of(values), values.elastic)
-    job = Job(
-        name=run.name, script=script, arguments=settings, folder=folder, log="job-%j.log",
-        options=options,
-    )  # fmt: skip
-    number = hand_in(job, values, files)
-    if number is not None:
-        log = run / LOGS / f"{'node' if values.elastic else 'rank'}-0.log"
-        print_line(f"follow it:        tail -F {shlex.quote(str(log))}")
-        print_line(f"save and requeue: scancel --batch --signal=USR1 {number}")
-        print_line(f"end it:           scancel {number}")
-    return 0
+    number = asked.hand_in(
+        Job(
+            name=run.name,
+            script=launcher_script(asked.launchers, "pretrain.sbatch"),
+            arguments=settings,
+            folder=folder,
+            log="job-%j.log",
+            options=rank_options(asked.resources, elastic),
+        ),
+        files,
+    )
+    log = run / LOGS / f"{'node' if elastic else 'rank'}-0.log"
+    asked.lines += [
+        f"follow it:        tail -F {shlex.quote(str(log))}",
+        f"save and requeue: scancel --batch --signal=USR1 {number}",
+        f"end it:           scancel {number}",
+    ]
+    asked.show()
 
 
-def launch_evaluate(arguments: Sequence[str]) -> int:
-    """Measure models on tasks as a SLURM job array, one element a model and task."""
-    parser = job_parser("alignmlm launch evaluate", launch_evaluate.__doc__)
-    parser.add_argument("--models", nargs="+", required=True, help="folders of runs or exports")
-    parser.add_argument("--tasks", nargs="+", required=True, help="see alignmlm eval ls")
-    parser.add_argument("--name", default="evaluate", help="the submission is kept in runs/<name>")
-    parser.add_argument("--at-once", type=int, help="how many elements may run; none: all")
-    parser.epilog = "All other arguments are those of `alignmlm eval run`."
-    values, rest = parser.parse_known_args(list(arguments))
-    for model in values.models:
+@command("evaluate", *setting_options("config", EvaluationConfig, "evaluation."))
+@click.option("--models", cls=Several, required=True, metavar="RUN...", help="Runs or exports.")
+@click.option(
+    "--tasks", cls=Several, required=True, metavar="TASK...", help="See `alignmlm eval ls`."
+)
+@click.option(
+    "--name",
+    default="evaluate",
+    show_default=True,
+    help="The submission is kept in runs/<name>.",
+)
+@click.option("--at-once", type=WHOLE, help="Elements that may run at a time; none: all.")
+@job_options
+@click.pass_context
+def launch_evaluate(
+    context: click.Context,
+    config: EvaluationConfig,
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    name: str,
+    at_once: int | None,
+    **job: Any,
+) -> None:
+    """Measure models on tasks as a SLURM job array; settings as in `alignmlm eval run`."""
+    for model in models:
         if not Path(model).is_dir():
             raise ConfigError("--models", model, "be the folder of a run or an export")
-    cells = len(values.models) * len(values.tasks)
-    lists = [*values.models, "--", *values.tasks, *(["--", *rest] if rest else [])]
-    job = Job(
-        name=values.name,
-        script=launcher_script(values.launchers, "evaluate.sbatch"),
-        arguments=lists,
-        folder=next_folder(Path("runs") / values.name / LAUNCH),
+    asked = Submission(**job)
+    settings = [f"--{key}={text}" for key, text in context.meta[GIVEN].items()]
+    array = Job(
+        name=name,
+        script=launcher_script(asked.launchers, "evaluate.sbatch"),
+        arguments=[*models, "--", *tasks, *(["--", *settings] if settings else [])],
+        folder=next_folder(Path("runs") / name / LAUNCH),
         log="%A-%a.log",
-        options=[array_option(0, cells - 1, values.at_once)],
+        options=[array_option(0, len(models) * len(tasks) - 1, at_once)],
     )
-    number = hand_in(job, values, {})
-    if number is not None:
-        print_line(f"follow it:        tail -F {shlex.quote(str(job.folder))}/{number}-*.log")
-        print_line(f"end it:           scancel {number}")
-    return 0
+    number = asked.hand_in(array, {})
+    asked.lines += [
+        f"follow it:        tail -F {shlex.quote(str(array.folder))}/{number}-*.log",
+        f"end it:           scancel {number}",
+    ]
+    asked.show()
 
 
 def array_option(first: int, last: int, at_once: int | None) -> str:
@@ -156,35 +193,38 @@ def array_option(first: int, last: int, at_once: int | None) -> str:
     return f"--array={first}-{last}" + (f"%{at_once}" if at_once else "")
 
 
-def launch_study(arguments: Sequence[str]) -> int:
-    """A study as a SLURM job array, one element a run, and a job that writes its table."""
-    parser = job_parser("alignmlm launch study", launch_study.__doc__)
-    parser.add_argument("study", help="a study (YAML)")
-    parser.add_argument("--at-once", type=int, help="how many runs may train; none: all")
-    values = parser.parse_args(list(arguments))
+@command("study")
+@click.argument("study", type=PATH)
+@click.option("--at-once", type=WHOLE, help="Runs that may train at a time; none: all.")
+@job_options
+def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
+    """Run STUDY (YAML) as a SLURM job array, one element a run, and a job for its table."""
     from alignmlm.studies.study import load_study, planned_runs
 
-    study = load_study(Path(values.study))
-    files = {"study.yaml": read_file("study", values.study)}
-    if study.recipe:
-        files[RECIPE] = read_file("study.recipe", study.recipe)
+    asked = Submission(**job)
+    config = load_study(study)
+    files = {"study.yaml": read_file("study", study)}
+    if config.recipe:
+        files[RECIPE] = read_file("study.recipe", Path(config.recipe))
     runs = Job(
-        name=study.name,
-        script=launcher_script(values.launchers, "study.sbatch"),
-        arguments=[values.study],
-        folder=next_folder(Path(study.folder) / LAUNCH),
+        name=config.name,
+        script=launcher_script(asked.launchers, "study.sbatch"),
+        arguments=[str(study)],
+        folder=next_folder(Path(config.folder) / LAUNCH),
         log="%A-%a.log",
-        options=[array_option(1, len(planned_runs(study)), values.at_once)],
+        options=[array_option(1, len(planned_runs(config)), at_once)],
     )
-    number = hand_in(runs, values, files)
+    number = asked.hand_in(runs, files)
     after = f"--dependency=afterok:{'<job>' if number is None else number}"
-    table = replace(runs, name=f"{study.name}-table", log="%j.log", options=[after])
-    command = sbatch_command(table, resources_of(values))
-    if number is None:
-        print_line(shlex.join(command))
-        return 0
-    last = submit(command, values.launchers)
-    print_line(f"job {last} writes the table when all runs are done")
-    print_line(f"follow it:        tail -F {shlex.quote(str(runs.folder))}/{number}-*.log")
-    print_line(f"end it:           scancel {number} {last}")
-    return 0
+    table = replace(runs, name=f"{config.name}-table", log="%j.log", options=[after])
+    command = sbatch_command(table, asked.resources)
+    asked.commands.append(command)
+    if number is not None:
+        last = submit(command, asked.launchers)
+        asked.jobs.append(last)
+        asked.lines += [
+            f"job {last} writes the table when all runs are done",
+            f"follow it:        tail -F {shlex.quote(str(runs.folder))}/{number}-*.log",
+            f"end it:           scancel {number} {last}",
+        ]
+    asked.show()

@@ -1,52 +1,23 @@
 """The command that says what a run will need on a cluster."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import click
 from rich.table import Table
 
-from alignmlm.commands.recipe_help import show_settings
-from alignmlm.config import parse_recipe, recipe_parser
+from alignmlm.commands.options import as_json, command, deepspeed
+from alignmlm.config import Value, recipe_options, setting_options
 from alignmlm.errors import ConfigError, nearest
-from alignmlm.languages.language import parse_language
 from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, policy_of
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.terminal import console, new_table, print_json, print_line
 
-ABOUT = {  # fields of Cluster and Speed
-    "nodes": "nodes",
-    "gpus": "GPUs of a node",
-    "inner_gbit_s": "Gbit/s of one GPU to the others of its node, one direction",
-    "link_gbit_s": "Gbit/s of one node to the others, one direction",
-    "inner_latency_us": "microseconds of one message inside a node",
-    "link_latency_us": "microseconds of one message between nodes",
-    "memory_gib": "GiB of one GPU",
-    "tokens_per_s": "measured tokens/s of one GPU alone, instead of --tflops",
-    "tflops": "TFLOP/s of one GPU in matrix products of the precision",
-    "utilization": "share of --tflops that training reaches",
-}
-
-
-def plan_parser() -> Any:
-    """The parser of `alignmlm plan`: a recipe, and a cluster."""
-    parser = recipe_parser(prog="alignmlm plan", description=plan_command.__doc__)
-    show_settings(
-        parser, "data.vocabulary_size", "languages.ids", "mask.rate", "model.size", "model.dropout",
-        "train.seq_len", "train.batch_rows", "train.micro_rows", "train.precision",
-    )  # fmt: skip
-    for each in (*fields(Cluster), *fields(Speed)):
-        name, kind, default = each.name, each.type, each.default
-        parser.add_argument(f"--{name}", type=kind, default=default, help=ABOUT[name])
-    shapes = f"a size instead of the recipe's: {', '.join(SHAPES)}"
-    parser.add_argument("--shape", type=str, help=shapes)
-    parser.add_argument("--deepspeed", type=str, help="one ds_configs file; none: ZeRO 0 to 3")
-    parser.add_argument("--algorithm", choices=["nccl", "ring", "hierarchical"], default="nccl")
-    parser.add_argument("--json", action="store_true", help="an object instead of tables")
-    return parser
+ALGORITHM = Value(Literal["nccl", "ring", "hierarchical"])
 
 
 def recipe_shape(recipe: Recipe) -> EncoderShape:
@@ -58,6 +29,8 @@ def recipe_shape(recipe: Recipe) -> EncoderShape:
     if recipe.model.start is not None:
         must = f"not be set here; name a size by --shape: {', '.join(SHAPES)}"
         raise ConfigError("model.start", recipe.model.start, must)
+    from alignmlm.languages.language import parse_language
+
     scripts = {parse_language(name).script for name in recipe.languages.ids}
     vocabulary = recipe.data.vocabulary_size * len(scripts)
     model = recipe.model
@@ -85,13 +58,13 @@ def planned_job(recipe: Recipe, shape: str | None) -> Job:
     )
 
 
-def planned_policies(path: str | None) -> dict[int, Policy]:
+def planned_policies(path: Path | None) -> dict[int, Policy]:
     """The policy of a ds_configs file, or those of all stages."""
     if path is None:
         return POLICIES
     from alignmlm.pretraining.policy import read_policy
 
-    policy = policy_of(read_policy(Path(path)))
+    policy = policy_of(read_policy(path))
     return {policy.stage: policy}
 
 
@@ -160,14 +133,38 @@ def plan_rows(plans: list[StagePlan]) -> Iterator[dict[str, Any]]:
         yield asdict(each) | {"memory": each.memory.to_json()}
 
 
-def plan_command(arguments: Sequence[str]) -> int:
-    """Memory, communication and time of a recipe on a cluster, by ZeRO stage."""
-    recipe, values = parse_recipe(plan_parser(), arguments)
-    job = planned_job(recipe, values.shape)
-    cluster = Cluster(**{each.name: values[each.name] for each in fields(Cluster)})
-    speed = Speed(**{each.name: values[each.name] for each in fields(Speed)})
-    plans = plan(job, cluster, speed, planned_policies(values.deepspeed), values.algorithm)
-    if values.json:
+@command(
+    "plan",
+    *recipe_options(
+        "data.vocabulary_size", "languages.ids", "mask.rate", "model.size", "model.dropout",
+        "train.seq_len", "train.batch_rows", "train.micro_rows", "train.precision",
+    ),
+    *setting_options("cluster", Cluster),
+    *setting_options("speed", Speed),
+)  # fmt: skip
+@click.option("--shape", help=f"A size instead of the recipe's: {', '.join(SHAPES)}.")
+@deepspeed
+@click.option(
+    "--algorithm",
+    type=ALGORITHM,
+    default="nccl",
+    show_default=True,
+    help="Algorithm of the collectives: nccl, ring or hierarchical.",
+)
+@as_json
+def plan_command(
+    recipe: Recipe,
+    cluster: Cluster,
+    speed: Speed,
+    shape: str | None,
+    deepspeed: Path | None,
+    algorithm: Literal["nccl", "ring", "hierarchical"],
+    as_json: bool,
+) -> None:
+    """Plan memory, communication and time of a recipe on a cluster, by ZeRO stage (0 to 3)."""
+    job = planned_job(recipe, shape)
+    plans = plan(job, cluster, speed, planned_policies(deepspeed), algorithm)
+    if as_json:
         best = chosen(plans)
         told = {
             "job": asdict(job) | {"parameters": job.shape.parameters},
@@ -177,7 +174,7 @@ def plan_command(arguments: Sequence[str]) -> int:
             "chosen": None if best is None else best.policy.stage,
         }
         print_json(told)
-        return 0
+        return
     millions = job.shape.parameters / 1e6
     print_line(
         f"{millions:,.1f} M parameters, {job.batch_rows:,} rows of {job.seq_len} a step, "
@@ -186,4 +183,3 @@ def plan_command(arguments: Sequence[str]) -> int:
     console.print(memory_table(plans))
     console.print(step_table(plans))
     print_line(advice(plans, cluster))
-    return 0

@@ -1,24 +1,26 @@
 """`alignmlm eval show`: the examples of a task as the harness reads them."""
 
-from argparse import ArgumentParser
-from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmlm.commands.evaluation import (
-    UNUSABLE_EXIT_CODE,
-    add_json,
-    add_sample_folder,
-    add_syntax,
-    show_unusable,
+import click
+
+from alignmlm.commands.evaluation import show_unusable
+from alignmlm.commands.options import (
+    PATH,
+    WHOLE,
+    as_json,
+    command,
+    models,
+    parser,
+    sample_folder,
 )
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, ExitCode
+from alignmlm.evaluation.evaluation_config import SyntaxConfig
 from alignmlm.terminal import console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from alignmlm.evaluation.preview import Change, Preview
     from alignmlm.tasks.examples import Example
     from alignmlm.tasks.splits import SplitFile
@@ -26,47 +28,59 @@ if TYPE_CHECKING:
     from alignmlm.tasks.validate import SplitReport
 
 
-def eval_show(arguments: Sequence[str]) -> int:
-    """Examples of a task as they are read, and in derived languages; invisible characters shown."""
-    parser = ArgumentParser(prog="alignmlm eval show", description=eval_show.__doc__)
-    parser.add_argument("task", help="a task's name, or a YAML file of one's own")
-    parser.add_argument("--model", type=Path, help="show them in its languages, with its ids")
-    parser.add_argument("--language", metavar="ID", help="one language, like eng-Latn-x-inv-trans")
-    parser.add_argument("--split", default="test", help="train, dev or test (the default)")
-    parser.add_argument("--limit", type=int, default=5, help="examples to show (5)")
-    add_syntax(parser)
-    add_sample_folder(parser)
-    add_json(parser)
-    values = parser.parse_args(arguments)
+@command("show")
+@click.argument("name", metavar="TASK")
+@click.option("--model", type=PATH, help="Show them in the languages of this model, with its ids.")
+@click.option("--language", metavar="ID", help="One language: eng-Latn-x-inv-trans.")
+@click.option("--split", default="test", show_default=True, help="train, dev or test.")
+@click.option("--limit", type=WHOLE, default=5, show_default=True, help="Examples to show.")
+@sample_folder
+@models
+@parser
+@as_json
+def eval_show(
+    name: str,
+    model: Path | None,
+    language: str | None,
+    split: str,
+    limit: int,
+    sample_folder: Path,
+    models: str | None,
+    parser: str | None,
+    as_json: bool,
+) -> int:
+    """Show examples of TASK as they are read, and in derived languages; also what is invisible."""
     from alignmlm.evaluation.preview import drawn
     from alignmlm.tasks.forms import read_split
     from alignmlm.tasks.task import found_file, load_task
     from alignmlm.tasks.validate import split_report, validate_task
 
-    task = load_task(values.task)
-    if values.split not in task.files:
-        raise ConfigError("--split", values.split, f"be one of {list(task.files)}")
-    if values.limit < 0:
-        raise ConfigError("--limit", values.limit, "be at least 0")
-    file = found_file(task, values.split, values.sample_folder)
-    split = read_split(file)
-    changes = changes_of(task, file, values)
-    examples = split.examples[: values.limit]
-    report, checked = split_report(task, split, set()), validate_task(task, values.sample_folder)
-    if values.json:
+    task = load_task(name)
+    if split not in task.files:
+        raise ConfigError("--split", split, f"be one of {list(task.files)}")
+    if limit < 0:
+        raise ConfigError("--limit", limit, "be at least 0")
+    file = found_file(task, split, sample_folder)
+    found = read_split(file)
+    changes = changes_of(task, file, model, language, SyntaxConfig(models=models, parser=parser))
+    examples = found.examples[:limit]
+    report, checked = split_report(task, found, set()), validate_task(task, sample_folder)
+    if as_json:
         print_json(document(task, examples, changes, report) | {"error": checked.error or None})
     else:
-        print_line(f"{task.name}, {values.split}: {file.path}")
-        if values.model is None and any(map(drawn, changes)):
+        print_line(f"{task.name}, {split}: {file.path}")
+        if model is None and any(map(drawn, changes)):
             print_line("without --model, random orders and words are not those of any model")
         for number, example in enumerate(examples):
             show_example(number, example, task, changes)
         show_counts(report)
         show_unusable([checked])
-    return UNUSABLE_EXIT_CODE if checked.error else 0
+    return ExitCode.ERROR if checked.error else ExitCode.DONE
 
 
-def changes_of(task: "Task", file: "SplitFile", values: "Namespace") -> "dict[str, Change]":
+def changes_of(
+    task: "Task", file: "SplitFile", model: Path | None, language: str | None, syntax: SyntaxConfig
+) -> "dict[str, Change]":
     """What each language to be shown does to words.
 
     Raises:
@@ -74,13 +88,11 @@ def changes_of(task: "Task", file: "SplitFile", values: "Namespace") -> "dict[st
         CheckpointError: there is no model.
     """
     from alignmlm.evaluation.changed import trees_of
-    from alignmlm.evaluation.evaluation_config import SyntaxConfig
     from alignmlm.evaluation.export import open_export
     from alignmlm.evaluation.preview import asked_languages, change_of_model, change_without_model
 
-    export = open_export(values.model) if values.model else None
-    languages = asked_languages(task, export.languages if export else None, values.language)
-    syntax = SyntaxConfig(models=values.models, parser=values.parser)
+    export = open_export(model) if model else None
+    languages = asked_languages(task, export.languages if export else None, language)
     if not languages:
         return {}
     trees = trees_of(file, syntax)

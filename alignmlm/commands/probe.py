@@ -1,37 +1,51 @@
 """The command that looks into a run: `alignmlm probe`."""
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.table import Table
 
-from alignmlm.config import load_recipe
+from alignmlm.commands.options import PATH, WHOLE, as_json, command, run_recipe
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.run_folder import RECIPE
 from alignmlm.terminal import console, messages, new_table, print_line
 
 
-def probe_command(arguments: Sequence[str]) -> int:
-    """Measure how a run's languages are aligned: words, contexts, sentences, every layer."""
-    parser = ArgumentParser(prog="alignmlm probe", description=probe_command.__doc__)
-    parser.add_argument("run", type=Path, help="folder of a run")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--step", type=int, help="a checkpoint's step; default: the newest")
-    which.add_argument("--all", action="store_true", help="every checkpoint; draws the curves too")
-    parser.add_argument(
-        "--context-rows", type=int, default=1000, metavar="N",
-        help="validation rows of each language for the mean states of words (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--sentences", type=int, default=500, metavar="N",
-        help="validation sentences for word alignment (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--output", type=Path, help="JSON file; default: probes.json in the run")
-    parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
-    values = parser.parse_args(arguments)
+@command("probe")
+@click.argument("run", type=PATH)
+@click.option("--step", type=WHOLE, help="Step of a checkpoint; none: the newest.")
+@click.option("--all", "every", is_flag=True, help="Every checkpoint; draws the curves too.")
+@click.option(
+    "--context-rows",
+    type=WHOLE,
+    default=1000,
+    show_default=True,
+    help="Validation rows of each language for the mean states of words.",
+)
+@click.option(
+    "--sentences",
+    type=WHOLE,
+    default=500,
+    show_default=True,
+    help="Validation sentences for word alignment.",
+)
+@click.option("--output", type=PATH, help="JSON file; none: probes.json in the run.")
+@as_json
+def probe_command(
+    run: Path,
+    step: int | None,
+    every: bool,
+    context_rows: int,
+    sentences: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how the languages of RUN are aligned: words, contexts, sentences, every layer."""
+    if every and step is not None:
+        raise ConfigError("--step", step, "be left out with --all")
+    recipe = run_recipe(run)
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
@@ -40,26 +54,22 @@ def probe_command(arguments: Sequence[str]) -> int:
     from alignmlm.studies.run_probes import PROBES, ProbeSizes, asked_steps, probe_run
     from alignmlm.studies.run_words import write_words
 
-    if not (values.run / RECIPE).is_file():
-        raise ConfigError("run", str(values.run), f"be the folder of a run; it has no {RECIPE}")
-    sizes = ProbeSizes(context_rows=values.context_rows, sentences=values.sentences)
-    steps = asked_steps(values.run, values.step, values.all)
-    recipe = load_recipe(values.run / RECIPE)
-    document = probe_run(recipe, values.run, steps, sizes, show_progress)
-    path = values.output or values.run / PROBES
+    sizes = ProbeSizes(context_rows=context_rows, sentences=sentences)
+    steps = asked_steps(run, step, every)
+    document = probe_run(recipe, run, steps, sizes, show_progress)
+    path = output or run / PROBES
     text = json.dumps(document, indent=1) + "\n"
     replace_text(path, text)
-    words = [write_words(recipe, values.run)] if values.output is None else []
-    if values.json:
+    words = [write_words(recipe, run)] if output is None else []
+    if as_json:
         print_line(text.rstrip("\n"))
-        return 0
+        return
     show(document["steps"][-1])
     written = [path, *words]
     if len(steps) > 1:
         written.append(write_curves(document, path.with_suffix(".png")))
     for own in written:
         print_line(f"written: {own}")
-    return 0
 
 
 def show_progress(done: int, total: int) -> None:

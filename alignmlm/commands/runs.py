@@ -1,41 +1,49 @@
-"""Commands about runs: train, export, study, report."""
+"""Commands about runs: train, export, study run, report."""
 
 import logging
 import os
-from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from alignmlm.commands.evaluation import PARTIAL_EXIT_CODE, show_skipped
-from alignmlm.config import load_recipe, parse_recipe, recipe_parser
-from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.pretraining.run_folder import RECIPE
+import click
+
+from alignmlm.commands.options import PATH, WHOLE, as_json, command, deepspeed, run_recipe
+from alignmlm.config import recipe_options
+from alignmlm.errors import AlignMLMError, ConfigError, ExitCode
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.ranks.signals import listening
-from alignmlm.terminal import console, new_table, print_json, print_line
 
 log = logging.getLogger(__name__)
 
 
-def train_command(arguments: Sequence[str]) -> int:
+@command("train", *recipe_options())
+@deepspeed
+@click.option("--local_rank", type=WHOLE, hidden=True, help="Set by launchers; not used.")
+@as_json
+def train_command(
+    recipe: Recipe, deepspeed: Path | None, local_rank: int | None, as_json: bool
+) -> None:
     """Pre-train a recipe, and draw its curves."""
-    parser = recipe_parser(prog="train.py", description="Pre-train a recipe.")
-    policy = "ds_configs file: ZeRO stage, buckets, offload; none: ZeRO 1"
-    parser.add_argument("--deepspeed", metavar="JSON", help=policy)
-    parser.add_argument("--local_rank", type=int, default=0, help="set by launchers; not used")
     with listening():
-        recipe, values = parse_recipe(parser, arguments)
         from alignmlm.pretraining.run import pretrain
         from alignmlm.reporting.curves import plot_curves
+        from alignmlm.terminal import print_json
 
-        folder, result = pretrain(recipe, Path(values.deepspeed) if values.deepspeed else None)
-        if os.environ["RANK"] == "0":
-            plot_curves(folder)
+        folder, result = pretrain(recipe, deepspeed)
+        if os.environ["RANK"] != "0":
+            return
+        plot_curves(folder)
+        if as_json:
+            print_json({"run": str(folder), **result})
+        else:
             show_summary(folder, result)
-    return 0
 
 
-def show_summary(folder: Path, result: dict) -> None:
+def show_summary(folder: Path, result: dict[str, Any]) -> None:
     """The short table at the end of a run."""
+    from alignmlm.terminal import console, new_table
+
     table = new_table(f"{result['objective']} · {result['steps']:,} steps · {folder}")
     table.add_column("")
     table.add_column("value", justify="right")
@@ -49,57 +57,58 @@ def show_summary(folder: Path, result: dict) -> None:
     console.print(table)
 
 
-def export_command(arguments: Sequence[str]) -> int:
-    """A checkpoint of a run as a Hugging Face model."""
-    parser = PlainParser(prog="alignmlm export", description=export_command.__doc__)
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("output", type=Path, help="folder of the export")
-    parser.add_argument("--step", type=int, help="none: the newest checkpoint")
-    values = parser.parse_args(arguments)
+@command("export")
+@click.argument("run", type=PATH)
+@click.argument("output", type=PATH)
+@click.option("--step", type=WHOLE, help="Checkpoint; none: the newest.")
+@as_json
+def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> None:
+    """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
+    recipe = run_recipe(run)
     from alignmlm.pretraining.run import export_run
+    from alignmlm.terminal import print_json, print_line
 
-    path = values.run / RECIPE
-    if not path.is_file():
-        raise ConfigError("run", str(values.run), f"be the folder of a run; it has no {RECIPE}")
-    recipe = load_recipe(path)
-    print_line(f"exported {export_run(recipe, values.run, values.output, values.step)}")
-    return 0
+    exported = export_run(recipe, run, output, step)
+    if as_json:
+        print_json({"export": str(exported)})
+    else:
+        print_line(f"exported {exported}")
 
 
-def study_run(arguments: Sequence[str]) -> int:
-    """Objectives x seeds, each pre-trained and measured; what is done is not done again."""
+@command("run")
+@click.argument("study", type=PATH)
+@click.option("--only", type=WHOLE, metavar="N", help="Only run N, from 1; no table is written.")
+@as_json
+def study_run(study: Path, only: int | None, as_json: bool) -> int:
+    """Pre-train and measure the runs of STUDY (YAML); what is done is not done again."""
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
+    from alignmlm.commands.evaluation import show_skipped
     from alignmlm.reporting.page import write_page
     from alignmlm.reporting.tables import tables_of, terminal_table
     from alignmlm.studies.study import load_study, run_one, run_study, skipped_tasks
+    from alignmlm.terminal import console, print_json, print_line
 
-    parser = PlainParser(prog="alignmlm study run", description=study_run.__doc__)
-    parser.add_argument("study", type=Path, help="a study (YAML)")
-    number = "only this run, counted from 1; the table is left as it is"
-    parser.add_argument("--only", type=int, metavar="N", help=number)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    values = parser.parse_args(arguments)
-    study = load_study(values.study)
-    if values.only is not None:
-        run_one(study, values.only)
-        return 0
-    rows = run_study(study)
-    folder = Path(study.folder)
+    config = load_study(study)
+    if only is not None:
+        run_one(config, only)
+        return ExitCode.DONE
+    rows = run_study(config)
+    folder = Path(config.folder)
     runs = sorted(path.parent for path in folder.glob("*/summary.json"))
     write_words_of(runs)
     page = write_page(runs, [folder], folder / "report.html")
-    skipped = skipped_tasks(study)
-    if values.json:
-        parts = {"study": study.name, "rows": rows, "skipped": skipped, "report": str(page)}
+    skipped = skipped_tasks(config)
+    if as_json:
+        parts = {"study": config.name, "rows": rows, "skipped": skipped, "report": str(page)}
         print_json(parts)
-        return PARTIAL_EXIT_CODE if skipped else 0
-    for table in tables_of(rows):
-        console.print(terminal_table(table))
-    show_skipped(skipped)
-    print_line(f"report: {page}")
-    return PARTIAL_EXIT_CODE if skipped else 0
+    else:
+        for table in tables_of(rows):
+            console.print(terminal_table(table))
+        show_skipped(skipped)
+        print_line(f"report: {page}")
+    return ExitCode.PARTIAL if skipped else ExitCode.DONE
 
 
 def write_words_of(runs: Sequence[Path]) -> None:
@@ -108,26 +117,28 @@ def write_words_of(runs: Sequence[Path]) -> None:
 
     for run in runs:
         try:
-            write_words(load_recipe(run / RECIPE), run)
+            write_words(run_recipe(run), run)
         except AlignMLMError as error:
             log.warning("%s: the page will have no words of it: %s", run, error)
 
 
-def report_command(arguments: Sequence[str]) -> int:
-    """Tables and curves of runs and studies as one HTML page."""
+@command("report")
+@click.argument("folders", type=PATH, nargs=-1, required=True)
+@click.option(
+    "--output", type=PATH, default=Path("report.html"), show_default=True, help="The page."
+)
+@as_json
+def report_command(folders: tuple[Path, ...], output: Path, as_json: bool) -> None:
+    """Write tables and curves of the runs and studies in FOLDERS as one HTML page."""
     from alignmlm.reporting.page import write_page
+    from alignmlm.terminal import print_json, print_line
 
-    parser = PlainParser(prog="alignmlm report", description=report_command.__doc__)
-    parser.add_argument("folders", type=Path, nargs="+", help="folders that hold runs or studies")
-    parser.add_argument("--output", type=Path, default=Path("report.html"))
-    values = parser.parse_args(arguments)
-    runs = sorted(
-        {path.parent for folder in values.folders for path in folder.rglob("metrics.jsonl")}
-    )
-    studies = sorted(
-        {path.parent for folder in values.folders for path in folder.rglob("study.json")}
-    )
+    runs = sorted({path.parent for folder in folders for path in folder.rglob("metrics.jsonl")})
+    studies = sorted({path.parent for folder in folders for path in folder.rglob("study.json")})
     if not runs and not studies:
-        raise ConfigError("folders", [str(f) for f in values.folders], "hold runs or studies")
-    print_line(f"report: {write_page(runs, studies, values.output)}")
-    return 0
+        raise ConfigError("folders", [str(f) for f in folders], "hold runs or studies")
+    page = write_page(runs, studies, output)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        print_line(f"report: {page}")

@@ -1,15 +1,29 @@
 """Commands about syntax orders: train-parser, parse, fit-order, order."""
 
-from argparse import ArgumentParser as PlainParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
+import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alignmlm.commands.data import add_store, opened_store
+from alignmlm.commands.options import (
+    PATH,
+    WHOLE,
+    as_json,
+    command,
+    language,
+    opened_store,
+    store,
+    store_config,
+)
+from alignmlm.config import Several, Value
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, messages, new_table, print_line
+from alignmlm.terminal import console, messages, new_table, print_json, print_line
+
+EFFORT = Value(Literal["quick", "full"])
 
 
 def sentence_bar() -> Progress:
@@ -24,15 +38,30 @@ def reporter(progress: Progress, what: str) -> Callable[[int, int], None]:
     return lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def data_train_parser(arguments: Sequence[str]) -> int:
-    """A dependency parser from a treebank, offline; its scores on another part of it."""
-    parser = PlainParser(prog="alignmlm data train-parser", description=data_train_parser.__doc__)
-    parser.add_argument("--train", nargs="+", type=Path, required=True, help="CoNLL-U, also .gz")
-    parser.add_argument("--dev", nargs="+", type=Path, required=True, help="to score it on")
-    parser.add_argument("--output", type=Path, required=True, help="file of the parser")
-    help_text = "quick: a quarter of an hour for 200,000 words; full: about four times as long"
-    parser.add_argument("--effort", choices=["quick", "full"], default="quick", help=help_text)
-    values = parser.parse_args(arguments)
+@command("train-parser")
+@click.option(
+    "--train", cls=Several, type=PATH, required=True, metavar="FILE...", help="CoNLL-U, also .gz."
+)
+@click.option(
+    "--dev", cls=Several, type=PATH, required=True, metavar="FILE...", help="To score it on."
+)
+@click.option("--output", type=PATH, required=True, help="File of the parser.")
+@click.option(
+    "--effort",
+    type=EFFORT,
+    default="quick",
+    show_default=True,
+    help="quick: a quarter of an hour for 200,000 words; full: about four times as long.",
+)
+@as_json
+def data_train_parser(
+    train: tuple[Path, ...],
+    dev: tuple[Path, ...],
+    output: Path,
+    effort: Literal["quick", "full"],
+    as_json: bool,
+) -> None:
+    """Train a dependency parser on a treebank, offline, and score it on another part of it."""
     from alignmlm.syntax.parser import train_parser
 
     with sentence_bar() as progress:
@@ -41,8 +70,16 @@ def data_train_parser(arguments: Sequence[str]) -> int:
         def report(what: str, share: float) -> None:
             progress.update(task, description=what, completed=share)
 
-        scores = train_parser(values.train, values.dev, values.output, values.effort, report)
-    table = new_table(f"{values.output} on {scores.words:,} words")
+        scores = train_parser(list(train), list(dev), output, effort, report)
+    if as_json:
+        print_json({"parser": str(output), **asdict(scores)})
+    else:
+        show_scores(output, scores)
+
+
+def show_scores(output: Path, scores: Any) -> None:
+    """A table of the scores of a parser."""
+    table = new_table(f"{output} on {scores.words:,} words")
     for name in ("tags", "UPOS", "UAS", "LAS", "LAS with subtypes"):
         table.add_column(name, justify="left" if name == "tags" else "right")
     for name, found, tagged in (
@@ -52,77 +89,99 @@ def data_train_parser(arguments: Sequence[str]) -> int:
         shares = (found.uas, found.las, found.las_subtypes)
         table.add_row(name, tagged, *(f"{100 * share:.1f}" for share in shares))
     console.print(table)
-    return 0
 
 
-def data_parse(arguments: Sequence[str]) -> int:
-    """Parses of a store's sentences, by a parser or from treebanks that have them."""
-    parser = PlainParser(prog="alignmlm data parse", description=data_parse.__doc__)
-    add_store(parser)
-    parser.add_argument("--language", required=True, help="such as eng-Latn")
-    parser.add_argument("--parser", type=Path, help="file of `alignmlm data train-parser`")
-    parser.add_argument("--gold", nargs="+", type=Path, help="or CoNLL-U files to look them up in")
-    parser.add_argument("--sentences", type=int, default=2**62, help="parse no more than so many")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    values = parser.parse_args(arguments)
-    if bool(values.parser) == bool(values.gold):
-        raise ConfigError("--parser, --gold", (values.parser, values.gold), "be one of the two")
-    store = opened_store(values)
+@command("parse")
+@store
+@store_config
+@language
+@click.option("--parser", type=PATH, help="File of `alignmlm data train-parser`.")
+@click.option("--gold", cls=Several, type=PATH, metavar="FILE...", help="CoNLL-U with the parses.")
+@click.option("--sentences", type=WHOLE, default=2**62, help="Parse no more; none: all.")
+@click.option("--workers", type=WHOLE, default=1, show_default=True, help="Processes.")
+@as_json
+def data_parse(
+    store: str | None,
+    config: str | None,
+    language: str,
+    parser: Path | None,
+    gold: tuple[Path, ...],
+    sentences: int,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Parse a store's sentences by a parser, or look them up in treebanks that have them."""
+    if bool(parser) == bool(gold):
+        raise ConfigError("--parser, --gold", (parser, gold), "be one of the two")
+    opened = opened_store(store, config)
     from alignmlm.corpus.parses import looked_up, parse_store, parsed_by
     from alignmlm.syntax.parser import parse_many
 
-    parse = partial(parse_many, values.parser, workers=values.workers)
-    blocks = looked_up(values.gold) if values.gold else parsed_by(parse)
+    blocks = (
+        parsed_by(partial(parse_many, parser, workers=workers))
+        if parser is not None
+        else looked_up(list(gold))
+    )
     with sentence_bar() as progress:
-        counts = parse_store(
-            store, values.language, blocks, values.sentences, reporter(progress, "sentences")
-        )
-    show_counts(f"parses of {values.language} in {store.path}", counts)
-    return 0
+        counts = parse_store(opened, language, blocks, sentences, reporter(progress, "sentences"))
+    show_counts(f"parses of {language} in {opened.path}", counts, as_json)
 
 
-def data_fit_order(arguments: Sequence[str]) -> int:
-    """Ordering models of a language's noun and verb dependents, from its treebank."""
-    parser = PlainParser(prog="alignmlm data fit-order", description=data_fit_order.__doc__)
-    parser.add_argument("treebanks", nargs="+", type=Path, help="CoNLL-U, also .gz")
-    parser.add_argument("--language", required=True, help="ISO 639 code, such as fra")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the models")
-    values = parser.parse_args(arguments)
+@command("fit-order")
+@click.argument("treebanks", type=PATH, nargs=-1, required=True)
+@click.option("--language", required=True, metavar="CODE", help="ISO 639 code: fra.")
+@click.option("--output", type=PATH, required=True, help="Folder of the models.")
+@as_json
+def data_fit_order(treebanks: tuple[Path, ...], language: str, output: Path, as_json: bool) -> None:
+    """Fit ordering models of a language's noun and verb dependents to TREEBANKS (CoNLL-U)."""
     from alignmlm.syntax.features import NOUN_HEADS, VERB_HEADS
     from alignmlm.syntax.fitting import fit_treebank
     from alignmlm.syntax.ordering import write_orm
 
-    values.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    fitted = []
     for kind, heads in (("N", NOUN_HEADS), ("V", VERB_HEADS)):
-        path = values.output / f"{values.language}@{kind}.orm"
-        write_orm(path, fit_treebank(values.treebanks, heads))
-        print_line(f"fitted {path}")
-    return 0
+        path = output / f"{language}@{kind}.orm"
+        write_orm(path, fit_treebank(list(treebanks), heads))
+        fitted.append(str(path))
+        if not as_json:
+            print_line(f"fitted {path}")
+    if as_json:
+        print_json({"models": fitted})
 
 
-def data_order(arguments: Sequence[str]) -> int:
-    """A syntax order of a parsed store: its words as another language would order them."""
-    parser = PlainParser(prog="alignmlm data order", description=data_order.__doc__)
-    add_store(parser)
-    parser.add_argument("--language", required=True, help="such as eng-Latn")
-    parser.add_argument("--order", required=True, help="syn-fra, syn-fra-N, syn-fra-N-hin-V, ...")
-    parser.add_argument("--models", type=Path, required=True, help="folder with fra@N.orm, ...")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn orders")
-    values = parser.parse_args(arguments)
-    store = opened_store(values)
+@command("order")
+@store
+@store_config
+@language
+@click.option("--order", required=True, help="syn-fra, syn-fra-N, syn-fra-N-hin-V, ...")
+@click.option("--models", type=PATH, required=True, help="Folder with fra@N.orm, ...")
+@click.option("--seed", type=WHOLE, default=0, show_default=True, help="Seed of the drawn orders.")
+@as_json
+def data_order(
+    store: str | None,
+    config: str | None,
+    language: str,
+    order: str,
+    models: Path,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Order the words of a parsed store as another language would."""
+    opened = opened_store(store, config)
     from alignmlm.corpus.reordering import order_store
 
     with sentence_bar() as progress:
         report = reporter(progress, "sentences")
-        manifest = order_store(
-            store, values.language, values.order, values.models, values.seed, report
-        )
-    show_counts(f"{values.order} of {values.language} in {store.path}", manifest.counts)
-    return 0
+        manifest = order_store(opened, language, order, models, seed, report)
+    show_counts(f"{order} of {language} in {opened.path}", manifest.counts, as_json)
 
 
-def show_counts(title: str, counts: dict[str, int]) -> None:
-    """A table of what happened to how many sentences."""
+def show_counts(title: str, counts: dict[str, int], as_json: bool) -> None:
+    """What happened to how many sentences, as a table or as JSON."""
+    if as_json:
+        print_json(counts)
+        return
     table = new_table(title)
     table.add_column("")
     table.add_column("count", justify="right")

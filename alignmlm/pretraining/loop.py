@@ -13,6 +13,7 @@ from alignmlm.data.batches import Batch, Loader, batch_samples, make_batch
 from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
+from alignmlm.errors import ExitCode
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.faults import Faults, Outcome
@@ -20,7 +21,7 @@ from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
 from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.ranks.shares import micro_batches
-from alignmlm.ranks.signals import REQUEUE_EXIT_CODE, SavedAndStoppedError
+from alignmlm.ranks.signals import SavedAndStoppedError
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ def save_and_stop(training: Training, interval: Interval, begun: int) -> None:
         training.hooks.checkpoint(counters)
     if training.engine.rank == 0:
         text = "a signal ends this run after step %d; start the same command again (exit code %d)"
-        log.warning(text, counters.step, REQUEUE_EXIT_CODE)
+        log.warning(text, counters.step, ExitCode.REQUEUE)
     raise SavedAndStoppedError(f"step {counters.step}")
 
 

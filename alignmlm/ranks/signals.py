@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 
+from alignmlm.errors import ExitCode
+
 log = logging.getLogger(__name__)
 
-REQUEUE_EXIT_CODE = 85  # saved because of a signal; start the same command again
-INTERRUPTED_EXIT_CODE = 130  # stopped at once by Ctrl-C
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 ONE_PRESS_S = 0.5  # a terminal and a launcher may both send the SIGINT of one Ctrl-C
 
@@ -63,7 +63,7 @@ def _watch_interrupts(received: int) -> None:
                 if os.environ.get("RANK", "0") == "0":
                     log.warning("Ctrl-C: the run saves itself after this step; again: ends at once")
             elif monotonic() - first > ONE_PRESS_S:
-                os._exit(INTERRUPTED_EXIT_CODE)
+                os._exit(ExitCode.INTERRUPTED)
 
 
 def forget() -> None:

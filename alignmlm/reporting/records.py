@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignmlm.artifacts.names import SUMMARY
+from alignmlm.artifacts.names import STUDY, SUMMARY
 from alignmlm.errors import DataError
 from alignmlm.evaluation.row_checks import check_study_rows
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
 
-RECIPE, STUDY = "recipe.yaml", "study.json"
 Row = dict[str, Any]
 
 

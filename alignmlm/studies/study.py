@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 import alignmlm
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
-from alignmlm.errors import AlignMLMError, ConfigError, nearest
+from alignmlm.errors import AlignMLMError, ConfigError, ExitCode, nearest
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.results import UNITS, read_results, result_rows, retrieval_rows
@@ -25,8 +25,6 @@ from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary
 from alignmlm.ranks.signals import (
-    INTERRUPTED_EXIT_CODE,
-    REQUEUE_EXIT_CODE,
     SIGNALS,
     SavedAndStoppedError,
 )
@@ -211,9 +209,9 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     line = command(study, run)
     with subprocess.Popen(line) as process, signals_handed_to(process):
         code = process.wait()
-    if code == REQUEUE_EXIT_CODE:
+    if code == ExitCode.REQUEUE:
         raise SavedAndStoppedError
-    if code == INTERRUPTED_EXIT_CODE:
+    if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code or not run.done:
         what = f"ended with exit code {code}" if code else "left no summary and export"

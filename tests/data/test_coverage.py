@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignmlm.cli import guarded
-from alignmlm.commands.dictionary import data_dictionary
+from alignmlm.commands.data import data_dictionary
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.data.coverage import Side, corpus_share, coverage, word_tree

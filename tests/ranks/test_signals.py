@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable
 from time import monotonic, sleep
 
-from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.ranks.signals import INTERRUPTED_EXIT_CODE, ONE_PRESS_S, asked, listening
+from alignmlm.errors import CheckpointError, ConfigError, ExitCode
+from alignmlm.ranks.signals import ONE_PRESS_S, asked, listening
 
 SAVED = 3
 
@@ -51,7 +51,7 @@ def test_one_ctrl_c_that_a_terminal_and_a_launcher_send_is_no_second_one():
 
 
 def test_the_second_ctrl_c_ends_a_process_at_once():
-    assert interrupted([0.0, ONE_PRESS_S * 1.5], for_ever) == INTERRUPTED_EXIT_CODE
+    assert interrupted([0.0, ONE_PRESS_S * 1.5], for_ever) == ExitCode.INTERRUPTED
 
 
 def test_signals_mean_what_they_did_before_when_listening_is_over():
