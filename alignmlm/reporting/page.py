@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from alignmlm import __version__
 from alignmlm.evaluation.score_rows import ScoreRow, study_score_rows
+from alignmlm.reporting.flips import flip_data
 from alignmlm.reporting.matrix import Hole, MatrixTable, matrices, reasons
 from alignmlm.reporting.page_data import group_data, run_data
 from alignmlm.reporting.records import Row, read_study
@@ -36,6 +37,7 @@ SECTIONS = (
     ("curves", "Curves"),
     ("alignment", "Alignment"),
     ("words", "Words"),
+    ("flips", "Flips"),
     ("settings", "Settings"),
     ("holes", "Missing"),
     ("runs", "Runs and cost"),
@@ -134,6 +136,7 @@ def page_text(runs: list[RunFacts], found: list[Group], live: bool = False) -> s
         "groups": [group_data(one.title, one.rows) for one in found],
         "runs": run_data(runs),
         "words": word_data(runs),
+        "flips": flip_data(runs),
         "settings": same_and_different(runs),
         "provenance": [{"run": run.name, **provenance(run)} for run in runs],
     }

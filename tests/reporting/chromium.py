@@ -116,6 +116,15 @@ class Chromium:
         features = [{"name": "prefers-color-scheme", "value": name}]
         self.send("Emulation.setEmulatedMedia", features=features)
 
+    def choose(self, name: str, value: str) -> None:
+        """Choose an option of a select as a person does."""
+        code = f"const e = document.getElementById({name!r}); e.value = {value!r}; "
+        self.run(f"(() => {{ {code} e.dispatchEvent(new Event('change')); }})()")
+
+    def text(self, query: str) -> str:
+        """The text of an element as it is shown."""
+        return self.run(f"document.querySelector({query!r}).innerText")
+
     def press(self, key: str, code: int) -> None:
         """Press and release a key."""
         for kind in ("rawKeyDown", "keyUp"):

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting.chromium import Chromium, browser_path
+
 LANGUAGES = ["qaa-Latn", "qaa-Latn-x-inv-trans"]
 
 
@@ -53,3 +55,12 @@ def study(tmp_path) -> Path:
     text = json.dumps({"schema_version": 1, "name": "a <b> & c", "rows": rows})
     (folder / "study.json").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if browser_path() is None:
+        pytest.skip("needs chromium on the PATH")
+    found = Chromium(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()

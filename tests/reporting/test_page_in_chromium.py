@@ -7,20 +7,10 @@ import pytest
 from alignmlm.evaluation.score_rows import study_score_rows
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.transfer_tables import latex_transfer, markdown_transfer, paper_csv
-from tests.reporting.chromium import Chromium, browser_path
 from tests.reporting.studies import runs_of, study_rows, write_study, write_words
-
-pytestmark = pytest.mark.skipif(browser_path() is None, reason="needs chromium on the PATH")
 
 OBJECTIVES, SEEDS = ["mlm", "align_mlm", "dict_mlm"], [0, 1, 2]
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = Chromium(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +30,10 @@ def page(browser, address):
     return browser
 
 
-def choose(page: Chromium, name: str, value: str) -> None:
-    """Choose an option as a person does."""
-    code = f"const e = document.getElementById({name!r}); e.value = {value!r}; "
-    page.run(f"(() => {{ {code} e.dispatchEvent(new Event('change')); }})()")
-
-
-def text_of(page: Chromium, query: str) -> str:
-    return page.run(f"document.querySelector({query!r}).innerText")
-
-
 def test_it_opens_from_the_disk_fetches_nothing_and_complains_of_nothing(page, address):
     assert page.fetched() == [address]
     assert page.complaints() == []
-    assert "transfers better than MLM" in text_of(page, "#found .verdict")
+    assert "transfers better than MLM" in page.text("#found .verdict")
 
 
 def test_charts_have_a_line_a_band_and_every_seeds_dots(page):
@@ -65,9 +45,9 @@ def test_charts_have_a_line_a_band_and_every_seeds_dots(page):
 
 
 def test_curves_are_grouped_by_any_setting(page):
-    choose(page, "curves-by", "objective.name")
-    assert text_of(page, "#curves-chart .legend li") == "objective.name = mlm (3 runs)"
-    choose(page, "curves-by", "run")
+    page.choose("curves-by", "objective.name")
+    assert page.text("#curves-chart .legend li") == "objective.name = mlm (3 runs)"
+    page.choose("curves-by", "run")
     assert page.run("document.querySelectorAll('#curves-chart .legend li').length") == 9
 
 
@@ -76,7 +56,7 @@ def test_curves_are_grouped_by_any_setting(page):
     [("markdown", markdown_transfer), ("latex", latex_transfer), ("csv", paper_csv)],
 )
 def test_the_table_is_the_same_text_as_the_files_of_the_command_line(page, form, written):
-    choose(page, "table-format", form)
+    page.choose("table-format", form)
     rows = study_score_rows(study_rows(OBJECTIVES, SEEDS))
     assert page.run("document.getElementById('table-text').value") == written(rows)
 
@@ -98,8 +78,8 @@ def test_the_table_leaves_out_what_is_switched_off(page):
 
 
 def test_a_link_shows_the_same_again(page, address):
-    choose(page, "matrix-show", "delta")
-    choose(page, "table-format", "latex")
+    page.choose("matrix-show", "delta")
+    page.choose("table-format", "latex")
     page.run("document.getElementById('table.measures-BZ').click()")
     link, shown = page.run("location.href"), page.run("document.getElementById('table-text').value")
     page.open(link)
@@ -125,22 +105,22 @@ def test_tables_are_searched_sorted_and_keep_the_focus(page):
 
 def test_the_word_explorer_follows_run_word_part_and_checkpoint(page):
     best = "document.querySelector('#words-found tbody .name').textContent"
-    choose(page, "words-run", page.run("document.querySelectorAll('#words-run option')[1].value"))
-    assert text_of(page, "#words-found p").startswith(
+    page.choose("words-run", page.run("document.querySelectorAll('#words-run option')[1].value"))
+    assert page.text("#words-found p").startswith(
         "w0 (held out pair; rank 1 to 1000, 1,000 occurrences) means t0 in"
     )
     assert page.run(best) == "t0 ✓ translation"
     page.run("document.getElementById('words-step').focus()")
     for _ in range(2):
         page.press("ArrowLeft", 37)
-    assert text_of(page, "#words-told") == "step 200, 20,000 tokens"
+    assert page.text("#words-told") == "step 200, 20,000 tokens"
     assert page.run(best) == "t1"
-    choose(page, "words-part", "given")
-    choose(page, "words-band", "unseen")
+    page.choose("words-part", "given")
+    page.choose("words-band", "unseen")
     words = "[...document.querySelectorAll('#words-word option')].map(e => e.textContent)"
     assert page.run(words) == ["w31", "w33", "w35", "w37", "w39"]
     page.open(page.run("location.href"))
-    assert text_of(page, "#words-found strong") == "w31"
+    assert page.text("#words-found strong") == "w31"
     assert page.run(best) == "t32"
 
 
@@ -156,7 +136,7 @@ def test_dark_follows_the_system_and_can_be_chosen(page):
     assert page.run(paper) == "rgb(255, 255, 255)"
     page.theme("dark")
     assert page.run(paper) == "rgb(22, 24, 28)"
-    choose(page, "theme", "light")
+    page.choose("theme", "light")
     assert page.run(paper) == "rgb(255, 255, 255)"
 
 
@@ -170,7 +150,7 @@ def test_everything_can_be_reached_by_the_keyboard_with_a_visible_focus(page):
         assert page.run("getComputedStyle(document.activeElement).outlineStyle") != "none"
     wanted = page.run(
         "[...document.querySelectorAll('main select, main input, main textarea')]"
-        ".filter(e => !e.disabled).map(e => e.id)"
+        ".filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)"
     )
     assert set(wanted) <= set(reached)
 

@@ -468,6 +468,86 @@ function drawWords() {
       el("table", {}, el("caption", {}, "Rank of the translation"), el("thead", {}, el("tr", {}, head)), el("tbody", {}, ranks))));
 }
 
+// ---- flips: examples that one run gets right and the other one wrong
+
+const WHICH = {
+  better: ["A better than B", (a, b) => a > b], worse: ["B better than A", (a, b) => a < b],
+  "only-a": ["only A right", (a, b) => a === 1 && b < 1], "only-b": ["only B right", (a, b) => a < 1 && b === 1],
+  all: ["all", () => true],
+};
+
+/** The shares of a run's examples, in [0, 1], from two letters each. */
+const sharesOf = (letters) => (letters.match(/../g) ?? []).map((two) => Number.parseInt(two, 36) / 1295);
+
+function flipCounts(a, b) {
+  const count = (test) => a.filter((_, place) => test(a[place], b[place])).length;
+  return [
+    ["A better", count((x, y) => x > y)], ["B better", count((x, y) => x < y)], ["equal", count((x, y) => x === y)],
+    ["both right", count((x, y) => x === 1 && y === 1)], ["only A right", count((x, y) => x === 1 && y < 1)],
+    ["only B right", count((x, y) => x < 1 && y === 1)], ["neither right", count((x, y) => x < 1 && y < 1)],
+  ];
+}
+
+const verdictCell = (given, right) => el("td", { class: given === right ? "name ok" : "name wrong" }, given ?? "–");
+
+function wordTable(caption, titles, rows) {
+  const head = titles.map((title) => el("th", { scope: "col", class: "name" }, title));
+  return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
+}
+
+const parts = (caption, lines) => el("div", { class: "example" }, el("h4", {}, caption),
+  el("dl", {}, lines.map(([name, told]) => [el("dt", {}, name), el("dd", {}, told)])));
+
+/** One example: its texts beside each other, the right labels and both runs' answers. */
+function example(unit, at, a, b) {
+  const names = (numbers) => numbers.map((number) => unit.labels[number]);
+  const right = names(unit.right[at]), [ofA, ofB] = [a, b].map((run) => names(unit.given[run][at]));
+  const text = unit.texts[at], shown = text && (text.derived ?? text.original), found = [];
+  const byWord = shown && right.length > 1 && shown.length === right.length;
+  if (text?.derived) {
+    found.push(byWord
+      ? wordTable("Original", ["word", "label"], text.original.map(([word, label]) => el("tr", {}, el("th", { scope: "row", class: "name" }, word), el("td", { class: "name" }, label))))
+      : parts("Original", text.original));
+  }
+  const title = text?.derived ? "Derived, as the runs read it" : "As the runs read it";
+  if (shown && !byWord) found.push(parts(title, shown));
+  found.push(wordTable(byWord ? title : "Answers", [byWord ? "word" : "part", "right", "run A", "run B"], right.map((label, place) =>
+    el("tr", {}, el("th", { scope: "row", class: "name" }, byWord ? shown[place][0] : String(place + 1)), el("td", { class: "name" }, label),
+      verdictCell(ofA[place], label), verdictCell(ofB[place], label)))));
+  return found;
+}
+
+function drawFlips() {
+  byId("flips-none").hidden = data.flips.length > 0;
+  byId("flips-panel").hidden = !data.flips.length;
+  if (!data.flips.length) return;
+  const unit = data.flips[Number(select("flips.unit", data.flips.map((one, place) => [String(place), one.title]), drawFlips))];
+  const runs = Object.keys(unit.shares).map((place) => [place, data.runs[place].name]);
+  const label = ([place]) => data.runs[place].label;
+  const others = [...runs].sort((x, y) => (label(x) === label(runs[0])) - (label(y) === label(runs[0])));
+  const a = select("flips.a", others, drawFlips), b = select("flips.b", runs, drawFlips);
+  const [ofA, ofB] = [a, b].map((run) => sharesOf(unit.shares[run]));
+  const counts = flipCounts(ofA, ofB);
+  const total = unit.examples > ofA.length ? `${ofA.length} of ${unit.examples}` : String(unit.examples);
+  byId("flips-counts").replaceChildren(...[["examples", total], ...counts].map(([name, count]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, String(count)))));
+  const which = select("flips.which", Object.entries(WHICH).map(([key, [name]]) => [key, name]), drawFlips);
+  const percent = (value) => `${(100 * value).toFixed(0)} %`;
+  const found = unit.shown.map((place, at) => ({ at, a: ofA[place], b: ofB[place] })).filter((one) => WHICH[which][1](one.a, one.b))
+    .sort((one, other) => Math.abs(other.a - other.b) - Math.abs(one.a - one.b));
+  const options = found.map((one) => [unit.ids[one.at], `${unit.ids[one.at]}: A ${percent(one.a)}, B ${percent(one.b)}`]);
+  const id = select("flips.example", options, drawFlips), at = options.findIndex(([one]) => one === id);
+  const step = (by) => () => { put("flips.example", options[at + by][0], options[0][0]); drawFlips(); };
+  byId("flips-before").disabled = at <= 0;
+  byId("flips-after").disabled = at < 0 || at >= options.length - 1;
+  byId("flips-before").onclick = step(-1);
+  byId("flips-after").onclick = step(1);
+  const box = byId("flips-found");
+  if (at < 0) box.replaceChildren(el("p", {}, "No such example among those whose answers are on the page."));
+  else box.replaceChildren(unit.hole ? el("p", { class: "note" }, unit.hole) : "", el("div", { class: "beside" }, example(unit, found[at].at, a, b)));
+}
+
 // ---- settings, runs
 
 function drawSettings() {
@@ -487,7 +567,7 @@ function drawRuns() {
 // ---- together
 
 function drawAll() {
-  for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawWords, drawSettings, drawRuns]) draw();
+  for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawWords, drawFlips, drawSettings, drawRuns]) draw();
 }
 
 function followAddress() {

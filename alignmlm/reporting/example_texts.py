@@ -1,0 +1,69 @@
+"""The texts of test examples as their files have them, and as a run's language changes them."""
+
+import tempfile
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from alignmlm.errors import DataError
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
+from alignmlm.evaluation.export import open_export
+from alignmlm.evaluation.preview import change_of_model, lines_of, previewed
+from alignmlm.evaluation.task_data import task_trees
+from alignmlm.evaluation.task_text import document_of
+from alignmlm.languages.language import parse_language
+from alignmlm.reporting.run_facts import RunFacts
+from alignmlm.storage.typed_settings import build
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.task import Task, found_file
+
+Document = tuple[str, str]  # id and hash of a text
+Lines = list[tuple[str, str]]  # words with labels, or names with texts
+
+
+def unchanged_file(task: Task, config: dict[str, Any], folder: Path) -> SplitFile:
+    """The test split that a run was measured on.
+
+    Raises:
+        DataError: it is no file of this machine, or another one now.
+    """
+    file = found_file(task, "test", folder)
+    if file.is_hub:
+        raise DataError(f"the examples of {task.name} are on a hub, not on this machine")
+    known = config.get("files_xxh3", {}).get("test")
+    if known != xxhash.xxh3_64_hexdigest(Path(file.path).read_bytes()):
+        raise DataError(f"the test file of {task.name} is not the one that was measured")
+    return file
+
+
+def example_texts(
+    run: RunFacts, name: str, language: str, wanted: Container[Document]
+) -> dict[Document, tuple[Lines, Lines | None]]:
+    """Original and derived text of some test examples; no derived one of a natural language.
+
+    Raises:
+        AlignMLMError: the run has no export, or the task's files are gone or changed.
+    """
+    config = (run.results or {})["configs"][name]
+    task = build(Task, (f"task {name} of {run.name}", config["task"]))
+    syntax = SyntaxConfig(**config.get("syntax", {}))
+    with tempfile.TemporaryDirectory() as folder:
+        examples = read_split(unchanged_file(task, config, Path(folder))).examples
+        export = open_export(run.folder)
+        settings = EvaluationConfig(sample_folder=folder, syntax=syntax)
+        trees = task_trees(export, [task], settings)
+    change = change_of_model(export, language, syntax, trees)
+    found: dict[Document, tuple[Lines, Lines | None]] = {}
+    for place, example in enumerate(examples[: config.get("limit")]):
+        document = document_of(example, place)
+        if document not in wanted:
+            continue
+        changed = previewed(example, task, language, change).example
+        derived = None
+        if parse_language(language).derived and changed is not None:
+            derived = lines_of(changed)
+        found[document] = (lines_of(example), derived)
+    return found

@@ -1,0 +1,168 @@
+"""Examples that one run gets right and another one wrong, from the runs' samples, for the page.
+
+Of each task, language and arm: every run's share of each example (two letters each), and, of the
+examples in which runs differ most, the texts, the right labels and every run's answers. Of several
+seeds of fine-tuning the lowest counts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from alignmlm.errors import AlignMLMError
+from alignmlm.evaluation.results import SAMPLES
+from alignmlm.evaluation.samples import Arm, Sample, recorded_samples
+from alignmlm.reporting.example_texts import Document, example_texts
+from alignmlm.reporting.run_facts import RunFacts
+from alignmlm.reporting.transfer_names import language_name, task_name
+
+ARMS: dict[Arm, str] = {"bz": "zero-shot", "bs": "supervised"}
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+STEPS = len(DIGITS) ** 2 - 1
+MOST_EXAMPLES, MOST_SHOWN = 1000, 60
+ALL_SHARES, ALL_ANSWERS = 1_500_000, 1_000_000  # of all runs and tasks together
+Plain = dict[str, Any]
+Answers = dict[Document, Sample]
+
+
+class Tested(NamedTuple):
+    """One task in one language."""
+
+    task: str
+    language: str
+
+
+def tested(runs: Iterable[RunFacts]) -> dict[Tested, list[int]]:
+    """What runs have samples of, with the places of these runs; retrieval is left out."""
+    found: dict[Tested, list[int]] = defaultdict(list)
+    for place, run in enumerate(runs):
+        results = run.results or {}
+        for task, languages in results.get(SAMPLES, {}).items():
+            for language in languages:
+                if task in results.get("per_seed", {}):
+                    found[Tested(task, language)].append(place)
+    return {one: places for one, places in found.items() if len(places) > 1}
+
+
+def share(sample: Sample) -> float:
+    """How much of an example is right, in [0, 1]; 1 where there was nothing to find."""
+    return sample.gained / sample.possible if sample.possible else 1.0
+
+
+def share_letters(value: float) -> str:
+    """A share as two letters: "zz" is 1."""
+    return "".join(DIGITS[digit] for digit in divmod(round(value * STEPS), len(DIGITS)))
+
+
+def answers_of(run: RunFacts, one: Tested, arm: Arm) -> Answers:
+    """A run's answers of one arm, those of the lowest seed.
+
+    Raises:
+        DataError: the samples are damaged.
+    """
+    recorded = (run.results or {})[SAMPLES]
+    found = recorded_samples(run.folder / "evaluation", recorded, *one)
+    seeds = [sample.seed for sample in found if sample.arm == arm]
+    return {
+        (sample.doc_id, sample.doc_hash): sample
+        for sample in found
+        if sample.arm == arm and sample.seed == min(seeds)
+    }
+
+
+def with_same_examples(
+    runs: list[RunFacts], places: list[int], one: Tested, arm: Arm
+) -> dict[int, Answers]:
+    """The answers of the runs that share examples and right labels with the first of them."""
+    found: dict[int, Answers] = {}
+    right: dict[Document, list[str]] = {}
+    for place in places:
+        answers = answers_of(runs[place], one, arm)
+        own = {document: sample.target for document, sample in answers.items()}
+        right = right or own
+        if own and own == right:
+            found[place] = answers
+    return found
+
+
+def most_different(shares: Float[np.ndarray, "run example"], count: int) -> list[int]:
+    """Places of the examples in which runs differ most, in their order."""
+    spread = shares.max(axis=0) - shares.min(axis=0)
+    return sorted(np.argsort(-spread, kind="stable")[:count].tolist())
+
+
+def evenly(documents: list[Document], count: int) -> list[Document]:
+    """At most so many documents, spread evenly."""
+    places = np.linspace(0, len(documents) - 1, min(len(documents), count)).round().astype(int)
+    return [documents[place] for place in np.unique(places)]
+
+
+def texts_of(
+    runs: list[RunFacts], place: int, one: Tested, documents: list[Document]
+) -> tuple[list[Plain | None], str]:
+    """Original and derived texts of some examples, and why there are none."""
+    try:
+        found = example_texts(runs[place], *one, wanted=set(documents))
+    except (AlignMLMError, OSError, KeyError, TypeError) as error:
+        return [None] * len(documents), f"no texts: {error}"
+    pairs = [found.get(document) for document in documents]
+    return [p and {"original": p[0], "derived": p[1]} for p in pairs], ""
+
+
+def flip_unit(
+    runs: list[RunFacts], found: dict[int, Answers], one: Tested, arm: Arm, each: int
+) -> Plain:
+    """One task, language and arm; `each`: shares and answers that a run may have here."""
+    every = list(next(iter(found.values())))
+    kept = evenly(every, max(50, min(MOST_EXAMPLES, ALL_SHARES // each)))
+    shares = np.array([[share(answers[d]) for d in kept] for answers in found.values()])
+    length = max(1, round(np.mean([len(s.target) for s in next(iter(found.values())).values()])))
+    places = most_different(shares, max(5, min(MOST_SHOWN, ALL_ANSWERS // (each * length))))
+    shown = [kept[place] for place in places]
+    number: dict[str, int] = {}
+
+    def numbers(labels: list[str]) -> list[int]:
+        return [number.setdefault(label, len(number)) for label in labels]
+
+    first = next(iter(found))
+    texts, hole = texts_of(runs, first, one, shown)
+    seeds = sorted({sample.seed for answers in found.values() for sample in answers.values()})
+    return {
+        "title": f"{task_name(one.task)}, {language_name(one.language)}, {ARMS[arm]}",
+        "examples": len(every),
+        "seeds": seeds,
+        "shares": {
+            str(place): "".join(map(share_letters, line))
+            for place, line in zip(found, shares.tolist(), strict=True)
+        },
+        "shown": places,
+        "ids": [document[0] for document in shown],
+        "right": [numbers(found[first][document].target) for document in shown],
+        "given": {
+            str(place): [numbers(answers[document].filtered_resps) for document in shown]
+            for place, answers in found.items()
+        },
+        "texts": texts,
+        "hole": hole,
+        "labels": list(number),
+    }
+
+
+def flip_data(runs: list[RunFacts]) -> list[Plain]:
+    """Every task, language and arm that at least two runs have answered the same examples of.
+
+    Raises:
+        DataError: samples are damaged.
+    """
+    wanted = tested(runs)
+    each = max(1, len(ARMS) * sum(map(len, wanted.values())))
+    units = []
+    for one, places in wanted.items():
+        for arm in ARMS:
+            found = with_same_examples(runs, places, one, arm)
+            if len(found) > 1:
+                units.append(flip_unit(runs, found, one, arm, each))
+    return units

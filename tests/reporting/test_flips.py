@@ -1,0 +1,112 @@
+import shutil
+
+import pytest
+
+from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
+from alignmlm.evaluation.results import read_results
+from alignmlm.evaluation.samples import recorded_samples
+from alignmlm.reporting.flips import STEPS, flip_data, share
+from alignmlm.reporting.page import write_page
+from alignmlm.reporting.run_facts import run_facts
+from tests.evaluation.conftest import LANGUAGES, write_export
+
+TARGET = LANGUAGES[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, toy_task):
+    """Two runs of one export, fine-tuned briefly and longer."""
+    folder, found = tmp_path_factory.mktemp("flips"), []
+    write_export(folder / "model", LANGUAGES)
+    for name, epochs, rate in (("short", 1, 2e-4), ("long", 4, 5e-3)):
+        run = folder / name
+        shutil.copytree(folder / "model", run / "export")
+        (run / "metrics.jsonl").write_text('{"step": 1, "train/tokens_per_s": 1.0}\n')
+        tuning = FineTuneConfig(epochs=epochs, learning_rate=rate, batch_rows=8)
+        evaluate(run, [str(toy_task.path)], EvaluationConfig(finetune=tuning))
+        found.append(run)
+    return found
+
+
+@pytest.fixture(scope="module")
+def units(runs):
+    return flip_data([run_facts(run) for run in runs])
+
+
+def numbers(letters: str) -> list[float]:
+    return [int(letters[at : at + 2], 36) / STEPS for at in range(0, len(letters), 2)]
+
+
+def samples_of(run, arm: str):
+    recorded = read_results(run / "evaluation")["samples"]
+    found = recorded_samples(run / "evaluation", recorded, "toy", TARGET)
+    return [sample for sample in found if sample.arm == arm]
+
+
+def test_shares_are_those_of_the_samples(runs, units):
+    assert [unit["title"].rsplit(", ", 1)[1] for unit in units] == ["zero-shot", "supervised"]
+    for unit, arm in zip(units, ("bz", "bs"), strict=True):
+        for place, run in enumerate(runs):
+            wanted = [share(sample) for sample in samples_of(run, arm)]
+            assert numbers(unit["shares"][str(place)]) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_answers_and_right_labels_are_those_of_the_samples(runs, units):
+    unit = units[0]
+    for place, run in enumerate(runs):
+        by_id = {sample.doc_id: sample for sample in samples_of(run, "bz")}
+        for at, name in enumerate(unit["ids"]):
+            right, given = unit["right"][at], unit["given"][str(place)][at]
+            assert [unit["labels"][n] for n in right] == by_id[name].target
+            assert [unit["labels"][n] for n in given] == by_id[name].filtered_resps
+
+
+def test_texts_are_original_and_inverted_with_their_labels(units):
+    unit = units[0]
+    for right, text in zip(unit["right"], unit["texts"], strict=True):
+        original, derived = text["original"], text["derived"]
+        assert derived == [*original[-2::-1], original[-1]]  # the final mark stays
+        assert [label for _, label in derived] == [unit["labels"][n] for n in right]
+
+
+def test_a_changed_test_file_gives_no_texts_but_the_reason(runs, toy_task):
+    file = toy_task.path.parent / "test.conllu"
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before + b"\n")
+        (unit, _) = flip_data([run_facts(run) for run in runs])
+    finally:
+        file.write_bytes(before)
+    assert "is not the one that was measured" in unit["hole"]
+    assert set(map(str, unit["texts"])) == {"None"}
+
+
+def test_one_run_has_no_flips(runs):
+    assert flip_data([run_facts(runs[0])]) == []
+
+
+def test_the_page_shows_flips_of_two_runs(browser, runs, units, tmp_path):
+    page = write_page(runs, [], tmp_path / "report.html")
+    browser.size(1280)
+    browser.open(page.as_uri())
+    unit = units[1]
+    browser.choose("flips-unit", "1")
+    browser.choose("flips-a", "1")
+    browser.choose("flips-b", "0")
+    counts = browser.run(
+        "Object.fromEntries([...document.querySelectorAll('#flips-counts div')]"
+        ".map(e => [e.firstChild.textContent, +e.lastChild.textContent]))"
+    )
+    a, b = numbers(unit["shares"]["1"]), numbers(unit["shares"]["0"])
+    assert counts["A better"] == sum(x > y for x, y in zip(a, b, strict=True)) > 0
+    assert counts["only A right"] == sum(x == 1 > y for x, y in zip(a, b, strict=True))
+    browser.choose("flips-which", "better")
+    first = browser.text("#flips-found")
+    assert "Original" in first and "Derived" in first
+    browser.run("document.getElementById('flips-after').click()")
+    second = browser.text("#flips-found")
+    assert second != first
+    browser.open(browser.run("location.href"))
+    assert browser.text("#flips-found") == second
+    assert browser.complaints() == []
