@@ -14,12 +14,12 @@ from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
 from alignmlm_kernels.alignment.reference import SMALLEST_NORM
 from alignmlm_kernels.alignment.tables import (
     Table,
+    bounded_table,
     chunk_words,
     exact_type,
     reciprocal,
     row_gradients,
     weighted_sums,
-    word_norms,
     word_table,
 )
 
@@ -75,10 +75,12 @@ def cosine_attraction(
 
     Gradient of a word: sum of w (cos a^ - b^) / |a| over its partners b.
     """
-    norms = word_norms(table)
+    table, norms, factors = bounded_table(table)
     inverse = 1 / norms.clamp(min=SMALLEST_NORM)
     total = weights.sum(dtype=torch.float64)
     reach = (inverse * reciprocal(total).to(inverse)).masked_fill(norms < SMALLEST_NORM, 0)
+    if factors is not None:
+        reach *= factors
     pulls = weights[index.partner_pairs] * inverse[index.partners]
     cosines = torch.zeros_like(norms)
     for words, own, pulled in chunks(table, index, pulls):

@@ -10,6 +10,8 @@ from torch import Tensor
 from alignmlm_kernels.alignment.pairs import WordPairs
 
 SMALLEST_NORM = 1e-8  # shorter vectors are divided by this, and get no gradient
+LARGEST_NORM = 2.0**56  # longer vectors are shrunk before they are squared: float32 ends at 2**128
+SHRINK = 2.0**-74  # exact, and what is shrunk by it is still longer than SMALLEST_NORM
 
 
 class Contrast(NamedTuple):
@@ -35,6 +37,8 @@ def word_vectors(
 
 def unit_vectors(vectors: Float[Tensor, "word hidden"]) -> Float[Tensor, "word hidden"]:
     """Vectors of length 1; those shorter than 1e-8 are divided by 1e-8 and constant."""
+    peaks = vectors.detach().abs().amax(dim=1, keepdim=True)
+    vectors = vectors * torch.where(peaks > LARGEST_NORM, SHRINK, 1.0).to(vectors)
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     units = vectors / norms.clamp(min=SMALLEST_NORM)
     return torch.where(norms >= SMALLEST_NORM, units, units.detach())

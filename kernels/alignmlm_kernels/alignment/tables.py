@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
-from alignmlm_kernels.alignment.reference import SMALLEST_NORM
+from alignmlm_kernels.alignment.reference import LARGEST_NORM, SHRINK, SMALLEST_NORM
 
 
 class Table(NamedTuple):
@@ -81,6 +81,45 @@ def word_norms(table: Table) -> Float[Tensor, " word"]:
     return torch.cat([torch.linalg.vector_norm(part, dim=1) for part in vectors])
 
 
+class Bounded(NamedTuple):
+    """Vectors whose squares can be added up in float32, and what they were multiplied by."""
+
+    vectors: Float[Tensor, "word hidden"]
+    norms: Float[Tensor, " word"]
+    factors: Float[Tensor, " word"]  # 1, or SHRINK
+
+
+def bounded(vectors: Float[Tensor, "word hidden"], norms: Float[Tensor, " word"]) -> Bounded:
+    """Vectors of some norms; those of norms above 2**56 are multiplied by 2**-74."""
+    small = norms < LARGEST_NORM
+    factors = torch.where(small, 1.0, SHRINK).to(norms)
+    if vectors.device.type == "cpu" and small.all():  # elsewhere that would wait for the device
+        return Bounded(vectors, norms, factors)
+    vectors = vectors * factors[:, None]
+    shrunk = torch.linalg.vector_norm(vectors, dim=1)
+    return Bounded(vectors, torch.where(small, norms, shrunk), factors)
+
+
+class BoundedTable(NamedTuple):
+    """As Bounded, of a table's words."""
+
+    table: Table
+    norms: Float[Tensor, " word"]
+    factors: Float[Tensor, " word"] | None  # none: all are 1
+
+
+def bounded_table(table: Table) -> BoundedTable:
+    """A table itself where no norm is above 2**56, else a copy with these vectors shrunk."""
+    norms = word_norms(table)
+    large = ~(norms < LARGEST_NORM)
+    if not large.any():
+        return BoundedTable(table, norms, None)
+    entries = table.words[large]
+    shrunk = table.vectors[entries] * SHRINK
+    table = table._replace(vectors=table.vectors.index_copy(0, entries, shrunk))
+    return BoundedTable(table, word_norms(table), torch.where(large, SHRINK, 1.0).to(norms))
+
+
 class Units(NamedTuple):
     """The words' vectors, divided by their norms."""
 
@@ -93,9 +132,10 @@ def word_units(
 ) -> Units:
     """Unit vectors of all words."""
     table = word_table(embedding, index, sizes)
-    norms = word_norms(table)
-    vectors = table.vectors.index_select(0, table.words) / norms.clamp(min=SMALLEST_NORM)[:, None]
-    return Units(vectors, torch.where(norms >= SMALLEST_NORM, 1 / norms, 0))
+    found = table.vectors.index_select(0, table.words)
+    vectors, norms, factors = bounded(found, word_norms(table))
+    units = vectors / norms.clamp(min=SMALLEST_NORM)[:, None]
+    return Units(units, torch.where(norms >= SMALLEST_NORM, factors / norms, 0))
 
 
 def sampled_units(
@@ -110,5 +150,5 @@ def sampled_units(
         vectors = embedding.index_select(0, rows).to(exact_type(embedding))
     else:
         vectors = word_table(embedding, index, sizes).vectors.index_select(0, words)
-    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / norms.clamp(min=SMALLEST_NORM)
+    vectors, norms, _ = bounded(vectors, torch.linalg.vector_norm(vectors, dim=1))
+    return vectors / norms.clamp(min=SMALLEST_NORM)[:, None]

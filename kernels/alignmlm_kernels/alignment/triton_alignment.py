@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignmlm_kernels.alignment.attraction import Asked, Attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
-from alignmlm_kernels.alignment.reference import SMALLEST_NORM
+from alignmlm_kernels.alignment.reference import LARGEST_NORM, SHRINK, SMALLEST_NORM
 from alignmlm_kernels.alignment.tables import reciprocal
 from alignmlm_kernels.compiled_case import CompiledCase
 
@@ -85,6 +85,8 @@ def triton_attraction(asked: Asked, distance: str) -> Attraction:
         hidden,
         embedding.stride(0),
         SMALLEST_NORM,
+        LARGEST_NORM,
+        SHRINK,
         COSINE=distance == "cosine",
         SEVERAL=sizes.single < sizes.words,
         GRADIENT=wanted,
@@ -203,6 +205,8 @@ def _pull_words(
     H,
     row_stride,
     smallest_norm,
+    largest_norm,
+    shrink,
     COSINE: tl.constexpr,
     SEVERAL: tl.constexpr,
     GRADIENT: tl.constexpr,
@@ -227,6 +231,8 @@ def _pull_words(
         codes = tl.load(partner_codes_ptr + ends, mask=live, other=0)
         them = _vectors(embedding_ptr, means_ptr, codes, live, columns, H, row_stride, SEVERAL)
         if COSINE:
+            peaks = tl.max(tl.abs(them), axis=1)  # squares of large values are no float32
+            them *= tl.where(peaks > largest_norm, shrink, 1.0)[:, None]
             norms = tl.maximum(tl.sqrt(tl.sum(them * them, axis=1)), smallest_norm)
             pulled += tl.sum(them * (weights / norms)[:, None], axis=0)
             total += tl.sum(weights, axis=0)
@@ -237,11 +243,13 @@ def _pull_words(
 
     own = tl.sum(own, axis=0)
     if COSINE:
+        factor = tl.where(tl.max(tl.abs(own), axis=0) > largest_norm, shrink, 1.0)
+        own *= factor
         norm = tl.sqrt(tl.sum(own * own, axis=0))
         inverse = 1.0 / tl.maximum(norm, smallest_norm)
         cosines = tl.sum(own * pulled, axis=0) * inverse
         total -= cosines
-        reach = tl.where(norm < smallest_norm, 0.0, inverse)
+        reach = tl.where(norm < smallest_norm, 0.0, inverse) * factor
         gradient = (own * (cosines * inverse) - pulled) * reach
     else:
         gradient = 2.0 * pulled
@@ -314,6 +322,7 @@ def _pull_case(dtype: str, hidden: int, longest: int, cosine: bool, several: boo
     )
     pointers |= dict.fromkeys(NUMBERS, "*fp32")
     sizes = {"H": "i32", "row_stride": "i32", "smallest_norm": "fp32"}
+    sizes |= {"largest_norm": "fp32", "shrink": "fp32"}
     return CompiledCase(
         name=f"pull_words {dtype} {hidden} {'cosine' if cosine else 'l2'} {tile.block_p}",
         function=_pull_words,
