@@ -92,6 +92,8 @@ class OptimizerConfig:
         for name in ("learning_rate", "matrix_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optimizer.{name}", getattr(self, name), "be positive")
+        if self.clip_norm < 0:
+            raise ConfigError("optimizer.clip_norm", self.clip_norm, "be at least 0")
         if not 0 <= self.momentum < 1:
             raise ConfigError("optimizer.momentum", self.momentum, "lie in [0, 1)")
         if not 0 < self.decay <= 1:

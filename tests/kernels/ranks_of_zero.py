@@ -53,6 +53,7 @@ def settings(stage: int) -> dict[str, object]:
     policy = {"stage": stage, "stage3_param_persistence_threshold": 0}
     return {
         "train_micro_batch_size_per_gpu": 1,
+        "gradient_clipping": 0.0,  # as PyTorch alone
         "zero_optimization": policy,
         "zero_allow_untested_optimizer": True,
     }

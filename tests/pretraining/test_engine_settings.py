@@ -23,6 +23,21 @@ def test_every_policy_of_the_house_is_accepted(path):
     assert settings["train_batch_size"] == 64
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0, 3.5])
+@pytest.mark.parametrize("path", [None, *Path("ds_configs").glob("*.json")], ids=str)
+def test_gradient_clipping_is_written_out_because_deepspeed_clips_at_1_by_default(path, clip_norm):
+    if path is not None:
+        assert json.loads(path.read_text("utf-8"))["gradient_clipping"] == "auto"
+    optimizer = OptimizerConfig(clip_norm=clip_norm)
+    settings = engine_settings(read_policy(path), path, TRAIN, optimizer, 2)
+    assert settings["gradient_clipping"] == clip_norm
+
+
+def test_a_negative_clip_norm_is_refused():
+    with pytest.raises(ConfigError, match=r"optimizer\.clip_norm = -1\.0"):
+        OptimizerConfig(clip_norm=-1.0)
+
+
 def test_a_value_that_contradicts_the_recipe_names_both():
     with pytest.raises(
         ConfigError, match=r"x\.json: train_batch_size = 32.*train\.batch_rows gives 64"
