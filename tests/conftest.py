@@ -19,7 +19,9 @@ from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path
 from alignmlm.pretraining.recipe import Recipe
 from tests.toys import ToyTask, write_toy_task
+from tests.triton_interpreter import mend_interpreter
 
+mend_interpreter()
 settings.register_profile("house", deadline=None)  # a busy machine is no failure
 settings.load_profile("house")
 
