@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignmlm.errors import ConfigError
+from alignmlm.storage.typed_settings import FolderPath
 
 SIZES = {  # layers, hidden, heads, feed-forward
     "tiny": (2, 128, 2, 512),
@@ -33,7 +34,7 @@ class ModelConfig:
     """Architecture of a new model."""
     size: Literal["tiny", "small", "paper", "base"] = "tiny"
     """Size of a new model."""
-    start: str | None = None
+    start: FolderPath | None = None
     """A Hugging Face masked-LM checkpoint to go on from; null: a new model."""
     dropout: float = 0.0
     """Dropout probability; with 0 the numbers are the same at every world size."""

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from alignmlm.artifacts.description import Description, write_description
+from alignmlm.artifacts.names import STUDY
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sample_world import plain_text, sample_documents
@@ -39,6 +40,7 @@ from alignmlm.evaluation.export import open_export
 from alignmlm.evaluation.finetune import classifier
 from alignmlm.evaluation.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.samples import Sample, recorded_samples
+from alignmlm.evaluation.study_file import study_document, study_text
 from alignmlm.evaluation.transfer import Scores
 from alignmlm.languages.language import lay_out_scripts, parse_language
 from alignmlm.pretraining.checkpoints import (
@@ -210,6 +212,23 @@ def results_kind(folder: Path) -> Kind:
     return Kind("results.json and samples", files_of(folder), read)
 
 
+def study_kind(folder: Path) -> Kind:
+    """study.json: the rows of some runs."""
+    folder.mkdir()
+    rows = [
+        {
+            "objective": objective, "seed": seed, "task": "toy", "steps": 600,
+            "source_language": LANGUAGES[0], "language": LANGUAGES[1], "source": 95.5,
+            "bs": 90.25, "bz": 50.5 + seed, "delta": 39.75 - seed, "n_seeds": 1,
+            "validation_loss_nats": {LANGUAGES[0]: 3.125}, "alignment_held_out_percent": None,
+        }
+        for objective in ("mlm", "align_mlm") for seed in range(3)
+    ]  # fmt: skip
+    path = folder / STUDY
+    path.write_text(study_text("toy", rows), encoding="utf-8")
+    return Kind("study.json", [path], lambda: study_document(path))
+
+
 def store_settings(store: Path) -> list[str]:
     """The settings of a small store."""
     source = '--data.sources=[{"language": "qaa-Latn", "files": ["sample:300"]}]'
@@ -273,6 +292,7 @@ def kinds_in(folder: Path) -> Iterator[Kind]:
     yield export_kind(export)
     yield cache_kind(folder / "model", export)
     yield results_kind(folder / "results")
+    yield study_kind(folder / "study")
     store = build_store(load_recipe(None, store_settings(folder / "store")).data)
     yield dictionary_kind(folder, store)
     yield orders_kind(store)

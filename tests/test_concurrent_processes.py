@@ -102,6 +102,23 @@ def test_two_evaluations_of_other_tasks_into_one_folder_are_both_kept(place):
     assert read_results(place / "run" / "evaluation")["configs"].keys() == {"toy", "other"}
 
 
+def test_two_evaluations_into_one_folder_both_say_what_they_skipped(place):
+    toy = (place / "toy.yaml").read_text("utf-8")
+    commands = []
+    for task, missing in (("toy.yaml", "first"), ("other.yaml", "second")):
+        path = place / f"{missing}.yaml"
+        path.write_text(
+            toy.replace("name: toy", f"name: {missing}").replace("train.conllu", "none.conllu")
+        )
+        names = ["--tasks", place / task, path]
+        commands.append(["eval", "run", "--model", place / "run", *names, *QUICK])
+    outcomes = pair(*commands, place)
+    assert [code for code, _ in outcomes] == [3, 3], outcomes
+    found = read_results(place / "run" / "evaluation")
+    assert found["configs"].keys() == {"toy", "other"}
+    assert found["skipped"].keys() == {"first", "second"}
+
+
 def test_two_evaluations_share_their_fine_tuned_models(place):
     models = f"--evaluation.models={place / 'models'}"
     commands = [

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
 from os import environ
-from os.path import exists, expandvars
+from os.path import exists
 from pathlib import Path
 from typing import Literal
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.settings import BASE
 from alignmlm.storage.typed_settings import DataPath
+from alignmlm.storage.variables import expanded
 
 SAMPLE_PREFIX, HUB_PREFIX = "sample:", "hub:"
 SAMPLE_BYTES = 50  # of a sentence of the sample world, about
@@ -74,9 +75,13 @@ class Piece:
 
 
 def expand_path(path: str) -> Path:
-    """A path with its environment variables; ALIGNMLM_DATA is ../shared/data where it is unset."""
+    """A path with its environment variables; ALIGNMLM_DATA is ../shared/data where it is unset.
+
+    Raises:
+        ConfigError: another variable is not set.
+    """
     environ.setdefault("ALIGNMLM_DATA", "../shared/data")
-    return Path(expandvars(path)).expanduser()
+    return Path(expanded(path))
 
 
 def matching_paths(pattern: str, language: str) -> list[Path]:

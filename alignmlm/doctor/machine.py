@@ -189,9 +189,8 @@ def extension_locks(folder: Path) -> Check:
 
 def data_store(setting: str) -> Check:
     """The hash of a store's manifest."""
-    path = expand_path(setting)
     try:
-        return Check("data store", "ok", Store(path).manifest.data_id)
+        return Check("data store", "ok", Store(expand_path(setting)).manifest.data_id)
     except (AlignMLMError, OSError) as error:
-        remedy = f"build or copy it to {path}: alignmlm data build"
+        remedy = f"build or copy it to {setting}: alignmlm data build"
         return Check("data store", "problem", str(error)[:200], remedy)

@@ -1,6 +1,7 @@
 """A model and some tasks to results.json; what was measured before is not measured again."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +27,7 @@ from alignmlm.evaluation.task_data import read_examples, task_data, task_trees
 from alignmlm.evaluation.task_selection import Skipped, selected_tasks
 from alignmlm.evaluation.transfer import Measured, TaskData, Tuning, transfer_scores
 from alignmlm.probes.encoder import load_encoder
-from alignmlm.tasks.task import KINDS, Task, task_files
+from alignmlm.tasks.task import KINDS, Task, load_tasks, task_files
 
 log = logging.getLogger(__name__)
 
@@ -205,16 +206,42 @@ def evaluate(
         )
     folder = output or results_folder_of(export)
     results = open_results(folder, {"path": str(export.path), **export.identity()})
-    document, skipped = results.document(), Skipped()
+    before, skipped = results.document().get("skipped", {}), Skipped()
     chosen = selected_tasks(export, tasks, config, skipped)
     folder.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(chosen, start=1):
         log.info("task %d of %d: %s", number, len(chosen), task.name)
         measure = measure_retrieval if KINDS[task.kind].two_languages else measure_transfer
         with skipped.on_error(task.name):
-            document = measure(export, task, config, results)
+            measure(export, task, config, results)
     if all(task.name in skipped.errors for task in chosen):
         raise skipped.all_failed()
-    if document.get("skipped", {}) != (reasons := skipped.reasons()):
-        document = results.add(lambda document: {**document, "skipped": reasons})
-    return document
+    return with_skipped(results, before, skipped.reasons())
+
+
+def asked_names(names: Iterable[str]) -> set[str]:
+    """Names of tasks and groups that a command asks for, and of the tasks of these groups."""
+    return {found for name in names for found in (name, *(t.name for t in load_tasks(name)))}
+
+
+def skipped_of(document: Document, names: Iterable[str]) -> dict[str, str]:
+    """Why tasks that a command asked for were skipped; a document may tell of others', too."""
+    asked = asked_names(names)
+    return {k: v for k, v in document.get("skipped", {}).items() if k in asked}
+
+
+def with_skipped(
+    results: ResultsFolder, before: dict[str, str], reasons: dict[str, str]
+) -> Document:
+    """The document that says why tasks of this evaluation were skipped.
+
+    What it said before this evaluation began is replaced; what another one has added since stays.
+    """
+
+    def change(document: Document) -> Document:
+        found = document.get("skipped", {})
+        added = {name: told for name, told in found.items() if before.get(name) != told}
+        return {**document, "skipped": {**added, **reasons}}
+
+    document = results.document()
+    return document if change(document) == document else results.add(change)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alignmlm.errors import ConfigError
+from alignmlm.storage.typed_settings import FolderPath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +47,9 @@ class FineTuneConfig:
 class SyntaxConfig:
     """Where the trees and the order of a syntax language come from, as in its pre-training."""
 
-    models: str | None = None
+    models: FolderPath | None = None
     """Folder of the ordering models (fra@N.orm, ...)."""
-    parser: str | None = None
+    parser: FolderPath | None = None
     """File of `alignmlm data train-parser`, for sentences without a gold tree."""
     seed: int = 0
     """Seed of the drawn orders: that of `alignmlm data order`."""
@@ -81,11 +82,11 @@ class EvaluationConfig:
     """Tokens of a row; null: as many as the model takes."""
     baseline: Literal["none", "random_embeddings", "monolingual"] = "none"
     """random_embeddings: draw all word embeddings anew; monolingual: test languages never seen."""
-    models: str | None = None
+    models: FolderPath | None = None
     """Folder of fine-tuned models; null: "models" beside the results."""
     models_gib: float = 10.0
     """GiB of the folder of fine-tuned models, the least recently used leave first; 0: keep none."""
-    sample_folder: str = "data/sample_tasks"
+    sample_folder: FolderPath = "data/sample_tasks"
     """Folder of the sample world's tasks, which are made where they are missing."""
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
 

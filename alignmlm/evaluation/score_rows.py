@@ -13,17 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from alignmlm.errors import DataError, quoted
+from alignmlm.artifacts.names import STUDY
+from alignmlm.errors import DataError
 from alignmlm.evaluation.results import RESULTS, read_results
-from alignmlm.evaluation.row_checks import check_study_rows
 from alignmlm.evaluation.statistics import Interval, mean_interval
+from alignmlm.evaluation.study_file import study_document
 from alignmlm.evaluation.upstream import PAPER_TABLE, paper_records
-from alignmlm.storage.plain_data import read_json
-from alignmlm.storage.records import check_keys
 
 Measure = Literal["source", "bs", "bz", "delta"]
 MEASURES: tuple[Measure, ...] = ("bs", "bz", "delta")
-STUDY, STUDY_SCHEMA = "study.json", 1
 IN_DICTIONARY, HELD_OUT, ALL_WORDS = "in dictionary", "held out", "all words"
 STUDY_ALIGNMENTS = {
     IN_DICTIONARY: "alignment_in_dictionary_percent",
@@ -122,13 +120,7 @@ def study_rows_of(path: Path) -> list[ScoreRow]:
     Raises:
         DataError: it is damaged, or has another schema version.
     """
-    document = read_json(path, nan=True)
-    if (found := document.get("schema_version")) != STUDY_SCHEMA:
-        told = f"has schema version {quoted(found)}; this alignmlm reads {STUDY_SCHEMA}"
-        raise DataError(f"{path} {told}")
-    check_keys(document, {"rows": list}, path)
-    check_study_rows(document["rows"], path)
-    return study_score_rows(document["rows"])
+    return study_score_rows(study_document(path)["rows"])
 
 
 def results_folder(path: Path) -> Path | None:

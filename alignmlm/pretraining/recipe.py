@@ -10,6 +10,7 @@ from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.model_settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
 from alignmlm.pretraining.faults import FaultConfig
+from alignmlm.storage.typed_settings import FolderPath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +144,7 @@ class RunConfig:
 
     name: str = "sample"
     """Name of the run, also in the default name of its folder."""
-    dir: str | None = None
+    dir: FolderPath | None = None
     """Folder of the run; null: runs/<name>-<n>, the unfinished one or a new one."""
     resume: Literal["auto", "never"] = "auto"
     """auto: go on from the newest checkpoint of the folder; never: refuse a folder with one."""

@@ -6,10 +6,8 @@ from typing import Any
 
 from alignmlm.artifacts.names import STUDY, SUMMARY
 from alignmlm.errors import DataError
-from alignmlm.evaluation.row_checks import check_study_rows
+from alignmlm.evaluation.study_file import study_document
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
-from alignmlm.storage.plain_data import read_json
-from alignmlm.storage.records import check_keys
 
 Row = dict[str, Any]
 
@@ -57,10 +55,7 @@ def read_study(folder: Path) -> tuple[str, list[Row]]:
     Raises:
         DataError: its file cannot be read, or is no study's.
     """
-    path = folder / STUDY
-    found = read_json(path, nan=True)
-    check_keys(found, {"name": str, "rows": list}, path)
-    check_study_rows(found["rows"], path)
+    found = study_document(folder / STUDY)
     return found["name"], found["rows"]
 
 

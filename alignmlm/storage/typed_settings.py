@@ -16,8 +16,10 @@ from alignmlm.errors import ConfigError
 from alignmlm.storage.docstrings import docstrings
 from alignmlm.storage.plain_data import merged
 from alignmlm.storage.plain_yaml import parse_yaml
+from alignmlm.storage.variables import expanded
 
-DataPath = Annotated[str, "$VARIABLES are looked up in it"]
+DataPath = Annotated[str, "$VARIABLES are looked up where it is opened, and recorded as written"]
+FolderPath = Annotated[str, "$VARIABLES are looked up where it is read"]  # also of a file
 Verbatim = Annotated[str, "as it stands in the data"]
 Layer = tuple[str, dict[str, Any]]  # what is named in errors, and settings by section
 Settings = TypeVar("Settings")
@@ -155,7 +157,7 @@ def check_text(text: str, key: str, *, variables: bool) -> None:
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(key, text, "hold no NUL and no lone surrogate")
     if not variables and VARIABLE.search(text):
-        must = "name no $VARIABLE: only paths of data look them up"
+        must = "name no $VARIABLE: only paths look them up"
         raise ConfigError(key, text, must)
 
 
@@ -213,12 +215,25 @@ def check_complete(settings: type, values: dict[str, Any], prefix: str, place: s
         raise ConfigError(f"{place}: settings", list(values), f"include {missing}")
 
 
-def construct(hint: Any, value: Any) -> Any:
-    """A checked value as the setting's type: dataclasses of mappings, floats of whole numbers."""
+def construct(hint: Any, value: Any, prefix: str = "") -> Any:
+    """A checked value as the setting's type: dataclasses of mappings, floats of whole numbers.
+
+    `prefix` is that of a section's settings, for errors.
+
+    Raises:
+        ConfigError: a path names a variable that is not set, or a section refuses its settings.
+    """
     arm = arm_of(hint, value)
     if is_section(arm):
         hints = hints_of(arm)
-        return arm(**{name: construct(hints[name], item) for name, item in value.items()})
+        return arm(
+            **{
+                name: expanded(item, prefix + name)
+                if arm_of(hints[name], item) == FolderPath
+                else construct(hints[name], item, f"{prefix}{name}.")
+                for name, item in value.items()
+            }
+        )
     if (origin := get_origin(arm)) in (list, tuple):
         return origin(construct(get_args(arm)[0], item) for item in value)
     if get_origin(arm) is dict:
@@ -241,7 +256,7 @@ def build(settings: type[Settings], *layers: Layer, prefix: str = "") -> Setting
     together: dict[str, Any] = reduce(merged, [values for _, values in layers], {})
     check_complete(settings, together, prefix, layers[-1][0] if layers else "settings")
     try:
-        made: Settings = construct(settings, together)
+        made: Settings = construct(settings, together, prefix)
     except ConfigError as error:  # of a __post_init__, which does not know the file
         key, found, must = error.args
         setter = place_of(layers, key.removeprefix(prefix))

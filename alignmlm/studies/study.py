@@ -17,10 +17,11 @@ from typing import Any, get_args, get_type_hints
 
 import alignmlm
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
-from alignmlm.errors import AlignMLMError, ConfigError, ExitCode, nearest
-from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.errors import AlignMLMError, ConfigError, DataError, ExitCode, nearest
+from alignmlm.evaluation.evaluate import evaluate, skipped_of
 from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.results import UNITS, read_results, result_rows, retrieval_rows
+from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
+from alignmlm.evaluation.study_file import study_document, study_text
 from alignmlm.objectives.objective import ObjectiveConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary
@@ -28,15 +29,14 @@ from alignmlm.ranks.signals import (
     SIGNALS,
     SavedAndStoppedError,
 )
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import replace_text, set_aside
 from alignmlm.storage.locks import locked
-from alignmlm.storage.plain_data import read_json, read_layered_yaml, read_yaml
-from alignmlm.storage.typed_settings import build, check, nested, setting_hints
+from alignmlm.storage.plain_data import read_layered_yaml, read_yaml
+from alignmlm.storage.typed_settings import FolderPath, build, check, nested, setting_hints
 from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
 OWN = ("objective.name", "model.seed", "train.seed", "run.name", "run.dir")  # set by the study
 Row = dict[str, Any]
@@ -48,13 +48,13 @@ class StudyConfig:
 
     name: str
     """Name of the study, also in the names of its runs."""
-    folder: str
+    folder: FolderPath
     """Folder of the runs and of study.json."""
     objectives: list[str] = field(default_factory=list)
     """Objectives, each with the recipe's settings."""
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Named sets of dotted settings, each with an objective.name."""
-    recipe: str | None = None
+    recipe: FolderPath | None = None
     """Recipe of all runs (YAML); null: the sample recipe."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Seeds of pre-training, each for weights and data order."""
@@ -294,36 +294,35 @@ def skipped_tasks(study: StudyConfig) -> dict[str, str]:
     return {
         f"{folder.name}: {task}": reason
         for folder, document in found.items()
-        for task, reason in (document or {}).get("skipped", {}).items()
+        for task, reason in skipped_of(document or {}, study.tasks).items()
     }
 
 
 def write_study(study: StudyConfig, rows: list[Row]) -> None:
     """Write study.json with these rows, and those of other runs of the study that it has.
 
-    So nothing is lost where several processes run the same study.
-
-    Raises:
-        DataError: study.json is damaged.
+    So nothing is lost where several processes run the same study. A damaged file is named and set
+    aside: a study that is run to its end has the rows of all its runs.
     """
     path = Path(study.folder) / STUDY
     with locked(path):
-        replace_text(path, study_text(study, [*rows, *other_rows(study, path, rows)]))
+        try:
+            known = study_document(path)["rows"] if path.exists() else []
+        except DataError as error:
+            log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
+            known = []
+        rows = in_order(study, [*rows, *other_rows(study, known, rows)])
+        replace_text(path, study_text(study.name, rows))
 
 
-def other_rows(study: StudyConfig, path: Path, rows: list[Row]) -> list[Row]:
-    """The rows of study.json that are of runs of the study, and of none that some rows are of."""
-    if not path.is_file():
-        return []
+def other_rows(study: StudyConfig, known: list[Row], rows: list[Row]) -> list[Row]:
+    """The known rows that are of runs of the study, and of none that some rows are of."""
     planned = {(run.name, run.seed) for run in planned_runs(study)}
     wanted = planned - {(row["objective"], row["seed"]) for row in rows}
-    known = read_json(path, nan=True).get("rows", [])
     return [row for row in known if (row.get("objective"), row.get("seed")) in wanted]
 
 
-def study_text(study: StudyConfig, rows: list[Row]) -> str:
-    """The text of study.json, its rows in the order of the study's runs."""
+def in_order(study: StudyConfig, rows: list[Row]) -> list[Row]:
+    """The rows in the order of the study's runs."""
     place = {(run.name, run.seed): number for number, run in enumerate(planned_runs(study))}
-    rows = sorted(rows, key=lambda row: place[row["objective"], row["seed"]])
-    document = {"schema_version": SCHEMA_VERSION, "name": study.name, "units": UNITS, "rows": rows}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return sorted(rows, key=lambda row: place[row["objective"], row["seed"]])

@@ -107,6 +107,19 @@ def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):
     assert json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))["rows"] == [row]
 
 
+def test_a_damaged_study_file_is_named_set_aside_and_made_again(tmp_path, toy_task, caplog):
+    finish(tmp_path / "align_mlm-seed0")
+    config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
+    rows = run_study(config)
+    path = tmp_path / "study.json"
+    whole = path.read_text("utf-8")
+    path.write_text(damaged := whole.replace("98.1", "99.1"), encoding="utf-8")
+    assert run_study(config) == rows
+    assert path.read_text("utf-8") == whole
+    assert (tmp_path / "study.json.damaged-1").read_text("utf-8") == damaged
+    assert f"{path} was changed or is damaged" in caplog.text
+
+
 def test_a_run_without_its_export_is_not_finished(tmp_path):
     (tmp_path / "summary.json").write_text("{}", encoding="utf-8")
     assert not PlannedRun("mlm", 0, tmp_path).done
