@@ -85,7 +85,7 @@ def triton_attraction(asked: Asked, distance: str) -> Attraction:
         hidden,
         embedding.stride(0),
         SMALLEST_NORM,
-        LARGEST_NORM,
+        LARGEST_NORM**2,
         SHRINK,
         COSINE=distance == "cosine",
         SEVERAL=sizes.single < sizes.words,
@@ -205,7 +205,7 @@ def _pull_words(
     H,
     row_stride,
     smallest_norm,
-    largest_norm,
+    largest_square,
     shrink,
     COSINE: tl.constexpr,
     SEVERAL: tl.constexpr,
@@ -231,9 +231,11 @@ def _pull_words(
         codes = tl.load(partner_codes_ptr + ends, mask=live, other=0)
         them = _vectors(embedding_ptr, means_ptr, codes, live, columns, H, row_stride, SEVERAL)
         if COSINE:
-            peaks = tl.max(tl.abs(them), axis=1)  # squares of large values are no float32
-            them *= tl.where(peaks > largest_norm, shrink, 1.0)[:, None]
-            norms = tl.maximum(tl.sqrt(tl.sum(them * them, axis=1)), smallest_norm)
+            squares = tl.sum(them * them, axis=1)
+            if tl.max(squares, axis=0) > largest_square:  # infinite, too
+                them *= tl.where(squares > largest_square, shrink, 1.0)[:, None]
+                squares = tl.sum(them * them, axis=1)
+            norms = tl.maximum(tl.sqrt(squares), smallest_norm)
             pulled += tl.sum(them * (weights / norms)[:, None], axis=0)
             total += tl.sum(weights, axis=0)
         else:
@@ -243,7 +245,7 @@ def _pull_words(
 
     own = tl.sum(own, axis=0)
     if COSINE:
-        factor = tl.where(tl.max(tl.abs(own), axis=0) > largest_norm, shrink, 1.0)
+        factor = tl.where(tl.sum(own * own, axis=0) > largest_square, shrink, 1.0)
         own *= factor
         norm = tl.sqrt(tl.sum(own * own, axis=0))
         inverse = 1.0 / tl.maximum(norm, smallest_norm)
@@ -322,7 +324,7 @@ def _pull_case(dtype: str, hidden: int, longest: int, cosine: bool, several: boo
     )
     pointers |= dict.fromkeys(NUMBERS, "*fp32")
     sizes = {"H": "i32", "row_stride": "i32", "smallest_norm": "fp32"}
-    sizes |= {"largest_norm": "fp32", "shrink": "fp32"}
+    sizes |= {"largest_square": "fp32", "shrink": "fp32"}
     return CompiledCase(
         name=f"pull_words {dtype} {hidden} {'cosine' if cosine else 'l2'} {tile.block_p}",
         function=_pull_words,
