@@ -1,6 +1,5 @@
 """The texts of test examples as their files have them, and as a run's language changes them."""
 
-import tempfile
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -40,9 +39,11 @@ def unchanged_file(task: Task, config: dict[str, Any], folder: Path) -> SplitFil
 
 
 def example_texts(
-    run: RunFacts, name: str, language: str, wanted: Container[Document]
+    run: RunFacts, name: str, language: str, wanted: Container[Document], folder: Path
 ) -> dict[Document, tuple[Lines, Lines | None]]:
     """Original and derived text of some test examples; no derived one of a natural language.
+
+    Files of the sample world are made in the folder where they are missing.
 
     Raises:
         AlignMLMError: the run has no export, or the task's files are gone or changed.
@@ -50,11 +51,10 @@ def example_texts(
     config = (run.results or {})["configs"][name]
     task = build(Task, (f"task {name} of {run.name}", config["task"]))
     syntax = SyntaxConfig(**config.get("syntax", {}))
-    with tempfile.TemporaryDirectory() as folder:
-        examples = read_split(unchanged_file(task, config, Path(folder))).examples
-        export = open_export(run.folder)
-        settings = EvaluationConfig(sample_folder=folder, syntax=syntax)
-        trees = task_trees(export, [task], settings)
+    examples = read_split(unchanged_file(task, config, folder)).examples
+    export = open_export(run.folder)
+    settings = EvaluationConfig(sample_folder=str(folder), syntax=syntax)
+    trees = task_trees(export, [task], settings)
     change = change_of_model(export, language, syntax, trees)
     found: dict[Document, tuple[Lines, Lines | None]] = {}
     for place, example in enumerate(examples[: config.get("limit")]):

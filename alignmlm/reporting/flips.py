@@ -5,8 +5,11 @@ examples in which runs differ most, the texts, the right labels and every run's 
 seeds of fine-tuning the lowest counts.
 """
 
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,12 +103,12 @@ def evenly(documents: list[Document], count: int) -> list[Document]:
     return [documents[place] for place in np.unique(places)]
 
 
-def texts_of(
-    runs: list[RunFacts], place: int, one: Tested, documents: list[Document]
+def shown_texts(
+    run: RunFacts, one: Tested, documents: list[Document], folder: Path
 ) -> tuple[list[Plain | None], str]:
     """Original and derived texts of some examples, and why there are none."""
     try:
-        found = example_texts(runs[place], *one, wanted=set(documents))
+        found = example_texts(run, *one, wanted=set(documents), folder=folder)
     except (AlignMLMError, OSError, KeyError, TypeError) as error:
         return [None] * len(documents), f"no texts: {error}"
     pairs = [found.get(document) for document in documents]
@@ -113,9 +116,13 @@ def texts_of(
 
 
 def flip_unit(
-    runs: list[RunFacts], found: dict[int, Answers], one: Tested, arm: Arm, each: int
+    found: dict[int, Answers],
+    one: Tested,
+    arm: Arm,
+    each: int,
+    texts_of: Callable[[list[Document]], tuple[list[Plain | None], str]],
 ) -> Plain:
-    """One task, language and arm; `each`: shares and answers that a run may have here."""
+    """One task, language and arm; `each`: how many runs share the room, over all tasks."""
     every = list(next(iter(found.values())))
     kept = evenly(every, max(50, min(MOST_EXAMPLES, ALL_SHARES // each)))
     shares = np.array([[share(answers[d]) for d in kept] for answers in found.values()])
@@ -128,7 +135,7 @@ def flip_unit(
         return [number.setdefault(label, len(number)) for label in labels]
 
     first = next(iter(found))
-    texts, hole = texts_of(runs, first, one, shown)
+    texts, hole = texts_of(shown)
     seeds = sorted({sample.seed for answers in found.values() for sample in answers.values()})
     return {
         "title": f"{task_name(one.task)}, {language_name(one.language)}, {ARMS[arm]}",
@@ -160,9 +167,12 @@ def flip_data(runs: list[RunFacts]) -> list[Plain]:
     wanted = tested(runs)
     each = max(1, len(ARMS) * sum(map(len, wanted.values())))
     units = []
-    for one, places in wanted.items():
-        for arm in ARMS:
-            found = with_same_examples(runs, places, one, arm)
-            if len(found) > 1:
-                units.append(flip_unit(runs, found, one, arm, each))
+    with tempfile.TemporaryDirectory() as folder:
+        for one, places in wanted.items():
+            for arm in ARMS:
+                found = with_same_examples(runs, places, one, arm)
+                if len(found) > 1:
+                    first = runs[next(iter(found))]
+                    texts = partial(shown_texts, first, one, folder=Path(folder))
+                    units.append(flip_unit(found, one, arm, each, texts))
     return units

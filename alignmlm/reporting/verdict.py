@@ -5,7 +5,8 @@
 3. No p-value anywhere (one seed, or seeds that agree to the last bit): no claim.
 4. Two objectives differ by more than noise where Holm's adjusted p is at most 0.05.
 5. Pairs of objectives are told by how often one is better; both directions, if both occur.
-6. No such pair: no difference beyond noise, and the smallest difference that had been noticed.
+6. Where Delta is smaller but BZ not higher beyond noise, that is said.
+7. No such pair: no difference beyond noise, and the smallest difference that had been noticed.
 """
 
 import math
@@ -74,7 +75,7 @@ def pair_sentence(better: str, worse: str, won: list[Contrast], every: list[Cont
     """Where one objective is better than another by more than noise."""
     both = [c for c in every if {c.first, c.second} == {better, worse}]
     start = f"{objective_name(better)} transfers better than {objective_name(worse)}"
-    if len(both) == 1:
+    if len(won) == 1:
         return f"{start} on {place_text(won[0].place)}: {numbers_text(won[0])}, {seeds_text(won)}."
     gain = fmean(abs(c.difference.interval.estimate) for c in won)
     where = "; ".join(place_text(c.place) for c in won[:3]) + ("; …" if len(won) > 3 else "")
@@ -83,6 +84,21 @@ def pair_sentence(better: str, worse: str, won: list[Contrast], every: list[Cont
         f"{start} beyond noise in {len(won)} of {len(both)} cells, by {gain:.1f} points of "
         f"{measures} on average there ({seeds_text(won)}): {where}."
     )
+
+
+def by_lower_ceiling(rows: list[ScoreRow], won: list[Contrast]) -> list[str]:
+    """A sentence on the places where Delta is smaller, but BZ not higher beyond noise."""
+    by_bz = {(c.place, c.first, c.second): c.better for c in contrasts(rows, "bz")}
+    own = [c for c in won if c.measure == "delta"]
+    lone = [c for c in own if by_bz.get((c.place, c.first, c.second)) != c.better]
+    if not lone:
+        return []
+    where = "; ".join(dict.fromkeys(place_text(c.place) for c in lone[:3]))
+    more = "; …" if len(lone) > 3 else ""
+    return [
+        f"In {len(lone)} of these {len(own)} the zero-shot score BZ itself is not higher beyond "
+        f"noise: a lower BS makes Delta smaller, too ({where}{more})."
+    ]
 
 
 def no_claim(found: list[Contrast]) -> Verdict:
@@ -140,11 +156,11 @@ def verdict(rows: list[ScoreRow]) -> Verdict:
     if not won:
         return nothing_beyond_noise(known)
     pairs = sorted(won.items(), key=lambda item: -len(item[1]))
-    told = [pair_sentence(*names, cells, known) for names, cells in pairs]
+    told = [pair_sentence(*names, cells, known) for names, cells in pairs[:MOST_PAIRS]]
+    if len(pairs) > MOST_PAIRS:
+        told.append(f"{len(pairs) - MOST_PAIRS} more pairs differ; the matrix shows them.")
+    told += by_lower_ceiling(rows, [c for c in known if c.better is not None])
     undecided = sum(c.better is None for c in found)
     if undecided:
         told.append(f"No difference beyond noise in {undecided} of {len(found)} comparisons.")
-    if len(pairs) > MOST_PAIRS:
-        rest = f"{len(pairs) - MOST_PAIRS} more pairs differ; the matrix shows them."
-        told = [*told[:MOST_PAIRS], rest, *told[len(pairs) :]]
     return Verdict(told[0], tuple(told[1:]))

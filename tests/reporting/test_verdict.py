@@ -40,6 +40,15 @@ def test_the_smaller_delta_is_the_better_one_and_the_larger_bz():
         assert (one.better, one.worse) == ("align_mlm", "mlm")
 
 
+def test_a_delta_that_only_a_lower_bs_made_smaller_is_told_so():
+    rows = [row("mlm", seed, 20.0 + seed % 2, 90.0 + seed % 2) for seed in range(4)]
+    rows += [row("tlm", seed, 20.0 + seed % 3 / 9, 60.0 + seed % 3) for seed in range(4)]
+    found = verdict(rows)
+    assert found.headline.startswith("TLM transfers better than MLM")
+    assert "In 1 of these 1 the zero-shot score BZ itself is not higher" in found.details[0]
+    assert not any("BZ itself" in detail for detail in verdict(rows_of(APART)).details)
+
+
 def test_one_seed_is_no_claim():
     found = verdict(rows_of({"mlm": [20.0], "align_mlm": [60.0]}))
     assert found.headline == "One seed: no claim about which objective transfers better."
@@ -65,6 +74,14 @@ def test_without_supervised_scores_transfer_is_compared_by_bz():
 def test_nothing_to_compare_is_said():
     assert verdict([]).headline == "Nothing about transfer was measured yet."
     assert "nothing to compare" in verdict(rows_of({"mlm": [1.0, 2.0]})).headline
+
+
+def test_one_place_of_several_is_told_with_its_numbers():
+    rows = rows_of(APART) + rows_of({"mlm": [20.0, 30.0], "align_mlm": [29.0, 21.0]}, "ner")
+    found = verdict(rows)
+    assert "on POS (eng → eng, inverted): Delta 29.8 against 69.8" in found.headline
+    assert found.headline.endswith("3 seeds.")
+    assert found.details == ("No difference beyond noise in 1 of 2 comparisons.",)
 
 
 def test_several_places_are_counted_and_the_undecided_ones_told():

@@ -319,7 +319,8 @@ function drawTable() {
   };
   const [written, ending] = FORMATS[format];
   byId("table-text").value = written(found);
-  table("table-preview", "table.rows", whole.caption,
+  byId("table-caption").textContent = whole.caption;
+  table("table-preview", "table.rows", "The table",
     found.titles.map((title, place) => ({ title, name: place < 3 })), found.lines.map((line) => line.cells), false);
   const told = byId("table-told");
   byId("table-copy").onclick = async () => {
