@@ -25,6 +25,7 @@ from alignmlm.storage.typed_settings import (
     from_text,
     hints_of,
     is_section,
+    names_of,
     nested,
 )
 
@@ -67,7 +68,7 @@ class Value(click.ParamType):
         choices = [
             str(choice)
             for arm in arms(self.hint)
-            for choice in (get_args(arm) if get_origin(arm) is Literal else ())
+            for choice in (get_args(arm) if get_origin(arm) is Literal else names_of(arm) or ())
         ]
         if bool in arms(self.hint):
             choices += ["true", "false"]

@@ -17,10 +17,10 @@ from tokenizers import Tokenizer
 
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, Store
-from alignmlm.data.stored_orders import LONGEST_WORDS
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError
+from alignmlm.languages.orders import LONGEST_WORDS
 from alignmlm.languages.sentences import Sentences
 from alignmlm.storage.atomic import new_file, replace_text
 from alignmlm.storage.text import numbered_lines

@@ -14,11 +14,12 @@ from alignmlm.data.blocks import BITS_WORDS, BLOCK_TOKENS, mixed
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.draws import GOLDEN, key, threshold
 from alignmlm.languages.language import Language, Scripts
-from alignmlm.languages.orders import is_syntax, split_order
+from alignmlm.languages.orders import ORDERS, is_plain, is_syntax, split_order
 from alignmlm.languages.replacement import PURPOSE
 
-KINDS = {"": 0, "inv": 1, "perm": 2, "noise": 3, "syn": 4}
-INVERSION, PERMUTATION, NOISE, SYNTAX = 1, 2, 3, 4
+INVERSION, PERMUTATION, NOISE, SYNTAX = (
+    ORDERS[tag].compiled for tag in ("inv", "perm", "noise", "syn")
+)
 WORD_BITS, SENTENCE_BITS = 1, 1 + BITS_WORDS  # where they start in a record
 ONE = np.uint64(1)
 REPLACED = np.uint64(PURPOSE)
@@ -77,15 +78,22 @@ def changes_of(
     stored: dict[str, list[str]],
     seed: int,
 ) -> Changes:
-    """The changes of the languages of a recipe; `stored` names the syntax orders of each base."""
-    slots = [stored[lang.base].index(o) if is_syntax(o := lang.order) else 0 for lang in languages]
+    """The changes of the languages of a recipe.
+
+    `stored` names the orders of each base whose ranks are read: those by syntax, and plain ones.
+    """
+    slots = [
+        stored[lang.base].index(o) if is_syntax(o := lang.order) or is_plain(o) else 0
+        for lang in languages
+    ]
     orders = [split_order(lang.order) if lang.order else ("", 0) for lang in languages]
+    kinds = [(ORDERS[kind].compiled or SYNTAX) if kind else 0 for kind, _ in orders]
     final, common = (np.zeros(vocabulary.size, bool) for _ in range(2))
     final[list(vocabulary.final)] = True
     ordinary = vocabulary.alphabet().ordinary()
     common[ordinary] = True
     return Changes(
-        np.array([KINDS[kind] for kind, _ in orders], np.int64),
+        np.array(kinds, np.int64),
         np.array([strength for _, strength in orders], np.float64),
         np.array([threshold(lang.replaced_percent / 100) for lang in languages], np.uint64),
         np.array(slots, np.int64),

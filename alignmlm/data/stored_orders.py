@@ -32,7 +32,6 @@ from alignmlm.storage.records import record
 
 ORDERS, MANIFEST = "orders", "manifest.json"
 RANK_WORDS = BLOCK_TOKENS // 8
-LONGEST_WORDS = 255  # of a sentence: a rank is one byte
 SCHEMA_VERSION = 2
 
 
@@ -68,17 +67,25 @@ def first_damaged_order(records, mixed_with, first, last):
     return -1
 
 
-def write_order_shard(path: Path, ranks: UInt8[np.ndarray, " token"]) -> str:
-    """The file of one shard's ranks; its digest."""
+def order_records(
+    ranks: UInt8[np.ndarray, " token"],
+) -> tuple[UInt64[np.ndarray, "block 129"], str]:
+    """Hash and ranks of each block of a shard, and the digest of all."""
     blocks = -(-len(ranks) // BLOCK_TOKENS)
     padded = np.zeros(blocks * BLOCK_TOKENS, np.uint8)
     padded[: len(ranks)] = ranks
     words = padded.view("<u8").reshape(blocks, RANK_WORDS)
     contents = rank_hashes(words)
     digest = digest_of(contents, len(ranks))
-    path.parent.mkdir(parents=True, exist_ok=True)
     hashes = stored_hashes(contents, shard_key(digest, len(ranks)))
-    path.write_bytes(np.column_stack([hashes, words]).data)
+    return np.column_stack([hashes, words]), digest
+
+
+def write_order_shard(path: Path, ranks: UInt8[np.ndarray, " token"]) -> str:
+    """The file of one shard's ranks; its digest."""
+    records, digest = order_records(ranks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(records.data)
     return digest
 
 

@@ -72,15 +72,20 @@ def kind_of(part: str, name: str) -> int:
         ConfigError: it is none of them.
     """
     stem = part.rstrip("0123456789")
-    if stem in ORDERS and stem != "syn":
-        return 0
     if REPLACEMENT.fullmatch(part):
         return 1
-    if stem in SCRIPTS:
-        return 2
+    for known_orders, known_scripts in ((ORDERS.records, SCRIPTS.records), (ORDERS, SCRIPTS)):
+        if stem in known_orders and stem != "syn":
+            return 0
+        if stem in known_scripts:
+            return 2
+    places = {tag: "<places>" for tag, order in ORDERS.records.items() if order.takes_number}
+    shares = {tag: "<percent>" for tag, script in SCRIPTS.records.items() if script.takes_percent}
+    orders = ", ".join(tag + places.get(tag, "") for tag in ORDERS if tag != "syn")
+    scripts = ", ".join(tag + shares.get(tag, "") for tag in SCRIPTS)
     allowed = (
-        "use orders (inv, perm, noise<places>, syn-<language>, syn-<language>-N-<language>-V), "
-        "random words (rep<percent>) and scripts (trans, ovl<percent>, vperm)"
+        f"use orders ({orders}, syn-<language>, syn-<language>-N-<language>-V), "
+        f"random words (rep<percent>) and scripts ({scripts})"
     )
     raise ConfigError(f"change {part!r} in language", name, allowed)
 

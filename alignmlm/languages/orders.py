@@ -1,9 +1,10 @@
 """Order changes: permutations of the words of one sentence.
 
 Each change gives every word a rank; the words of a sentence are then sorted by rank. So a new
-change is one function here and one line in ORDERS, and its compiled twin in data/rendering.py,
-which a test holds to this one. Whole words stay whole, and a sentence-final mark stays last. Source
-of inversion and permutation: Deshpande et al., 2022 (arXiv:2110.14782), section 3, as in ALIGN-MLM.
+change is one function and one record: here, or in another package (alignmlm.registry). A compiled
+twin in data/rendering.py, which a test holds to this one, makes it faster. Whole words stay whole,
+and a sentence-final mark stays last. Source of inversion and permutation: Deshpande et al., 2022
+(arXiv:2110.14782), section 3, as in ALIGN-MLM.
 """
 
 import re
@@ -14,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from alignmlm.draws import GOLDEN, key, keys, mix, uniform
-from alignmlm.errors import ConfigError, nearest
+from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.languages.sentences import Sentences
+from alignmlm.registry import Registry
 
 FINAL_MARKS = frozenset(".?!।॥؟。！？")  # noqa: RUF001 - the paper's . ? ! and their counterparts
 SYNTAX = re.compile(r"syn-[a-z]{2,3}(-N-[a-z]{2,3}-V|-[NV])?(?=-|$)")
@@ -57,12 +59,32 @@ def syntax(words: Words) -> Float[np.ndarray, " word"]:
     return words.stored.astype(np.float64)
 
 
-ORDERS: dict[str, Callable[[Words], Float[np.ndarray, " word"]]] = {
-    "inv": inversion,
-    "perm": permutation,
-    "noise": noise,  # noise3: no word moves further than 3 places
-    "syn": syntax,  # syn-fra, syn-fra-N-hin-V: noun and verb dependents as in those languages
-}
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order change, whose name is a tag of at most eight letters."""
+
+    rank: Callable[[Words], Float[np.ndarray, " word"]]
+    takes_number: bool = False  # as in "noise3"
+    shown: str = ""  # its name in tables and figures; none: its tag
+    compiled: int = 0  # its number in data/rendering.py; 0: it has no compiled twin
+
+
+ORDERS: Registry[Order] = Registry(
+    "orders",
+    (Order,),
+    {
+        "inv": Order(inversion, shown="inverted", compiled=1),
+        "perm": Order(permutation, shown="permuted", compiled=2),
+        "noise": Order(noise, takes_number=True, compiled=3),  # noise3: 3 places at most
+        "syn": Order(syntax, compiled=4),  # syn-fra, syn-fra-N-hin-V: dependents as in those
+    },
+)
+LONGEST_WORDS = 255  # of a sentence whose ranks are stored, one byte each; longer ones stay
+
+
+def is_plain(name: str) -> bool:
+    """Whether an order has no compiled twin, so that its ranks are made ahead."""
+    return bool(name) and ORDERS[split_order(name)[0]].compiled == 0
 
 
 def is_syntax(name: str) -> bool:
@@ -83,8 +105,13 @@ def split_order(name: str) -> tuple[str, int]:
     if kind not in ORDERS:
         allowed = f"be one of {sorted(ORDERS)}{nearest(kind, ORDERS)}"
         raise ConfigError("language order", name, allowed)
-    if kind == "syn" or bool(digits) != (kind == "noise") or digits == "0":
-        must = "be 'inv', 'perm', 'noise' with a number ('noise3'), 'syn-fra' or 'syn-fra-N-hin-V'"
+    if kind == "syn" or bool(digits) != ORDERS[kind].takes_number or digits == "0":
+        tags = ", ".join(
+            f"{tag!r} with a number ({tag + '3'!r})" if order.takes_number else repr(tag)
+            for tag, order in {**ORDERS.records, kind: ORDERS[kind]}.items()
+            if tag != "syn"
+        )
+        must = f"be {tags}, 'syn-fra' or 'syn-fra-N-hin-V'"
         raise ConfigError("language order", name, must)
     return kind, int(digits or 0)
 
@@ -119,11 +146,39 @@ def word_order(
     sentence = text.sentence_of_word()
     if not order:
         return np.arange(len(sentence))
+    rank = word_ranks(text, order, seed)
+    return np.lexsort((rank, stays_last(text, sentence, final_ids), sentence))
+
+
+def word_ranks(text: Sentences, order: str, seed: int) -> Float[np.ndarray, " word"]:
+    """The rank of each word in the new order of its sentence; equal ones stay as they stand.
+
+    Raises:
+        AlignMLMError: the order of another package gives no ranks.
+    """
     kind, strength = split_order(order)
+    sentence = text.sentence_of_word()
     index = index_in_sentence(sentence)
     draw = uniform(keys(sentence_keys(text, seed)[sentence], index))
-    rank = ORDERS[kind](Words(index, draw, text.stored_ranks(), strength))
-    return np.lexsort((rank, stays_last(text, sentence, final_ids), sentence))
+    change = ORDERS[kind]
+    rank = change.rank(Words(index, draw, text.stored_ranks(), strength))
+    if change.compiled:
+        return rank
+    rank = np.asarray(rank)
+    if rank.shape != index.shape or not np.isfinite(rank).all():
+        raise AlignMLMError(f"order {kind!r}: its function must give a finite rank for each word")
+    rank = placed(rank.astype(np.float64), sentence)
+    rank[np.bincount(sentence)[sentence] > LONGEST_WORDS] = 0
+    return rank
+
+
+def placed(
+    rank: Float[np.ndarray, " word"], sentence: Int[np.ndarray, " word"]
+) -> Float[np.ndarray, " word"]:
+    """Ranks as places in the sentence, from 0."""
+    places = np.empty(len(rank))
+    places[np.lexsort((rank, sentence))] = index_in_sentence(sentence)
+    return places
 
 
 def reorder(

@@ -1,8 +1,8 @@
 """Script changes: maps on token ids, kept as one table a language.
 
-A new script is one function here and one line in SCRIPTS. Source: Deshpande et al., 2022
-(arXiv:2110.14782), section 3 (transliteration, vocabulary overlap), and its code (permuted
-vocabulary).
+A new script is one function and one record: here, or in another package (alignmlm.registry).
+Source: Deshpande et al., 2022 (arXiv:2110.14782), section 3 (transliteration, vocabulary overlap),
+and its code (permuted vocabulary).
 """
 
 import re
@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from alignmlm.draws import key, keys, smallest_share
 from alignmlm.errors import ConfigError, nearest
+from alignmlm.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,25 @@ def permuted_vocabulary(change: Change) -> Int[np.ndarray, " vocab"]:
     return table
 
 
-SCRIPTS: dict[str, Callable[[Change], Int[np.ndarray, " vocab"]]] = {
-    "trans": transliteration,
-    "ovl": overlap,  # ovl25: a quarter of the ids is shared
-    "vperm": permuted_vocabulary,
-}
-IN_PLACE = {"vperm"}  # scripts that need no ids of their own
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script change, whose name is a tag of at most eight letters."""
+
+    table: Callable[[Change], Int[np.ndarray, " vocab"]]
+    takes_percent: bool = False  # as in "ovl25"
+    own_ids: bool = True  # whether it needs a block of V ids
+    shown: str = ""  # its name in tables and figures; none: its tag
+
+
+SCRIPTS: Registry[Script] = Registry(
+    "scripts",
+    (Script,),
+    {
+        "trans": Script(transliteration, shown="transliterated"),
+        "ovl": Script(overlap, takes_percent=True),  # ovl25: a quarter of the ids is shared
+        "vperm": Script(permuted_vocabulary, own_ids=False, shown="ids permuted"),
+    },
+)
 
 
 def split_name(name: str) -> tuple[str, float]:
@@ -81,15 +95,16 @@ def split_name(name: str) -> tuple[str, float]:
     kind, percent = found.groups() if found else (name, "")
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")
-    if bool(percent) != (kind == "ovl") or int(percent or 0) > 100:
-        must = "be 'trans', 'vperm', or 'ovl' with a percentage, as in 'ovl25'"
+    takes = SCRIPTS[kind].takes_percent
+    if bool(percent) != takes or int(percent or 0) > 100:
+        must = f"be {kind!r}{' with a percentage, as in ' + repr(kind + '25') if takes else ''}"
         raise ConfigError("script", name, must)
     return kind, int(percent or 0) / 100
 
 
 def has_own_ids(name: str) -> bool:
     """Whether a script needs a block of V ids."""
-    return bool(name) and split_name(name)[0] not in IN_PLACE
+    return bool(name) and SCRIPTS[split_name(name)[0]].own_ids
 
 
 def script_table(name: str, block: int, alphabet: Alphabet, seed: int) -> Int[np.ndarray, " vocab"]:
@@ -97,4 +112,4 @@ def script_table(name: str, block: int, alphabet: Alphabet, seed: int) -> Int[np
     if not name:
         return np.arange(alphabet.size)
     kind, share = split_name(name)
-    return SCRIPTS[kind](Change(alphabet, share, seed, block * alphabet.size))
+    return SCRIPTS[kind].table(Change(alphabet, share, seed, block * alphabet.size))

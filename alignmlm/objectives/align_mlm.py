@@ -9,7 +9,7 @@ from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 
 from alignmlm.data.batches import Batch
 from alignmlm.model import MaskedOutput
-from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig
+from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig, Term
 
 ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
 
@@ -44,3 +44,6 @@ def with_alignment(prediction: Loss) -> Loss:
 def align_mlm(base: Objective) -> Objective:
     """ALIGN-MLM over a prediction objective."""
     return replace(base, loss=with_alignment(base.loss), needs_pairs=True)
+
+
+ALIGN_MLM = Term(align_mlm)

@@ -38,3 +38,10 @@ class Objective:
     loss: Loss
     language_embeddings: bool = False
     needs_pairs: bool = False  # `loss` is given the dictionary's pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An objective that adds a loss to a prediction objective."""
+
+    put_on: Callable[[Objective], Objective]

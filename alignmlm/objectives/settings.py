@@ -1,18 +1,22 @@
 """The settings of an objective, apart from its loss, which needs torch and seconds to import."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from alignmlm.errors import ConfigError
+from alignmlm.registry import Names
+
+BASES = Names("objectives", "mlm", "tlm", "dict_mlm")
+NAMES = Names("objectives", *BASES.built_in, "align_mlm")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveConfig:
     """Which objective, and the settings of each."""
 
-    name: Literal["mlm", "tlm", "dict_mlm", "align_mlm"] = "align_mlm"
+    name: Annotated[str, NAMES] = "align_mlm"
     """Objective."""
-    base: Literal["mlm", "tlm", "dict_mlm"] = "mlm"
+    base: Annotated[str, BASES] = "mlm"
     """Prediction objective that align_mlm adds its alignment loss to."""
     output: Literal["separate", "unified"] = "separate"
     """Labels of the two words of a given pair: one each, or (unified) one for both."""
@@ -45,8 +49,3 @@ class ObjectiveConfig:
         for name in ("translation_rows", "dictionary"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name}", getattr(self, name), "lie in [0, 1]")
-
-    @property
-    def rows(self) -> str:
-        """The objective whose rows are read: align_mlm reads those of its base."""
-        return self.base if self.name == "align_mlm" else self.name

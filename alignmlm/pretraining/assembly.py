@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.batches import Loader
 from alignmlm.data.masking import Corruption, Lexicon, masks_of
+from alignmlm.data.plain_orders import PlainOrder
 from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
@@ -27,7 +28,7 @@ from alignmlm.languages.dictionary import (
     split,
 )
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
-from alignmlm.languages.orders import is_syntax
+from alignmlm.languages.orders import is_plain, is_syntax
 from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.model import MaskedLanguageModel, new_model
 from alignmlm.objectives.registry import objective_of
@@ -193,11 +194,15 @@ def make_loader(
     ordinary = vocabulary.alphabet().ordinary()
     translations = translation_table(pairs if corruption.dictionary else [], scripts)
     lexicon = Lexicon(special, vocabulary.mask, ordinary, scripts.tables, translations)
-    orders = syntax_orders(languages)
+    orders, plain = orders_of(languages, is_syntax), orders_of(languages, is_plain)
     splits = {
         base: {name: store.split(base, name, orders[base]) for name in (TRAIN, VALIDATION)}
         for base in {language.base for language in languages}
     }
+    for base, by_name in splits.items():
+        for shard in by_name[TRAIN].shards + by_name[VALIDATION].shards:
+            shard.orders += [PlainOrder(shard, o, recipe.languages.seed) for o in plain[base]]
+        orders[base] += plain[base]
     return Loader(
         languages,
         [splits[language.base] for language in languages],
@@ -213,12 +218,12 @@ def make_loader(
     )
 
 
-def syntax_orders(languages: list[Language]) -> dict[str, list[str]]:
-    """The syntax orders that each base language is read with."""
+def orders_of(languages: list[Language], wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    """The orders of one sort that each base language is read with."""
     found: dict[str, list[str]] = {language.base: [] for language in languages}
     for language in languages:
         orders = found[language.base]
-        if is_syntax(language.order) and language.order not in orders:
+        if wanted(language.order) and language.order not in orders:
             orders.append(language.order)
     return found
 

@@ -3,6 +3,8 @@
 from pathlib import PurePath
 from typing import Any
 
+from alignmlm.objectives.objective import Term
+from alignmlm.objectives.registry import OBJECTIVES
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
@@ -69,7 +71,8 @@ def named_once(metrics: Metrics) -> Metrics:
 def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
     """README.md of an export."""
     objective = recipe.objective
-    chosen = objective.name + (f" on {objective.base}" if objective.name == "align_mlm" else "")
+    adds = isinstance(OBJECTIVES[objective.name], Term)
+    chosen = objective.name + (f" on {objective.base}" if adds else "")
     results = "".join(f"| {name} | {value:.4g} |\n" for name, value in named_once(metrics).items())
     numbers = "".join(
         f"- `{name}`: {without_folders(value)}\n" for name, value in progress.numbers.items()

@@ -3,12 +3,12 @@
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.upstream import LANGUAGES, OBJECTIVES
 from alignmlm.languages.language import Language, parse_language
+from alignmlm.languages.orders import ORDERS, split_order
+from alignmlm.languages.scripts import SCRIPTS, split_name
 
 SHOWN = {"mlm": "MLM", "tlm": "TLM", "dict_mlm": "DICT-MLM", "align_mlm": "ALIGN-MLM"}
 MEASURES = {"source": "source", "bs": "BS", "bz": "BZ", "delta": "Delta"}
 UNITS = {"source": "percent", "bs": "percent", "bz": "percent", "delta": "percentage points"}
-ORDERS = {"inv": "inverted", "perm": "permuted"}
-SCRIPTS = {"trans": "transliterated", "vperm": "ids permuted"}
 
 
 def objective_name(objective: str) -> str:
@@ -25,13 +25,16 @@ def order_name(order: str) -> str:
     """A change of order in words: "syntax of fra" of "syn-fra"."""
     if order.startswith("syn-"):
         return f"syntax {order.removeprefix('syn-')}"
-    return ORDERS.get(order, order)
+    kind, number = split_order(order)
+    shown = ORDERS[kind].shown
+    return " ".join(filter(None, (shown, str(number or "")))) if shown else order
 
 
 def changes_of(language: Language) -> list[str]:
     """The changes that made a language, in words."""
     replaced = f"{language.replaced_percent} % replaced" if language.replaced_percent else ""
-    script = SCRIPTS.get(language.script, language.script)
+    kind = split_name(language.script)[0] if language.script else ""
+    script = (SCRIPTS[kind].shown if kind else "") or language.script
     order = order_name(language.order) if language.order else ""
     return [change for change in (script, order, replaced) if change]
 

@@ -12,7 +12,8 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, nearest
+from alignmlm.registry import Names
 from alignmlm.storage.docstrings import docstrings
 from alignmlm.storage.plain_data import merged
 from alignmlm.storage.plain_yaml import parse_yaml
@@ -98,11 +99,19 @@ def arm_of(hint: Any, value: object) -> Any:
     return next((arm for arm in arms(hint) if type(value) in accepted_types(arm)), None)
 
 
+def names_of(hint: Any) -> Names | None:
+    """The names of records that a setting may have; None: any text."""
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, Names)), None)
+
+
 def described(hint: Any) -> str:
     """What a type allows, in words."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return " or ".join(map(described, inner))
+    if (names := names_of(hint)) is not None:
+        return f"one of {list(names.built_in)}"
     if origin is Annotated:
         return described(inner[0])
     if origin is Literal:
@@ -126,6 +135,9 @@ def check(hint: Any, value: Any, key: str, place: str, *, whole: bool = True) ->
     inner = get_args(arm)
     if arm is None or (get_origin(arm) is Literal and value not in inner):
         must = f"be {described(hint)}{advice(hint, value)}"
+        raise ConfigError(f"{place}: {key}", value, must)
+    if (names := names_of(arm)) is not None and value not in names:
+        must = f"be one of {list(names)}{nearest(str(value), names)}"
         raise ConfigError(f"{place}: {key}", value, must)
     if is_section(arm):
         check_section(arm, value, f"{key}.", place, whole=whole)

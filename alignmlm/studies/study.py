@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from time import perf_counter
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import alignmlm
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
@@ -22,7 +22,7 @@ from alignmlm.evaluation.evaluate import evaluate, skipped_of
 from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
 from alignmlm.evaluation.study_file import study_document, study_text
-from alignmlm.objectives.objective import ObjectiveConfig
+from alignmlm.objectives.settings import NAMES
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary
 from alignmlm.ranks.signals import (
@@ -37,7 +37,6 @@ from alignmlm.tasks.task import load_tasks
 
 log = logging.getLogger(__name__)
 
-OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
 OWN = ("objective.name", "model.seed", "train.seed", "run.name", "run.dir")  # set by the study
 Row = dict[str, Any]
 
@@ -71,8 +70,8 @@ class StudyConfig:
             if missing or len(set(found)) < len(found):
                 raise ConfigError(f"study.{key}", found, "name at least one, each once")
         for objective in self.objectives:
-            if objective not in OBJECTIVES:
-                must = f"be one of {sorted(OBJECTIVES)}{nearest(objective, OBJECTIVES)}"
+            if objective not in NAMES:
+                must = f"be one of {sorted(NAMES)}{nearest(objective, NAMES)}"
                 raise ConfigError("study.objectives", objective, must)
         check_overrides("study.overrides", self.overrides, OWN)
         for name, settings in self.variants.items():

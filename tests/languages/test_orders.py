@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignmlm.errors import ConfigError
-from alignmlm.languages.orders import reorder, split_order, word_order
+from alignmlm.languages.orders import ORDERS, reorder, split_order, word_order
 from alignmlm.languages.sentences import Sentences, from_words
 
 STOP, ASK = 90, 91
@@ -12,7 +12,13 @@ FINAL = np.array([STOP, ASK])
 NONE = np.array([], np.int64)
 
 bounded = settings(deadline=None, max_examples=50)
-orders = st.sampled_from(["inv", "perm", "noise1", "noise3"])
+names = [
+    tag + number
+    for tag, order in ORDERS.records.items()
+    for number in (("1", "3") if order.takes_number else ("",))
+    if tag != "syn"
+]
+orders = st.sampled_from(names)
 words = st.lists(st.integers(0, 99), min_size=1, max_size=4)
 sentences = st.lists(words, min_size=1, max_size=8)
 texts = st.lists(sentences, min_size=1, max_size=5)

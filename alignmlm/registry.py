@@ -1,0 +1,107 @@
+"""Tables of what may be added: records built in, and those of other packages' entry points.
+
+A package adds a record by an entry point, read only where a name is asked for that is not built in:
+
+    [project.entry-points."alignmlm.orders"]
+    rot = "my_package:ROTATION"
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from alignmlm.errors import AlignMLMError
+
+Record = TypeVar("Record")
+
+
+def source_of(point: EntryPoint) -> str:
+    """The package and the place of an entry point, for errors."""
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    return f"{point.name} = {point.value!r} of {package}"
+
+
+@cache
+def plugins(kind: str, built_in: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The entry points of other packages for a kind of record, by name; none is loaded.
+
+    Raises:
+        AlignMLMError: one has a name that is built in, or two have the same.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"alignmlm.{kind}"):
+        if point.name in built_in:
+            raise AlignMLMError(
+                f"entry point alignmlm.{kind}: {source_of(point)} has a name that is built in; "
+                f"remove that package, or rename it there"
+            )
+        if point.name in found and found[point.name].value != point.value:
+            raise AlignMLMError(
+                f"entry point alignmlm.{kind}: {source_of(point)} and "
+                f"{source_of(found[point.name])} have the same name; remove one package"
+            )
+        found[point.name] = point
+    return found
+
+
+class Names:
+    """The names of one kind of record."""
+
+    def __init__(self, kind: str, *built_in: str) -> None:
+        self.kind, self.built_in = kind, built_in
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.built_in or name in plugins(self.kind, self.built_in)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.built_in, *plugins(self.kind, self.built_in)))
+
+
+class Registry(Mapping[str, Record], Generic[Record]):
+    """The records of one kind by name."""
+
+    def __init__(self, kind: str, types: tuple[type, ...], built_in: dict[str, Record]) -> None:
+        self.names, self.types, self.records = Names(kind, *built_in), types, dict(built_in)
+        self.loaded: dict[str, Record] = {}
+
+    def __getitem__(self, name: str) -> Record:
+        """The record of a name; that of another package is loaded.
+
+        Raises:
+            KeyError: there is none.
+            AlignMLMError: a package's record cannot be loaded, or is none.
+        """
+        if name in self.records:
+            return self.records[name]
+        if name not in self.loaded:
+            self.loaded[name] = self.load(plugins(self.names.kind, self.names.built_in)[name])
+        return self.loaded[name]
+
+    def load(self, point: EntryPoint) -> Record:
+        """The record of another package.
+
+        Raises:
+            AlignMLMError: it cannot be loaded, or is no record of this kind.
+        """
+        place = f"entry point alignmlm.{self.names.kind}: {source_of(point)}"
+        try:
+            record: Record = point.load()
+        except Exception as error:  # of code that is not ours
+            what = f"{type(error).__name__}: {error}"
+            raise AlignMLMError(
+                f"{place} cannot be loaded ({what}); mend or remove that package"
+            ) from error
+        if not isinstance(record, self.types):
+            found, allowed = type(record).__name__, " or ".join(t.__name__ for t in self.types)
+            raise AlignMLMError(f"{place} is of type {found}, but must be {allowed}")
+        return record
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.names)
