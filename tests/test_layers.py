@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,79 @@ def test_imports_point_down(path):
         return
     wrong = {name for name in imports(path) - {here} if RANKS[name] >= RANKS[here]}
     assert not wrong, f"{path} imports {wrong}"
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file's module."""
+    parts = path.with_suffix("").parts[path.parts[0] == "kernels" :]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Modules of ours that a file imports when it is imported itself."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}": node.module for alias in node.names}
+            found |= {name if name in MODULES else module for name, module in whole.items()}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & MODULES) - {module_of(path)}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module_of(path): imported_at_once(path) for path in FILES}
+    while free := [name for name, found in graph.items() if not found]:
+        graph = {n: found.difference(free) for n, found in graph.items() if n not in free}
+    assert not graph, "these import each other, or those that do"
+
+
+TEST_API = {  # used by tests alone, for the reason that is given
+    "reference_batch": "the specification of batches",
+    "reorder": "the specification of orders on tokens",
+    "write_conllu": "writes the trees that tests read",
+    "yields": "the definition that is_projective is held to",
+    "read_parallel_lines": "of a Python caller with parallel text of its own",
+    "base_sentences": "of a Python caller",
+    "file_probe": "of a Python caller with a dictionary file",
+    "retrieval_percent": "of a Python caller",
+    "sentence_vectors": "of a Python caller",
+    "alignment_statistics": "of the kernels, for models split over ranks",
+    "add_alignment_gradient": "of the kernels, for models split over ranks",
+    "vocabulary_parallel_loss": "of the kernels, for models split over ranks",
+}
+OVERRIDDEN = {  # called by a library
+    "convert", "shell_complete", "format_options", "format_commands", "get_command",
+    "resolve_command", "on_epoch_end", "on_broken_pipe", "readinto", "_apply",
+}  # fmt: skip
+
+
+def names_used(tree: ast.AST) -> Iterator[str]:
+    """Names that code uses; of texts those after a colon, as in "runs:train_command"."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value.rpartition(":")[2] if ":" in node.value else ""
+
+
+def test_no_function_is_called_by_tests_alone():
+    used: Counter[str] = Counter()
+    defined = []
+    for path in (*FILES, Path("train.py"), *Path("benchmarks").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        used.update(names_used(tree))
+        if path in FILES:
+            nodes = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+            defined += [(node.name, Counter(names_used(node))[node.name]) for node in nodes]
+    dead = {name for name, own in defined if used[name] <= own and not name.startswith("__")}
+    assert dead - OVERRIDDEN - TEST_API.keys() == set()
+    assert dead >= TEST_API.keys(), "these have callers: take them out of TEST_API"
 
 
 def test_every_room_has_a_rank():

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.splits import SplitFile
+
 
 def conllu(sentences: list[str]) -> str:
     """Sentences such as "the/DET dog/NOUN" as CoNLL-U; a word after "+" is joined to the last."""
@@ -39,3 +43,9 @@ def write_toy_task(folder: Path) -> ToyTask:
     text += f"form: conllu_upos\nlanguage: qaa-Latn\nfiles:\n{files}"
     (folder / "toy.yaml").write_text(text, encoding="utf-8")
     return ToyTask(folder / "toy.yaml", sentences)
+
+
+def read_sentences(path: Path) -> list[LabelledSentence]:
+    """The sentences of a CoNLL-U file, as a task's split is read."""
+    split = read_split(SplitFile(path=str(path), form="conllu_upos"))
+    return [example for example in split.examples if isinstance(example, LabelledSentence)]

@@ -364,16 +364,6 @@ def pairs(count: int, seed: int, home: str) -> Iterator[tuple[str, str, str]]:
         yield next(pair for pair in drafts if crc32(pair[0].encode()) % 16 in HOMES[home])
 
 
-def sample_pairs(count: int, seed: int = 0) -> Iterator[tuple[str, str, str]]:
-    """Premises, hypotheses and labels, the three labels in turn.
-
-    Raises:
-        ConfigError: no pairs are asked for.
-    """
-    require_positive(count=count)
-    return pairs(count, seed, "corpus")
-
-
 def write_whole(path: Path, parts: Iterable[str]) -> None:
     """A file with all parts, or none at all."""
     replace_text(path, "".join(parts))

@@ -255,11 +255,3 @@ def shared_cells(
     shared = {name: values[name][0] for name in SAID_ONCE if len(set(values.get(name, ()))) == 1}
     kept = [place for place, name in enumerate(titles) if name not in shared]
     return shared, [titles[n] for n in kept], [[line[n] for n in kept] for line in lines]
-
-
-def comparison_markdown(found: Iterable[CellDifference]) -> str:
-    """The comparison in Markdown; differences in percentage points."""
-    titles, lines = comparison_cells(found)
-    rules = ["---"] * len(titles)
-    escaped = [[markdown_text(part) for part in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, rules, *escaped))

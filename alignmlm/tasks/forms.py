@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError, listed, nearest, quoted
-from alignmlm.tasks.examples import Example, LabelledSentence, labels_of, texts_of
+from alignmlm.tasks.examples import Example, labels_of, texts_of
 from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
 from alignmlm.tasks.questions import question_table, squad_json
 from alignmlm.tasks.sentences import conll_columns, conllu_upos, token_table
@@ -80,19 +79,6 @@ def read_split(file: SplitFile) -> Split:
         left_out = f": all were left out, {dict(dropped)}" if dropped else ""
         raise DataError(f"{file.path} has no examples{left_out}")
     return Split(examples, dropped)
-
-
-def read_sentences(path: Path, form: str) -> list[LabelledSentence]:
-    """All sentences of a file of a known form.
-
-    Raises:
-        DataError: the file has none, or cannot be read.
-    """
-    file = SplitFile(path=str(path), form=form)
-    sentences = list(FORMS[form](file, Counter()))
-    if not sentences:
-        raise DataError(f"{path} has no sentences")
-    return sentences
 
 
 def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]]) -> list[str]:

@@ -7,9 +7,9 @@ import pytest
 from alignmlm.corpus import sample_world
 from alignmlm.corpus.sample_world import (
     conllu,
+    pairs,
     plain_text,
     sample_documents,
-    sample_pairs,
     write_tasks,
 )
 from alignmlm.data.text import split_sentences, words_of
@@ -21,6 +21,10 @@ FIRST_SENTENCES = [
     "if he seems domot, the sofim dubrom and two klugi kiru is drilur.",
     "rerar some vustut who nebu Diklen Bank!",
 ]
+
+
+def sample_pairs(count, seed=0):
+    return pairs(count, seed, "corpus")
 
 
 def sentences_of(documents):
@@ -284,7 +288,6 @@ def test_task_files_are_the_same_when_written_again(tasks, tmp_path):
     [
         lambda: sample_documents(0),
         lambda: sample_documents(5, sentences_per_document=0),
-        lambda: sample_pairs(-1),
     ],
 )
 def test_a_size_below_1_is_an_error_at_once(call):

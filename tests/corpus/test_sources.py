@@ -17,7 +17,7 @@ from alignmlm.corpus.token_parts import SENTENCE, make_encoder, make_tokens
 from alignmlm.data.tokenizer import encode, train_tokenizer
 from alignmlm.errors import DataError
 from alignmlm.evaluation.labelled import tokens_of_words
-from alignmlm.tasks.forms import read_sentences
+from tests.toys import read_sentences
 
 TEXT = " ".join(random.Random(0).choices("abcdefghijk", k=20_000)).encode()
 
@@ -198,7 +198,7 @@ def test_a_treebank_has_the_tokens_that_evaluation_gives_it(shared_data):
     found = list(documents(SourceConfig(language="eng-Latn", files=[str(file)])))
     sentences = [sentence for document in found for sentence in document][:300]
     tokenizer = train_tokenizer([s.text for s in sentences] * 2, 1000)
-    labelled = read_sentences(file, "conllu_upos")[:300]
+    labelled = read_sentences(file)[:300]
     expected = tokens_of_words(tokenizer, labelled, unk=3)
     for words, (ids, starts) in zip(expected, encode(tokenizer, sentences), strict=True):
         parts = np.split(ids, np.flatnonzero(starts)[1:])

@@ -13,9 +13,8 @@ from alignmlm.evaluation.reordering import Trees, gold_trees
 from alignmlm.evaluation.rows import IGNORED
 from alignmlm.evaluation.word_tokens import tokens_of_words
 from alignmlm.tasks.examples import LabelledSentence
-from alignmlm.tasks.forms import read_sentences
 from tests.evaluation.conftest import LANGUAGES, write_export
-from tests.toys import conllu
+from tests.toys import conllu, read_sentences
 
 BASE, DERIVED = LANGUAGES
 TOOLS = SyntaxConfig(), Trees()
@@ -35,7 +34,7 @@ def rendered(tmp_path, export):
     def in_language(sentence: str, language: str):
         path = tmp_path / "one.conllu"
         path.write_text(conllu([sentence]), encoding="utf-8")
-        sentences = read_sentences(path, "conllu_upos")
+        sentences = read_sentences(path)
         text = numbered(sentences, tokenizer, export.vocabulary, TAGS)
         found = in_language_of(export, language, text)
         (example,) = found.examples
@@ -98,7 +97,7 @@ def words_of(tmp_path, export, sentence: str) -> list[str]:
     tokenizer = load_tokenizer(export.path)
     path = tmp_path / "words.conllu"
     path.write_text(conllu([sentence]), encoding="utf-8")
-    found = tokens_of_words(tokenizer, read_sentences(path, "conllu_upos"), export.vocabulary.unk)
+    found = tokens_of_words(tokenizer, read_sentences(path), export.vocabulary.unk)
     return [tokenizer.decode(list(word)) for word in found[0]]
 
 

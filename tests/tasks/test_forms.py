@@ -5,9 +5,9 @@ import pytest
 
 from alignmlm.errors import DataError
 from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, WordPair
-from alignmlm.tasks.forms import label_names, read_sentences, read_split
+from alignmlm.tasks.forms import label_names, read_split
 from alignmlm.tasks.splits import SplitFile
-from tests.toys import conllu
+from tests.toys import conllu, read_sentences
 
 CONTRACTION = "\n".join(
     "\t".join([number, form, "_", tag, *"_____", misc])
@@ -32,18 +32,18 @@ def written(tmp_path, text):
 
 def test_words_and_tags_come_in_the_order_of_the_file(tmp_path):
     path = written(tmp_path, "# a comment\n" + conllu(["the/DET dog/NOUN +./PUNCT", "go/VERB"]))
-    first, second = read_sentences(path, "conllu_upos")
+    first, second = read_sentences(path)
     assert (first.words, first.labels) == (("the", "dog", "."), ("DET", "NOUN", "PUNCT"))
     assert (second.words, second.labels) == (("go",), ("VERB",))
 
 
 def test_a_word_knows_whether_a_space_stands_before_it(tmp_path):
-    (sentence,) = read_sentences(written(tmp_path, conllu(["a/DET b/X +./PUNCT"])), "conllu_upos")
+    (sentence,) = read_sentences(written(tmp_path, conllu(["a/DET b/X +./PUNCT"])))
     assert sentence.joined == (False, False, True)
 
 
 def test_parts_of_a_contraction_are_joined_where_they_spell_it(tmp_path):
-    (sentence,) = read_sentences(written(tmp_path, CONTRACTION), "conllu_upos")
+    (sentence,) = read_sentences(written(tmp_path, CONTRACTION))
     assert sentence.words == ("do", "n't", "!", "de", "le")
     assert sentence.joined == (False, True, True, False, False)
 
@@ -51,7 +51,7 @@ def test_parts_of_a_contraction_are_joined_where_they_spell_it(tmp_path):
 def test_a_gzip_file_reads_like_a_plain_one(tmp_path):
     path = tmp_path / "some.conllu.gz"
     path.write_bytes(gzip.compress(conllu(["go/VERB"]).encode()))
-    assert read_sentences(path, "conllu_upos")[0].words == ("go",)
+    assert read_sentences(path)[0].words == ("go",)
 
 
 @pytest.mark.parametrize(
@@ -60,24 +60,24 @@ def test_a_gzip_file_reads_like_a_plain_one(tmp_path):
         (conllu(["the/DET dog/_"]), r":2: word 'dog' has no part of speech"),
         ("1\tdog\n", r":1: a CoNLL-U line has 10 columns"),
         (conllu(["go/VERB"]).replace("1\t", "one\t", 1), r"a word id is no number"),
-        ("\n", "has no sentences"),
+        ("\n", "has no examples"),
     ],
 )
 def test_a_wrong_file_says_where_it_is_wrong(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
-        read_sentences(written(tmp_path, text), "conllu_upos")
+        read_sentences(written(tmp_path, text))
 
 
 def test_a_cut_gzip_file_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "cut.conllu.gz"
     path.write_bytes(gzip.compress(conllu(["go/VERB"] * 50).encode())[:-12])
     with pytest.raises(DataError, match="not a whole gzip file"):
-        read_sentences(path, "conllu_upos")
+        read_sentences(path)
 
 
 def test_a_label_that_train_lacks_is_an_error_that_names_the_split(tmp_path):
-    train = read_sentences(written(tmp_path, conllu(["a/DET"])), "conllu_upos")
-    test = read_sentences(written(tmp_path, conllu(["a/DET go/VERB"])), "conllu_upos")
+    train = read_sentences(written(tmp_path, conllu(["a/DET"])))
+    test = read_sentences(written(tmp_path, conllu(["a/DET go/VERB"])))
     with pytest.raises(DataError, match=r"test has labels that train lacks: \['VERB'\]"):
         label_names(train, {"test": test})
 
