@@ -60,7 +60,12 @@ def settings_markdown() -> str:
                 "| setting | type | default | |",
                 "|---|---|---|---|",
             ]
-        cells = (f"`{row['setting']}`", row["type"], f"`{row['default']}`", row["explanation"])
+        cells = (
+            f"`{row['setting']}`",
+            row["type"],
+            f"`{row['default']}`",
+            row["explanation"].replace("<", "&lt;"),
+        )
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from click.shell_completion import get_completion_class
 
 from alignmlm import cli
 from alignmlm.commands.reference import setting_rows, settings_markdown
-from alignmlm.errors import ExitCode
+from alignmlm.errors import ConfigError, ExitCode
 from tests.limits import HANG_S
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,12 @@ def test_every_command_explains_itself_and_its_options(capsys, name):
         assert "--json" in shown
 
 
+def test_train_takes_what_the_launcher_of_deepspeed_adds():
+    words = ["--local_rank=1", "--deepspeed", "ds_configs/zero2.json", "--train.steps=many"]
+    with pytest.raises(ConfigError, match="an integer"):
+        cli.load_command("train")(words)
+
+
 def test_settings_stand_in_groups_with_their_explanations(capsys):
     shown = helped(capsys, "train", "--help")
     assert "train: Lengths and sizes of the run: --train.steps VALUE Optimizer steps" in shown
@@ -92,6 +99,7 @@ def test_the_reference_page_is_what_the_command_prints(capsys):
     assert printed.rstrip() == settings_markdown()
     page = (ROOT / "docs/settings.md").read_text("utf-8")
     assert page.endswith(printed), "make docs writes it anew"
+    assert "<" not in re.sub("`[^`]*`", "", printed), "Markdown would take it for HTML"
     assert cli.guarded(cli.dispatch, ["settings", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == setting_rows()
 
