@@ -175,16 +175,30 @@ def roberta_config(
     )
 
 
+def layer_kinds(layers: int, local_attention: int) -> list[str]:
+    """The attention of each layer: the last one and every third before it are global.
+
+    Source: Warner et al., 2024 (ModernBERT), section 2.1.2, which counts from the first layer; so
+    few layers as here need a local one below a global one.
+    """
+    return [
+        "sliding_attention" if local_attention and (layers - 1 - layer) % 3 else "full_attention"
+        for layer in range(layers)
+    ]
+
+
 def modernbert_config(
     config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int
 ) -> ModernBertConfig:
     """ModernBERT of a named size, for rows of at most a few hundred tokens.
 
-    Every layer attends to the whole row: windows of 128 tokens, as published, would save next to
-    nothing in rows so short, and need a mask. The rotary base is RoFormer's, not that of rows of
-    8,192 tokens. Biases are RoBERTa's: the published ones have none.
+    Differs from the published models where those are made for rows of 8,192 tokens: the rotary base
+    is RoFormer's, and local layers attend to far fewer tokens than 128 (docs/training.md has what
+    this does to the loss). Biases are RoBERTa's; the published models have none.
     """
     layers, hidden, heads, feed_forward = SIZES[config.size]
+    kinds = layer_kinds(layers, config.local_attention)
+    rotary = {"rope_type": "default", "rope_theta": ROTARY_BASE}
     return ModernBertConfig(
         vocab_size=size,
         num_hidden_layers=layers,
@@ -192,8 +206,9 @@ def modernbert_config(
         num_attention_heads=heads,
         intermediate_size=gated_width(feed_forward),
         max_position_embeddings=seq_len,
-        layer_types=["full_attention"] * layers,
-        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": ROTARY_BASE}},
+        layer_types=kinds,
+        local_attention=config.local_attention,
+        rope_parameters={kind: dict(rotary) for kind in sorted(set(kinds))},
         bos_token_id=vocabulary.bos,
         pad_token_id=vocabulary.pad,
         eos_token_id=vocabulary.eos,

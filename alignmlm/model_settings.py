@@ -27,13 +27,15 @@ class ModelConfig:
     """The encoder. Sources: Liu et al., 2019 (RoBERTa); Warner et al., 2024 (ModernBERT).
 
     roberta has learned absolute positions and norms after each part, modernbert rotary positions,
-    norms before each part and gated feed-forward layers of about as many numbers.
+    norms before each part, gated feed-forward layers of about as many parameters, and local layers.
     """
 
-    architecture: Literal["roberta", "modernbert"] = "roberta"
+    architecture: Literal["roberta", "modernbert"] = "modernbert"
     """Architecture of a new model."""
     size: Literal["tiny", "small", "paper", "base"] = "tiny"
     """Size of a new model."""
+    local_attention: int = 8
+    """Tokens around each that local layers of a modernbert attend to; 0: all layers are global."""
     start: FolderPath | None = None
     """A Hugging Face masked-LM checkpoint to go on from; null: a new model."""
     dropout: float = 0.0
@@ -44,3 +46,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise ConfigError("model.dropout", self.dropout, "lie in [0, 1)")
+        if self.local_attention < 0 or self.local_attention % 2:
+            raise ConfigError(
+                "model.local_attention", self.local_attention, "be even and at least 0"
+            )

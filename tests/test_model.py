@@ -7,7 +7,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig, Rob
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import ConfigError
-from alignmlm.model import SIZES, MaskedLanguageModel, ModelConfig, new_model
+from alignmlm.model import SIZES, MaskedLanguageModel, ModelConfig, layer_kinds, new_model
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.probes.encoder import layer_vectors, load_encoder, whole
 
@@ -63,12 +63,38 @@ def test_language_embeddings_are_there_where_the_objective_wants_them(small_reci
 MODERN = "--model.architecture=modernbert"
 
 
-def test_modernbert_attends_to_whole_rows_and_has_no_positions_to_learn(small_recipe):
+def test_modernbert_has_gated_layers_and_no_positions_to_learn(small_recipe):
     recipe = small_recipe(MODERN)
     model = make_model(recipe, assemble(recipe)).model
-    assert set(model.config.layer_types) == {"full_attention"}
     assert not any("position" in name for name, _ in model.named_parameters())
     assert model.model.layers[0].mlp.Wo.weight.shape == (128, 352)
+
+
+def test_the_last_layer_and_every_third_before_it_are_global():
+    assert [kind[0] for kind in layer_kinds(8, 8)] == list("sfssfssf")
+    assert layer_kinds(2, 8) == ["sliding_attention", "full_attention"]
+    assert set(layer_kinds(8, 0)) == {"full_attention"}
+
+
+@pytest.mark.parametrize(("window", "reach"), [(8, 4), (0, 31)])
+def test_a_local_layer_sees_its_window_and_no_further(small_recipe, window, reach):
+    recipe = small_recipe(MODERN, f"--model.local_attention={window}")
+    model = make_model(recipe, assemble(recipe)).model.eval()
+    ids = torch.arange(10, 42)[None]
+    changed = ids.clone()
+    changed[0, 0] = 50
+    with torch.no_grad():
+        first, second = (
+            model.model(x, output_hidden_states=True).hidden_states[1] for x in (ids, changed)
+        )
+    differs = (first != second).any(-1)[0].nonzero().flatten()
+    assert differs.tolist() == list(range(reach + 1))
+
+
+@pytest.mark.parametrize("window", [-2, 7])
+def test_a_window_is_even(window):
+    with pytest.raises(ConfigError, match="local_attention"):
+        ModelConfig(local_attention=window)
 
 
 def told_languages(folder, ids, language):

@@ -64,7 +64,7 @@ class OptimizerConfig:
     (arXiv:2404.06395, warm-up, stable, decay) and Hägele et al., 2024 (arXiv:2405.18392, 1 - sqrt).
     """
 
-    name: Literal["adamw", "muon"] = "adamw"
+    name: Literal["adamw", "muon"] = "muon"
     """Optimizer; muon: Muon for the encoder's matrices, AdamW for all other parameters."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW, reached at the end of the warm-up."""
