@@ -137,7 +137,7 @@ def test_a_checkpoint_of_the_other_optimizer_is_refused(small_recipe, tmp_path):
     from alignmlm.pretraining.engine import Engine, engine_settings
     from alignmlm.pretraining.state import restore_state, start_moments
 
-    folder, _ = pretrain(small_recipe("--model.architecture=modernbert"), None)
+    folder, _ = pretrain(small_recipe("--optimizer.name=adamw"), None)
     recipe = small_recipe(*MUON)
     settings = engine_settings({}, None, recipe.train, recipe.optimizer, 1)
     engine = Engine(make_module(recipe, assemble(recipe)), settings, recipe.optimizer)
