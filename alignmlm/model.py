@@ -175,7 +175,7 @@ def roberta_config(
     )
 
 
-def layer_kinds(layers: int, local_attention: int) -> list[str]:
+def layer_kinds(layers: int, local_attention: int) -> list[Any]:
     """The attention of each layer: the last one and every third before it are global.
 
     Source: Warner et al., 2024 (ModernBERT), section 2.1.2, which counts from the first layer; so

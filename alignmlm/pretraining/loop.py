@@ -15,37 +15,22 @@ from alignmlm.data.store import TRAIN
 from alignmlm.draws import key
 from alignmlm.errors import ExitCode
 from alignmlm.objectives.objective import Losses
+from alignmlm.pretraining.between_steps import (
+    log_metrics,
+    rewind,
+    save_checkpoint,
+    validate_run,
+)
 from alignmlm.pretraining.engine import Engine
-from alignmlm.pretraining.faults import Faults, Outcome
+from alignmlm.pretraining.faults import Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
-from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.pretraining.recipe import Recipe, TrainConfig
 from alignmlm.pretraining.schedules import learning_rate
+from alignmlm.pretraining.training_run import Counters, Run
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import SavedAndStoppedError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a run has done so far; the only state of the loop besides the engine's."""
-
-    step: int = 0
-    tokens: int = 0  # over all ranks, padding not counted
-    seconds: float = 0.0  # of training, without validation and checkpoints
-    first_step: int = 0  # where batch 0 of the data was, or would have been, seen
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What happens between steps, and how often."""
-
-    log: Callable[[int, Metrics], None]
-    validate: Callable[[int], None]
-    checkpoint: Callable[[Counters], None]
-    checkpoint_steps: int
-    rewind: Callable[[int], bool]  # from a spike to the newest checkpoint; whether there is one
-    compare: Callable[[float], Metrics]  # this rank's own seconds a step with other ranks'
 
 
 @dataclass(slots=True)
@@ -124,61 +109,47 @@ def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> 
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What the steps of a run have in common."""
-
-    engine: Engine
-    loader: Loader
-    config: TrainConfig
-    optimizer: OptimizerConfig
-    counters: Counters
-    hooks: Hooks
-    faults: Faults
-
-
-def train(training: Training) -> Counters:
-    """Train from counters.step to config.steps.
+def train(run: Run) -> None:
+    """Train from the run's step to train.steps of its recipe.
 
     Raises:
         SavedAndStoppedError: a signal to whatever rank asked for it; all steps are saved.
         AlignMLMError: too many steps in a row were not finite.
     """
-    engine, counters, last = training.engine, training.counters, training.config.steps
+    engine, counters, last = run.engine, run.counters, run.recipe.train.steps
     if counters.step < last:  # compiles what is not yet, before the clock
-        engine.agreed(partial(make_step, training, counters.step - counters.first_step))
+        engine.agreed(partial(make_step, run, counters.step - counters.first_step))
     while counters.step < last:
-        train_on(training)
-    return counters
+        train_on(run)
 
 
-def train_on(training: Training) -> None:
+def train_on(run: Run) -> None:
     """Train to the last step, or until the run goes back to a checkpoint."""
-    engine, config, counters = training.engine, training.config, training.counters
+    engine, config, counters = run.engine, run.recipe.train, run.counters
     first, last = (step - counters.first_step for step in (counters.step, config.steps))
     interval, begun = Interval(perf_counter()), counters.step
-    for ready in in_order(partial(make_step, training), first, last, config.workers):
+    for ready in in_order(partial(make_step, run), first, last, config.workers):
         batches, masked = next_batches(engine, interval, ready)
         if engine.asked_to_stop:
-            save_and_stop(training, interval, begun)
-        taken = take_step(training, interval, batches, masked)
-        due = due_now(counters.step, config, training.hooks)
+            save_and_stop(run, interval, begun)
+        taken = take_step(run, interval, batches, masked)
+        due = due_now(counters.step, run.recipe)
         if due.log:
-            if rewound(training, interval):
+            if rewound(run, interval):
                 return
-            log_step(training, interval, taken)
+            log_step(run, interval, taken)
             if due.validation:
-                training.hooks.validate(counters.step)
+                validate_run(run)
             if due.checkpoint:
-                training.hooks.checkpoint(counters)
+                save_checkpoint(run)
             interval = Interval(perf_counter())
 
 
-def make_step(training: Training, number: int) -> list[Batch]:
+def make_step(run: Run, number: int) -> list[Batch]:
     """This rank's micro-batches of one step; none where the skip list has it."""
-    if training.faults.leaves_out(number + training.counters.first_step + 1):
+    if run.faults.leaves_out(number + run.counters.first_step + 1):
         return []
-    return step_batches(training.engine, training.loader, training.config, number)
+    return step_batches(run.engine, run.assembly.loader, run.recipe.train, number)
 
 
 def next_batches(
@@ -198,17 +169,17 @@ def next_batches(
 
 
 def take_step(
-    training: Training, interval: Interval, batches: list[Batch], masked: torch.Tensor
+    run: Run, interval: Interval, batches: list[Batch], masked: torch.Tensor
 ) -> tuple[Losses, torch.Tensor] | None:
     """The losses and the gradient norm of the next step; none where the skip list has it."""
-    engine, counters = training.engine, training.counters
-    rate = learning_rate(counters.step, training.optimizer, training.config.steps)
-    seed = key("dropout", training.config.seed, counters.step, engine.rank) % 2**62
+    engine, counters, config = run.engine, run.counters, run.recipe.train
+    rate = learning_rate(counters.step, run.recipe.optimizer, config.steps)
+    seed = key("dropout", config.seed, counters.step, engine.rank) % 2**62
     counters.step += 1
     interval.steps += 1
     interval.rate = rate
-    if training.faults.leaves_out(counters.step):
-        training.faults.record.left_out.append(counters.step)
+    if run.faults.leaves_out(counters.step):
+        run.faults.record.left_out.append(counters.step)
         return None
     interval.tokens += tokens_in(batches)
     interval.fallbacks += sum(batch.fallbacks for batch in batches)
@@ -218,14 +189,14 @@ def take_step(
     return losses, norm
 
 
-def rewound(training: Training, interval: Interval) -> bool:
+def rewound(run: Run, interval: Interval) -> bool:
     """Whether the run went back to a checkpoint, because of what the last steps came to."""
-    engine, faults = training.engine, training.faults
+    engine, faults = run.engine, run.faults
     spike = faults.judge(outcomes(engine, interval), engine.rank == 0)
-    return spike is not None and faults.config.rewind and training.hooks.rewind(spike)
+    return spike is not None and faults.config.rewind and rewind(run, spike)
 
 
-def save_and_stop(training: Training, interval: Interval, begun: int) -> None:
+def save_and_stop(run: Run, interval: Interval, begun: int) -> None:
     """End the run between two steps, with a checkpoint if any came after step `begun`.
 
     It is saved even if it was before: a save in the background may have failed.
@@ -233,25 +204,23 @@ def save_and_stop(training: Training, interval: Interval, begun: int) -> None:
     Raises:
         SavedAndStoppedError: always.
     """
-    counters = training.counters
-    if not rewound(training, interval) and counters.step > begun:
-        interval_metrics(training.engine, interval, counters)
-        training.hooks.checkpoint(counters)
-    if training.engine.rank == 0:
+    counters = run.counters
+    if not rewound(run, interval) and counters.step > begun:
+        interval_metrics(run.engine, interval, counters)
+        save_checkpoint(run)
+    if run.engine.rank == 0:
         text = "a signal ends this run after step %d; start the same command again (exit code %d)"
         log.warning(text, counters.step, ExitCode.REQUEUE)
     raise SavedAndStoppedError(f"step {counters.step}")
 
 
-def log_step(
-    training: Training, interval: Interval, taken: tuple[Losses, torch.Tensor] | None
-) -> None:
+def log_step(run: Run, interval: Interval, taken: tuple[Losses, torch.Tensor] | None) -> None:
     """Log a step, and how the ones since the last logged one went."""
-    engine, record = training.engine, training.faults.record
-    names = [str(language) for language in training.loader.languages]
+    engine, record = run.engine, run.faults.record
+    names = [str(language) for language in run.assembly.loader.languages]
     metrics: Metrics = {} if taken is None else step_metrics(engine, *taken, names)
     metrics |= {"train/learning_rate": interval.rate}
-    metrics |= interval_metrics(engine, interval, training.counters)
+    metrics |= interval_metrics(engine, interval, run.counters)
     counted = {
         "train/not_finite_steps": len(record.not_finite),
         "train/left_out_steps": len(record.left_out),
@@ -259,7 +228,7 @@ def log_step(
     }
     metrics |= {name: count for name, count in counted.items() if count}
     own_s = (interval.own_s + engine.forward_time.take_s()) / interval.steps
-    training.hooks.log(training.counters.step, metrics | training.hooks.compare(own_s))
+    log_metrics(run, metrics | run.slow_rank.compare(own_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +240,10 @@ class Due:
     checkpoint: bool
 
 
-def due_now(step: int, config: TrainConfig, hooks: Hooks) -> Due:
+def due_now(step: int, recipe: Recipe) -> Due:
     """What comes after `step` steps; everything after the last."""
+    config = recipe.train
     last = step == config.steps
     validation = last or step % config.validation_steps == 0
-    checkpoint = last or step % hooks.checkpoint_steps == 0
+    checkpoint = last or step % recipe.run.checkpoint_steps == 0
     return Due(validation or checkpoint or step % config.log_steps == 0, validation, checkpoint)

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from alignmlm.pretraining.engine import Engine
-from alignmlm.pretraining.faults import Faults, write_skip_list
-from alignmlm.pretraining.loop import Counters
-from alignmlm.pretraining.metrics import Recorder
+from alignmlm.pretraining.faults import write_skip_list
 from alignmlm.pretraining.state import restore_state, resume
+from alignmlm.pretraining.training_run import Run
 from alignmlm.ranks.first_rank import on_first_rank
 
 log = logging.getLogger(__name__)
@@ -26,13 +25,7 @@ def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
         engine.partitions.base.state[master]["step"].fill_(updates)
 
 
-def go_back(
-    engine: Engine,
-    faults: Faults,
-    counters: Counters,
-    recorder: Recorder | None,
-    spike: int,
-) -> bool:
+def go_back(run: Run, spike: int) -> bool:
     """Go back to the newest checkpoint and leave a spike's batches out; whether there is one.
 
     All checkpoints lie before the spike, since the losses are looked at before each save.
@@ -40,19 +33,20 @@ def go_back(
     Raises:
         AlignMLMError: it went back there often enough.
     """
-    found = resume(faults.folder)
-    if found is None:
+    engine, faults, counters = run.engine, run.faults, run.counters
+    saved = resume(faults.folder)
+    if saved is None:
         if engine.rank == 0:
             log.warning("no checkpoint to go back to from the spike at step %d", spike)
         return False
-    progress, state = found
+    progress, state = saved
     faults.plan_rewind(spike, progress.step)
     on_first_rank(lambda: write_skip_list(faults.folder, faults.skip))
     faults.record = progress.faults
     put_back(engine, state, progress.step - faults.record.not_taken)
     counters.step, counters.tokens = progress.step, progress.tokens
     counters.seconds = progress.seconds
-    if recorder is not None:
-        recorder.go_back(progress.step)
+    if run.recorder is not None:
+        run.recorder.go_back(progress.step)
         log.warning("back to step %d; steps left out: %s", progress.step, faults.skip.steps)
     return True

@@ -2,11 +2,8 @@
 
 import json
 import logging
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -33,17 +30,14 @@ from alignmlm.pretraining.contents import differences, numbers_of
 from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
-from alignmlm.pretraining.loop import Counters, Hooks, Training, train
+from alignmlm.pretraining.loop import train
 from alignmlm.pretraining.metrics import (
     Metrics,
     Recorder,
     keep_until,
-    progress_line,
-    validation_line,
 )
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe, RunConfig
-from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.run_folder import (
     OFFER,
     as_recorded,
@@ -53,19 +47,17 @@ from alignmlm.pretraining.run_folder import (
     open_folder,
 )
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
-from alignmlm.pretraining.saving import Saver, save, save_last, settled
+from alignmlm.pretraining.saving import Saver
 from alignmlm.pretraining.state import (
-    collect_state,
     load_parameters,
     restore_state,
     resume,
     start_moments,
 )
-from alignmlm.pretraining.validation import validate, word_probes
+from alignmlm.pretraining.training_run import Counters, Run
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
-from alignmlm.ranks.pace import comparison
-from alignmlm.ranks.shares import micro_batches
+from alignmlm.ranks.pace import slow_rank
 from alignmlm.ranks.watch import watched
 from alignmlm.storage.atomic import replace_text
 
@@ -79,44 +71,6 @@ def build_sample(recipe: Recipe) -> None:
     if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
         log.info("building the sample world in %s", recipe.data.store)
         build_store(recipe.data)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run that is ready to start."""
-
-    recipe: Recipe
-    assembly: Assembly
-    folder: Path
-    engine: Engine
-    counters: Counters
-    faults: Faults
-    recorder: Recorder | None  # on rank 0
-    saver: Saver | None  # on rank 0
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the run's checkpoints."""
-        return self.folder / CHECKPOINTS
-
-    def turn(self) -> tuple[int, int]:
-        """A count that grows as the training goes on, and the steps done."""
-        return self.engine.turns + self.counters.step, self.counters.step
-
-    def progress(self) -> Progress:
-        """What goes into a checkpoint's manifest."""
-        numbers = as_recorded(numbers_of(self.recipe))
-        done = self.counters
-        data_id = self.assembly.store.manifest.data_id
-        return Progress(
-            done.step,
-            done.tokens,
-            done.seconds,
-            data_id,
-            done.first_step,
-            numbers,
-            faults=deepcopy(self.faults.record),
-        )
 
 
 def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
@@ -175,70 +129,14 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
         saver = make_saver(recipe.run, folder / CHECKPOINTS)
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
-    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver)
+    slowest = slow_rank(engine.control)
+    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest)
 
 
 def make_saver(config: RunConfig, folder: Path) -> Saver:
     """What saves a run into a folder that is there; one that is gone is not made again."""
     rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
     return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
-
-
-def make_hooks(run: Run) -> tuple[Hooks, Metrics]:
-    """What happens between steps, and where the last validation's numbers will be."""
-    recipe, engine, recorder = run.recipe, run.engine, run.recorder
-    words = cache(partial(word_probes, run.assembly.used, run.assembly.held_out))
-    train = recipe.train
-    micro, _ = micro_batches(train.batch_rows, train.micro_rows, engine.world_size)
-    last: Metrics = {}
-    measured: dict[int, float] = {}  # step of the last validation -> mean nats
-
-    def log_metrics(step: int, metrics: Metrics) -> None:
-        if recorder is not None:
-            recorder.write(step, metrics | (run.saver.take_news() if run.saver else {}))
-            left = (recipe.train.steps - step) * run.counters.seconds / step
-            recorder.show(progress_line(step, recipe.train.steps, metrics, left))
-
-    def check(step: int) -> None:
-        limit = None if step == recipe.train.steps else recipe.train.alignment_words
-        last.clear()
-        last.update(
-            validate(engine, run.assembly.loader, words(limit), recipe.train.validation_rows, micro)
-        )
-        measured.clear()
-        measured[step] = mean_validation_loss(last)
-        if recorder is not None:
-            recorder.write(step, last)
-            log.info("%s", validation_line(step, last))
-
-    def checkpoint(counters: Counters) -> None:
-        progress = replace(run.progress(), validation_loss_nats=measured.get(counters.step))
-        collect = partial(collect_state, engine)
-        if counters.step == recipe.train.steps:
-            attempts = recipe.run.last_save_attempts
-            save_last(run.saver, collect, progress, engine.control, attempts)
-        else:
-            # after a signal this is the last save; where it fails, the one before is gone on from
-            beside = recipe.run.background_saves and not engine.asked_to_stop
-            save(run.saver, collect, progress, engine.control, beside)
-
-    def rewind(spike: int) -> bool:
-        settled(run.saver, engine.control)
-        return go_back(engine, run.faults, run.counters, recorder, spike)
-
-    return Hooks(
-        log_metrics,
-        check,
-        checkpoint,
-        recipe.run.checkpoint_steps,
-        rewind,
-        comparison(engine.control),
-    ), last
-
-
-def mean_validation_loss(metrics: Metrics) -> float:
-    """The mean over languages of a validation's losses, in nats."""
-    return fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
 
 
 def summary(run: Run, metrics: Metrics) -> dict[str, object]:
@@ -311,21 +209,14 @@ def pretrain_in(
         return on_first_rank(lambda: finish(run, metrics))
 
 
-def training_of(run: Run, hooks: Hooks) -> Training:
-    """What the loop is told of a run."""
-    loader, config, optimizer = run.assembly.loader, run.recipe.train, run.recipe.optimizer
-    return Training(run.engine, loader, config, optimizer, run.counters, hooks, run.faults)
-
-
 def train_to_the_end(run: Run) -> Metrics:
     """The last validation's numbers, after all steps.
 
     Raises:
         AlignMLMError: what went wrong, with the rank where it did: others may know nothing of it.
     """
-    hooks, metrics = make_hooks(run)
     try:
-        train(training_of(run, hooks))
+        train(run)
     except AlignMLMError as error:
         error.add_note(f"rank {run.engine.rank}, step {run.counters.step}")
         raise
@@ -335,7 +226,7 @@ def train_to_the_end(run: Run) -> Metrics:
         if run.recorder is not None:
             run.recorder.close()
     # where nothing was left to train, the numbers are those of the run that was cut off
-    return metrics or validation_at(run.folder, run.counters.step)
+    return run.validation or validation_at(run.folder, run.counters.step)
 
 
 def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> Path:

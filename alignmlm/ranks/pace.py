@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median_low
 from time import perf_counter
@@ -53,9 +52,20 @@ class SlowRank:
     """Who was the slowest of all ranks at the last logged steps."""
 
     names: list[str]  # of the ranks, with their hosts
+    group: Any = None  # process group of the ranks, on their CPUs
     rank: int = -1
     readings: int = 0  # in a row that this rank was far behind
     told: set[int] = field(default_factory=set)
+
+    def compare(self, own_s: float) -> dict[str, float | int]:
+        """Metrics of the slowest rank from this rank's seconds; all ranks call this at once."""
+        if len(self.names) == 1:
+            return {}
+        seconds = torch.zeros(len(self.names), dtype=torch.float64)
+        rank = torch.distributed.get_rank()
+        seconds[rank] = own_s
+        torch.distributed.all_reduce(seconds, group=self.group)
+        return self.judge(seconds.tolist(), tell=rank == 0)
 
     def judge(self, seconds: list[float], tell: bool) -> dict[str, float | int]:
         """Metrics of the slowest rank; one that stays far behind the median is named, once.
@@ -75,20 +85,9 @@ class SlowRank:
         return {"train/slowest_rank": slowest, "train/slowest_rank_ratio": ratio}
 
 
-def comparison(group: Any) -> Callable[[float], dict[str, float | int]]:
-    """What gives the metrics of the slowest rank from this rank's seconds; all ranks call it."""
-    size = torch.distributed.get_world_size()
-    if size == 1:
-        return lambda own_s: {}
-    names: list[Any] = [None] * size
-    rank = torch.distributed.get_rank()
-    torch.distributed.all_gather_object(names, f"rank {rank} on {socket.gethostname()}", group)
-    slow = SlowRank(names)
-
-    def compare(own_s: float) -> dict[str, float | int]:
-        seconds = torch.zeros(size, dtype=torch.float64)
-        seconds[rank] = own_s
-        torch.distributed.all_reduce(seconds, group=group)
-        return slow.judge(seconds.tolist(), tell=rank == 0)
-
-    return compare
+def slow_rank(group: Any) -> SlowRank:
+    """Gather the names of all ranks of a process group; every rank calls this."""
+    names: list[Any] = [None] * torch.distributed.get_world_size()
+    name = f"rank {torch.distributed.get_rank()} on {socket.gethostname()}"
+    torch.distributed.all_gather_object(names, name, group)
+    return SlowRank(names, group)

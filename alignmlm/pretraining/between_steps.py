@@ -1,0 +1,72 @@
+"""What a run does between two steps: log, validate, save, go back to a checkpoint."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+
+from alignmlm.pretraining.metrics import Metrics, progress_line, validation_line
+from alignmlm.pretraining.rewinding import go_back
+from alignmlm.pretraining.saving import save, save_last, settled
+from alignmlm.pretraining.state import collect_state
+from alignmlm.pretraining.training_run import Run
+from alignmlm.pretraining.validation import validate, word_probes
+from alignmlm.ranks.shares import micro_batches
+
+log = logging.getLogger(__name__)
+
+
+def log_metrics(run: Run, metrics: Metrics) -> None:
+    """Record the metrics of the last step, and show a line of them with the time left."""
+    if run.recorder is None:
+        return
+    step, steps = run.counters.step, run.recipe.train.steps
+    saving = run.saver.take_news() if run.saver else {}
+    run.recorder.write(step, metrics | saving)
+    seconds_left = (steps - step) * run.counters.seconds / step
+    run.recorder.show(progress_line(step, steps, metrics, seconds_left))
+
+
+def validate_run(run: Run) -> None:
+    """Measure validation losses and alignment; after the last step, that of all words."""
+    step, config = run.counters.step, run.recipe.train
+    limit = None if step == config.steps else config.alignment_words
+    if limit not in run.word_probes:
+        used, held_out = run.assembly.used, run.assembly.held_out
+        run.word_probes[limit] = word_probes(used, held_out, limit)
+    micro, _ = micro_batches(config.batch_rows, config.micro_rows, run.engine.world_size)
+    loader, words = run.assembly.loader, run.word_probes[limit]
+    run.validation = validate(run.engine, loader, words, config.validation_rows, micro)
+    run.validated_step = step
+    if run.recorder is not None:
+        run.recorder.write(step, run.validation)
+        log.info("%s", validation_line(step, run.validation))
+
+
+def save_checkpoint(run: Run) -> None:
+    """Save the run; the last checkpoint is tried several times, and its failure ends the run.
+
+    After a signal it is written before the run ends; should that fail, the run resumes from the
+    checkpoint before.
+    """
+    config, control = run.recipe.run, run.engine.control
+    validated = run.validated_step == run.counters.step
+    loss_nats = mean_validation_loss(run.validation) if validated else None
+    progress = replace(run.progress(), validation_loss_nats=loss_nats)
+    collect = partial(collect_state, run.engine)
+    if run.counters.step == run.recipe.train.steps:
+        save_last(run.saver, collect, progress, control, config.last_save_attempts)
+    else:
+        in_background = config.background_saves and not run.engine.asked_to_stop
+        save(run.saver, collect, progress, control, in_background)
+
+
+def rewind(run: Run, spike: int) -> bool:
+    """Go back to the newest checkpoint before a spike; return whether there is one."""
+    settled(run.saver, run.engine.control)
+    return go_back(run, spike)
+
+
+def mean_validation_loss(metrics: Metrics) -> float:
+    """The mean over languages of a validation's losses, in nats."""
+    return fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
