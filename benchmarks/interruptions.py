@@ -60,7 +60,9 @@ TRAIN = {
 TUNING = {"limit": 8, "sample_folder": "tasks", "finetune": {"epochs": 1}}
 EVALUATION = ["--evaluation.limit=8", "--evaluation.sample_folder=tasks"]
 EVALUATION += ["--evaluation.finetune.epochs=1"]
-UNEQUAL = re.compile(r"seconds|date|_s$|tokens_per|memory|git_hash|environment|version|uncommitted")
+UNEQUAL = re.compile(
+    r"seconds|date|_s$|tokens_per|memory|git_hash|environment|version|uncommitted|checksum"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,7 +51,7 @@ from alignmlm.data.shards import ShardEntry, token_dtype
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, Manifest
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer, train_tokenizer
 from alignmlm.errors import AlignMLMError, DataError, listed
-from alignmlm.storage.atomic import rename, replace_bytes, sync_tree
+from alignmlm.storage.atomic import remove_partials_in, rename, replace_bytes, sync_tree
 
 log = logging.getLogger(__name__)
 
@@ -164,9 +164,14 @@ def build_store(
 
 
 def finish(place: Workspace, final: Path) -> None:
-    """Rename what was built to the store, and remove the rest."""
+    """Rename what was built to the store, and remove the rest.
+
+    A process that was killed may have left files half-written among those that were built.
+    """
     if final.exists():
         final.rmdir()
+    for folder in (place.store, *(path for path in place.store.rglob("*") if path.is_dir())):
+        remove_partials_in(folder)
     sync_tree(place.store)
     rename(place.store, final)
     remove_workspace(place)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from alignmlm.corpus.build import DataConfig, build_store
+from alignmlm.corpus.build import DataConfig, build_store, finish
 from alignmlm.corpus.duplicates import NO_DUPLICATES
 from alignmlm.corpus.parts import Part, write_text
 from alignmlm.corpus.ranks import SINGLE
@@ -388,3 +388,15 @@ def test_building_alone_needs_no_mpi(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG_S)
     assert Store(tmp_path / "store").languages == ["qaa-Latn"]
+
+
+def test_what_a_killed_build_left_half_written_does_not_get_into_the_store(tmp_path):
+    place, final = workspace_of(tmp_path / "store"), tmp_path / "store"
+    below = place.store / "eng-Latn" / "train"
+    below.mkdir(parents=True)
+    for path in (place.store / "tokenizer.json", below / "00000.tok"):
+        path.touch()
+        path.with_name(f"{path.name}.tmp-27660").touch()
+    finish(place, final)
+    found = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert found == ["00000.tok", "tokenizer.json"]
