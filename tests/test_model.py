@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(small_rec
 def test_language_embeddings_are_there_where_the_objective_wants_them(small_recipe):
     types = {}
     for name in ("mlm", "tlm", "dict_mlm", "align_mlm"):
-        recipe = small_recipe(f"--objective.name={name}")
+        recipe = small_recipe("--model.architecture=roberta", f"--objective.name={name}")
         types[name] = make_model(recipe, assemble(recipe)).model.config.type_vocab_size
     assert types == {"mlm": 1, "tlm": 2, "dict_mlm": 2, "align_mlm": 1}
 
