@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,20 @@ def write_words_of(runs: Sequence[Path]) -> None:
 @click.option(
     "--output", type=PATH, default=Path("report.html"), show_default=True, help="The page."
 )
+@click.option("--watch", is_flag=True, help="Serve the page to this machine, and follow the runs.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --watch; 0: a free one.")
 @as_json
-def report_command(folders: tuple[Path, ...], output: Path, as_json: bool) -> None:
+def report_command(
+    folders: tuple[Path, ...], output: Path, watch: bool, port: int, as_json: bool
+) -> None:
     """Write tables and curves of the runs and studies in FOLDERS as one HTML page."""
-    from alignmlm.reporting.page import write_page
+    from alignmlm.reporting.page import found_in, write_page
     from alignmlm.terminal import print_json, print_line
 
-    runs = sorted({path.parent for folder in folders for path in folder.rglob("metrics.jsonl")})
-    studies = sorted({path.parent for folder in folders for path in folder.rglob("study.json")})
+    if watch:
+        watch_runs(folders, port)
+        return
+    runs, studies = found_in(folders)
     if not runs and not studies:
         raise ConfigError("folders", [str(f) for f in folders], "hold runs or studies")
     page = write_page(runs, studies, output)
@@ -142,3 +149,19 @@ def report_command(folders: tuple[Path, ...], output: Path, as_json: bool) -> No
         print_json({"report": str(page)})
     else:
         print_line(f"report: {page}")
+
+
+def watch_runs(folders: Sequence[Path], port: int) -> None:
+    """Serve the page of running studies until Ctrl-C."""
+    from alignmlm.reporting.watch import LOOPBACK, Server, Watched
+    from alignmlm.terminal import print_line
+
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ConfigError("folders", missing, "be existing folders")
+    try:
+        server = Server(Watched(folders), port)
+    except OSError as error:
+        raise ConfigError("--port", port, f"be free on {LOOPBACK} ({error.strerror})") from error
+    with server, suppress(KeyboardInterrupt):
+        print_line(f"report: {server.address} (Ctrl-C ends it)")
+        server.serve_forever()

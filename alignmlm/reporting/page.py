@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alignmlm import __version__
+from alignmlm.artifacts.names import STUDY
 from alignmlm.evaluation.score_rows import ScoreRow, study_score_rows
+from alignmlm.pretraining.run_records import METRICS
 from alignmlm.reporting.flips import flip_data
 from alignmlm.reporting.matrix import Hole, MatrixTable, matrices, reasons
 from alignmlm.reporting.page_data import group_data, run_data
@@ -118,8 +121,8 @@ def in_order(runs: list[RunFacts], found: list[Group]) -> list[RunFacts]:
     return sorted(runs, key=lambda run: (place.get(run.label, len(place)), run.label, run.seed))
 
 
-def page_text(runs: list[RunFacts], found: list[Group], live: bool = False) -> str:
-    """The page; `live`: it asks the server that it came from for news."""
+def page_text(runs: list[RunFacts], found: list[Group], live: str = "") -> str:
+    """The page; `live`: what the server calls it that it came from."""
     environment = Environment(
         loader=PackageLoader("alignmlm.reporting", "template"),
         autoescape=True,
@@ -155,14 +158,34 @@ def page_text(runs: list[RunFacts], found: list[Group], live: bool = False) -> s
     )
 
 
-def write_page(runs: list[Path], studies: list[Path], output: Path) -> Path:
-    """The path of one HTML page with the findings, tables and charts of runs and studies.
+def found_in(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The runs and the studies in some folders."""
+    names = (METRICS, STUDY)
+    runs, studies = (
+        sorted({path.parent for folder in folders for path in folder.rglob(name)}) for name in names
+    )
+    return runs, studies
+
+
+def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> str:
+    """The page with the findings, tables and charts of runs and studies.
+
+    `live` is what a server calls this page; the page asks it for a newer one.
 
     Raises:
         DataError: a run or a study cannot be read.
     """
     facts = [run_facts(run) for run in runs]
+    found = groups(list(studies), facts)
+    return page_text(in_order(facts, found), found, live)
+
+
+def write_page(runs: Sequence[Path], studies: Sequence[Path], output: Path) -> Path:
+    """The path of the page of some runs and studies.
+
+    Raises:
+        DataError: a run or a study cannot be read.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    found = groups(studies, facts)
-    replace_text(output, page_text(in_order(facts, found), found))
+    replace_text(output, page_of(runs, studies))
     return output

@@ -579,6 +579,18 @@ function followAddress() {
   if (name) byId(name)?.scrollIntoView();
 }
 
+/** Show a newer page when the server has one, but not while somebody types or chooses. */
+async function follow() {
+  const busy = document.activeElement?.matches("input, select, textarea");
+  try {
+    const answer = await fetch("stamp", { cache: "no-store" });
+    if (answer.ok && !busy && await answer.text() !== document.body.dataset.live) location.reload();
+  } catch {
+    document.title = document.title.replace(/^(?!\(ended\))/, "(ended) ");
+  }
+}
+if (document.body.dataset.live) setInterval(follow, 2000);
+
 let resized;
 addEventListener("resize", () => {
   clearTimeout(resized);

@@ -1,0 +1,122 @@
+"""The page of a running study on loopback, made anew where its runs have written something."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import xxhash
+
+from alignmlm.artifacts.names import RESULTS, STUDY, SUMMARY, WORDS
+from alignmlm.errors import AlignMLMError
+from alignmlm.pretraining.run_records import METRICS
+from alignmlm.reporting.page import found_in, page_of
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+EVERY_S = 10.0  # between two looks at the files
+WATCHED = (METRICS, SUMMARY, RESULTS, STUDY, WORDS)
+
+
+def stamp_of(folders: Sequence[Path]) -> str:
+    """What changes where a run, an evaluation or a study writes something."""
+    digest = xxhash.xxh3_64()
+    for folder in folders:
+        for path in sorted(path for name in WATCHED for path in folder.rglob(name)):
+            try:
+                found = path.stat()
+            except FileNotFoundError:  # replaced at this moment
+                continue
+            digest.update(f"{path}\n{found.st_mtime_ns} {found.st_size}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclass(slots=True)
+class Watched:
+    """Folders, their page as it was last made, and when that was."""
+
+    folders: Sequence[Path]
+    every_s: float = EVERY_S
+    stamp: str = ""
+    text: str = ""
+    looked_at: float = -1e9
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self) -> None:
+        """Make the page anew where something was written and the last look is long enough ago.
+
+        A page that cannot be made now, because files are being replaced, is made at the next look.
+
+        Raises:
+            AlignMLMError: the first page cannot be made.
+        """
+        with self.lock:
+            if time.monotonic() - self.looked_at < self.every_s:
+                return
+            now = stamp_of(self.folders)
+            if now != self.stamp:
+                try:
+                    self.text = page_of(*found_in(self.folders), live=now)
+                    self.stamp = now
+                except AlignMLMError as error:
+                    if not self.text:
+                        raise
+                    log.warning("the page stays as it is for now: %s", error)
+            self.looked_at = time.monotonic()
+
+
+class Server(ThreadingHTTPServer):
+    """A server of one page to this machine."""
+
+    daemon_threads = True
+
+    def __init__(self, watched: Watched, port: int) -> None:
+        self.watched = watched
+        super().__init__((LOOPBACK, port), Handler)
+
+    @property
+    def address(self) -> str:
+        """Where the page is."""
+        return f"http://{LOOPBACK}:{self.server_address[1]}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the page and for its stamp."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        """The page at "/", and at "/stamp" which page that is."""
+        port = self.server.server_address[1]
+        if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
+            self.answer(403, "this page is for this machine alone\n")
+            return
+        try:
+            self.server.watched.refresh()
+        except AlignMLMError as error:
+            self.answer(503, f"{error}\n")
+            return
+        found = {"/": self.server.watched.text, "/stamp": self.server.watched.stamp}
+        if (text := found.get(self.path)) is None:
+            self.answer(404, "there is / and /stamp\n")
+        else:
+            self.answer(200, text, "text/html" if self.path == "/" else "text/plain")
+
+    def answer(self, status: int, text: str, kind: str = "text/plain") -> None:
+        """Send a text."""
+        data = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Requests are told to nobody but those who debug."""
+        log.debug(format, *arguments)
