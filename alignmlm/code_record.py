@@ -65,23 +65,23 @@ def git_record(folder: Path | None) -> dict[str, Any]:
     if folder is None or (commit := git(folder, "rev-parse", "HEAD")) is None:
         return {"commit": None, "diff_sha256": None, "untracked": []}
     patch = changes(folder)
-    found = git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py") or ""
+    untracked = git(folder, "ls-files", "--others", "--exclude-standard", "--", "*.py") or ""
     return {
         "commit": commit.strip(),
         "diff_sha256": sha256(patch.encode()).hexdigest() if patch else None,
-        "untracked": found.splitlines(),
+        "untracked": untracked.splitlines(),
     }
 
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that numbers may depend on, of those that are installed."""
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def launcher() -> str:

@@ -46,10 +46,10 @@ def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: 
         "lacks": sorted(missing if exact else encoder_weights(model, missing)),
         "has in addition": sorted(unexpected) if exact else [],
     }
-    for told, names in wrong.items():
+    for verb, names in wrong.items():
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise CheckpointError(f"the weights of {folder}: it {told} {names[:SHOWN]}{more}")
+            raise CheckpointError(f"the weights of {folder}: it {verb} {names[:SHOWN]}{more}")
     return model
 
 

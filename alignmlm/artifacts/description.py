@@ -96,5 +96,5 @@ def check_types(content: dict[str, Any], path: Path) -> None:
         inner = value if wanted == list[str] and isinstance(value, list) else []
         in_range = plain is not int or (type(value) is int and 0 <= value < 2**63)
         if type(value) is not plain or not in_range or not all(type(i) is str for i in inner):
-            must = f"be a {plain.__name__}" + (" in [0, 2**63)" if plain is int else "")
-            raise CheckpointError(f"{path}: {name} = {value!r}, but it must {must}")
+            requirement = f"be a {plain.__name__}" + (" in [0, 2**63)" if plain is int else "")
+            raise CheckpointError(f"{path}: {name} = {value!r}, but it must {requirement}")

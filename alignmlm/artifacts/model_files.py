@@ -65,8 +65,8 @@ def index_shards(folder: Path) -> list[Path]:
         raise CheckpointError(f"{folder / INDEX} has no weight_map")
     for name in places.values():
         if not isinstance(name, str) or not SHARD.fullmatch(name):
-            must = "it may lead to *.safetensors files beside it only"
-            raise CheckpointError(f"{folder / INDEX} leads to {name!r}; {must}")
+            requirement = "it may lead to *.safetensors files beside it only"
+            raise CheckpointError(f"{folder / INDEX} leads to {name!r}; {requirement}")
     return [folder / name for name in sorted(set(places.values()))]
 
 

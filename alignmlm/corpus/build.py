@@ -294,10 +294,12 @@ def checked_plans(place: Workspace, parts: list[Part], config: DataConfig) -> li
     languages = [source.language for source in config.sources]
     plans = plan_shards(place, parts, languages, config.shard_tokens)
     for source in config.sources:
-        found = {plan.split: plan.tokens for plan in plans if plan.language == source.language}
+        tokens_by_split = {
+            plan.split: plan.tokens for plan in plans if plan.language == source.language
+        }
         for split in SPLITS:
-            if split not in found:
-                raise empty_split(source, split, sum(found.values()), config)
+            if split not in tokens_by_split:
+                raise empty_split(source, split, sum(tokens_by_split.values()), config)
     make_shard_folders(place, languages)
     return plans
 
@@ -321,7 +323,9 @@ def write_shards(
         entries.append((plan, cut_shard(place, parts, plan, source, dtype)))
         tokens += plan.tokens
         report(Progress("shards", done / len(mine), tokens * ranks.size))
-    every = {plan: entry for found in ranks.gathered(entries) for plan, entry in found}
+    every = {
+        plan: entry for rank_entries in ranks.gathered(entries) for plan, entry in rank_entries
+    }
     splits: dict[str, dict[str, list[ShardEntry]]] = {
         language: {split: [] for split in SPLITS} for language in languages
     }

@@ -25,8 +25,8 @@ def first_numbers(place: Workspace, parts: list[Part], ranks: Ranks) -> Int[np.n
     """Documents of the corpus before each part, and after the last one."""
     counts = ranks.gathered([len(read_records(place, part)) for part in ranks.mine(parts)])
     whole = np.zeros(len(parts) + 1, np.int64)
-    for rank, found in enumerate(counts):
-        whole[1 + rank :: ranks.size] = found
+    for rank, documents in enumerate(counts):
+        whole[1 + rank :: ranks.size] = documents
     return np.cumsum(whole)
 
 
@@ -40,10 +40,10 @@ def deal_out(
         entries["high"], entries["low"] = records["high"], records["low"]
         entries["number"] = numbers[index] + np.arange(len(records))
         bucket = bucket_of(entries, bits)
-        for found in np.unique(bucket):
-            path = place.duplicates / f"{found:05d}-{ranks.rank:05d}.hashes"
+        for number in np.unique(bucket):
+            path = place.duplicates / f"{number:05d}-{ranks.rank:05d}.hashes"
             with path.open("ab") as file:
-                file.write(entries[bucket == found].tobytes())
+                file.write(entries[bucket == number].tobytes())
 
 
 def bucket_of(entries: Shaped[np.ndarray, " entry"], bits: int) -> Int[np.ndarray, " entry"]:
@@ -63,8 +63,8 @@ def repeated(entries: Shaped[np.ndarray, " entry"]) -> Int[np.ndarray, " duplica
 def note_bucket(place: Workspace, bucket: int) -> None:
     """Write which documents of a bucket are left out."""
     paths = sorted(place.duplicates.glob(f"{bucket:05d}-*.hashes"))
-    found = [np.frombuffer(path.read_bytes(), ENTRY) for path in paths]
-    numbers = repeated(np.concatenate([np.empty(0, ENTRY), *found]))
+    entries = [np.frombuffer(path.read_bytes(), ENTRY) for path in paths]
+    numbers = repeated(np.concatenate([np.empty(0, ENTRY), *entries]))
     replace_bytes(place.duplicates / f"{bucket:05d}.numbers", numbers.astype("<i8").tobytes())
     for path in paths:
         path.unlink()
@@ -79,12 +79,12 @@ class Duplicates:
 
     def kept(self, part: int, documents: int) -> Bool[np.ndarray, " document"]:
         """Which of so many documents of a part stay."""
-        kept = np.ones(documents, bool)
+        mask = np.ones(documents, bool)
         for numbers in self.buckets:
             first = self.first_numbers[part]
             start, stop = np.searchsorted(numbers, (first, first + documents))
-            kept[np.asarray(numbers[start:stop]) - first] = False
-        return kept
+            mask[np.asarray(numbers[start:stop]) - first] = False
+        return mask
 
 
 NO_DUPLICATES = Duplicates(np.zeros(1, np.int64), [])

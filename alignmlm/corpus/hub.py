@@ -15,8 +15,8 @@ def hub_name(pattern: str, source: SourceConfig) -> tuple[str, str | None, str]:
     """
     name, *rest = pattern.removeprefix(HUB_PREFIX).split(":")
     if not name or len(rest) > 2:
-        must = "look like 'hub:<org>/<name>' or 'hub:<org>/<name>:<config>:<split>'"
-        raise ConfigError("data.sources.files", pattern, must)
+        requirement = "look like 'hub:<org>/<name>' or 'hub:<org>/<name>:<config>:<split>'"
+        raise ConfigError("data.sources.files", pattern, requirement)
     config, split = [*rest, "", ""][:2]
     return str(expand_path(name)), config or source.config, split or source.split
 

@@ -51,8 +51,8 @@ def sentence_words(text: Sentences, tokenizer: Tokenizer) -> Iterator[Words]:
     words = tokenizer.decode_batch(parts, skip_special_tokens=True)
     numbered = zip(text.sentence_of_word().tolist(), words, strict=True)
     for _, sentence in groupby(numbered, key=lambda pair: pair[0]):
-        found = [normalise(word).replace(" ", "\u00a0") for _, word in sentence]
-        yield found if any(found) else []
+        normalised = [normalise(word).replace(" ", "\u00a0") for _, word in sentence]
+        yield normalised if any(normalised) else []
 
 
 def store_sentences(
@@ -83,15 +83,15 @@ def parsed_by(parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]
     def blocks(sentences: Iterator[Words], most: int) -> Blocks:
         wanted = first_with_words(sentences, most)
         batches = iter(lambda: list(islice(wanted, BATCH_SENTENCES)), [])
-        kept: list[list[Words]] = []
+        pending: list[list[Words]] = []
 
         def short() -> Iterator[list[Words]]:
             for batch in batches:
-                kept.append(batch)
+                pending.append(batch)
                 yield [words if len(words) <= LONGEST_WORDS else [] for words in batch]
 
         for parsed in parse(short()):
-            for words, block in zip(kept.pop(0), parsed, strict=True):
+            for words, block in zip(pending.pop(0), parsed, strict=True):
                 yield words, block or reason(words)
         for words in sentences:
             yield words, MISSING + "not asked for\n\n" if words else reason(words)
@@ -117,13 +117,13 @@ def looked_up(treebanks: list[Path]) -> Callable:
 
     def blocks(sentences: Iterator[Words], most: int) -> Blocks:
         for number, words in enumerate(sentences):
-            found = known.get(("".join(words).replace("\u00a0", " "), len(words)))
+            block = known.get(("".join(words).replace("\u00a0", " "), len(words)))
             if not words or len(words) > LONGEST_WORDS:
                 yield words, reason(words)
             elif number >= most:
                 yield words, MISSING + "not asked for\n\n"
             else:
-                yield words, found or MISSING + "not in the treebank\n\n"
+                yield words, block or MISSING + "not in the treebank\n\n"
 
     return blocks
 
@@ -150,8 +150,8 @@ def parse_store(
             here = path.with_suffix(".json")
             if not (path.is_file() and here.is_file()):
                 parsed = blocks(sentences, max(most - counts["parsed"], 0))
-                told = write_blocks(path, parsed, partial(advance, progress, done, total))
-                replace_text(here, json.dumps(told))
+                shard_counts = write_blocks(path, parsed, partial(advance, progress, done, total))
+                replace_text(here, json.dumps(shard_counts))
             counts.update(json.loads(here.read_text("utf-8")))
             done += shard.entry.sentences
     return dict(counts)

@@ -146,9 +146,9 @@ def parts_in(place: Workspace, number: int, piece: Piece) -> list[Part] | None:
     done = place.text / f"{number:05d}.json"
     if not done.exists():
         return None
-    found = read_json(done)
-    check_keys(found, {"parts": int}, done, DataError)
-    return [Part(piece.source, number, i) for i in range(found["parts"])]
+    content = read_json(done)
+    check_keys(content, {"parts": int}, done, DataError)
+    return [Part(piece.source, number, i) for i in range(content["parts"])]
 
 
 def is_read(place: Workspace, number: int, piece: Piece) -> bool:

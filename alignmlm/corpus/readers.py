@@ -135,8 +135,8 @@ def read_parquet(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
 
 def block_lines(numbered: list[tuple[int, str]], path: Path) -> list[str]:
     """Sentences of some lines of a CoNLL-U file."""
-    found = (from_words(block.words, block.joined()) for block in blocks(numbered, path))
-    return [as_line(sentence) for sentence in found if sentence.word_starts]
+    sentences = (from_words(block.words, block.joined()) for block in blocks(numbered, path))
+    return [as_line(sentence) for sentence in sentences if sentence.word_starts]
 
 
 def treebank_document(numbered: list[tuple[int, str]], read: float, path: Path) -> RawDocument:

@@ -40,9 +40,9 @@ def model_languages(order: str) -> tuple[str, str]:
     """
     if not is_syntax(order):
         raise ConfigError("--order", order, "be 'syn-fra', 'syn-fra-N', 'syn-fra-N-hin-V', ...")
-    found = ORDER.fullmatch(order)
-    assert found is not None
-    first, second, only = found["noun"], found["verb"], found["only"]
+    match = ORDER.fullmatch(order)
+    assert match is not None
+    first, second, only = match["noun"], match["verb"], match["only"]
     return (first if only != "V" else ""), (second or (first if only != "N" else ""))
 
 
@@ -82,9 +82,9 @@ def sentence_ranks(
     Raises:
         DataError: the parse is that of another sentence.
     """
-    kept = np.minimum(np.arange(words), 255).astype(np.uint8)
+    unchanged = np.minimum(np.arange(words), 255).astype(np.uint8)
     if lines[0].startswith(MISSING):
-        return kept, Counter({lines[0].removeprefix(MISSING).strip(): 1})
+        return unchanged, Counter({lines[0].removeprefix(MISSING).strip(): 1})
     tree = next(parse_conllu(lines, place), None)
     if tree is None or len(tree.words) != words:
         count = len(tree.words) if tree else 0
@@ -92,8 +92,8 @@ def sentence_ranks(
     moved = reorder_tree(version_1(tree), *models, seed)
     ranks = np.empty(words, np.uint8)
     ranks[moved.order] = np.arange(words)
-    told = {name: count for name, count in asdict(moved.counts).items() if count}
-    return ranks, Counter(told)
+    counts = {name: count for name, count in asdict(moved.counts).items() if count}
+    return ranks, Counter(counts)
 
 
 def shard_ranks(
@@ -112,9 +112,11 @@ def shard_ranks(
             lines = next(blocks, None)
             if lines is None:
                 raise DataError(f"{place} has fewer parses than {shard.bin_path} has sentences")
-            of_words, told = sentence_ranks(lines, length, models, seed, f"{place}, block {number}")
+            of_words, sentence_counts = sentence_ranks(
+                lines, length, models, seed, f"{place}, block {number}"
+            )
             ranks.append(of_words)
-            counts.update(told)
+            counts.update(sentence_counts)
         yield np.concatenate(ranks)[text.word_of_token()], counts
 
 
@@ -138,9 +140,9 @@ def order_store(
         for shard in store.split(language, split).shards:
             place = parses_path(store.path, language, split, shard.entry.name)
             parts, blocks = [], read_blocks(place)
-            for ranks, told in shard_ranks(shard, blocks, loaded, seed, place):
+            for ranks, piece_counts in shard_ranks(shard, blocks, loaded, seed, place):
                 parts.append(ranks)
-                counts.update(told)
+                counts.update(piece_counts)
                 progress(done, total)
             if next(blocks, None) is not None:
                 raise DataError(f"{place} has more parses than {shard.bin_path} has sentences")

@@ -286,15 +286,15 @@ def documents(sentences: int, seed: int, home: str, size: int) -> Iterator[Docum
         rows = number_rows("document", seed, home, start // size)
         drafts = map(partial(sentence_from, topic=int(next(rows)[0] * TOPICS)), rows)
         fitting = (s for s in drafts if len(s.words) in LENGTHS_WORDS)
-        kept = (s for s in fitting if crc32(plain_text(s).encode()) % 16 in HOMES[home])
-        yield tuple(islice(kept, min(size, sentences - start)))
+        own = (s for s in fitting if crc32(plain_text(s).encode()) % 16 in HOMES[home])
+        yield tuple(islice(own, min(size, sentences - start)))
 
 
 def require_positive(**settings: int) -> None:
     """Nothing, or a ConfigError for a setting below 1."""
-    for setting, found in settings.items():
-        if found < 1:
-            raise ConfigError(f"sample.{setting}", found, "be at least 1")
+    for setting, value in settings.items():
+        if value < 1:
+            raise ConfigError(f"sample.{setting}", value, "be at least 1")
 
 
 def sample_documents(

@@ -93,13 +93,13 @@ def matching_paths(pattern: str, language: str) -> list[Path]:
     literal = expand_path(pattern)
     if exists(literal):  # noqa: PTH110 - False for names that no file can have
         return [literal]
-    found = sorted(glob(str(literal), recursive=True))  # noqa: PTH207
-    if not found:
+    matches = sorted(glob(str(literal), recursive=True))  # noqa: PTH207
+    if not matches:
         raise DataError(
             f"corpus file {pattern} of {language} does not exist (looked for "
             f"{literal.absolute()}); see data.sources.files and $ALIGNMLM_DATA"
         )
-    return [Path(path) for path in found]
+    return [Path(path) for path in matches]
 
 
 def source_paths(source: SourceConfig) -> list[Path]:

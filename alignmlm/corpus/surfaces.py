@@ -125,9 +125,9 @@ class Found:
 def found_starts(text: str, parts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Characters of a text at which words and sentences start, from its sentences."""
     joined = " ".join(parts)
-    seen, kept = (np.flatnonzero(~blanks(code_points(t))) for t in (text, joined))
+    text_places, joined_places = (np.flatnonzero(~blanks(code_points(t))) for t in (text, joined))
     place = np.zeros(len(joined), np.int64)
-    place[kept] = seen  # the same characters, but for blanks
+    place[joined_places] = text_places  # the same characters, but for blanks
     sizes = np.array([len(part) + 1 for part in parts], np.int64)
     before = np.cumsum(sizes) - sizes
     words = [words_of(part).word_starts for part in parts]

@@ -66,9 +66,9 @@ class ChunkTokens:
 
     def learn(self, chunks: list[str]) -> None:
         """Find the tokens of chunks that were not seen before."""
-        found = encode_flat(self.tokenizer, [from_line(chunk) for chunk in chunks])
+        new_tokens = encode_flat(self.tokenizer, [from_line(chunk) for chunk in chunks])
         self.numbers.update(zip(chunks, count(len(self.numbers))))
-        self.tokens = joined([self.tokens, found])
+        self.tokens = joined([self.tokens, new_tokens])
         self.firsts = np.cumsum(self.tokens.lengths_tokens) - self.tokens.lengths_tokens
         self.characters += sum(map(len, chunks))
 
@@ -95,23 +95,23 @@ def encode_lines(tokenizer: Tokenizer, lines: list[str]) -> Encoded:
 
 
 def close_documents(
-    found: Encoded, sentences: Int[np.ndarray, " document"], eos: int
+    encoded: Encoded, sentences: Int[np.ndarray, " document"], eos: int
 ) -> tuple[Encoded, Int[np.ndarray, " document"]]:
     """The tokens with </s> after each document that has any, and the tokens of each document."""
     document = np.repeat(np.arange(len(sentences)), sentences)
-    tokens = np.bincount(document, found.lengths_tokens, len(sentences)).astype(np.int64)
+    tokens = np.bincount(document, encoded.lengths_tokens, len(sentences)).astype(np.int64)
     ends = np.cumsum(tokens)[tokens > 0]
-    ids = np.insert(found.ids, ends, eos)
-    starts = np.insert(found.word_starts, ends, True)
+    ids = np.insert(encoded.ids, ends, eos)
+    starts = np.insert(encoded.word_starts, ends, True)
     last = np.cumsum(sentences)[tokens > 0]
-    lengths = np.insert(found.lengths_tokens, last, 1)
+    lengths = np.insert(encoded.lengths_tokens, last, 1)
     return Encoded(ids, starts, lengths[lengths > 0]), tokens + (tokens > 0)
 
 
-def flags_of(found: Encoded) -> UInt8[np.ndarray, " token"]:
+def flags_of(encoded: Encoded) -> UInt8[np.ndarray, " token"]:
     """Bits that say which tokens start a word and a sentence."""
-    flags = found.word_starts.astype(np.uint8) * np.uint8(WORD)
-    flags[np.cumsum(found.lengths_tokens) - found.lengths_tokens] |= SENTENCE
+    flags = encoded.word_starts.astype(np.uint8) * np.uint8(WORD)
+    flags[np.cumsum(encoded.lengths_tokens) - encoded.lengths_tokens] |= SENTENCE
     return flags
 
 
@@ -144,8 +144,8 @@ def make_tokens(
     sentences = np.array([len(document) for document in documents], np.int64)
     lines = chain.from_iterable(documents)
     batches = iter(lambda: list(islice(lines, BATCH_SENTENCES)), [])
-    found = joined([encoder.encode(batch) for batch in batches])
-    closed, tokens = close_documents(found, sentences, encoder.vocabulary.eos)
+    encoded = joined([encoder.encode(batch) for batch in batches])
+    closed, tokens = close_documents(encoded, sentences, encoder.vocabulary.eos)
     records = np.empty(len(documents), DOCUMENT)
     records["tokens"], records["validation"] = tokens, validation
     return TokenPart(records[tokens > 0], closed.ids.astype(encoder.dtype), flags_of(closed))
@@ -160,10 +160,10 @@ def tokenise_part(
 ) -> int:
     """Write a part as tokens; how many it has."""
     records = read_records(place, parts[index])
-    kept = duplicates.kept(index, len(records))
-    read = zip(kept, read_documents(place, parts[index]), strict=True)
+    kept_mask = duplicates.kept(index, len(records))
+    read = zip(kept_mask, read_documents(place, parts[index]), strict=True)
     documents = [document for wanted, document in read if wanted]
-    held_out = is_validation(records, encoder.validation)[kept]
+    held_out = is_validation(records, encoder.validation)[kept_mask]
     made = make_tokens(encoder, documents, held_out)
     arrays = (made.documents, made.ids, made.flags)
     path = place.tokens / f"{parts[index].name}.npys"

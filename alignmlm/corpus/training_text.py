@@ -32,8 +32,8 @@ def training_records(
 ) -> tuple[Shaped[np.ndarray, " document"], Bool[np.ndarray, " document"]]:
     """The records of a part, and which are training documents that are kept."""
     records = read_records(place, parts[index])
-    kept = duplicates.kept(index, len(records))
-    return records, kept & ~is_validation(records, validation)
+    kept_mask = duplicates.kept(index, len(records))
+    return records, kept_mask & ~is_validation(records, validation)
 
 
 def sample_steps(

@@ -170,18 +170,18 @@ def piece_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]
 
 def record_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """How the build that a workspace holds differs from the one that is asked for."""
-    found = []
+    differences = []
     if old["alignmlm"] != new["alignmlm"] or old["format"] != new["format"]:
-        found.append(f"alignmlm: {old['alignmlm']} there, {new['alignmlm']} here")
+        differences.append(f"alignmlm: {old['alignmlm']} there, {new['alignmlm']} here")
     if len(old["pieces"]) != len(new["pieces"]):
-        found.append(f"files: {len(old['pieces'])} there, {len(new['pieces'])} here")
+        differences.append(f"files: {len(old['pieces'])} there, {len(new['pieces'])} here")
     for before, now in zip(old["pieces"], new["pieces"], strict=False):
-        found += piece_differences(before, now)
+        differences += piece_differences(before, now)
     settings = old.get("settings") or new["settings"]  # recorded when the tokenizer is there
     for name, value in sorted(new["settings"].items()):
         if settings.get(name) != value:
-            found.append(f"data.{name}: {settings.get(name)!r} there, {value!r} here")
-    return list(dict.fromkeys(found))
+            differences.append(f"data.{name}: {settings.get(name)!r} there, {value!r} here")
+    return list(dict.fromkeys(differences))
 
 
 def read_record(place: Workspace) -> dict[str, Any] | None:
@@ -193,10 +193,10 @@ def read_record(place: Workspace) -> dict[str, Any] | None:
     if not place.record.exists():
         return None
     try:
-        found = read_json(place.record)
+        record = read_json(place.record)
     except DataError as error:
         raise DataError(f"{place.record} is damaged ({error}); remove {place.folder}") from error
-    return found if {"format", "alignmlm", "pieces"} <= found.keys() else None
+    return record if {"format", "alignmlm", "pieces"} <= record.keys() else None
 
 
 def open_workspace(

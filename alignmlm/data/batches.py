@@ -136,13 +136,13 @@ def partners(loader: Loader, language: int) -> list[int]:
 
 def sample_keys(loader: Loader, samples: Samples, split: str) -> UInt64[np.ndarray, " row"]:
     """The keys of everything that is drawn for some rows."""
-    found = np.empty(samples.size, np.uint64)
+    row_keys = np.empty(samples.size, np.uint64)
     pairs = set(zip(samples.languages.tolist(), samples.epochs.tolist(), strict=True))
     for language, epoch in pairs:
         here = (samples.languages == language) & (samples.epochs == epoch)
         parent = key(split, loader.seed, str(loader.languages[language]), epoch)
-        found[here] = fold(parent, samples.rows[here].astype(np.uint64))
-    return found
+        row_keys[here] = fold(parent, samples.rows[here].astype(np.uint64))
+    return row_keys
 
 
 def second_languages(

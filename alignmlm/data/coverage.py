@@ -90,15 +90,15 @@ class WordTree:
         """The node that each whole word ends at, 0 for a word that is not in the tree."""
         first = np.flatnonzero(starts)
         lengths = np.diff(first, append=len(ids))
-        found = np.zeros(len(first), np.int64)
+        node_of_word = np.zeros(len(first), np.int64)
         open_words = np.flatnonzero(lengths <= self.longest_tokens)
         for depth in range(self.longest_tokens):
-            wanted = found[open_words] * self.vocabulary + ids[first[open_words] + depth]
+            wanted = node_of_word[open_words] * self.vocabulary + ids[first[open_words] + depth]
             edge = np.minimum(np.searchsorted(self.edges, wanted), len(self.edges) - 1)
-            found[open_words] = np.where(self.edges[edge] == wanted, edge + 1, 0)
-            still = (found[open_words] > 0) & (lengths[open_words] > depth + 1)
+            node_of_word[open_words] = np.where(self.edges[edge] == wanted, edge + 1, 0)
+            still = (node_of_word[open_words] > 0) & (lengths[open_words] > depth + 1)
             open_words = open_words[still]
-        return np.where(self.word_ends[found], found, 0)
+        return np.where(self.word_ends[node_of_word], node_of_word, 0)
 
 
 def word_tree(words: Iterable[Word], vocabulary: int) -> WordTree:
@@ -184,8 +184,8 @@ def lengths_of(dictionary: Dictionary) -> dict[str, int]:
     names = (
         LENGTHS[2 * (len(source) > 1) + (len(target) > 1)] for source, target in dictionary.words()
     )
-    found = Counter(names)
-    return {name: found[name] for name in LENGTHS}
+    counts = Counter(names)
+    return {name: counts[name] for name in LENGTHS}
 
 
 def sharing_tokens(asked: Dictionary, used: Dictionary) -> int:

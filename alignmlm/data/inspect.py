@@ -42,8 +42,8 @@ def stored_orders(store: Store, language: str) -> list[str]:
     return sorted(path.parent.parent.name for path in places)
 
 
-def checks_of(store: Store, found: list[str]) -> Checks:
-    """All that is to be read; what cannot even be opened is added to `found`."""
+def checks_of(store: Store, damage: list[str]) -> Checks:
+    """All that is to be read; what cannot even be opened is added to `damage`."""
     files: list[tuple[Shard | OrderShard, int]] = []
     for language, splits in store.manifest.splits.items():
         for split in splits:
@@ -51,7 +51,7 @@ def checks_of(store: Store, found: list[str]) -> Checks:
                 try:
                     opened = store.split(language, split, orders)
                 except DataError as error:
-                    found.append(str(error))
+                    damage.append(str(error))
                     continue
                 for shard in opened.shards:
                     blocks = shard.entry.blocks
@@ -72,17 +72,17 @@ def damages(
 
     Threads share the work: one for each core that this process may use, or as many as asked for.
     """
-    found: list[str] = []
-    checks = checks_of(store, found)
+    messages: list[str] = []
+    checks = checks_of(store, messages)
     total = sum(last + 1 - first for _, first, last in checks)
     done = 0
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as threads:
         for (_, first, last), error in zip(checks, threads.map(check, checks), strict=True):
             if error is not None:
-                found.append(error)
+                messages.append(error)
             done += last + 1 - first
             progress(done, total)
-    return found
+    return messages
 
 
 def check(blocks: tuple[Shard | OrderShard, int, int]) -> str | None:
@@ -154,11 +154,11 @@ def show_rows(
     shown = []
     for place in range(samples.size):
         seen, wanted = batch.input_ids[place].numpy(), labels[place]
-        told = batch.language_ids[place].numpy()
+        language_ids = batch.language_ids[place].numpy()
         tokens = [
             (
-                token_text(tokenizer, int(base_ids[told[i]][seen[i]])),
-                token_text(tokenizer, base_of_label(base_ids, int(wanted[i]), int(told[i])))
+                token_text(tokenizer, int(base_ids[language_ids[i]][seen[i]])),
+                token_text(tokenizer, base_of_label(base_ids, int(wanted[i]), int(language_ids[i])))
                 if wanted[i] >= 0
                 else None,
             )
@@ -180,10 +180,10 @@ def base_of(table: np.ndarray, vocabulary_size: int) -> np.ndarray:
     return inverse
 
 
-def base_of_label(base_ids: dict[int, np.ndarray], label: int, told: int) -> int:
+def base_of_label(base_ids: dict[int, np.ndarray], label: int, language: int) -> int:
     """The base token of a label, which may be of another language than the input's."""
-    found = (int(base_ids[number][label]) for number in (told, *base_ids))
-    return next(token for token in found if token >= 0)
+    candidates = (int(base_ids[number][label]) for number in (language, *base_ids))
+    return next(token for token in candidates if token >= 0)
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

@@ -74,7 +74,7 @@ def masks_of(
     """Settings and tables as the compiled code wants them, for each stretch of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
     names = ("mask", "fate", "replace", "partner", "cross")
-    chosen, random, kept, crossed = (np.uint64(threshold(share)) for share in shares)
+    chosen, random, unchanged, crossed = (np.uint64(threshold(share)) for share in shares)
     masks = Masks(
         lexicon.special,
         lexicon.ordinary.astype(np.int32),
@@ -83,7 +83,7 @@ def masks_of(
         lexicon.mask_id,
         chosen,
         random,
-        kept,
+        unchanged,
         crossed,
         corruption.predict == "translation",
         tuple(np.uint64(key(name)) for name in names),

@@ -157,8 +157,8 @@ def mask_rows(
     drawn = below(draw("replace", row_keys, ids.shape), len(lexicon.ordinary))
     random = lexicon.tables[languages, lexicon.ordinary[drawn]]
     changed = np.where(fate < config.random, random, lexicon.mask_id)
-    kept = fate >= 1 - config.keep
-    inputs = np.where(chosen & ~kept, changed, ids)
+    unchanged = fate >= 1 - config.keep
+    inputs = np.where(chosen & ~unchanged, changed, ids)
     return Corrupted(inputs, ids, languages, chosen, np.zeros_like(chosen))
 
 
@@ -231,11 +231,11 @@ def reference_batch(loader: Loader, samples: Samples, split: str, seed: int) -> 
     """The batch that make_batch gives; `seed` is that of the languages."""
     row_keys = sample_keys(loader, samples, split)
     seconds = second_languages(loader, samples, row_keys) if split == TRAIN else None
-    found = [
+    sampled = [
         sample_row(loader, samples, n, -1 if seconds is None else int(seconds[n]), split, seed)
         for n in range(samples.size)
     ]
-    rows, fell_back = [row for row, _ in found], sum(fallback for _, fallback in found)
+    rows, fell_back = [row for row, _ in sampled], sum(fallback for _, fallback in sampled)
     ids = stack([row.ids for row in rows], loader.seq_len, loader.vocabulary.pad)
     languages = stack([row.languages for row in rows], loader.seq_len, 0)
     rate = phase_at(loader.masks, int(samples.numbers[0]), split == TRAIN).rate

@@ -101,9 +101,9 @@ def language_of_samples(
         if after is not None:
             here &= samples < after.first
         periods, slots = np.divmod(samples[here] - phase.first, len(phase.table))
-        found = phase.table[slots]
-        languages[here] = found
-        counts[here] = phase.before[found] + periods * phase.whole[found] + phase.inside[slots]
+        numbers = phase.table[slots]
+        languages[here] = numbers
+        counts[here] = phase.before[numbers] + periods * phase.whole[numbers] + phase.inside[slots]
     return languages, counts
 
 

@@ -49,5 +49,5 @@ class MaskConfig:
         if steps != sorted(set(steps)):
             raise ConfigError("mask.rate_changes", steps, "name each step once, in order")
         if min(self.random, self.keep) < 0 or self.random + self.keep > 1:
-            found = (self.random, self.keep)
-            raise ConfigError("mask.random, mask.keep", found, "be shares that sum to 1 at most")
+            shares = (self.random, self.keep)
+            raise ConfigError("mask.random, mask.keep", shares, "be shares that sum to 1 at most")

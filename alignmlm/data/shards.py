@@ -51,8 +51,8 @@ class ShardEntry:
         if type(self.tokens) is not int or not 0 <= self.tokens <= MOST_TOKENS:
             raise ConfigError("tokens", self.tokens, f"be an integer in [0, {MOST_TOKENS}]")
         if any(type(count) is not int or not 0 <= count <= self.tokens for count in counts):
-            must = f"be integers in [0, {self.tokens}], the tokens"
-            raise ConfigError("sentences, documents, words", counts, must)
+            requirement = f"be integers in [0, {self.tokens}], the tokens"
+            raise ConfigError("sentences, documents, words", counts, requirement)
         if not isinstance(self.digest, str) or not DIGEST.fullmatch(self.digest):
             raise ConfigError("digest", self.digest, "have 16 hexadecimal digits")
 
@@ -139,11 +139,11 @@ class Shard:
         width = self.dtype.itemsize * BLOCK_TOKENS
         start, stop = block * width, (block + 1) * width
         tokens, bits = self.words[block].tobytes(), self.records[block, 1:].tobytes()
-        found = reference_hash(tokens, bits, self.key, block)
+        computed = reference_hash(tokens, bits, self.key, block)
         stored = int(self.records[block, 0])
         return DataError(
             f"shard {self.bin_path} (or its .idx) is damaged in block {block}, bytes {start} to "
-            f"{stop}: hash {found:016x}, expected {stored:016x}; {ADVICE}"
+            f"{stop}: hash {computed:016x}, expected {stored:016x}; {ADVICE}"
         )
 
     def flags(self, start: int, stop: int, first_word: int) -> Bool[np.ndarray, " token"]:

@@ -70,11 +70,11 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
     """
     raw = mapping(parse_json(text, str(path)), str(path), DataError)
     if (version := raw.get("schema_version")) != SCHEMA_VERSION:
-        must = f"this alignmlm reads {SCHEMA_VERSION}; build the store again"
-        raise DataError(f"{path} has schema version {version!r}; {must}")
+        remedy = f"this alignmlm reads {SCHEMA_VERSION}; build the store again"
+        raise DataError(f"{path} has schema version {version!r}; {remedy}")
     expected = raw.pop(SELF, None)
-    if expected != (found := content_id(raw)):
-        raise DataError(f"{path} is damaged or was edited: xxh3 {found}, expected {expected}")
+    if expected != (computed := content_id(raw)):
+        raise DataError(f"{path} is damaged or was edited: xxh3 {computed}, expected {expected}")
     check_keys(raw, {"tokenizer_xxh3": str, "splits": dict, "provenance": dict}, path, DataError)
     vocabulary = record(Vocabulary, raw.pop("vocabulary", None), f"{path}: vocabulary")
     if unknown := sorted(raw.keys() - {field.name for field in fields(Manifest)}):
@@ -172,19 +172,19 @@ def check_sizes(folder: Path, shards: list[Shard]) -> None:
     Raises:
         DataError: a file is missing, short, long or unknown.
     """
-    found: dict[str, int] = {}
+    unchecked_bytes: dict[str, int] = {}
     if folder.is_dir():
         with os.scandir(folder) as entries:
-            found = {entry.name: entry.stat().st_size for entry in entries}
+            unchecked_bytes = {entry.name: entry.stat().st_size for entry in entries}
     for shard in shards:
         for name, expected in shard.sizes_bytes.items():
-            if name not in found:
+            if name not in unchecked_bytes:
                 raise DataError(f"shard {folder / name} is missing; build or copy the store again")
-            if (size := found.pop(name)) != expected:
-                must = f"the manifest says {expected}; {ADVICE}"
-                raise DataError(f"shard {folder / name} has {size} bytes, {must}")
-    if found:
-        extra = folder / sorted(found)[0]
+            if (size := unchecked_bytes.pop(name)) != expected:
+                requirement = f"the manifest says {expected}; {ADVICE}"
+                raise DataError(f"shard {folder / name} has {size} bytes, {requirement}")
+    if unchecked_bytes:
+        extra = folder / sorted(unchecked_bytes)[0]
         raise DataError(f"{extra} is not in the manifest; {ADVICE}, or remove the file")
 
 
@@ -200,10 +200,10 @@ class Store:
             )
         self.manifest = parse_manifest((path / MANIFEST).read_bytes(), path / MANIFEST)
         tokenizer = path / TOKENIZER
-        found = xxhash.xxh3_64_hexdigest(tokenizer.read_bytes()) if tokenizer.is_file() else None
-        if found != self.manifest.tokenizer_xxh3:
+        digest = xxhash.xxh3_64_hexdigest(tokenizer.read_bytes()) if tokenizer.is_file() else None
+        if digest != self.manifest.tokenizer_xxh3:
             expected = self.manifest.tokenizer_xxh3
-            raise DataError(f"{tokenizer} has xxh3 {found}, the manifest says {expected}")
+            raise DataError(f"{tokenizer} has xxh3 {digest}, the manifest says {expected}")
         self.vocabulary.check_size(tokenizer)
 
     @property
@@ -235,8 +235,8 @@ class Store:
             manifest = read_order_manifest(self.path, order, language, self.manifest.data_id)
             folder = order_folder(self.path, order, language) / split
             if len(digests := manifest.digests.get(split, [])) != len(entries):
-                found = f"{len(digests)} shards of {split}, the store {len(entries)}"
-                raise DataError(f"{folder} has {found}; run `alignmlm data order` again")
+                mismatch = f"{len(digests)} shards of {split}, the store {len(entries)}"
+                raise DataError(f"{folder} has {mismatch}; run `alignmlm data order` again")
             for shard, digest in zip(opened.shards, digests, strict=True):
                 path = folder / f"{shard.entry.name}.ord"
                 shard.orders.append(OrderShard(path, shard.entry.tokens, digest))

@@ -96,10 +96,10 @@ class OrderShard:
         self.path, self.blocks = path, -(-tokens // BLOCK_TOKENS)
         self.key = shard_key(digest, tokens)
         expected = self.blocks * 8 * (1 + RANK_WORDS)
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
+        size_bytes = path.stat().st_size if path.is_file() else None
+        if size_bytes != expected:
             raise DataError(
-                f"syntax order {path} has {found} bytes, not {expected}; "
+                f"syntax order {path} has {size_bytes} bytes, not {expected}; "
                 f"run `alignmlm data order` again"
             )
 
@@ -155,9 +155,9 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
     if document.get("schema_version") == SCHEMA_VERSION:
         document = verified(document, path, DataError)
     manifest = record(OrderManifest, document, path)
-    found = (manifest.schema_version, manifest.data_id, manifest.order, manifest.language)
-    if found != (expected := (SCHEMA_VERSION, data_id, order, language)):
-        raise DataError(f"{path} is for {found}, the store is {expected}; make the order again")
+    identity = (manifest.schema_version, manifest.data_id, manifest.order, manifest.language)
+    if identity != (expected := (SCHEMA_VERSION, data_id, order, language)):
+        raise DataError(f"{path} is for {identity}, the store is {expected}; make the order again")
     return manifest
 
 

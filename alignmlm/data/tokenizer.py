@@ -91,8 +91,8 @@ def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
 
     Its pieces have a space at their start alone, and every text is given one.
     """
-    found, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
-    return all(found[part] == ours[part] for part in ("normalizer", "pre_tokenizer"))
+    theirs, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
+    return all(theirs[part] == ours[part] for part in ("normalizer", "pre_tokenizer"))
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
@@ -144,15 +144,15 @@ def ordinary(tokenizer: Tokenizer, ids: Int[np.ndarray, " token"]) -> Int[np.nda
     """Token ids of a text, with <unk> for special tokens: some models know these as pieces too."""
     added = tokenizer.get_added_tokens_decoder().items()
     special = [number for number, token in added if token.special]
-    found = np.isin(ids, special)
-    return np.where(found, special_id(tokenizer, "unk"), ids) if found.any() else ids
+    is_special = np.isin(ids, special)
+    return np.where(is_special, special_id(tokenizer, "unk"), ids) if is_special.any() else ids
 
 
 def special_id(tokenizer: Tokenizer, role: str) -> int:
     """The id of a special token, RoBERTa's or BERT's."""
     for name in (SPECIAL[role], ALIASES[role]):
-        if (found := tokenizer.token_to_id(name)) is not None:
-            return found
+        if (token_id := tokenizer.token_to_id(name)) is not None:
+            return token_id
     raise DataError(f"the tokenizer has neither {SPECIAL[role]} nor {ALIASES[role]}")
 
 
@@ -205,8 +205,8 @@ def encode_flat(tokenizer: Tokenizer, sentences: list[RawSentence]) -> Encoded:
     ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, lengths.sum())
     bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encoded))
     starts = np.fromiter(bounds, np.int64, 2 * lengths.sum())[::2]
-    found = Encoded(ordinary(tokenizer, ids), first_tokens(starts, lengths, sentences), lengths)
-    return mended(tokenizer, sentences, found)
+    tokens = Encoded(ordinary(tokenizer, ids), first_tokens(starts, lengths, sentences), lengths)
+    return mended(tokenizer, sentences, tokens)
 
 
 def first_tokens(
@@ -231,14 +231,14 @@ def first_tokens(
     return opens | (at_word[starts] & np.append(True, starts[1:] != starts[:-1]))
 
 
-def mended(tokenizer: Tokenizer, sentences: list[RawSentence], found: Encoded) -> Encoded:
+def mended(tokenizer: Tokenizer, sentences: list[RawSentence], encoded: Encoded) -> Encoded:
     """The same tokens, with tokens of its own for each word that was given."""
-    ends = np.cumsum(found.lengths_tokens)
-    counts = np.diff(np.append(0, np.cumsum(found.word_starts))[np.append(0, ends)])
+    ends = np.cumsum(encoded.lengths_tokens)
+    counts = np.diff(np.append(0, np.cumsum(encoded.word_starts))[np.append(0, ends)])
     wrong = [i for i, s in enumerate(sentences) if s.given and counts[i] < len(s.word_starts)]
     if not wrong:
-        return found
-    ids, starts = (np.split(array, ends[:-1]) for array in found[:2])
+        return encoded
+    ids, starts = (np.split(array, ends[:-1]) for array in encoded[:2])
     for i in wrong:
         words = tokens_of_given(tokenizer, sentences[i])
         ids[i] = np.array([token for word in words for token in word], np.int64)
@@ -284,9 +284,11 @@ def encode(
     """Token ids and word starts of each sentence; both are empty where it has no tokens."""
     if not sentences:
         return
-    found = encode_flat(tokenizer, sentences)
-    bounds = np.cumsum(found.lengths_tokens)[:-1]
-    yield from zip(np.split(found.ids, bounds), np.split(found.word_starts, bounds), strict=True)
+    encoded = encode_flat(tokenizer, sentences)
+    bounds = np.cumsum(encoded.lengths_tokens)[:-1]
+    yield from zip(
+        np.split(encoded.ids, bounds), np.split(encoded.word_starts, bounds), strict=True
+    )
 
 
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:

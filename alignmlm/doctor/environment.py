@@ -30,16 +30,16 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigError: a value that the nodes' shells would change or execute.
     """
-    found = {
+    variables = {
         name: value
         for name, value in sorted(environ.items())
         if WANTED.fullmatch(name) and not SECRET.fullmatch(name) and value
     }
-    for name, value in found.items():
+    for name, value in variables.items():
         if UNSAFE.search(value):
-            must = 'have none of " $ ` \\ ! and no line break to be put into .deepspeed_env'
-            raise ConfigError(name, value, must)
-    return found
+            requirement = 'have none of " $ ` \\ ! and no line break to be put into .deepspeed_env'
+            raise ConfigError(name, value, requirement)
+    return variables
 
 
 def write_environment(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
@@ -59,7 +59,7 @@ def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]
     Raises:
         ConfigError: a line that it cannot read.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     name = environ.get("DS_ENV_FILE", FILE)
     for path in (Path("~").expanduser() / name, folder / name):
         if not path.is_file():
@@ -67,10 +67,10 @@ def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
             key, sign, value = line.partition("=")
             if not sign or not re.fullmatch(r"\s*\w+\s*", key):
-                must = "look like NAME=value; DeepSpeed takes no blank lines and no comments"
-                raise ConfigError(f"{path}:{number}", line, must)
-            found[key.strip()] = value.strip()
-    return found
+                requirement = "look like NAME=value; DeepSpeed takes no blank lines and no comments"
+                raise ConfigError(f"{path}:{number}", line, requirement)
+            variables[key.strip()] = value.strip()
+    return variables
 
 
 def on_nodes(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

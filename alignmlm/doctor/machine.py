@@ -117,20 +117,24 @@ def mpi() -> Check:
     """Which mpirun and mpi4py there are; neither is needed unless mpirun starts the run."""
     if shutil.which("mpirun") is None:
         return Check("MPI", "ok", "no mpirun")
-    told = first_line("mpirun", "--version")
+    version_line = first_line("mpirun", "--version")
     try:
-        return Check("MPI", "ok", f"{told}; mpi4py {version('mpi4py')}")
+        return Check("MPI", "ok", f"{version_line}; mpi4py {version('mpi4py')}")
     except PackageNotFoundError:
         remedy = "pip install 'alignmlm[mpi]', or set MASTER_ADDR and MASTER_PORT for mpirun"
-        return Check("MPI", "warning", f"{told}; no mpi4py", remedy)
+        return Check("MPI", "warning", f"{version_line}; no mpi4py", remedy)
 
 
 def slurm() -> Check:
     """Which SLURM there is; none is needed unless srun starts the run."""
     if shutil.which("srun") is None:
         return Check("SLURM", "ok", "no srun")
-    told = first_line("srun", "--version")
-    return Check("SLURM", "ok", told if told.startswith("slurm") else "srun without its SLURM")
+    version_line = first_line("srun", "--version")
+    return Check(
+        "SLURM",
+        "ok",
+        version_line if version_line.startswith("slurm") else "srun without its SLURM",
+    )
 
 
 def first_line(*command: str) -> str:
@@ -147,7 +151,7 @@ def network() -> Check:
     name = interface_towards(OUTSIDE)
     if name is None:
         return Check("network", "warning", "loopback only", "one machine can train, several cannot")
-    found = f"{name} {addresses()[name]}"
+    interface = f"{name} {addresses()[name]}"
     if chosen := os.environ.get("GLOO_SOCKET_IFNAME"):
         if not set(chosen.split(",")) <= addresses().keys():
             remedy = f"set GLOO_SOCKET_IFNAME to one of {', '.join(sorted(addresses()))}"
@@ -155,17 +159,17 @@ def network() -> Check:
         return Check("network", "ok", f"{chosen} (GLOO_SOCKET_IFNAME)")
     if host_address().startswith("127."):
         remedy = f"/etc/hosts leads the host's name to {host_address()}; gloo is told to use {name}"
-        return Check("network", "warning", found, remedy)
-    return Check("network", "ok", found)
+        return Check("network", "warning", interface, remedy)
+    return Check("network", "ok", interface)
 
 
 def disk(folder: Path) -> Check:
     """Free space where runs are written."""
     free_gib = shutil.disk_usage(folder).free / GIB
-    found, remedy = f"{free_gib:.0f} GiB", f"make room in {folder}, or set run.dir elsewhere"
+    free_space, remedy = f"{free_gib:.0f} GiB", f"make room in {folder}, or set run.dir elsewhere"
     if free_gib < TOO_FEW_GIB:
-        return Check("free disk", "problem", found, remedy)
-    return Check("free disk", "warning" if free_gib < FEW_GIB else "ok", found, remedy)
+        return Check("free disk", "problem", free_space, remedy)
+    return Check("free disk", "warning" if free_gib < FEW_GIB else "ok", free_space, remedy)
 
 
 def extensions_folder() -> Path:

@@ -50,8 +50,8 @@ def asked(host: Host, command: Sequence[str], variables: dict[str, str]) -> str:
         raise NodeError(f"no answer within {LIMIT_S} s") from error
     # 2: the doctor found a problem, and says so in its report
     if done.returncode not in (0, 2) or not done.stdout:
-        told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise NodeError(told[-1])
+        error_lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise NodeError(error_lines[-1])
     return done.stdout
 
 
@@ -87,10 +87,10 @@ def clock_difference(host: Host) -> Check:
     answer = float(asked(host, ["date", "+%s.%N"], {}))
     after = time.time()
     ahead, unsure = answer - (before + after) / 2, (after - before) / 2
-    found = f"{ahead:+.1f} s (± {unsure:.1f})"
+    offset = f"{ahead:+.1f} s (± {unsure:.1f})"
     if abs(ahead) - unsure > CLOCK_S:
-        return Check("clock", "warning", found, "start chrony or ntpd: logs of nodes will not fit")
-    return Check("clock", "ok", found)
+        return Check("clock", "warning", offset, "start chrony or ntpd: logs of nodes will not fit")
+    return Check("clock", "ok", offset)
 
 
 def slots(host: Host, report: Report) -> Check:
@@ -106,8 +106,8 @@ def link_watch(host: Host) -> Check:
     appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
     command = ["ssh", *appended, "-G", host.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    found = re.search(r"^serveraliveinterval (\d+)", done.stdout, re.MULTILINE)
-    seconds = int(found[1]) if found else 0
+    match = re.search(r"^serveraliveinterval (\d+)", done.stdout, re.MULTILINE)
+    seconds = int(match[1]) if match else 0
     if seconds == 0:
         remedy = f'export PDSH_SSH_ARGS_APPEND="{WATCH}" where you start deepspeed'
         return Check("link watch", "warning", "off: a dead link is never noticed", remedy)
@@ -149,11 +149,11 @@ def bandwidth(hosts: list[Host], address: str, variables: dict[str, str]) -> Che
     except (NodeError, ValueError) as error:
         remedy = f"open TCP ports between the nodes; rank 0 was {address}:{port}"
         return Check(name, "problem", str(error)[:200], remedy)
-    found = f"{speed:.0f} MB/s"
+    speed_text = f"{speed:.0f} MB/s"
     if speed < SLOW_MB_PER_S:
         remedy = "each step sends the gradients once: 4 MB per million parameters; see docs"
-        return Check(name, "warning", found, remedy)
-    return Check(name, "ok", found)
+        return Check(name, "warning", speed_text, remedy)
+    return Check(name, "ok", speed_text)
 
 
 def diagnose(

@@ -58,9 +58,9 @@ def parse_report(text: str) -> Report:
         ValueError: the text is no such report.
     """
     try:
-        found = json.loads(text[text.index("{") :])["reports"][0]
-        checks = [Check(**check) for check in found.pop("checks")]
-        return Report(checks=checks, **found)
+        document = json.loads(text[text.index("{") :])["reports"][0]
+        checks = [Check(**check) for check in document.pop("checks")]
+        return Report(checks=checks, **document)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"no report: {error!r}") from error
 

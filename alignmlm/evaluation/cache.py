@@ -52,7 +52,7 @@ def model_key(
     seed: int,
 ) -> str:
     """The hash of what a fine-tuned model depends on; `rows` are of training, and of selection."""
-    told = {
+    dependencies = {
         "version": VERSION,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -63,7 +63,7 @@ def model_key(
         "finetune": asdict(config),
         "seed": seed,
     }
-    return xxhash.xxh3_64_hexdigest(json.dumps(told, sort_keys=True).encode())
+    return xxhash.xxh3_64_hexdigest(json.dumps(dependencies, sort_keys=True).encode())
 
 
 def folder_bytes(folder: Path) -> int:
@@ -87,11 +87,11 @@ def make_room(folder: Path, limit_bytes: float) -> None:
 
     Those that a process reads or makes stay.
     """
-    kept = [path for path in folder.iterdir() if path.is_dir() and PARTIAL not in path.name]
-    kept.sort(key=last_used)
-    sizes = {path: folder_bytes(path) for path in kept}
+    models = [path for path in folder.iterdir() if path.is_dir() and PARTIAL not in path.name]
+    models.sort(key=last_used)
+    sizes = {path: folder_bytes(path) for path in models}
     total = sum(sizes.values())
-    for path in kept:
+    for path in models:
         if total <= limit_bytes:
             return
         with suppress(LockHeldError), held_or_refused(lock_of(path)):

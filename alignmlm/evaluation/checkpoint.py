@@ -26,12 +26,12 @@ def described(model: Path) -> bool:
 
 def spaced(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with a space before each text, as a word has in running text."""
-    told = json.loads(tokenizer.to_str())
-    parts = told.get("pre_tokenizer") or {}
+    tokenizer_json = json.loads(tokenizer.to_str())
+    parts = tokenizer_json.get("pre_tokenizer") or {}
     for part in [parts, *parts.get("pretokenizers", [])]:
         if part.get("type") == "ByteLevel" and part.get("use_regex", True):
             part["add_prefix_space"] = True
-    changed = Tokenizer.from_str(json.dumps(told))
+    changed = Tokenizer.from_str(json.dumps(tokenizer_json))
     changed.encode_special_tokens = tokenizer.encode_special_tokens  # not a part of its JSON
     return changed
 
@@ -58,12 +58,14 @@ def check_languages(languages: Sequence[str], folder: Path) -> None:
         ConfigError: they are not.
     """
     if not languages:
-        must = f"name the languages of {folder}, which has no {DESCRIPTION}: eng-Latn fra-Latn"
-        raise ConfigError("evaluation.languages", list(languages), must)
+        requirement = (
+            f"name the languages of {folder}, which has no {DESCRIPTION}: eng-Latn fra-Latn"
+        )
+        raise ConfigError("evaluation.languages", list(languages), requirement)
     for name in languages:
         if parse_language(name).derived:
-            must = f"be natural: {folder} says nothing of derived ones"
-            raise ConfigError("evaluation.languages", name, must)
+            requirement = f"be natural: {folder} says nothing of derived ones"
+            raise ConfigError("evaluation.languages", name, requirement)
 
 
 def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
@@ -119,15 +121,17 @@ def open_model(
         extra = [name for name in languages if name not in export.languages]
         if extra and baseline != "monolingual":
             known = f"be languages of {model}, trained on {list(export.languages)}"
-            must = f"{known}, or evaluation.baseline be monolingual"
-            raise ConfigError("evaluation.languages", extra, must)
+            requirement = f"{known}, or evaluation.baseline be monolingual"
+            raise ConfigError("evaluation.languages", extra, requirement)
         if extra and export.language_embeddings:
-            must = f"be languages of {model}: it has an embedding for each of its own, no others"
-            raise ConfigError("evaluation.languages", extra, must)
+            requirement = (
+                f"be languages of {model}: it has an embedding for each of its own, no others"
+            )
+            raise ConfigError("evaluation.languages", extra, requirement)
         export = replace(export, languages=(*export.languages, *extra))
     if max_tokens is not None:
         if not 16 <= max_tokens <= export.seq_len:
-            must = f"lie in [16, {export.seq_len}], the longest row of {model}"
-            raise ConfigError("evaluation.max_tokens", max_tokens, must)
+            requirement = f"lie in [16, {export.seq_len}], the longest row of {model}"
+            raise ConfigError("evaluation.max_tokens", max_tokens, requirement)
         export = replace(export, seq_len=max_tokens)
     return replace(export, baseline=baseline)

@@ -116,8 +116,8 @@ def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
         DataError: the sides have no cell in common.
     """
     names = [side.objectives for side in (a, b)]
-    loose = all(len(found) == 1 for found in names) and names[0] != names[1]
-    label = " -> ".join(name for found in names for name in found)
+    loose = all(len(objectives) == 1 for objectives in names) and names[0] != names[1]
+    label = " -> ".join(name for objectives in names for name in objectives)
 
     def keyed(side: Side) -> dict[Cell, list[ScoreRow]]:
         cells = by_cell(side.rows)
@@ -126,8 +126,8 @@ def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
     cells_a, cells_b = keyed(a), keyed(b)
     common = [(cell, (rows, cells_b[cell])) for cell, rows in cells_a.items() if cell in cells_b]
     if not common:
-        found = "; ".join(f"{s.name}: {sorted({r.cell[1:] for r in s.rows})}" for s in (a, b))
-        raise DataError(f"no task, source and target is in both: {found}")
+        cells = "; ".join(f"{s.name}: {sorted({r.cell[1:] for r in s.rows})}" for s in (a, b))
+        raise DataError(f"no task, source and target is in both: {cells}")
     return common
 
 
@@ -139,8 +139,8 @@ def same_seeds(rows_a: list[ScoreRow], rows_b: list[ScoreRow]) -> Pair:
     """
     seeds = {row.seed for row in rows_a} & {row.seed for row in rows_b}
     if seeds:
-        kept = [[row for row in rows if row.seed in seeds] for rows in (rows_a, rows_b)]
-        return kept[0], kept[1]
+        common_rows = [[row for row in rows if row.seed in seeds] for rows in (rows_a, rows_b)]
+        return common_rows[0], common_rows[1]
     if len(rows_a) != len(rows_b):
         cell, counts = rows_a[0].cell, f"{len(rows_a)} and {len(rows_b)}"
         raise DataError(f"{' / '.join(cell)}: {counts} seeds, none of them on both sides")
@@ -158,16 +158,16 @@ def paired_answers(
         DataError: the sides answered other examples.
     """
     parts = [
-        (sign * weight, answered(found, arm, own))
-        for sign, found, own in zip((-1, 1), samples, seeds, strict=True)
+        (sign * weight, answered(own_samples, arm, own))
+        for sign, own_samples, own in zip((-1, 1), samples, seeds, strict=True)
         for arm, weight in ARMS_OF[measure].items()
     ]
-    kept = [(sign, one) for sign, one in parts if one is not None]
-    if len(kept) < len(parts):
+    complete = [(sign, one) for sign, one in parts if one is not None]
+    if len(complete) < len(parts):
         return None
-    if len({one.documents for _, one in kept}) > 1:
+    if len({one.documents for _, one in complete}) > 1:
         raise DataError("the two sides have answered other test examples; evaluate both again")
-    return kept
+    return complete
 
 
 def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
@@ -201,15 +201,15 @@ def compare(a: Side, b: Side, measures: Iterable[Measure] = MEASURES) -> list[Ce
     for cell, rows in matched(a, b):
         pair = same_seeds(*rows)
         samples = a.samples(pair[0][0].cell), b.samples(pair[1][0].cell)
-        for measure, found in zip(wanted, by_measure, strict=True):
-            found.append(measured_cell(cell, pair, samples, measure))
-    return [row for found in by_measure for row in adjusted(found)]
+        for measure, cells in zip(wanted, by_measure, strict=True):
+            cells.append(measured_cell(cell, pair, samples, measure))
+    return [row for cells in by_measure for row in adjusted(cells)]
 
 
-def adjusted(found: list[CellDifference]) -> list[CellDifference]:
+def adjusted(cells: list[CellDifference]) -> list[CellDifference]:
     """The cells of one measure with p-values that account for their number."""
-    p_values = holm([row.difference.p for row in found])
-    return [replace(row, p_holm=p) for row, p in zip(found, p_values, strict=True)]
+    p_values = holm([row.difference.p for row in cells])
+    return [replace(row, p_holm=p) for row, p in zip(cells, p_values, strict=True)]
 
 
 def measured_cell(

@@ -31,18 +31,22 @@ def task_in(task: Task, base: str, name: str | None) -> Task:
         ConfigError: there is none, or several and none is named.
     """
     if name is not None:
-        found = load_task(name)
-        if found.language != base or found.kind != task.kind:
-            must = f"be a {task.kind} task in {base}"
-            raise ConfigError("evaluation.source_task", name, must)
-        return found
+        task_named = load_task(name)
+        if task_named.language != base or task_named.kind != task.kind:
+            requirement = f"be a {task.kind} task in {base}"
+            raise ConfigError("evaluation.source_task", name, requirement)
+        return task_named
     members = load_tasks(task.group) if task.group else []
     fitting = [one for one in members if one.language == base and "train" in one.files]
     if len(fitting) != 1:
         names = " and ".join(one.name for one in fitting) or "no task"
         group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
-        must = f"have one task in {base} with a training split to be fine-tuned on, but {group}"
-        raise ConfigError("--tasks", task.name, f"{must}; name one with --evaluation.source_task")
+        requirement = (
+            f"have one task in {base} with a training split to be fine-tuned on, but {group}"
+        )
+        raise ConfigError(
+            "--tasks", task.name, f"{requirement}; name one with --evaluation.source_task"
+        )
     return fitting[0]
 
 
@@ -69,8 +73,10 @@ def direction_of(
     fitting = tuple(name for name in others if base_of(name) == task.language)
     if not fitting:
         key = "evaluation.targets" if targets else f"languages of {export.path}"
-        must = f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
-        raise ConfigError(key, list(targets or export.languages), must)
+        requirement = (
+            f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
+        )
+        raise ConfigError(key, list(targets or export.languages), requirement)
     if base_of(start) == task.language and source_task is None and "train" in task.files:
         return Direction(task, start, task, fitting)
     return Direction(task_in(task, base_of(start), source_task), start, task, fitting)

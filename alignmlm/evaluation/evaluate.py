@@ -105,19 +105,19 @@ def measure_transfer(
         models=models if config.models_gib else None,
         models_gib=config.models_gib,
     )
-    found = transfer_scores(export, data, direction, tuning)
-    told, seconds = sample_counts(data[task.name], found), perf_counter() - began
+    result = transfer_scores(export, data, direction, tuning)
+    counts, seconds = sample_counts(data[task.name], result), perf_counter() - began
 
     def change(document: Document) -> Document:
-        return with_task(document, settings, found.scores, told, seconds)
+        return with_task(document, settings, result.scores, counts, seconds)
 
-    return results.add(change, {task.name: found.samples})
+    return results.add(change, {task.name: result.samples})
 
 
-def sample_counts(data: TaskData, found: Measured) -> dict[str, Any]:
+def sample_counts(data: TaskData, result: Measured) -> dict[str, Any]:
     """How many test examples there are, and what happened to them in each language."""
     tested = len(data.documents["test"])
-    return {"original": data.test_examples, "effective": tested, "counts": found.counts}
+    return {"original": data.test_examples, "effective": tested, "counts": result.counts}
 
 
 def measure_retrieval(
@@ -130,29 +130,29 @@ def measure_retrieval(
         return document
     began = perf_counter()
     examples, _ = read_examples(task, config)
-    kept = {split: part[: config.limit] for split, part in examples.items()}
-    found = retrieved(export, task, kept, config)
-    for one, _ in found:
+    limited = {split: part[: config.limit] for split, part in examples.items()}
+    results_of_pairs = retrieved(export, task, limited, config)
+    for one, _ in results_of_pairs:
         log.info("%s, %s to %s: %.1f %%", task.name, one.source, one.target, one.percent)
     if config.limit is not None and task.kind == "lexicon_induction":
-        warn_of_few_candidates(task, [one for one, _ in found])
-    told = {
+        warn_of_few_candidates(task, [one for one, _ in results_of_pairs])
+    counts = {
         "original": len(examples["test"]),
-        "effective": len(kept["test"]),
-        "counts": {f"{one.source}:{one.target}": one.counts for one, _ in found},
+        "effective": len(limited["test"]),
+        "counts": {f"{one.source}:{one.target}": one.counts for one, _ in results_of_pairs},
     }
-    rows, seconds = [one for one, _ in found], perf_counter() - began
-    samples = {f"{one.source}:{one.target}": answers for one, answers in found}
+    rows, seconds = [one for one, _ in results_of_pairs], perf_counter() - began
+    samples = {f"{one.source}:{one.target}": answers for one, answers in results_of_pairs}
 
     def change(document: Document) -> Document:
-        return with_retrieval(document, settings, rows, told, seconds)
+        return with_retrieval(document, settings, rows, counts, seconds)
 
     return results.add(change, {task.name: samples})
 
 
-def warn_of_few_candidates(task: Task, found: list[Retrieved]) -> None:
+def warn_of_few_candidates(task: Task, rows: list[Retrieved]) -> None:
     """Log why a limited lexicon's score cannot be compared with one of all its words."""
-    for one in found:
+    for one in rows:
         log.warning(
             "%s, %s to %s: evaluation.limit leaves %d candidate words, and %d pairs share a token "
             "(cognates, names); the score is higher than among all words",
@@ -221,7 +221,9 @@ def evaluate(
 
 def asked_names(names: Iterable[str]) -> set[str]:
     """Names of tasks and groups that a command asks for, and of the tasks of these groups."""
-    return {found for name in names for found in (name, *(t.name for t in load_tasks(name)))}
+    return {
+        task_name for name in names for task_name in (name, *(t.name for t in load_tasks(name)))
+    }
 
 
 def skipped_of(document: Document, names: Iterable[str]) -> dict[str, str]:
@@ -239,8 +241,8 @@ def with_skipped(
     """
 
     def change(document: Document) -> Document:
-        found = document.get("skipped", {})
-        added = {name: told for name, told in found.items() if before.get(name) != told}
+        skipped = document.get("skipped", {})
+        added = {name: reason for name, reason in skipped.items() if before.get(name) != reason}
         return {**document, "skipped": {**added, **reasons}}
 
     document = results.document()

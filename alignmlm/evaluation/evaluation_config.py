@@ -94,9 +94,9 @@ class EvaluationConfig:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError("evaluation.seeds", self.seeds, "name at least one seed, each once")
         for name in ("targets", "languages"):
-            found = getattr(self, name)
-            if len(set(found)) < len(found):
-                raise ConfigError(f"evaluation.{name}", found, "name each language once")
+            value = getattr(self, name)
+            if len(set(value)) < len(value):
+                raise ConfigError(f"evaluation.{name}", value, "name each language once")
         if self.limit is not None and self.limit < 1:
             raise ConfigError("evaluation.limit", self.limit, "be at least 1")
         if self.models_gib < 0:

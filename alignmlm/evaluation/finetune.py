@@ -49,18 +49,18 @@ class Epochs(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Log which epoch ended, and keep its weights if it is the best so far."""
-        told = ""
+        score_text = ""
         if self.score is not None:
             model = others["model"]
-            found = self.score(model)
+            score = self.score(model)
             model.train()
-            told = f", development score {found:.1f}"
-            if found > self.best:
-                self.best = found
+            score_text = f", development score {score:.1f}"
+            if score > self.best:
+                self.best = score
                 self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
         log.info(
             "epoch %d of %d, step %d%s",
-            round(state.epoch), args.num_train_epochs, state.global_step, told,
+            round(state.epoch), args.num_train_epochs, state.global_step, score_text,
         )  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def predictions(
     model.eval()
     collate = collator_of(export)
     order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))
-    found: dict[int, dict[str, np.ndarray]] = {}
+    scores_of: dict[int, dict[str, np.ndarray]] = {}
     of_rows = bool(examples) and isinstance(examples[0].labels, int)
     for at in range(0, len(order), batch_rows):
         numbers = order[at : at + batch_rows]
@@ -221,6 +221,6 @@ def predictions(
         inputs = {k: v.to(model.device) for k, v in batch.items() if k in MODEL_INPUTS}
         outputs = {k: v.float().cpu().numpy() for k, v in model(**inputs).items() if v is not None}
         for row, number in enumerate(numbers):
-            kept = slice(None) if of_rows else slice(len(examples[number].input_ids))
-            found[number] = {name: scores[row][kept] for name, scores in outputs.items()}
-    return [(example, found[number]) for number, example in enumerate(examples)]
+            unpadded = slice(None) if of_rows else slice(len(examples[number].input_ids))
+            scores_of[number] = {name: scores[row][unpadded] for name, scores in outputs.items()}
+    return [(example, scores_of[number]) for number, example in enumerate(examples)]

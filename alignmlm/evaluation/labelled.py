@@ -79,9 +79,9 @@ def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rende
     vocabulary, room = renderer.vocabulary, seq_len - 2
     examples: list[Example] = []
     for forms, tokens, labels in zip(text.forms, text.words, text.labels, strict=True):
-        found = renderer.words(forms, tokens, [len(tokens)], counts)
-        ids = found.flat()
-        marked = at_first_tokens(moved_labels(labels, found.order, text.tags, counts), found.ids)
+        words = renderer.words(forms, tokens, [len(tokens)], counts)
+        ids = words.flat()
+        marked = at_first_tokens(moved_labels(labels, words.order, text.tags, counts), words.ids)
         counts["words_cut_off"] += sum(label != IGNORED for label in marked[room:])
         row = [vocabulary.bos, *ids[:room], vocabulary.eos]
         shown = [IGNORED, *marked[:room], IGNORED]

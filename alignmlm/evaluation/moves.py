@@ -95,9 +95,9 @@ def question_words(question: Question, language: str) -> QuestionAsWords:
                 begin,
                 answer.start + len(text),
             )
-    kept = tuple(dict.fromkeys(answers))
+    distinct = tuple(dict.fromkeys(answers))
     asked = text_words(question.question, language)
-    return QuestionAsWords(QuestionWords(placed.text, asked, kept, question.id), widened)
+    return QuestionAsWords(QuestionWords(placed.text, asked, distinct, question.id), widened)
 
 
 def moved_run(run: tuple[int, int], places: Int[np.ndarray, " word"]) -> tuple[int, int] | None:
@@ -118,11 +118,14 @@ def moved_question(
     """
     places = np.argsort(context)
     runs = [moved_run(run, places) for run in question.answers]
-    kept = tuple(run for run in runs if run is not None)
-    if not kept:
+    whole_runs = tuple(run for run in runs if run is not None)
+    if not whole_runs:
         return None
     return QuestionWords(
-        question.context.reordered(context), question.question.reordered(asked), kept, question.id
+        question.context.reordered(context),
+        question.question.reordered(asked),
+        whole_runs,
+        question.id,
     )
 
 

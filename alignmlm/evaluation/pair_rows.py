@@ -58,8 +58,8 @@ def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int],
     if len(first) + len(second) <= room:
         return first, second
     least = min(len(first), len(second), room // 2)
-    kept = (room - least, least) if len(first) >= len(second) else (least, room - least)
-    return first[: kept[0]], second[: kept[1]]
+    lengths = (room - least, least) if len(first) >= len(second) else (least, room - least)
+    return first[: lengths[0]], second[: lengths[1]]
 
 
 def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> Rendered:

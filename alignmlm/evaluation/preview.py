@@ -115,23 +115,23 @@ def change_of_model(export: Export, language: str, syntax: SyntaxConfig, trees: 
         if not text.words:
             return ChangedWords(np.zeros(0, np.int64), (), ())
         tokens = tokens_of_words(tokenizer, [text], vocabulary.unk)[0]
-        found = renderer.words(text.words, tokens, sentence_lengths(text), Counter())
+        rendered = renderer.words(text.words, tokens, sentence_lengths(text), Counter())
         words = [
             text.words[place]
             if tuple(base[ids]) == tokens[place]
             else tokenizer.decode(base[ids].tolist(), skip_special_tokens=False).strip()
-            for place, ids in zip(found.order, found.ids, strict=True)
+            for place, ids in zip(rendered.order, rendered.ids, strict=True)
         ]
-        ids = tuple(tuple(word.tolist()) for word in found.ids)
-        return ChangedWords(found.order, tuple(words), ids)
+        ids = tuple(tuple(word.tolist()) for word in rendered.ids)
+        return ChangedWords(rendered.order, tuple(words), ids)
 
     return change
 
 
 def drawn(language: str) -> bool:
     """Whether a language's order or words are drawn from tokens, so that they need a model."""
-    found = parse_language(language)
-    return found.order.startswith(("perm", "noise")) or found.replaced_percent > 0
+    parsed = parse_language(language)
+    return parsed.order.startswith(("perm", "noise")) or parsed.replaced_percent > 0
 
 
 def flat(changed: ChangedWords) -> list[int]:
@@ -236,8 +236,8 @@ def asked_languages(task: Task, known: Sequence[str] | None, language: str | Non
     if language is None:
         return [n for n in known or () if parse_language(n).derived and base_of(n) in bases]
     if base_of(language) not in bases:
-        must = f"be made from {' or '.join(bases)}, the language of {task.name}"
-        raise ConfigError("--language", language, must)
+        requirement = f"be made from {' or '.join(bases)}, the language of {task.name}"
+        raise ConfigError("--language", language, requirement)
     return [language]
 
 

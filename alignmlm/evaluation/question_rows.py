@@ -55,14 +55,14 @@ def numbered_questions(
     questions: list[Question], tokenizer: Tokenizer, unk: int, language: str
 ) -> QuestionText:
     """Questions of a base language with the tokens of their words."""
-    found = [question_words(question, language) for question in questions]
-    words = [one.question for one in found]
+    as_words = [question_words(question, language) for question in questions]
+    words = [one.question for one in as_words]
     contexts, asked = (
         token_texts([getattr(one, side) for one in words], tokenizer, unk)
         for side in ("context", "question")
     )
     return QuestionText(
-        questions, words, contexts, asked, sum(one.answers_widened for one in found)
+        questions, words, contexts, asked, sum(one.answers_widened for one in as_words)
     )
 
 

@@ -66,9 +66,9 @@ class Trees:
         if words in self.gold:
             return self.gold[words], "trees_gold"
         if self.parse is None:
-            found = f"none, and {' '.join(words)[:60]!r} has no gold tree"
-            must = "name a parser: see `alignmlm data train-parser`"
-            raise ConfigError("evaluation.syntax.parser", found, must)
+            problem = f"none, and {' '.join(words)[:60]!r} has no gold tree"
+            requirement = "name a parser: see `alignmlm data train-parser`"
+            raise ConfigError("evaluation.syntax.parser", problem, requirement)
         if words not in self.parsed:
             block = self.parse([list(words)])[0]
             lines = block.split("\n") if block else []
@@ -124,8 +124,8 @@ class Reorderer:
         text = from_words([list(word) for word in tokens], lengths)
         ends = np.cumsum(lengths).tolist()
         bounds = zip([0, *ends[:-1]], ends, strict=True)
-        found = [self.ranks(tuple(words[a:b]), counts) for a, b in bounds]
-        ranks = [part for part in found if part is not None]
+        sentence_ranks = [self.ranks(tuple(words[a:b]), counts) for a, b in bounds]
+        ranks = [part for part in sentence_ranks if part is not None]
         if ranks:
             by_token = np.concatenate(ranks)[text.word_of_token()]
             text = Sentences(text.ids, text.word_starts, text.sentence_starts, by_token)
@@ -142,6 +142,6 @@ def syntax_models(order: str, config: SyntaxConfig) -> Models:
     if not is_syntax(order):
         return None, None
     if config.models is None:
-        must = f"name the folder of the ordering models of {order}"
-        raise ConfigError("evaluation.syntax.models", config.models, must)
+        requirement = f"name the folder of the ordering models of {order}"
+        raise ConfigError("evaluation.syntax.models", config.models, requirement)
     return load_models(Path(config.models), order)[0]

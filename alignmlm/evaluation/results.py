@@ -80,13 +80,13 @@ def replaced(
 ) -> Document:
     """The document with a task's entries in the place of its older ones."""
     old = [key for key in document["results"] if key == task or key.startswith(f"{task}@")]
-    kept = {key: row for key, row in document["results"].items() if key not in old}
+    other_results = {key: row for key, row in document["results"].items() if key not in old}
     parts = {part: {k: v for k, v in document[part].items() if k != task} for part in BY_TASK[1:]}
     for part, value in entry.items():
         parts[part][task] = value
     total = round(document["seconds"] + seconds, 3)
-    told = {"date": time.time(), "seconds": total, **environment()}
-    return {**document, **parts, "results": {**kept, **results}, **told}
+    measured_with = {"date": time.time(), "seconds": total, **environment()}
+    return {**document, **parts, "results": {**other_results, **results}, **measured_with}
 
 
 def target_key(task: str, target: str) -> str:
@@ -126,7 +126,7 @@ def with_task(
 def with_retrieval(
     document: Document,
     config: dict[str, Any],
-    found: Sequence[Retrieved],
+    retrieved: Sequence[Retrieved],
     samples: Document,
     seconds: float,
 ) -> Document:
@@ -137,15 +137,15 @@ def with_retrieval(
             f"{metric},none": one.percent / 100,
             "layer": one.layer,
         }
-        for one in found
+        for one in retrieved
     }
-    whole = {f"{metric},none": mean([one.percent / 100 for one in found])}
+    whole = {f"{metric},none": mean([one.percent / 100 for one in retrieved])}
     entry: Document = {
         "configs": config,
         "versions": config["task"]["version"],
         "n-samples": samples,
         "higher_is_better": {metric: True},
-        "retrieval": [asdict(one) for one in found],
+        "retrieval": [asdict(one) for one in retrieved],
     }
     return replaced(document, task, entry, {task: whole, **rows}, seconds)
 
@@ -212,8 +212,8 @@ def read_results(folder: Path) -> Document | None:
             return document
     except DataError as error:
         raise DataError(f"{error}; delete it to measure again") from error
-    must = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
-    raise DataError(f"{path} has schema version {quoted(version)}; {must}")
+    remedy = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
+    raise DataError(f"{path} has schema version {quoted(version)}; {remedy}")
 
 
 def check_document(document: Document, path: Path) -> None:

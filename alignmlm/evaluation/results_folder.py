@@ -36,10 +36,10 @@ class ResultsFolder:
             DataError: results.json is damaged, or holds the results of another model since this
                 folder was opened.
         """
-        found, own = read_results(self.path), identity_of({"model": self.model})
-        known = identity_of(found)
-        if found is not None and known == own:
-            return found
+        document, own = read_results(self.path), identity_of({"model": self.model})
+        known = identity_of(document)
+        if document is not None and known == own:
+            return document
         if known != self.before:
             raise DataError(
                 f"{self.path / RESULTS} holds the results of another model since this evaluation "

@@ -60,10 +60,12 @@ def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> lis
         [name for name in among or export.languages if base_of(name) == base]
         for base in (task.language, task.other_language)
     ]
-    for base, found in zip((task.language, task.other_language), sides, strict=True):
-        if not found:
-            must = f"hold {base}, or a language made from it, for task {task.name}"
-            raise ConfigError(f"languages of {export.path}", list(among or export.languages), must)
+    for base, side in zip((task.language, task.other_language), sides, strict=True):
+        if not side:
+            requirement = f"hold {base}, or a language made from it, for task {task.name}"
+            raise ConfigError(
+                f"languages of {export.path}", list(among or export.languages), requirement
+            )
     return [(source, target) for source, target in product(*sides)]
 
 
@@ -108,7 +110,7 @@ def sentence_retrieval(
     vectors = [layer_vectors(model, rows) for rows, _ in sides]
     by_layer = [retrieval_metrics(one, two) for one, two in zip(*vectors, strict=True)]
     layer = round(LAYER_SHARE * (len(by_layer) - 1))
-    found = Retrieved(
+    result = Retrieved(
         source=languages[0],
         target=languages[1],
         percent=by_layer[layer]["forward/cosine_p1_percent"],
@@ -126,7 +128,7 @@ def sentence_retrieval(
         sample(document_of(pair, number), [pair.target], texts[1][place], place == number)
         for number, (pair, place) in enumerate(zip(pairs, places, strict=True))
     ]
-    return found, samples
+    return result, samples
 
 
 def sample(document: tuple[str, str], right: list[str], given: str, correct: bool) -> Sample:
@@ -161,16 +163,16 @@ def word_ids(
         for language, side in zip(languages, ("source", "target"), strict=True)
     ]
     counts = {"pairs_without_tokens": 0, "pairs_of_the_same_tokens": 0}
-    kept = WordIds([], [], counts)
+    usable = WordIds([], [], counts)
     for source, target, pair in zip(*sides, pairs, strict=True):
         if not source or not target:
             counts["pairs_without_tokens"] += 1
         elif source == target:
             counts["pairs_of_the_same_tokens"] += 1
         else:
-            kept.ids.append((source, target))
-            kept.words.append(pair)
-    return kept
+            usable.ids.append((source, target))
+            usable.words.append(pair)
+    return usable
 
 
 @torch.no_grad()
@@ -193,15 +195,15 @@ def lexicon_induction(
     everything = [pair for part in splits.values() for pair in part]
     every = word_ids(export, languages, everything, tokenizer)
     if not asked.ids:
-        must = "have different tokens in the two languages"
-        raise ConfigError(f"word pairs of {' and '.join(languages)}", asked.counts, must)
+        requirement = "have different tokens in the two languages"
+        raise ConfigError(f"word pairs of {' and '.join(languages)}", asked.counts, requirement)
     probe, embedding = (
         word_probe(from_pairs(asked.ids), from_pairs(every.ids)),
         token_embedding(model),
     )
     metrics: dict[str, Any] = word_metrics(embedding, probe)
     shared = sum(bool(set(one) & set(two)) for one, two in asked.ids)
-    found = Retrieved(
+    result = Retrieved(
         source=languages[0],
         target=languages[1],
         percent=metrics["forward/cosine_p1_percent"],
@@ -214,7 +216,7 @@ def lexicon_induction(
             "candidate_words": len(probe.forward.candidates),
         },
     )
-    return found, word_samples(embedding, probe.forward, asked, every)
+    return result, word_samples(embedding, probe.forward, asked, every)
 
 
 def word_samples(

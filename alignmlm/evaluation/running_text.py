@@ -46,7 +46,7 @@ def placed_words(text: str, language: str) -> PlacedWords:
     parts = sentence_parts(text, language.split("-")[0])
     if not parts:
         return PlacedWords(TextWords((), (), ()), (), ())
-    starts, sentence_starts = (found.tolist() for found in found_starts(text, parts))
+    starts, sentence_starts = (places.tolist() for places in found_starts(text, parts))
     starts[0] = min(starts[0], sentence_starts[0]) if starts else 0
     raw = [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
     stops = [start + len(word.rstrip()) for start, word in zip(starts, raw, strict=True)]

@@ -96,8 +96,8 @@ def read_samples(path: Path) -> list[Sample]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                found = parse_json(line, f"{path}:{number}")
-                samples.append(Sample(**{name: found[name] for name in Sample.__slots__}))
+                raw = parse_json(line, f"{path}:{number}")
+                samples.append(Sample(**{name: raw[name] for name in Sample.__slots__}))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}:{number}: no sample: {error!r}") from error
     return samples
@@ -118,8 +118,8 @@ def answered(samples: list[Sample], arm: Arm, seeds: list[int]) -> Answered | No
     for sample in samples:
         if sample.arm == arm and sample.seed in by_seed:
             by_seed[sample.seed][sample.doc_id, sample.doc_hash] = sample
-    documents = tuple(sorted({document for found in by_seed.values() for document in found}))
-    if not documents or any(len(found) < len(documents) for found in by_seed.values()):
+    documents = tuple(sorted({document for of_seed in by_seed.values() for document in of_seed}))
+    if not documents or any(len(of_seed) < len(documents) for of_seed in by_seed.values()):
         return None
     gained, possible = (
         np.array(

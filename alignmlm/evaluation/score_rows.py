@@ -52,9 +52,9 @@ class ScoreRow:
     ci95: dict[str, tuple[float, float]] = field(default_factory=dict)  # by measure, where written
 
 
-def number(found: float | None) -> float:
+def number(value: float | None) -> float:
     """A score, nan where there is none."""
-    return math.nan if found is None else found
+    return math.nan if value is None else value
 
 
 def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
@@ -158,9 +158,9 @@ def by_cell(rows: Iterable[ScoreRow]) -> dict[Cell, list[ScoreRow]]:
     cells: dict[Cell, list[ScoreRow]] = {}
     for row in rows:
         cells.setdefault(row.cell, []).append(row)
-    for cell, found in cells.items():
-        found.sort(key=lambda row: row.seed)
-        seeds = [row.seed for row in found]
+    for cell, cell_rows in cells.items():
+        cell_rows.sort(key=lambda row: row.seed)
+        seeds = [row.seed for row in cell_rows]
         if len(set(seeds)) < len(seeds):
             raise DataError(f"{' / '.join(cell)} has a seed more than once: {seeds}")
     return cells
@@ -176,9 +176,9 @@ def measured(rows: list[ScoreRow], measure: Measure) -> Interval:
 
     One row of pre-training has the interval over its seeds of fine-tuning.
     """
-    found = mean_interval(values(rows, measure))
+    interval = mean_interval(values(rows, measure))
     bounds = rows[0].ci95.get(measure) if len(rows) == 1 else None
-    return found if bounds is None else Interval(found.estimate, *bounds)
+    return interval if bounds is None else Interval(interval.estimate, *bounds)
 
 
 def mean_alignment(rows: list[ScoreRow], words: str) -> float:

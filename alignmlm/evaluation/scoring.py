@@ -33,15 +33,17 @@ def score_percent(metric: str, scored: Sequence[Scored]) -> float:
     return 100 * sum(one.gained for one in scored) / possible if possible else 0.0
 
 
-def equal_labels(target: list[str], found: list[str]) -> tuple[float, float]:
+def equal_labels(target: list[str], predicted: list[str]) -> tuple[float, float]:
     """Right labels, and all of them."""
-    return float(sum(a == b for a, b in zip(target, found, strict=True))), float(len(target))
+    return float(sum(a == b for a, b in zip(target, predicted, strict=True))), float(len(target))
 
 
-def equal_entities(target: list[str], found: list[str]) -> tuple[float, float]:
+def equal_entities(target: list[str], predicted: list[str]) -> tuple[float, float]:
     """Twice the entities that are right, and those of both sides: their ratio is F1."""
-    golds, founds = entities_of(target), entities_of(found)
-    return 2.0 * len(golds & founds), float(len(golds) + len(founds))
+    gold_entities, predicted_entities = entities_of(target), entities_of(predicted)
+    return 2.0 * len(gold_entities & predicted_entities), float(
+        len(gold_entities) + len(predicted_entities)
+    )
 
 
 def scored_words(
@@ -54,8 +56,8 @@ def scored_words(
         right = np.array(example.labels)
         places = np.flatnonzero(right != IGNORED)
         target = [labels[number] for number in right[places]]
-        found = [labels[number] for number in outputs["logits"][places].argmax(axis=-1)]
-        scored.append(Scored(example.document, target, found, *gain(target, found)))
+        predicted = [labels[number] for number in outputs["logits"][places].argmax(axis=-1)]
+        scored.append(Scored(example.document, target, predicted, *gain(target, predicted)))
     return scored
 
 
@@ -66,8 +68,8 @@ def scored_pairs(
     scored = []
     for example, outputs in predictions:
         target = [labels[int(np.array(example.labels))]]
-        found = [labels[int(outputs["logits"].argmax())]]
-        scored.append(Scored(example.document, target, found, *equal_labels(target, found)))
+        predicted = [labels[int(outputs["logits"].argmax())]]
+        scored.append(Scored(example.document, target, predicted, *equal_labels(target, predicted)))
     return scored
 
 
@@ -88,10 +90,10 @@ def scored_questions(
     scored = []
     for number, (_, first, last) in best.items():
         document = rendered.documents[number]
-        found = answered_text(document, first, last)
-        gained = [gain([gold], found) for gold in document.golds]
+        answer = answered_text(document, first, last)
+        gained = [gain([gold], answer) for gold in document.golds]
         nearest = document.golds[int(np.argmax(gained))]
-        scored.append(Scored(number, [nearest], [found], max(gained), 1.0))
+        scored.append(Scored(number, [nearest], [answer], max(gained), 1.0))
     return scored
 
 

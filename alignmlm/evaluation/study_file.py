@@ -31,8 +31,8 @@ def study_document(path: Path) -> dict[str, Any]:
     document = read_json(path, nan=True)
     version = document.get("schema_version")
     if version not in (UNCHECKED_VERSION, SCHEMA_VERSION) or isinstance(version, bool):
-        must = f"this alignmlm reads {UNCHECKED_VERSION} and {SCHEMA_VERSION}"
-        raise DataError(f"{path} has schema version {quoted(version)}; {must}; {REMEDY}")
+        requirement = f"this alignmlm reads {UNCHECKED_VERSION} and {SCHEMA_VERSION}"
+        raise DataError(f"{path} has schema version {quoted(version)}; {requirement}; {REMEDY}")
     if version == SCHEMA_VERSION:
         try:
             document = verified(document, path, DataError)

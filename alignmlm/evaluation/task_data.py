@@ -26,8 +26,8 @@ def check_trainable(task: Task, selection: str) -> None:
     """
     needed = ("train", "dev") if selection == "source_dev" else ("train",)
     if missing := [split for split in needed if split not in task.files]:
-        must = f"name {', '.join(missing)} too, to fine-tune on"
-        raise ConfigError(f"task {task.name}: files", sorted(task.files), must)
+        requirement = f"name {', '.join(missing)} too, to fine-tune on"
+        raise ConfigError(f"task {task.name}: files", sorted(task.files), requirement)
 
 
 def read_examples(task: Task, config: EvaluationConfig) -> tuple[dict[str, Any], list[str]]:
@@ -81,21 +81,21 @@ def task_data(
     check_trainable(source, config.finetune.selection)
     tokenizer = read_tokenizer(export.path)
     trees = task_trees(export, [source, task], config)
-    found: dict[str, TaskData] = {}
+    by_name: dict[str, TaskData] = {}
     known: list[str] = []
     for one in dict.fromkeys([source.name, task.name]):
         now = source if one == source.name else task
         examples, labels = read_examples(now, config)
         known = known or labels
         check_labels(now, labels, known, source)
-        kept = {split: part[: config.limit] for split, part in examples.items()}
-        found[one] = TaskData(
+        limited = {split: part[: config.limit] for split, part in examples.items()}
+        by_name[one] = TaskData(
             now,
             known,
-            {k: task_text(now, part, known, tokenizer, export) for k, part in kept.items()},
-            {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in kept.items()},
+            {k: task_text(now, part, known, tokenizer, export) for k, part in limited.items()},
+            {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
             len(examples["test"]),
             config.syntax,
             trees,
         )
-    return found
+    return by_name

@@ -61,7 +61,7 @@ def named_tasks(
     Raises:
         ConfigError: an unknown name, here or in `source_task`.
     """
-    found: dict[str, Task] = {}
+    by_name: dict[str, Task] = {}
     members = {name: load_tasks(name) for name in names}
     check_source_tasks(config, [task for group in members.values() for task in group])
     for name, group in members.items():
@@ -70,12 +70,14 @@ def named_tasks(
             fitting = group
         with skipped.on_error(name):
             if not fitting:
-                must = f"have a task in a language of {export.path}: {list(export.languages)}"
-                raise ConfigError("task group", name, must)
+                requirement = (
+                    f"have a task in a language of {export.path}: {list(export.languages)}"
+                )
+                raise ConfigError("task group", name, requirement)
         if fitting and (left := [task.name for task in group if task not in fitting]):
             log.info("%s: the model has no target language for %s", name, ", ".join(left))
-        found |= {task.name: task for task in fitting}
-    return list(found.values())
+        by_name |= {task.name: task for task in fitting}
+    return list(by_name.values())
 
 
 def check_source_tasks(config: EvaluationConfig, tasks: Sequence[Task]) -> None:
@@ -89,8 +91,8 @@ def check_source_tasks(config: EvaluationConfig, tasks: Sequence[Task]) -> None:
     known = {name for task in tasks for name in (task.name, task.group) if name}
     for name in config.source_task:
         if name not in known:
-            must = f"be a task or a group of --tasks{nearest(name, known)}"
-            raise ConfigError("evaluation.source_task: key", name, must)
+            requirement = f"be a task or a group of --tasks{nearest(name, known)}"
+            raise ConfigError("evaluation.source_task: key", name, requirement)
 
 
 def selected_tasks(
@@ -155,5 +157,7 @@ def check_syntax(languages: Sequence[str], tasks: Sequence[Task], config: Evalua
         syntax_models(order, config.syntax)
     files = [f for t in tasks for f in split_files(t, Path(config.sample_folder)).values()]
     if orders and config.syntax.parser is None and all(f.form != "conllu_upos" for f in files):
-        must = f"name a parser for {tasks[-1].name}, whose sentences have no trees: see "
-        raise ConfigError("evaluation.syntax.parser", None, f"{must}`alignmlm data train-parser`")
+        requirement = f"name a parser for {tasks[-1].name}, whose sentences have no trees: see "
+        raise ConfigError(
+            "evaluation.syntax.parser", None, f"{requirement}`alignmlm data train-parser`"
+        )

@@ -62,8 +62,8 @@ def measured(values: list[float | None]) -> tuple[float | None, list[float] | No
     known = [value for value in values if value is not None]
     if not known:
         return None, None
-    found = mean_interval(np.array(known, np.float64))
-    bounds = [found.low, found.high]
+    interval = mean_interval(np.array(known, np.float64))
+    bounds = [interval.low, interval.high]
     return mean(known), None if any(map(math.isnan, bounds)) else bounds
 
 
@@ -81,16 +81,16 @@ def summary(scores: list[Scores], metric: str = "acc") -> dict[str, object]:
         "delta": [score.delta for score in scores],
     }
     one_target = len({score.target for score in scores}) == 1
-    found: dict[str, object] = {}
+    means: dict[str, object] = {}
     for name, values in columns.items():
-        found[name], interval = measured(values)
-        found[f"{name}_ci95"] = interval if one_target else None
+        means[name], interval = measured(values)
+        means[f"{name}_ci95"] = interval if one_target else None
     seeds = len({score.seed for score in scores})
     zero_shot = [score.bz / 100 for score in scores]
     spread = float(np.std(zero_shot, ddof=1)) if one_target and seeds > 1 else None
     error = None if spread is None else spread / math.sqrt(seeds)
     named = {f"{metric},none": mean(zero_shot), f"{metric}_stderr,none": error}
-    return {**named, **found, "n_seeds": seeds}
+    return {**named, **means, "n_seeds": seeds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ class Bench:
         """What a model says of a split."""
         rendered = self.rendered(data.task.name, language, split)
         rows = self.tuning.config.batch_rows
-        found = predictions(self.export, model, rendered.examples, rows)
-        scored = SCORED[data.task.kind](rendered, found, data.labels, data.task.metric)
+        outputs = predictions(self.export, model, rendered.examples, rows)
+        scored = SCORED[data.task.kind](rendered, outputs, data.labels, data.task.metric)
         return Tested(scored, score_percent(data.task.metric, scored), data.documents[split])
 
     def tuned(self, data: TaskData, language: str, seed: int) -> PreTrainedModel:
@@ -196,37 +196,37 @@ def transfer_scores(
     export: Export, data: dict[str, TaskData], direction: Direction, tuning: Tuning
 ) -> Measured:
     """Scores of each seed and target, every answer, and what happened to the test texts."""
-    bench, found = bench_of(export, data, tuning), Measured()
+    bench, result = bench_of(export, data, tuning), Measured()
     start, task = data[direction.source_task.name], data[direction.task.name]
     source = direction.source
     for seed in tuning.seeds:
         model = bench.tuned(start, source, seed)
         own = bench.tested(model, start, source, "test")
         dev = bench.tested(model, start, source, "dev").percent if "dev" in start.splits else None
-        keep(found, source, own, seed, "source")
+        keep(result, source, own, seed, "source")
         for target in direction.targets:
             zero = bench.tested(model, task, target, "test")
-            keep(found, target, zero, seed, "bz")
+            keep(result, target, zero, seed, "bz")
             supervised = None
             if "train" in task.splits:
                 other = bench.tuned(task, target, seed)
                 supervised = bench.tested(other, task, target, "test")
-                keep(found, target, supervised, seed, "bs")
+                keep(result, target, supervised, seed, "bs")
             scores = Scores(
                 seed=seed, source=source, target=target, source_dev=dev, source_test=own.percent,
                 bz=zero.percent, bs=supervised.percent if supervised else None,
             )  # fmt: skip
             report(direction.task.name, scores)
-            found.scores.append(scores)
-    found.counts[source] = bench.rendered(start.task.name, source, "test").counts
+            result.scores.append(scores)
+    result.counts[source] = bench.rendered(start.task.name, source, "test").counts
     for target in direction.targets:
-        found.counts[target] = bench.rendered(task.task.name, target, "test").counts
-    return found
+        result.counts[target] = bench.rendered(task.task.name, target, "test").counts
+    return result
 
 
-def keep(found: Measured, language: str, tested: Tested, seed: int, arm: Arm) -> None:
+def keep(result: Measured, language: str, tested: Tested, seed: int, arm: Arm) -> None:
     """Add the answers of one model to what was found."""
-    found.samples.setdefault(language, []).extend(tested.samples(seed, arm))
+    result.samples.setdefault(language, []).extend(tested.samples(seed, arm))
 
 
 def report(task: str, scores: Scores) -> None:

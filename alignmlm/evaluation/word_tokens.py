@@ -76,12 +76,12 @@ def tokens_of_words(
     ]
     flat = [chunk for part in chunks for chunk in part]
     encodings = iter(tokenizer.encode_batch([c.text for c in flat], add_special_tokens=False))
-    found = []
+    token_ids = []
     for shown, part in zip(words, chunks, strict=True):
         tokens: list[TokensOfWord] = []
         for chunk in part:
             by_word = split_tokens(tokenizer, next(encodings), chunk)
             tokens += by_word or encode_words(tokenizer, chunk_words(chunk))
         each = iter(tokens)
-        found.append([(next(each) if word else ()) or (unk,) for word in shown])
-    return found
+        token_ids.append([(next(each) if word else ()) or (unk,) for word in shown])
+    return token_ids

@@ -64,10 +64,10 @@ def write_parquet(path: Path, shard: Shard, tokenizer: Tokenizer, eos: int, firs
     from datasets import Dataset
 
     table = pa.table(shard_columns(shard, tokenizer, eos, first))
-    found = Dataset(table, fingerprint=shard.entry.digest)
+    dataset = Dataset(table, fingerprint=shard.entry.digest)
     with bars_hidden():
-        found.to_parquet(str(path))
-    return len(found)
+        dataset.to_parquet(str(path))
+    return len(dataset)
 
 
 @contextmanager

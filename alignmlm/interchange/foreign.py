@@ -64,8 +64,8 @@ def mapped(path: Path, dtype: str) -> np.ndarray:
     size = path.stat().st_size if path.is_file() else None
     width = np.dtype(dtype).itemsize
     if not size or size % width:
-        found = "is missing" if size is None else f"has {size} bytes"
-        raise DataError(f"{path} {found}; it must hold whole numbers of {width} bytes")
+        problem = "is missing" if size is None else f"has {size} bytes"
+        raise DataError(f"{path} {problem}; it must hold whole numbers of {width} bytes")
     return np.asarray(np.memmap(path, dtype, "r"))
 
 
@@ -88,9 +88,9 @@ def megatron_header(path: Path) -> tuple[np.dtype, int, int]:
     with path.open("rb") as file:
         start = file.read(HEADER.size)
     if start[: len(MAGIC)] != MAGIC:
-        found = start[: len(MAGIC)]
+        magic = start[: len(MAGIC)]
         raise DataError(
-            f"{path} is no index of Megatron-LM: it starts with {found!r}, not {MAGIC!r}"
+            f"{path} is no index of Megatron-LM: it starts with {magic!r}, not {MAGIC!r}"
         )
     size = path.stat().st_size
     if size < HEADER.size:
@@ -125,11 +125,11 @@ def open_megatron(stem: str) -> TokenFile:
     ids = mapped(bin_path, dtype.str)
     if not sequences or pointers[0] != 0:
         raise damaged(idx_path, "no sequence starts at byte 0")
-    found = TokenFile(bin_path, ids, pointers[1:], dtype.itemsize, groups)
-    check_bounds(found, idx_path, lengths)
+    token_file = TokenFile(bin_path, ids, pointers[1:], dtype.itemsize, groups)
+    check_bounds(token_file, idx_path, lengths)
     if len(groups) < 2 or groups[0] != 0 or groups[-1] != sequences or np.any(np.diff(groups) < 0):
         raise damaged(idx_path, f"its document bounds do not rise from 0 to {sequences}")
-    return found
+    return token_file
 
 
 def check_bounds(file: TokenFile, index: Path, lengths: np.ndarray | None = None) -> None:
@@ -140,14 +140,15 @@ def check_bounds(file: TokenFile, index: Path, lengths: np.ndarray | None = None
     """
     for first in range(0, file.sequences, CHECKED_AT_ONCE):
         stop = min(first + CHECKED_AT_ONCE, file.sequences)
-        found = np.diff(file.bounds(first, stop))
-        wrong = found < 0 if lengths is None else found != lengths[first:stop]
+        actual = np.diff(file.bounds(first, stop))
+        wrong = actual < 0 if lengths is None else actual != lengths[first:stop]
         if np.any(wrong):
             sequence = int(np.argmax(wrong))
-            must = "0 or more" if lengths is None else f"{lengths[first + sequence]}"
+            expected = "0 or more" if lengths is None else f"{lengths[first + sequence]}"
             raise damaged(
                 file.path,
-                f"sequence {first + sequence} has {found[sequence]} tokens, and {must} by {index}",
+                f"sequence {first + sequence} has {actual[sequence]} tokens, "
+                f"and {expected} by {index}",
             )
 
 
@@ -167,9 +168,9 @@ def open_datatrove(path: Path) -> TokenFile:
     if width is None:
         raise damaged(path, f"{size} bytes, and {tokens} tokens of 2 or 4 bytes by {index}")
     check_metadata(Path(f"{path}.metadata"), tokens, width)
-    found = TokenFile(path, mapped(path, f"<u{width}"), ends[:-1], 1)
-    check_bounds(found, index)
-    return found
+    token_file = TokenFile(path, mapped(path, f"<u{width}"), ends[:-1], 1)
+    check_bounds(token_file, index)
+    return token_file
 
 
 def check_metadata(path: Path, tokens: int, width: int) -> None:

@@ -97,11 +97,13 @@ def batches(documents: Iterator[Runs]) -> Iterator[list[Runs]]:
 
 def find_documents(importer: Importer, batch: list[Runs]) -> list[Document]:
     """Documents with their words and sentences; blank ones are left out."""
-    found = [[run for ids in runs if (run := find_bounds(importer, ids))] for runs in batch]
-    texts = [run.text for runs in found for run in runs]
+    runs_of_documents = [
+        [run for ids in runs if (run := find_bounds(importer, ids))] for runs in batch
+    ]
+    texts = [run.text for runs in runs_of_documents for run in runs]
     again = iter(importer.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
     documents = []
-    for runs in found:
+    for runs in runs_of_documents:
         same = [next(again).ids == run.ids.tolist() for run in runs]
         documents.append(Document(runs, not all(same)))
     return [document for document in documents if document.runs]
@@ -157,14 +159,14 @@ def write_splits(
 ) -> Imported:
     """Write the tokens of all files to their splits; what was imported."""
     total = Imported([file.path.name for file in files], sum(len(file.ids) for file in files))
-    kept = 0
+    tokens_written = 0
     for file in files:
         for batch in batches(read_documents(importer, file)):
-            kept += write_batch(importer, find_documents(importer, batch), writers, total)
-            progress(kept / total.tokens_read, kept)
+            tokens_written += write_batch(importer, find_documents(importer, batch), writers, total)
+            progress(tokens_written / total.tokens_read, tokens_written)
     for writer in writers.values():
         writer.close()
-    total.tokens_left_out = total.tokens_read - kept
+    total.tokens_left_out = total.tokens_read - tokens_written
     return total
 
 
@@ -174,15 +176,15 @@ def write_batch(
     """Write some documents to their splits; how many foreign tokens they have."""
     records = [document_record(document.lines, importer.language) for document in documents]
     held_out = is_validation(np.array(records, DOCUMENT), importer.validation)
-    kept = 0
+    tokens_written = 0
     for document, validation in zip(documents, held_out, strict=True):
         writer = writers[VALIDATION if validation else TRAIN]
         closed = document.closed(writer.dtype, importer.vocabulary.eos)
         writer.add(closed)
-        kept += len(closed.ids) - 1
+        tokens_written += len(closed.ids) - 1
         total.documents += 1
         total.documents_changed += document.changed
-    return kept
+    return tokens_written
 
 
 def check_settings(language: str, output: Path, validation: float, shard_tokens: int) -> None:

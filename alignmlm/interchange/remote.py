@@ -158,8 +158,10 @@ def has_sizes(shard: Shard) -> bool:
 def damage_of(shard: Shard) -> str | None:
     """What is wrong with a shard that was just copied; none if it is whole."""
     if not has_sizes(shard):
-        found = {p.name: p.stat().st_size for p in (shard.bin_path, shard.idx_path) if p.is_file()}
-        return f"sizes {found}, expected {shard.sizes_bytes} bytes"
+        sizes_bytes = {
+            p.name: p.stat().st_size for p in (shard.bin_path, shard.idx_path) if p.is_file()
+        }
+        return f"sizes {sizes_bytes}, expected {shard.sizes_bytes} bytes"
     block = first_damaged(shard.words, shard.records, shard.key, 0, shard.entry.blocks - 1)
     if block < 0:
         return None
@@ -174,7 +176,7 @@ def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None)
     Raises:
         DataError: the store does not have a language, or its manifest leads out of the mirror.
     """
-    dtype, found = token_dtype(manifest.vocabulary.size), []
+    dtype, wanted = token_dtype(manifest.vocabulary.size), []
     for language in languages or sorted(manifest.splits):
         splits = manifest.splits.get(language)
         if splits is None or not BASE.fullmatch(language) or not {*splits} <= {TRAIN, VALIDATION}:
@@ -182,8 +184,8 @@ def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None)
             raise DataError(f"the store has no language {language!r} to copy; it has {has}")
         for split, entries in splits.items():
             folder = mirror / language / split
-            found += [Wanted(language, split, Shard(folder, entry, dtype)) for entry in entries]
-    return found
+            wanted += [Wanted(language, split, Shard(folder, entry, dtype)) for entry in entries]
+    return wanted
 
 
 def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
@@ -340,8 +342,8 @@ def read_manifest(remote: Remote) -> tuple[Manifest, bytes]:
     try:
         return parse_manifest(text, path), text
     except DataError as error:
-        told = str(error).replace(str(path), f"{remote.url}/{MANIFEST}")
-        raise DataError(told) from error
+        message = str(error).replace(str(path), f"{remote.url}/{MANIFEST}")
+        raise DataError(message) from error
 
 
 def copy_tokenizer(remote: Remote, mirror: Path, manifest: Manifest) -> None:
@@ -350,14 +352,14 @@ def copy_tokenizer(remote: Remote, mirror: Path, manifest: Manifest) -> None:
     Raises:
         DataError: it cannot be read, or both copies were damaged.
     """
-    path, expected, found = mirror / TOKENIZER, manifest.tokenizer_xxh3, None
+    path, expected, digest = mirror / TOKENIZER, manifest.tokenizer_xxh3, None
     if path.is_file() and xxhash.xxh3_64_hexdigest(path.read_bytes()) == expected:
         return
     for _ in range(ATTEMPTS):
         text = remote.read(TOKENIZER)
-        if (found := xxhash.xxh3_64_hexdigest(text)) == expected:
+        if (digest := xxhash.xxh3_64_hexdigest(text)) == expected:
             return replace_bytes(path, text)
-    raise DataError(f"{remote.url}/{TOKENIZER} has xxh3 {found}, the manifest says {expected}")
+    raise DataError(f"{remote.url}/{TOKENIZER} has xxh3 {digest}, the manifest says {expected}")
 
 
 def local_store(

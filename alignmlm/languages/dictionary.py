@@ -55,8 +55,11 @@ def flatten(words: list[Word]) -> tuple[Int[np.ndarray, " token"], Int[np.ndarra
 
 def from_pairs(pairs: Iterable[tuple[Word, Word]]) -> Dictionary:
     """A dictionary of the pairs, sorted; repeats, empty words and words equal in both left out."""
-    kept = sorted({(a, b) for a, b in pairs if a and b and a != b})
-    sources, targets = [source for source, _ in kept], [target for _, target in kept]
+    unique_pairs = sorted({(a, b) for a, b in pairs if a and b and a != b})
+    sources, targets = (
+        [source for source, _ in unique_pairs],
+        [target for _, target in unique_pairs],
+    )
     return Dictionary(*flatten(sources), *flatten(targets))
 
 
@@ -80,8 +83,10 @@ def file_words(path: Path) -> list[tuple[str, str]]:
         words = [word.strip(" ") for word in line.split("\t")] if tabs else split_blanks(line)
         if len(words) != 2 or any(not word or word.isspace() for word in words):
             between = ", separated by a tab" if always_tabs else ""
-            found = quoted(line)
-            raise DataError(f"{path}:{number}: expected 'source target'{between}, found {found}")
+            line_text = quoted(line)
+            raise DataError(
+                f"{path}:{number}: expected 'source target'{between}, found {line_text}"
+            )
         pairs.append((words[0], words[1]))
     return pairs
 

@@ -31,8 +31,8 @@ class Language:
         if self.script:
             split_name(self.script)
         if not 0 <= self.replaced_percent <= 100:
-            must = "be 'rep' with a percentage, as in 'rep20'"
-            raise ConfigError("random words", f"rep{self.replaced_percent}", must)
+            requirement = "be 'rep' with a percentage, as in 'rep20'"
+            raise ConfigError("random words", f"rep{self.replaced_percent}", requirement)
 
     def __str__(self) -> str:
         replaced = f"rep{self.replaced_percent}" if self.replaced_percent else ""
@@ -52,14 +52,14 @@ def parse_language(name: str) -> Language:
         ConfigError: the id has another form, or names an unknown change.
     """
     base, *changed = name.split("-x-", maxsplit=1)
-    found = SYNTAX.match(changed[0]) if changed else None
-    syntax = found.group() if found else ""
+    match = SYNTAX.match(changed[0]) if changed else None
+    syntax = match.group() if match else ""
     others = [rest.removeprefix(syntax) for rest in changed if not rest or rest != syntax]
     parts = others[0].removeprefix("-").split("-") if others else []
     kinds = [kind_of(part, name) for part in parts]
     if kinds != sorted(set(kinds)) or (syntax and 0 in kinds):
-        must = "name at most one order, then random words (rep20), then at most one script"
-        raise ConfigError("language", name, must)
+        requirement = "name at most one order, then random words (rep20), then at most one script"
+        raise ConfigError("language", name, requirement)
     by_kind = dict(zip(kinds, parts, strict=True))
     replaced = int(by_kind.get(1, "rep0").removeprefix("rep"))
     return Language(base, syntax or by_kind.get(0, ""), by_kind.get(2, ""), replaced)

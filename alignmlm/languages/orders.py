@@ -100,8 +100,8 @@ def split_order(name: str) -> tuple[str, int]:
     """
     if is_syntax(name):
         return "syn", 0
-    found = re.fullmatch(r"([a-z]*)(\d*)", name)
-    kind, digits = found.groups() if found else (name.split("-")[0], "")
+    match = re.fullmatch(r"([a-z]*)(\d*)", name)
+    kind, digits = match.groups() if match else (name.split("-")[0], "")
     if kind not in ORDERS:
         allowed = f"be one of {sorted(ORDERS)}{nearest(kind, ORDERS)}"
         raise ConfigError("language order", name, allowed)
@@ -111,8 +111,8 @@ def split_order(name: str) -> tuple[str, int]:
             for tag, order in {**ORDERS.records, kind: ORDERS[kind]}.items()
             if tag != "syn"
         )
-        must = f"be {tags}, 'syn-fra' or 'syn-fra-N-hin-V'"
-        raise ConfigError("language order", name, must)
+        requirement = f"be {tags}, 'syn-fra' or 'syn-fra-N-hin-V'"
+        raise ConfigError("language order", name, requirement)
     return kind, int(digits or 0)
 
 

@@ -49,9 +49,9 @@ def transliteration(change: Change) -> Int[np.ndarray, " vocab"]:
 def overlap(change: Change) -> Int[np.ndarray, " vocab"]:
     """A drawn share of the ordinary tokens keeps its id; a larger share contains a smaller one."""
     ordinary = change.alphabet.ordinary()
-    kept = smallest_share(keys(key("overlap", change.seed), ordinary), change.share)
+    shared = smallest_share(keys(key("overlap", change.seed), ordinary), change.share)
     table = np.arange(change.alphabet.size)
-    table[ordinary[~kept]] += change.first_id
+    table[ordinary[~shared]] += change.first_id
     return table
 
 
@@ -91,14 +91,16 @@ def split_name(name: str) -> tuple[str, float]:
     Raises:
         ConfigError: no such script, a share outside [0, 100], or one missing or out of place.
     """
-    found = re.fullmatch(r"([a-z]*)(\d*)", name)
-    kind, percent = found.groups() if found else (name, "")
+    match = re.fullmatch(r"([a-z]*)(\d*)", name)
+    kind, percent = match.groups() if match else (name, "")
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")
     takes = SCRIPTS[kind].takes_percent
     if bool(percent) != takes or int(percent or 0) > 100:
-        must = f"be {kind!r}{' with a percentage, as in ' + repr(kind + '25') if takes else ''}"
-        raise ConfigError("script", name, must)
+        requirement = (
+            f"be {kind!r}{' with a percentage, as in ' + repr(kind + '25') if takes else ''}"
+        )
+        raise ConfigError("script", name, requirement)
     return kind, int(percent or 0) / 100
 
 

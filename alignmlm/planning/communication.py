@@ -96,8 +96,8 @@ def partitioned_transfers(
     divided = shape.parameters - whole
     modules = 6 * shape.layers + 2  # matrices of the layers, the tied one, the head's
     tied = shape.embedding_parameters if shape.embedding_parameters > policy.whole_below else 0
-    kept = divided <= min(policy.reuse_numbers, policy.live_numbers)
-    phases: tuple[Phase, ...] = ("forward",) if kept else ("forward", "backward")
+    stays_gathered = divided <= min(policy.reuse_numbers, policy.live_numbers)
+    phases: tuple[Phase, ...] = ("forward",) if stays_gathered else ("forward", "backward")
     for phase in phases:
         gathered = parts * divided * size
         yield Transfer(

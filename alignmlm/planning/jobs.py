@@ -65,10 +65,10 @@ class Speed:
 
     def __post_init__(self) -> None:
         if (self.tokens_per_s is None) == (self.tflops is None):
-            found = (self.tokens_per_s, self.tflops)
+            values = (self.tokens_per_s, self.tflops)
             raise ConfigError(
                 "tokens_per_s, tflops",
-                found,
+                values,
                 "be one of the two: tokens/s that were measured, or TFLOP/s",
             )
         for name in ("tokens_per_s", "tflops"):
@@ -93,8 +93,8 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.seq_len < 1 or self.batch_rows < 1:
-            found = (self.seq_len, self.batch_rows)
-            raise ConfigError("seq_len, batch_rows", found, "be at least 1")
+            values = (self.seq_len, self.batch_rows)
+            raise ConfigError("seq_len, batch_rows", values, "be at least 1")
 
     @property
     def tokens(self) -> int:

@@ -75,10 +75,12 @@ def plan_stage(
     ranks = cluster.world_size
     needed = memory(job, policy, cluster)
     sent = transfers(job, policy, ranks, backend)
-    found = [(transfer, transfer_seconds(cluster, transfer, algorithm)) for transfer in sent]
+    timed_transfers = [
+        (transfer, transfer_seconds(cluster, transfer, algorithm)) for transfer in sent
+    ]
     compute = compute_seconds(job, speed, ranks)
-    communication = fsum(seconds for _, seconds in found)
-    step = overlapped_seconds(compute, found, policy)
+    communication = fsum(seconds for _, seconds in timed_transfers)
+    step = overlapped_seconds(compute, timed_transfers, policy)
     return StagePlan(
         policy=policy,
         memory=needed,

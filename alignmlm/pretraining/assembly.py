@@ -55,8 +55,8 @@ def recipe_languages(recipe: Recipe, store: Store) -> list[Language]:
     languages = [parse_language(name) for name in recipe.languages.ids]
     for language in languages:
         if language.base not in store.languages:
-            must = f"use base languages of {store.path}: {', '.join(store.languages)}"
-            raise ConfigError("languages.ids", str(language), must)
+            requirement = f"use base languages of {store.path}: {', '.join(store.languages)}"
+            raise ConfigError("languages.ids", str(language), requirement)
     return languages
 
 
@@ -150,9 +150,11 @@ def check_unified_output(pairs: list[LanguagePair], scripts: Scripts) -> None:
         targets = pair.used.single_tokens()[:, 1]
         shared = np.isin(targets, scripts.tables[pair.source])
         if shared.any():
-            found = f"unified, with {shared.sum()} given target words that are source tokens too"
-            must = "be separate where two languages share tokens; give each a script of its own"
-            raise ConfigError("objective.output", found, must)
+            problem = f"unified, with {shared.sum()} given target words that are source tokens too"
+            requirement = (
+                "be separate where two languages share tokens; give each a script of its own"
+            )
+            raise ConfigError("objective.output", problem, requirement)
 
 
 def check_objective(
@@ -177,8 +179,8 @@ def check_objective(
         )
     bases = [parse_language(language).base for language in recipe.languages.ids]
     if corruption.translation_rows and len(set(bases)) == len(bases):
-        must = "hold two languages of one base for tlm, which needs the same text in both"
-        raise ConfigError("languages.ids", recipe.languages.ids, must)
+        requirement = "hold two languages of one base for tlm, which needs the same text in both"
+        raise ConfigError("languages.ids", recipe.languages.ids, requirement)
 
 
 def make_loader(

@@ -188,8 +188,10 @@ def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
     Those of later steps than the newest go too: they are damaged, or the run went back behind them.
     """
     steps = saved_steps(folder)
-    found = [saved for step in steps if step <= newest and (saved := readable(folder, step))]
-    stay = to_keep(found, rotation) | {newest}
+    saved_progress = [
+        saved for step in steps if step <= newest and (saved := readable(folder, step))
+    ]
+    stay = to_keep(saved_progress, rotation) | {newest}
     try:
         for step in set(steps) - stay:
             remove(folder / f"step-{step}")
@@ -215,14 +217,14 @@ def to_keep(saved: list[Progress], rotation: Rotation) -> set[int]:
 
 def saved_steps(folder: Path) -> list[int]:
     """Steps of the checkpoints in a folder, whole or damaged."""
-    found = (SETTLED.fullmatch(path.name) for path in folder.glob("step-*") if path.is_dir())
-    return sorted({int(name[1]) for name in found if name and not name[2]})
+    names = (SETTLED.fullmatch(path.name) for path in folder.glob("step-*") if path.is_dir())
+    return sorted({int(name[1]) for name in names if name and not name[2]})
 
 
 def candidates(folder: Path) -> list[tuple[int, Path]]:
     """Steps and folders of all that may be a whole checkpoint, the newest first."""
-    found = ((SETTLED.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    known = [(int(name[1]), name[2] is None, path) for name, path in found if name]
+    named_paths = ((SETTLED.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    known = [(int(name[1]), name[2] is None, path) for name, path in named_paths if name]
     return [(step, path) for step, _, path in sorted(known, reverse=True)]
 
 
@@ -289,11 +291,11 @@ def read_progress(path: Path) -> Progress:
     """
     progress, expected = read_manifest(path)
     try:
-        found = {"bytes": (path / STATE).stat().st_size, "xxh3": file_xxh3(path / STATE)}
+        actual = {"bytes": (path / STATE).stat().st_size, "xxh3": file_xxh3(path / STATE)}
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
-    if found != expected:
-        raise CheckpointError(f"checkpoint {path / STATE}: {found}, the manifest says {expected}")
+    if actual != expected:
+        raise CheckpointError(f"checkpoint {path / STATE}: {actual}, the manifest says {expected}")
     return progress
 
 

@@ -72,12 +72,16 @@ def engine_settings(
     }
     for key, value in policy.items():
         if key in owned and value not in ("auto", owned[key]):
-            must = f"agree with the recipe, where {OWNERS[key]} gives {owned[key]!r}; leave it out"
-            raise ConfigError(f"{path}: {key}", value, must)
+            requirement = (
+                f"agree with the recipe, where {OWNERS[key]} gives {owned[key]!r}; leave it out"
+            )
+            raise ConfigError(f"{path}: {key}", value, requirement)
     offload = policy.get("zero_optimization", {}).get("offload_optimizer")
     if optimizer.name == "muon" and offload and offload.get("device") == "nvme":
-        must = "be cpu or none with optimizer.name = muon, which needs whole matrices"
-        raise ConfigError(f"{path}: zero_optimization.offload_optimizer.device", "nvme", must)
+        requirement = "be cpu or none with optimizer.name = muon, which needs whole matrices"
+        raise ConfigError(
+            f"{path}: zero_optimization.offload_optimizer.device", "nvme", requirement
+        )
     settings = {key: value for key, value in owned.items() if value is not None}
     settings |= {key: value for key, value in policy.items() if key not in owned}
     return settings | (bf16_settings(settings) if precision(train) == "bf16" else {})
@@ -203,10 +207,10 @@ class Engine:
         self.turns += 1
         self.asked_to_stop = self.asked_to_stop or bool(counts[2])
         if counts[1]:
-            told: list[str | None] = [None] * self.world_size
-            torch.distributed.all_gather_object(told, error, group=self.control)
-            rank = next(rank for rank, text in enumerate(told) if text is not None)
-            raise DataError(f"{told[rank]} (found by rank {rank})")
+            errors: list[str | None] = [None] * self.world_size
+            torch.distributed.all_gather_object(errors, error, group=self.control)
+            rank = next(rank for rank, text in enumerate(errors) if text is not None)
+            raise DataError(f"{errors[rank]} (found by rank {rank})")
         return batches, counts[0]
 
     def step(
@@ -255,8 +259,10 @@ class Engine:
 
     def norm_after_step(self, norm: Tensor | None) -> Tensor:
         """The gradient norm of the step that was just taken."""
-        found = norm if norm is not None else self.deepspeed.get_global_grad_norm()
-        value = torch.as_tensor(found if found is not None else float("nan"), device=self.device)
+        reported = norm if norm is not None else self.deepspeed.get_global_grad_norm()
+        value = torch.as_tensor(
+            reported if reported is not None else float("nan"), device=self.device
+        )
         return torch.where(value < 0, float("nan"), value)  # DeepSpeed says -1 for not finite
 
     @torch.no_grad()

@@ -95,13 +95,13 @@ def read_skip_list(folder: Path) -> SkipList:
     path = folder / SKIP
     if not path.is_file():
         return SkipList()
-    must = 'must look like {"steps": [41, 42], "rewinds": []}'
+    requirement = 'must look like {"steps": [41, 42], "rewinds": []}'
     try:
         skip = record(SkipList, read_json(path, CheckpointError), path, CheckpointError)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; it {must}") from error
+        raise CheckpointError(f"{error}; it {requirement}") from error
     if min([*skip.steps, *skip.rewinds], default=0) < 0:
-        raise CheckpointError(f"{path} names steps below 0; it {must}")
+        raise CheckpointError(f"{path} names steps below 0; it {requirement}")
     return skip
 
 
@@ -159,11 +159,11 @@ class Faults:
                 self.record.spikes.append(outcome.step)
                 first = first or outcome.step
                 if tell:
-                    told = "loss spike: %.3f nats after a median of %.3f, at %s"
+                    message = "loss spike: %.3f nats after a median of %.3f, at %s"
                     usual = median(self.record.losses)
-                    log.warning(told, outcome.loss_nats, usual, self.where(outcome.step))
-            kept = [*self.record.losses, outcome.loss_nats]
-            self.record.losses = kept[-self.config.spike_window :]
+                    log.warning(message, outcome.loss_nats, usual, self.where(outcome.step))
+            losses = [*self.record.losses, outcome.loss_nats]
+            self.record.losses = losses[-self.config.spike_window :]
         return first
 
     def note_not_finite(self, outcome: Outcome, tell: bool) -> None:
@@ -175,16 +175,16 @@ class Faults:
         record = self.record
         record.not_finite.append(outcome.step)
         record.in_a_row += 1
-        found = f"loss {outcome.loss_nats}, gradient norm {outcome.gradient_norm}"
+        values = f"loss {outcome.loss_nats}, gradient norm {outcome.gradient_norm}"
         if record.in_a_row >= self.config.stop_after:
             first = record.not_finite[-record.in_a_row]
             raise AlignMLMError(
-                f"training diverged: {record.in_a_row} steps in a row were not finite ({found}), "
+                f"training diverged: {record.in_a_row} steps in a row were not finite ({values}), "
                 f"the first at {self.where(first)}; lower optimizer.learning_rate, or leave "
                 f"batches out by their steps in {self.folder / SKIP}"
             )
         if tell:
-            log.error("not finite (%s), step left out: %s", found, self.where(outcome.step))
+            log.error("not finite (%s), step left out: %s", values, self.where(outcome.step))
 
     def plan_rewind(self, spike: int, checkpoint: int) -> None:
         """Put a spike's batches on the skip list, before the run goes back to a checkpoint.

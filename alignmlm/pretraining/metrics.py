@@ -82,8 +82,8 @@ def validation_line(step: int, metrics: Metrics) -> str:
 def keep_until(path: Path, step: int) -> None:
     """Drop the lines of a metrics file that a resumed run will write again."""
     if path.is_file():
-        kept = (json.dumps(row) + "\n" for row in metric_rows(path) if row["step"] <= step)
-        replace_text(path, "".join(kept))
+        lines = (json.dumps(row) + "\n" for row in metric_rows(path) if row["step"] <= step)
+        replace_text(path, "".join(lines))
 
 
 def has_wandb_key() -> bool:

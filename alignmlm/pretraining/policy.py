@@ -77,8 +77,8 @@ def check_keys(values: dict[str, Any], hints: dict[str, Any], prefix: str, place
     for key, value in values.items():
         if key not in hints:
             hint = nearest(key, [*hints, *([] if prefix else OWNERS)])
-            must = f"be left out: no such setting{hint}"
-            raise ConfigError(f"{place}: {prefix}{key}", value, must)
+            requirement = f"be left out: no such setting{hint}"
+            raise ConfigError(f"{place}: {prefix}{key}", value, requirement)
         known = hints[key]
         check(Section if isinstance(known, dict) else known, value, prefix + key, place)
         if isinstance(known, dict):
@@ -99,5 +99,5 @@ def deepspeed_errors_named() -> Iterator[None]:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        must = f"be as DeepSpeed wants it ({problem['msg']})"
-        raise ConfigError(f"--deepspeed: {key}", problem["input"], must) from error
+        requirement = f"be as DeepSpeed wants it ({problem['msg']})"
+        raise ConfigError(f"--deepspeed: {key}", problem["input"], requirement) from error

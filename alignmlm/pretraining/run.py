@@ -235,17 +235,17 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    kept = folder / CHECKPOINTS
+    checkpoints = folder / CHECKPOINTS
     if step is None:
-        found = newest_checkpoint(kept)
-        if found is None:
+        newest = newest_checkpoint(checkpoints)
+        if newest is None:
             raise CheckpointError(f"{folder} has no checkpoint to export")
-        path, progress = found
+        path, progress = newest
     else:
-        path = kept / f"step-{step}"
+        path = checkpoints / f"step-{step}"
         if not path.is_dir():
             raise CheckpointError(
-                f"{folder} has checkpoints {sorted(saved_steps(kept))}, not {step}"
+                f"{folder} has checkpoints {sorted(saved_steps(checkpoints))}, not {step}"
             )
         progress = read_progress(path)
     state = load_state(path)

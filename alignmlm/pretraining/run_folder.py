@@ -67,11 +67,11 @@ def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
     Raises:
         ConfigError: it may not; the message names the settings, and what may be done.
     """
-    told = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
+    message = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
     if not all(line.startswith(DATA_SETTINGS) for line in changed):
-        raise ConfigError("run.dir", str(folder), told)
+        raise ConfigError("run.dir", str(folder), message)
     if config.data_change == "stop":
-        raise ConfigError("run.dir", str(folder), f"{told}\n{OFFER}")
+        raise ConfigError("run.dir", str(folder), f"{message}\n{OFFER}")
 
 
 def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
@@ -85,13 +85,13 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
     check_keys(known, {"data_id": str, "tokenizer": str}, path, CheckpointError)
     if known["data_id"] != now["data_id"]:
         changed = [line for line in differences(known, now) if not line.startswith("data_id")]
-        told = f"the data of {folder} is not what it was:\n  " + "\n  ".join(changed)
+        message = f"the data of {folder} is not what it was:\n  " + "\n  ".join(changed)
         if known["tokenizer"] != now["tokenizer"]:
             raise CheckpointError(
-                f"{told}\nwith another tokenizer its model is of no use: train anew"
+                f"{message}\nwith another tokenizer its model is of no use: train anew"
             )
         if config.data_change == "stop":
-            raise CheckpointError(f"{told}\n{OFFER}")
+            raise CheckpointError(f"{message}\n{OFFER}")
     replace_text(path, json.dumps(now, indent=1))
 
 
@@ -104,8 +104,8 @@ def take_run(folder: Path) -> FileLock:
     try:
         return take_lock(folder / LOCK)
     except LockHeldError as error:
-        must = f"be free: another process trains there ({error})"
-        raise ConfigError("run.dir", str(folder), must) from error
+        requirement = f"be free: another process trains there ({error})"
+        raise ConfigError("run.dir", str(folder), requirement) from error
 
 
 def foreign_files(folder: Path) -> list[Path]:
@@ -135,8 +135,8 @@ def open_folder(folder: Path, recipe: Recipe) -> FileLock:
         remove_partials_in(folder)
         known = recorded_numbers(folder)
         if known is not None and recipe.run.resume == "never":
-            must = "be new with run.resume = never; it is in use"
-            raise ConfigError("run.dir", str(folder), must)
+            requirement = "be new with run.resume = never; it is in use"
+            raise ConfigError("run.dir", str(folder), requirement)
         if known is not None and (changed := differences(known, numbers)):
             check_change(folder, changed, recipe.run)
         replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))

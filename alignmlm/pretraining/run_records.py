@@ -20,15 +20,15 @@ def read_summary(folder: Path) -> dict[str, Any]:
         CheckpointError: there is none, or it is damaged.
     """
     path = folder / SUMMARY
-    found = read_json(path, CheckpointError, nan=True)
+    summary = read_json(path, CheckpointError, nan=True)
     kinds: dict[str, Any] = {"objective": str, "export": str, "steps": int, "seconds": int | float}
     kinds |= {"tokens_per_s": int | float}
     kinds |= dict.fromkeys(("validation_loss_nats", "alignment_percent"), dict)
-    check_keys(found, kinds, path, CheckpointError)
-    check_keys(found["alignment_percent"], PARTS, f"{path}: alignment_percent", CheckpointError)
-    losses = found["validation_loss_nats"]
+    check_keys(summary, kinds, path, CheckpointError)
+    check_keys(summary["alignment_percent"], PARTS, f"{path}: alignment_percent", CheckpointError)
+    losses = summary["validation_loss_nats"]
     check_keys(losses, dict.fromkeys(losses, int | float), path, CheckpointError)
-    return found
+    return summary
 
 
 def metric_rows(path: Path) -> list[dict[str, Any]]:

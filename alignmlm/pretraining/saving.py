@@ -109,13 +109,13 @@ class Saver:
         self.failed += 1
         self.failed_now += 1
         self.news["checkpoint/failed_saves"] = self.failed
-        kept = "nothing" if self.saved is None else f"step {self.saved}"
-        told = (
+        newest = "nothing" if self.saved is None else f"step {self.saved}"
+        message = (
             f"CHECKPOINT NOT SAVED: step {writing.progress.step} in {self.folder}: {why}; "
-            f"{self.failed_now} in a row; this process has saved {kept} so far"
+            f"{self.failed_now} in a row; this process has saved {newest} so far"
         )
-        log.error("%s", told)
-        return told
+        log.error("%s", message)
+        return message
 
     def take_news(self) -> Metrics:
         """Metrics of the saves that were settled since the last call."""
@@ -129,9 +129,9 @@ def settled(saver: Saver | None, group: Any) -> SaveStatus:
     Raises:
         CheckpointError: a bug in the thread, on every rank.
     """
-    told = [SaveStatus(None) if saver is None else saver.settle()]
-    torch.distributed.broadcast_object_list(told, src=0, group=group)
-    outcome = told[0]
+    statuses = [SaveStatus(None) if saver is None else saver.settle()]
+    torch.distributed.broadcast_object_list(statuses, src=0, group=group)
+    outcome = statuses[0]
     if outcome.bug is not None:
         raise CheckpointError(f"saving failed: {outcome.bug}; rank 0 has logged where")
     return outcome

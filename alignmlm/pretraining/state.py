@@ -46,10 +46,10 @@ def resume(folder: Path) -> tuple[Progress, dict] | None:
     state: dict[str, Tensor] = {}
 
     def read() -> Progress | None:
-        found = newest_checkpoint(folder / CHECKPOINTS)
-        if found is not None:
-            state.update(load_state(found[0]))
-        return None if found is None else found[1]
+        newest = newest_checkpoint(folder / CHECKPOINTS)
+        if newest is not None:
+            state.update(load_state(newest[0]))
+        return None if newest is None else newest[1]
 
     progress = on_first_rank(read)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,10 +70,10 @@ def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -
     if odd := sorted(expected.keys() ^ state.keys()):
         raise CheckpointError(f"the checkpoint is of another model; they differ in {odd[:3]}")
     for name, shape in expected.items():
-        found = state[name]
-        if found.shape != shape or found.dtype != torch.float32:
-            told = f"{found.dtype} of shape {tuple(found.shape)}, the model's {tuple(shape)}"
-            raise CheckpointError(f"the checkpoint is of another model: {name} is {told}")
+        tensor = state[name]
+        if tensor.shape != shape or tensor.dtype != torch.float32:
+            mismatch = f"{tensor.dtype} of shape {tuple(tensor.shape)}, the model's {tuple(shape)}"
+            raise CheckpointError(f"the checkpoint is of another model: {name} is {mismatch}")
 
 
 def load_parameters(module: nn.Module, state: dict[str, Tensor]) -> None:
@@ -95,11 +95,11 @@ def start_moments(engine: Engine, steps: int) -> None:
     the parameters after the step of the first parameter group, when the second has none yet.
     """
     parts = engine.partitions
-    kept: dict[Any, dict[str, Tensor]] = parts.base.state
+    moments_of: dict[Any, dict[str, Tensor]] = parts.base.state
     for master, group in parts.masters():
         moments = (*MUON_MOMENTS, "update") if group["muon"] else ADAM_MOMENTS
-        kept[master] = {moment: torch.zeros_like(master) for moment in moments}
-        kept[master]["step"] = torch.tensor(float(steps), device=master.device)
+        moments_of[master] = {moment: torch.zeros_like(master) for moment in moments}
+        moments_of[master]["step"] = torch.tensor(float(steps), device=master.device)
     if parts.divided and parts.stage < 3:
         parts.wrapper._lazy_init_hp_params_optimizer_state()
 

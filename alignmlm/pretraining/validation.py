@@ -63,9 +63,9 @@ def alignment_metrics(
 
     Source: Tang et al., 2022 (arXiv:2211.08547), section 5 (alignment).
     """
-    found = probe_words(embedding, Asked(words=words), TRAINING)
-    paper = {f"{name}_percent": found[f"{name}/forward/cosine_p1_percent"] for name in words}
-    return {f"alignment/{key}": value for key, value in {**paper, **found}.items()}
+    metrics = probe_words(embedding, Asked(words=words), TRAINING)
+    paper = {f"{name}_percent": metrics[f"{name}/forward/cosine_p1_percent"] for name in words}
+    return {f"alignment/{key}": value for key, value in {**paper, **metrics}.items()}
 
 
 def validate(

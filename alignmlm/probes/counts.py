@@ -25,5 +25,5 @@ def word_counts(
     ids, offsets = flatten(known)
     starts = np.zeros(len(ids), bool)
     starts[offsets[:-1]] = True
-    found = tokens[tree.nodes(ids, starts)] // np.diff(offsets)
-    return dict(zip(words, found.tolist(), strict=True))
+    counts = tokens[tree.nodes(ids, starts)] // np.diff(offsets)
+    return dict(zip(words, counts.tolist(), strict=True))

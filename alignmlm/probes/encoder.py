@@ -47,8 +47,8 @@ def load_encoder(folder: Path) -> PreTrainedModel:
 
 def token_embedding(model: PreTrainedModel) -> Float[Tensor, "vocab hidden"]:
     """The word embeddings, one row a token, cut off from the graph."""
-    found: Any = model.get_input_embeddings()
-    return found.weight.detach()
+    embedding: Any = model.get_input_embeddings()
+    return embedding.weight.detach()
 
 
 def longest_row_tokens(model: PreTrainedModel) -> int:
@@ -66,13 +66,13 @@ def check_rows(model: PreTrainedModel, rows: Sequence[Row]) -> None:
     """
     room, vocabulary = longest_row_tokens(model), len(token_embedding(model))
     for number, row in enumerate(rows):
-        found = f"row {number} of {len(rows)}"
+        place = f"row {number} of {len(rows)}"
         if not 0 < len(row.ids) <= room:
-            raise DataError(f"{found} has {len(row.ids)} tokens, the model takes 1 to {room}")
+            raise DataError(f"{place} has {len(row.ids)} tokens, the model takes 1 to {room}")
         if not 0 <= min(row.ids) <= max(row.ids) < vocabulary:
-            raise DataError(f"{found} has a token outside the model's {vocabulary:,}")
+            raise DataError(f"{place} has a token outside the model's {vocabulary:,}")
         if not all(0 <= start < stop <= len(row.ids) for start, stop in row.spans):
-            raise DataError(f"{found} has spans {row.spans}, but {len(row.ids)} tokens")
+            raise DataError(f"{place} has spans {row.spans}, but {len(row.ids)} tokens")
 
 
 def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
@@ -141,7 +141,7 @@ def layer_vectors(
     check_rows(model, rows)
     encoder: Any = model.base_model  # typed as any module
     device = next(encoder.parameters()).device
-    found: dict[int, Tensor] = {}
+    means_of_row: dict[int, Tensor] = {}
     with evaluating(encoder):
         for numbers in batches(rows, batch_tokens):
             part = [rows[number] for number in numbers]
@@ -149,8 +149,8 @@ def layer_vectors(
             weights = span_weights(part, outputs[0].shape[1]).to(device)
             means = torch.stack([weights @ states.float() for states in outputs], dim=1)
             for number, row, mean in zip(numbers, part, means, strict=True):
-                found[number] = mean[:, : len(row.spans)]
-    return torch.cat([found[number] for number in range(len(rows))], dim=1)
+                means_of_row[number] = mean[:, : len(row.spans)]
+    return torch.cat([means_of_row[number] for number in range(len(rows))], dim=1)
 
 
 def sentence_vectors(

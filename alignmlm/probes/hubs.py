@@ -57,5 +57,7 @@ def neighbourhood_metrics(
         "forward": hub_metrics(forward, len(target)),
         "backward": hub_metrics(backward, len(source)),
     }
-    hubs = {f"{way}/{key}": value for way, found in ways.items() for key, value in found.items()}
+    hubs = {
+        f"{way}/{key}": value for way, metrics in ways.items() for key, value in metrics.items()
+    }
     return {"reciprocity_percent": float(100 * mutual.double().mean()), **hubs}

@@ -73,11 +73,11 @@ def nearest(
     """Place of each unit vector's nearest candidate by cosine, of equally near ones the lowest."""
     last = len(candidates) - 1
     places = torch.arange(len(candidates), device=candidates.device)
-    found = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
+    nearest_places = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
     for part, cosines in cosine_blocks(queries, candidates):
         best = cosines.max(dim=1, keepdim=True).values
-        found[part] = torch.where(cosines == best, places, last).amin(dim=1)
-    return found
+        nearest_places[part] = torch.where(cosines == best, places, last).amin(dim=1)
+    return nearest_places
 
 
 @torch.no_grad()
@@ -135,10 +135,10 @@ def block_ranks(
     An answer whose score is not a number has the last rank, and ranks behind one that has none.
     """
     count = scores.shape[1]
-    found = scores[queries, places]
+    answer_scores = scores[queries, places]
     lowest = torch.full_like(scores[:, 0], -torch.inf)
-    best = lowest.scatter_reduce(0, queries, found, "amax")
-    held = torch.where(found == best[queries], places, count)
+    best = lowest.scatter_reduce(0, queries, answer_scores, "amax")
+    held = torch.where(answer_scores == best[queries], places, count)
     first = torch.full_like(best, count, dtype=torch.int64).scatter_reduce(0, queries, held, "amin")
     rank = count - (scores < best[:, None]).sum(dim=1, dtype=torch.int32).long()
     if int(rank.max()) > 1:  # rank counts all equal scores so far
@@ -165,28 +165,28 @@ def ranks(
     """
     adjusted = adjusted or {}
     shape = (len(queries),)
-    found = {
+    ranks_by_score = {
         name: torch.zeros(shape, dtype=torch.int64, device=queries.device)
         for name in ("cosine", *adjusted)
     }
     for part, cosines in cosine_blocks(queries, candidates, scores_at_once):
         right = answers.part(part.start, part.stop)
-        found["cosine"][part] = block_ranks(cosines, *right)
+        ranks_by_score["cosine"][part] = block_ranks(cosines, *right)
         for name, near in adjusted.items():
             own = nearest_mean(cosines, near.neighbours)
             scores = ADJUSTED[name](cosines, own, near.candidates)
-            found[name][part] = block_ranks(scores, *right)
-    return found
+            ranks_by_score[name][part] = block_ranks(scores, *right)
+    return ranks_by_score
 
 
-def rank_metrics(found: Int[Tensor, " query"]) -> dict[str, float]:
+def rank_metrics(query_ranks: Int[Tensor, " query"]) -> dict[str, float]:
     """P@1 and P@5 in percent and mean reciprocal rank in (0, 1]; nothing where nothing was asked.
 
     Source: Conneau et al., 2018 (arXiv:1710.04087), section 3 (P@k); Voorhees, 1999 (TREC-8), MRR.
     """
-    if not len(found):
+    if not len(query_ranks):
         return {}
-    places = found.double()
+    places = query_ranks.double()
     return {
         "p1_percent": float(100 * (places <= 1).double().mean()),
         "p5_percent": float(100 * (places <= 5).double().mean()),

@@ -29,8 +29,8 @@ class ParallelRows:
     def __post_init__(self) -> None:
         spans = [sum(len(row.spans) for row in rows) for rows in (self.source, self.target)]
         if spans[0] != spans[1] or not spans[0]:
-            must = "be the same number, at least 1, in both languages"
-            raise ConfigError("spans of parallel rows", tuple(spans), must)
+            requirement = "be the same number, at least 1, in both languages"
+            raise ConfigError("spans of parallel rows", tuple(spans), requirement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         if is_syntax(self.language.order):
-            must = "have no syntax order: these sentences have no parses"
-            raise ConfigError("language of parallel rows", str(self.language), must)
+            requirement = "have no syntax order: these sentences have no parses"
+            raise ConfigError("language of parallel rows", str(self.language), requirement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,27 @@ def read_parallel_lines(source: Path, target: Path) -> tuple[list[str], list[str
     Raises:
         DataError: a file cannot be read, they differ in length, or a line is empty.
     """
-    found = []
+    lines_of_file = []
     for path in (source, target):
-        found.append([line for _, line in numbered_lines(path)])
-        if empty := [n for n, line in enumerate(found[-1], start=1) if not line.strip()]:
+        lines_of_file.append([line for _, line in numbered_lines(path)])
+        if empty := [n for n, line in enumerate(lines_of_file[-1], start=1) if not line.strip()]:
             raise DataError(f"{path}:{empty[0]}: the line is empty")
-    if len(found[0]) != len(found[1]):
-        raise DataError(f"{source} has {len(found[0])} lines, {target} has {len(found[1])}")
-    return found[0], found[1]
+    if len(lines_of_file[0]) != len(lines_of_file[1]):
+        raise DataError(
+            f"{source} has {len(lines_of_file[0])} lines, {target} has {len(lines_of_file[1])}"
+        )
+    return lines_of_file[0], lines_of_file[1]
 
 
 def base_sentences(tokenizer: Tokenizer, texts: Sequence[str], unk: int) -> list[Sentences]:
     """Each text as one sentence of base tokens; a text that has no tokens is <unk>."""
-    found = []
+    sentences = []
     for ids, starts in encode(tokenizer, [words_of(normalise(text)) for text in texts]):
         if not len(ids):
             ids, starts = np.array([unk]), np.ones(1, bool)
         first = np.arange(len(ids)) == 0
-        found.append(Sentences(ids, starts | first, first))
-    return found
+        sentences.append(Sentences(ids, starts | first, first))
+    return sentences
 
 
 def rendered(text: Sentences, reading: Reading) -> Rendered:
@@ -96,8 +98,8 @@ def rendered(text: Sentences, reading: Reading) -> Rendered:
     lengths = text.word_lengths_tokens()[moved]
     inside = np.arange(len(text.ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     tokens = np.repeat(text.first_tokens()[moved], lengths) + inside
-    kept = np.logical_and.reduceat(changed.ids == text.ids, text.first_tokens())
-    return Rendered(reading.table[changed.ids[tokens]], np.repeat(moved, lengths), kept)
+    unreplaced = np.logical_and.reduceat(changed.ids == text.ids, text.first_tokens())
+    return Rendered(reading.table[changed.ids[tokens]], np.repeat(moved, lengths), unreplaced)
 
 
 def row_of(shown: Rendered, reading: Reading, spans: tuple[tuple[int, int], ...]) -> Row:

@@ -51,8 +51,8 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         for name in ("csls_pool_words", "geometry_words"):
-            if (found := getattr(self, name)) is not None and found < 0:
-                raise ConfigError(f"probe.{name}", found, "be 0 or more")
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ConfigError(f"probe.{name}", value, "be 0 or more")
         if self.batch_tokens < 1:
             raise ConfigError("probe.batch_tokens", self.batch_tokens, "be at least 1")
 
@@ -123,8 +123,10 @@ def retrieval_metrics(
             name: Neighbourhoods(count, neighbourhood_means(candidates, queries, count))
             for name, count in near.items()
         }
-        for name, found in ranks(queries, candidates, answers, adjusted).items():
-            metrics |= prefixed(way, {f"{name}_{k}": v for k, v in rank_metrics(found).items()})
+        for name, answer_ranks in ranks(queries, candidates, answers, adjusted).items():
+            metrics |= prefixed(
+                way, {f"{name}_{k}": v for k, v in rank_metrics(answer_ranks).items()}
+            )
     return metrics
 
 
@@ -156,12 +158,12 @@ def text_metrics(model: PreTrainedModel, rows: ParallelRows, config: ProbeConfig
     )
     metrics: Metrics = {"pairs": source.shape[1]}
     for layer, (one, two) in enumerate(zip(source, target, strict=True)):
-        found = retrieval_metrics(one, two)
+        layer_metrics = retrieval_metrics(one, two)
         if config.geometry_words != 0 and config.spectra:
-            found |= cloud_metrics(one, two) | paired_metrics(one, two)
+            layer_metrics |= cloud_metrics(one, two) | paired_metrics(one, two)
         elif config.geometry_words != 0:
-            found |= cosine_and_norm_metrics(one, two, (one, two))
-        metrics |= prefixed(f"layer_{layer}", found)
+            layer_metrics |= cosine_and_norm_metrics(one, two, (one, two))
+        metrics |= prefixed(f"layer_{layer}", layer_metrics)
     return metrics
 
 
@@ -171,10 +173,10 @@ def probe_words(
     """What can be asked of the word embeddings alone."""
     metrics: Metrics = {}
     for name, words in asked.words.items():
-        found = word_metrics(embedding, words, config.csls_pool_words, asked.counts)
+        own_metrics = word_metrics(embedding, words, config.csls_pool_words, asked.counts)
         if config.geometry_words != 0:
-            found |= embedding_metrics(embedding, words, config)
-        metrics |= prefixed(name, found)
+            own_metrics |= embedding_metrics(embedding, words, config)
+        metrics |= prefixed(name, own_metrics)
     return metrics
 
 

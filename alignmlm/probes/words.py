@@ -139,15 +139,15 @@ def retrieval_percent(embedding: Float[Tensor, "vocab hidden"], asked: Questions
     if not asked.sources:
         return None
     vectors = [unit_vectors(embedding, words) for words in (asked.sources, asked.candidates)]
-    found = ranks(vectors[0], vectors[1], answers_of(asked.answers, embedding.device))
-    return rank_metrics(found["cosine"])["p1_percent"]
+    answer_ranks = ranks(vectors[0], vectors[1], answers_of(asked.answers, embedding.device))
+    return rank_metrics(answer_ranks["cosine"])["p1_percent"]
 
 
 def frequency_ranks(counts: Int[np.ndarray, " word"]) -> Int[np.ndarray, " word"]:
     """Rank of each word by its count, from 1 for the most frequent; equal counts keep order."""
-    found = np.empty(len(counts), np.int64)
-    found[np.argsort(-counts, kind="stable")] = np.arange(1, len(counts) + 1)
-    return found
+    ranks_of_words = np.empty(len(counts), np.int64)
+    ranks_of_words[np.argsort(-counts, kind="stable")] = np.arange(1, len(counts) + 1)
+    return ranks_of_words
 
 
 def frequency_bands(

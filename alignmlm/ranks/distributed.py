@@ -94,8 +94,8 @@ def with_master(place: Placement) -> Placement:
         return replace(place, master_addr="127.0.0.1", master_port=place.master_port or free_port())
     on_one_node = place.local_world_size == place.world_size
     address = place.master_addr or ("127.0.0.1" if on_one_node else reachable_address())
-    told = told_by_first_rank(place, (address, place.master_port or free_port()))
-    return replace(place, master_addr=told[0], master_port=told[1])
+    master = told_by_first_rank(place, (address, place.master_port or free_port()))
+    return replace(place, master_addr=master[0], master_port=master[1])
 
 
 def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, int]:
@@ -110,15 +110,15 @@ def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, in
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        must = f"be set, with MASTER_PORT, or mpi4py be installed ({error})"
-        raise ConfigError("MASTER_ADDR", None, must) from error
+        requirement = f"be set, with MASTER_PORT, or mpi4py be installed ({error})"
+        raise ConfigError("MASTER_ADDR", None, requirement) from error
     size = MPI.COMM_WORLD.Get_size()
     if size != place.world_size:
-        must = (
+        requirement = (
             f"be what mpi4py finds ({size}): its {MPI.Get_library_version().split(',')[0].strip()} "
             f"is another MPI than that of mpirun; set MASTER_ADDR and MASTER_PORT instead"
         )
-        raise ConfigError("world size", place.world_size, must)
-    told = MPI.COMM_WORLD.bcast(mine, root=0)
+        raise ConfigError("world size", place.world_size, requirement)
+    master = MPI.COMM_WORLD.bcast(mine, root=0)
     MPI.Finalize()
-    return told
+    return master

@@ -10,7 +10,7 @@ OUTSIDE = "192.0.2.1"  # an address for documentation (RFC 5737): where the defa
 
 def addresses() -> dict[str, str]:
     """The IPv4 address of each network interface that has one."""
-    found = {}
+    address_of = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
@@ -18,8 +18,8 @@ def addresses() -> dict[str, str]:
                 answer = fcntl.ioctl(asked.fileno(), GET_ADDRESS, request)
             except OSError:
                 continue
-            found[name] = socket.inet_ntoa(answer[20:24])
-    return found
+            address_of[name] = socket.inet_ntoa(answer[20:24])
+    return address_of
 
 
 def host_address() -> str:

@@ -121,8 +121,10 @@ def launched_by(environ: Mapping[str, str]) -> Placement:
         master_port=master_port(launcher, environ),
     )
     if not 0 <= placement.rank < placement.world_size:
-        must = f"lie below {first_set(launcher.world_size, environ)} = {placement.world_size}"
-        raise ConfigError(launcher.rank, placement.rank, must)
+        requirement = (
+            f"lie below {first_set(launcher.world_size, environ)} = {placement.world_size}"
+        )
+        raise ConfigError(launcher.rank, placement.rank, requirement)
     return placement
 
 
@@ -155,10 +157,12 @@ def check_agreement(launcher: Launcher, environ: Mapping[str, str]) -> None:
         ConfigError: they do not; the message names both variables.
     """
     for mine, names in (("RANK", (launcher.rank,)), ("WORLD_SIZE", launcher.world_size)):
-        told = number(names, environ)
-        if mine in environ and number((mine,), environ) != told:
-            must = f"agree with {first_set(names, environ)} = {told} of {launcher.name}; unset it"
-            raise ConfigError(mine, environ[mine], must)
+        expected = number(names, environ)
+        if mine in environ and number((mine,), environ) != expected:
+            requirement = (
+                f"agree with {first_set(names, environ)} = {expected} of {launcher.name}; unset it"
+            )
+            raise ConfigError(mine, environ[mine], requirement)
 
 
 def first_set(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
@@ -173,10 +177,10 @@ def number(names: tuple[str, ...], environ: Mapping[str, str]) -> int:
         ConfigError: none is, or it is no whole number.
     """
     name = first_set(names, environ)
-    found = environ.get(name)
-    if found is None or not re.fullmatch(r"\d+", found):
-        raise ConfigError(name, found, "be set to a whole number by what starts the ranks")
-    return int(found)
+    value = environ.get(name)
+    if value is None or not re.fullmatch(r"\d+", value):
+        raise ConfigError(name, value, "be set to a whole number by what starts the ranks")
+    return int(value)
 
 
 def ranks_of_node(launcher: Launcher, environ: Mapping[str, str]) -> int:
@@ -209,8 +213,8 @@ def master_address(launcher: Launcher, environ: Mapping[str, str]) -> str | None
     Raises:
         ConfigError: nobody says it, and there is no MPI to ask.
     """
-    if found := environ.get("MASTER_ADDR"):
-        return found
+    if address := environ.get("MASTER_ADDR"):
+        return address
     if launcher is SLURM:
         return first_host(environ["SLURM_STEP_NODELIST"])
     if launcher in (OPENMPI, MPICH):

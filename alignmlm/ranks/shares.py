@@ -10,11 +10,11 @@ def micro_batches(batch_rows: int, micro_rows: int | None, world_size: int) -> t
         ConfigError: the sizes do not divide each other.
     """
     if batch_rows % world_size:
-        must = f"be a multiple of the world size, {world_size}"
-        raise ConfigError("train.batch_rows", batch_rows, must)
+        requirement = f"be a multiple of the world size, {world_size}"
+        raise ConfigError("train.batch_rows", batch_rows, requirement)
     share = batch_rows // world_size
     micro = micro_rows or share
     if share % micro:
-        must = f"divide train.batch_rows / world size = {share}"
-        raise ConfigError("train.micro_rows", micro, must)
+        requirement = f"divide train.batch_rows / world size = {share}"
+        raise ConfigError("train.micro_rows", micro, requirement)
     return micro, share // micro

@@ -156,7 +156,7 @@ class RankWatch:
         """What is wrong with the other ranks, each by its name."""
         signs, reached = dict(self.signs), self.reached
         silent_s = monotonic() - reached
-        told, mine = [], self.sign(0)
+        problems, mine = [], self.sign(0)
         furthest = max((sign.turn for sign in signs.values()), default=0)
         for rank, sign in signs.items():
             name = f"rank {rank} (host {sign.host}, pid {sign.pid})"
@@ -165,20 +165,20 @@ class RankWatch:
             if rank == self.rank:
                 continue
             if sign.left:
-                told.append(f"{name} ended {was}: {sign.left}")
+                problems.append(f"{name} ended {was}: {sign.left}")
             elif quiet_s >= 2.5 * self.interval_s:
-                told.append(f"{name} gives no sign of life for {quiet_s:.0f} s; it was {was}")
+                problems.append(f"{name} gives no sign of life for {quiet_s:.0f} s; it was {was}")
             elif sign.turn < furthest or (mine.waits and not sign.waits):
-                told.append(f"{name} is alive but did not arrive: it is {was}")
-        if self.rank and not told and (self.lost or silent_s >= 2.5 * self.interval_s):
+                problems.append(f"{name} is alive but did not arrive: it is {was}")
+        if self.rank and not problems and (self.lost or silent_s >= 2.5 * self.interval_s):
             first = signs.get(0)
             name = f"rank 0 (host {first.host}, pid {first.pid})" if first else "rank 0"
             why = f"closed the connection ({self.lost})" if self.lost else "does not answer"
-            told.append(
+            problems.append(
                 f"{name} {why}, since {silent_s:.0f} s: its process or machine is gone, or this "
                 f"machine is cut off"
             )
-        return told or ["all other ranks give signs of life"]
+        return problems or ["all other ranks give signs of life"]
 
     def find_out(self) -> None:
         """Wait until it shows who is gone."""
@@ -192,8 +192,8 @@ class RankWatch:
         """End this process with what is known about the others."""
         with self.ending:  # the first thread that comes here is the last
             here = place_of(self.main)[0]
-            told = "; ".join(self.verdict())
-            log.critical("rank %d stops in %s: %s; %s", self.rank, here, why, told)
+            problems = "; ".join(self.verdict())
+            log.critical("rank %d stops in %s: %s; %s", self.rank, here, why, problems)
             with suppress(OSError, ValueError):
                 if stacks:
                     faulthandler.dump_traceback(sys.stderr)

@@ -102,8 +102,10 @@ def word_texts(
 def chosen_words(pair: LanguagePair, counts: dict[Word, int], limit: int) -> list[tuple[Word, str]]:
     """Source words and their part, each part spread over its words from frequent to rare."""
     parts = {
-        name: sorted({source for source, _ in found.words()}, key=lambda w: (-counts.get(w, 0), w))
-        for name, found in (("given", pair.used), ("held out", pair.held_out))
+        name: sorted(
+            {source for source, _ in dictionary.words()}, key=lambda w: (-counts.get(w, 0), w)
+        )
+        for name, dictionary in (("given", pair.used), ("held out", pair.held_out))
     }
     given = min(len(parts["given"]), max(limit // 2, limit - len(parts["held out"])))
     shares = {"given": given, "held out": limit - given}
@@ -152,13 +154,15 @@ def neighbours(
     pool = unit_vectors(embedding, words.pool)
     near = neighbourhood_means(candidates, pool, CSLS_NEIGHBOURS)
     answers: Answers = answers_of(words.asked.answers, candidates.device)
-    found = ranks(queries, candidates, answers, {"csls": Neighbourhoods(CSLS_NEIGHBOURS, near)})
+    answer_ranks = ranks(
+        queries, candidates, answers, {"csls": Neighbourhoods(CSLS_NEIGHBOURS, near)}
+    )
     cosines = queries @ candidates.T
     adjusted = csls(cosines, nearest_mean(cosines, CSLS_NEIGHBOURS), near)
     result = {}
     for name, scores in (("cosine", cosines), ("csls", adjusted)):
         top = scores.topk(min(count, scores.shape[1]), dim=1)
-        result[name] = Neighbours(top.indices, top.values, found[name])
+        result[name] = Neighbours(top.indices, top.values, answer_ranks[name])
     return result
 
 
@@ -205,8 +209,8 @@ def as_plain(words: PairWords, steps: list[dict[str, Neighbours]]) -> Plain:
 def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
     """Steps of the checkpoints that are looked at, spread over those that there are."""
     saved = sorted(saved_steps(folder / CHECKPOINTS))
-    kept = np.linspace(len(saved) - 1, 0, min(len(saved), sizes.checkpoints)).round().astype(int)
-    return [saved[i] for i in np.unique(kept)] if saved else []
+    places = np.linspace(len(saved) - 1, 0, min(len(saved), sizes.checkpoints)).round().astype(int)
+    return [saved[i] for i in np.unique(places)] if saved else []
 
 
 def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
@@ -218,18 +222,18 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
     """
     assembly = assemble(recipe)
     material = [pair_words(recipe, assembly, pair, sizes.words) for pair in assembly.pairs]
-    found: list[list[dict[str, Neighbours]]] = [[] for _ in material]
+    by_pair: list[list[dict[str, Neighbours]]] = [[] for _ in material]
     steps = []
     for step in explored_steps(folder, sizes) if material else []:
         path = folder / CHECKPOINTS / f"step-{step}"
         embedding = token_embedding(trained_model(recipe, assembly, load_state(path)).model)
         steps.append({"step": step, "tokens": read_progress(path).tokens})
-        for own, words in zip(found, material, strict=True):
+        for own, words in zip(by_pair, material, strict=True):
             own.append(neighbours(embedding, words, sizes.neighbours))
     return {
         "schema_version": SCHEMA_VERSION,
         "steps": steps,
-        "pairs": [as_plain(words, own) for words, own in zip(material, found, strict=True)],
+        "pairs": [as_plain(words, own) for words, own in zip(material, by_pair, strict=True)],
     }
 
 

@@ -65,20 +65,20 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         for key in ("objectives", "seeds", "tasks"):
-            found = getattr(self, key)
-            missing = not found and not (key == "objectives" and self.variants)
-            if missing or len(set(found)) < len(found):
-                raise ConfigError(f"study.{key}", found, "name at least one, each once")
+            values = getattr(self, key)
+            missing = not values and not (key == "objectives" and self.variants)
+            if missing or len(set(values)) < len(values):
+                raise ConfigError(f"study.{key}", values, "name at least one, each once")
         for objective in self.objectives:
             if objective not in NAMES:
-                must = f"be one of {sorted(NAMES)}{nearest(objective, NAMES)}"
-                raise ConfigError("study.objectives", objective, must)
+                requirement = f"be one of {sorted(NAMES)}{nearest(objective, NAMES)}"
+                raise ConfigError("study.objectives", objective, requirement)
         check_overrides("study.overrides", self.overrides, OWN)
         for name, settings in self.variants.items():
             place = f"study.variants.{name}"
             if name in self.objectives or "objective.name" not in settings:
-                must = "have a name of its own and an objective.name"
-                raise ConfigError(place, settings, must)
+                requirement = "have a name of its own and an objective.name"
+                raise ConfigError(place, settings, requirement)
             check_overrides(place, settings, OWN[1:])
 
 
@@ -91,8 +91,8 @@ def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -
     hints = dict(setting_hints(Recipe))
     for key, value in overrides.items():
         if key not in hints:
-            must = f"name dotted settings, as in 'train.steps: 300'{nearest(key, hints)}"
-            raise ConfigError(place, key, must)
+            requirement = f"name dotted settings, as in 'train.steps: 300'{nearest(key, hints)}"
+            raise ConfigError(place, key, requirement)
         if key in own:
             raise ConfigError(place, key, "not be a setting that the study sets")
         check(hints[key], value, key, place)
@@ -165,13 +165,15 @@ def check_folder(study: StudyConfig) -> None:
     if study.recipe and not Path(study.recipe).is_file():
         raise ConfigError("study.recipe", study.recipe, "be an existing file")
     recipe = Path(study.recipe).read_text(encoding="utf-8") if study.recipe else None
-    told = {"recipe": recipe, "overrides": study.overrides}
-    settings = json.dumps(told | ({"variants": study.variants} if study.variants else {}), indent=1)
+    inputs = {"recipe": recipe, "overrides": study.overrides}
+    settings = json.dumps(
+        inputs | ({"variants": study.variants} if study.variants else {}), indent=1
+    )
     path = Path(study.folder) / STUDY_SETTINGS
     with locked(path):
         if path.is_file() and path.read_text(encoding="utf-8") != settings:
-            must = f"be new, or hold runs of this recipe and these overrides; see {path}"
-            raise ConfigError("study.folder", study.folder, must)
+            requirement = f"be new, or hold runs of this recipe and these overrides; see {path}"
+            raise ConfigError("study.folder", study.folder, requirement)
         replace_text(path, settings)
 
 
@@ -231,8 +233,8 @@ def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list
         "alignment_held_out_percent": alignment["held_out"],
     }
     own = {"objective": run.name, **whole}
-    found = [*result_rows(results), *retrieval_rows(results)]
-    return [{**row, **own} for row in found if row["task"] in tasks]
+    rows = [*result_rows(results), *retrieval_rows(results)]
+    return [{**row, **own} for row in rows if row["task"] in tasks]
 
 
 def check_tasks(study: StudyConfig) -> list[str]:
@@ -289,10 +291,10 @@ def run_study(study: StudyConfig) -> list[Row]:
 def skipped_tasks(study: StudyConfig) -> dict[str, str]:
     """The tasks that could not be measured, by run and task, and why."""
     folders = [run.folder for run in planned_runs(study)]
-    found = {folder: read_results(folder / "evaluation") for folder in folders}
+    documents = {folder: read_results(folder / "evaluation") for folder in folders}
     return {
         f"{folder.name}: {task}": reason
-        for folder, document in found.items()
+        for folder, document in documents.items()
         for task, reason in skipped_of(document or {}, study.tasks).items()
     }
 

@@ -164,7 +164,7 @@ def matches(trie: Trie, signature: Signature) -> list[tuple[Ngram, float]]:
     slots: dict[str, list[int]] = {}
     for slot, label in enumerate(slot_labels(signature)):
         slots.setdefault(label, []).append(slot)
-    found: list[tuple[Ngram, float]] = []
+    matching: list[tuple[Ngram, float]] = []
     waiting: list[tuple[Ngram, Trie]] = [((), trie)]
     while waiting:
         ngram, below = waiting.pop()
@@ -177,7 +177,7 @@ def matches(trie: Trie, signature: Signature) -> list[tuple[Ngram, float]]:
                 if slot >= nodes or slot not in ngram:
                     longer = (*ngram, slot)
                     if None in rest:
-                        found.append((longer, rest[None]))
+                        matching.append((longer, rest[None]))
                     if len(longer) < longest:
                         waiting.append((longer, rest))
-    return found
+    return matching

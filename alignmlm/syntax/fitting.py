@@ -149,9 +149,9 @@ def _ngram_matrix(signatures: Sequence[Signature], trie: Trie, features: int) ->
     rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for number, signature in enumerate(signatures):
         for ngram, feature in matches(trie, signature):
-            found = orders_with(len(signature), ngram)
-            rows.append(number * orders + found)
-            columns.append(np.full(len(found), int(feature)))
+            numbers = orders_with(len(signature), ngram)
+            rows.append(number * orders + numbers)
+            columns.append(np.full(len(numbers), int(feature)))
     place = (np.concatenate(rows), np.concatenate(columns))
     shape = (len(signatures) * orders, features)
     return csr_matrix((np.ones(len(place[0])), place), shape=shape)
@@ -257,14 +257,14 @@ def fit_sample(
 
     problem = problem_of(sample, l2, ngram_share)
     start = np.zeros(len(problem.names))
-    found = minimize(
+    optimum = minimize(
         lambda weights: loss_and_gradient(problem, weights),
         start,
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": steps, "ftol": 1e-7},
     )
-    return OrderingModel(dict(zip(problem.names, found.x.tolist(), strict=True)))
+    return OrderingModel(dict(zip(problem.names, optimum.x.tolist(), strict=True)))
 
 
 def fit_treebank(paths: Iterable[Path], heads: frozenset[str], *, l2: float = L2) -> OrderingModel:

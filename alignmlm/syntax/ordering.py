@@ -53,24 +53,24 @@ class OrderingModel:
 
     def _pair(self, first: str, second: str) -> tuple[float, ...]:
         """Weights of a pair of labels, one for each way of standing."""
-        found = self._pairs.get((first, second))
-        if found is None:
+        pair_weights = self._pairs.get((first, second))
+        if pair_weights is None:
             get = self.weights.get
-            found = tuple(
+            pair_weights = tuple(
                 sum((get(name, 0.0) for name in names), 0.0) for names in pair_names(first, second)
             )
-            self._pairs[first, second] = found
-        return found
+            self._pairs[first, second] = pair_weights
+        return pair_weights
 
     def scores(self, signature: Signature) -> Float[np.ndarray, " order"]:
         """Sum of the weights of each order's features."""
         labels, nodes = slot_labels(signature), len(signature)
         table = np.array([self._pair(first, second) for first in labels for second in labels])
         scores = table.take(order_tables(nodes).cells).sum(axis=0)
-        found = matches(self._trie, signature)
-        if found:
-            numbers = [orders_with(nodes, ngram) for ngram, _ in found]
-            weights = np.repeat([weight for _, weight in found], [len(part) for part in numbers])
+        ngrams = matches(self._trie, signature)
+        if ngrams:
+            numbers = [orders_with(nodes, ngram) for ngram, _ in ngrams]
+            weights = np.repeat([weight for _, weight in ngrams], [len(part) for part in numbers])
             scores += np.bincount(np.concatenate(numbers), weights, len(scores))
         return scores
 
@@ -82,14 +82,14 @@ class OrderingModel:
 
     def cumulative(self, signature: Signature) -> Float[np.ndarray, " order"]:
         """Probability of each order and of all before it, rising to 1."""
-        kept = self._cumulative.setdefault(len(signature), {})
-        found = kept.get(signature)
-        if found is None:
-            found = np.exp(self.log_probabilities(signature)).cumsum()
-            if (len(kept) + 1) * len(found) > CACHED_NUMBERS:
-                kept.clear()
-            kept[signature] = found
-        return found
+        cached = self._cumulative.setdefault(len(signature), {})
+        probabilities = cached.get(signature)
+        if probabilities is None:
+            probabilities = np.exp(self.log_probabilities(signature)).cumsum()
+            if (len(cached) + 1) * len(probabilities) > CACHED_NUMBERS:
+                cached.clear()
+            cached[signature] = probabilities
+        return probabilities
 
     def draw(self, signature: Signature, number: float) -> Int[np.ndarray, " node"]:
         """The order that a uniform number in [0, 1) picks, as node numbers."""
@@ -226,16 +226,16 @@ def head_orders(
 ) -> list[HeadOrder]:
     """Every head of a tree that reorder_tree would draw an order for, as it stands."""
     below, model_of = children(tree), _models(noun_model, verb_model)
-    found: list[HeadOrder] = []
+    orders: list[HeadOrder] = []
     if not is_projective(tree, below):
-        return found
+        return orders
     for head, dependents in enumerate(below):
         model = model_of(tree.upos[head])
         if model is not None and 0 < len(dependents) < MAX_NODES:
             signature, nodes = node_order(tree, head, dependents)
             log_p = float(model.log_probabilities(signature)[order_number(nodes)])
-            found.append(HeadOrder(head, tuple(sorted(nodes)), log_p))
-    return found
+            orders.append(HeadOrder(head, tuple(sorted(nodes)), log_p))
+    return orders
 
 
 def _head_sequences(
@@ -267,15 +267,15 @@ def _head_sequences(
 
 def _flattened(root: int, sequences: dict[int, list[int]]) -> list[int]:
     """Words of a tree, the block of each where its head has put it."""
-    found: list[int] = []
+    words: list[int] = []
     waiting = [(root, False)]
     while waiting:
         word, alone = waiting.pop()
         if alone or word not in sequences:
-            found.append(word)
+            words.append(word)
         else:
             waiting += [(node, node == word) for node in reversed(sequences[word])]
-    return found
+    return words
 
 
 def reorder_tree(
@@ -291,8 +291,8 @@ def reorder_tree(
     """
     below = children(tree)
     if not is_projective(tree, below):
-        kept = np.arange(len(tree.words))
-        return Reordered(kept, Counts(trees=1, trees_not_projective=1))
+        identity = np.arange(len(tree.words))
+        return Reordered(identity, Counts(trees=1, trees_not_projective=1))
     draws = word_draws(tree.words, seed)
     result = _head_sequences(tree, below, _models(noun_model, verb_model), draws)
     order = _flattened(tree.heads.index(ROOT), result.sequences)

@@ -101,9 +101,9 @@ def udpipe() -> ModuleType:
     try:
         import ufal.udpipe
     except ImportError as error:
-        found = "no package ufal.udpipe"
-        must = "be installed: pip install 'alignmlm[syntax]'"
-        raise ConfigError("the parser's library", found, must) from error
+        problem = "no package ufal.udpipe"
+        requirement = "be installed: pip install 'alignmlm[syntax]'"
+        raise ConfigError("the parser's library", problem, requirement) from error
     return ufal.udpipe
 
 
@@ -186,9 +186,9 @@ def follow(lines: Iterable[str], effort: Effort, progress: Progress) -> str:
         log.debug("udpipe: %s", line)
         if line.startswith("Parser transition options"):
             part, total, before = "parser", effort.parser_iterations, effort.tagger_iterations
-        if found := ITERATION.match(line):
-            iteration = int(found[1])
-            progress(f"{part} {iteration}/{total}: {found[2]}", (before + iteration) / steps)
+        if match := ITERATION.match(line):
+            iteration = int(match[1])
+            progress(f"{part} {iteration}/{total}: {match[2]}", (before + iteration) / steps)
     return last
 
 
@@ -359,9 +359,9 @@ def arcs(sentence: Any) -> list[Arc]:
     return [(word.head, word.deprel) for word in list(sentence.words)[1:]]
 
 
-def attachment(gold: list[Arc], found: list[Arc]) -> Attachment:
+def attachment(gold: list[Arc], parsed: list[Arc]) -> Attachment:
     """Shares of words with the right head, and with the right relation to it."""
-    heads = [pair for pair in zip(gold, found, strict=True) if pair[0][0] == pair[1][0]]
+    heads = [pair for pair in zip(gold, parsed, strict=True) if pair[0][0] == pair[1][0]]
     universal = sum(a[1].split(":")[0] == b[1].split(":")[0] for a, b in heads)
     whole = sum(a == b for a, b in heads)
     return Attachment(len(heads) / len(gold), universal / len(gold), whole / len(gold))

@@ -96,10 +96,10 @@ def children(tree: Tree) -> list[list[int]]:
 
 def top_down(tree: Tree, below: list[list[int]]) -> list[int]:
     """Words that the root governs, each after its head; all words where there is no cycle."""
-    found = [word for word, head in enumerate(tree.heads) if head == ROOT]
-    for word in found:
-        found.extend(below[word])
-    return found
+    words = [word for word, head in enumerate(tree.heads) if head == ROOT]
+    for word in words:
+        words.extend(below[word])
+    return words
 
 
 def check_tree(tree: Tree, place: str) -> Tree:
@@ -181,11 +181,11 @@ def write_conllu(path: Path, trees: Iterable[Tree]) -> None:
 def yields(tree: Tree) -> list[list[int]]:
     """Positions of each word and of all words below it, sorted."""
     below = children(tree)
-    found = [[word] for word in range(len(tree.words))]
+    below_word = [[word] for word in range(len(tree.words))]
     for word in reversed(top_down(tree, below)):
         for child in below[word]:
-            found[word] += found[child]
-    return [sorted(words) for words in found]
+            below_word[word] += below_word[child]
+    return [sorted(words) for words in below_word]
 
 
 def is_projective(tree: Tree, below: list[list[int]] | None = None) -> bool:

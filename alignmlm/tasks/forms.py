@@ -73,8 +73,8 @@ def read_split(file: SplitFile) -> Split:
         DataError: it has none, or cannot be read.
     """
     dropped: Counter[str] = Counter()
-    found = file.taken(FORMS[file.form](file, dropped))
-    examples = list(without_repeats(found, file, dropped))
+    raw_examples = file.taken(FORMS[file.form](file, dropped))
+    examples = list(without_repeats(raw_examples, file, dropped))
     if not examples:
         left_out = f": all were left out, {dict(dropped)}" if dropped else ""
         raise DataError(f"{file.path} has no examples{left_out}")
@@ -89,8 +89,8 @@ def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]
     """
     known = sorted(set(chain.from_iterable(map(labels_of, train))))
     for split, examples in others.items():
-        found = set(chain.from_iterable(map(labels_of, examples)))
-        if unknown := sorted(found.difference(known)):
+        split_labels = set(chain.from_iterable(map(labels_of, examples)))
+        if unknown := sorted(split_labels.difference(known)):
             hint = nearest(unknown[0], known)
             raise DataError(
                 f"{split} has labels that train lacks: {listed(unknown)}; "

@@ -23,12 +23,12 @@ def checked_answer(text: str, start: int, context: str, place: str) -> Answer:
     """
     if not text:
         raise DataError(f"{place} has an empty answer; a test set without answers cannot be scored")
-    found = context[start : start + len(text)] if start >= 0 else ""
-    if found != text:
+    actual = context[start : start + len(text)] if start >= 0 else ""
+    if actual != text:
         where = context.find(text)
         hint = f"it stands at {where}" if where >= 0 else "the context does not have it"
         raise DataError(
-            f"{place}: answer {quoted(text)} is not at {start}, where {quoted(found)} is; {hint}"
+            f"{place}: answer {quoted(text)} is not at {start}, where {quoted(actual)} is; {hint}"
         )
     return Answer(text, start)
 
@@ -60,8 +60,8 @@ def member(raw: object, key: str, place: str) -> Any:
         DataError: there is no such value.
     """
     if not isinstance(raw, Mapping) or key not in raw:
-        found = sorted(raw) if isinstance(raw, Mapping) else type(raw).__name__
-        raise DataError(f"{place} has no {key!r}, found {quoted(found)}: {SQUAD_FORM}")
+        value = sorted(raw) if isinstance(raw, Mapping) else type(raw).__name__
+        raise DataError(f"{place} has no {key!r}, found {quoted(value)}: {SQUAD_FORM}")
     return raw[key]
 
 

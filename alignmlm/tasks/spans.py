@@ -91,11 +91,11 @@ def moved_spans(spans: Spans, order: Int[np.ndarray, " word"]) -> Spans:
 
 def pieces(spans: Spans) -> list[int]:
     """In how many pieces each span stands."""
-    found = [0] * len(spans.types)
+    counts = [0] * len(spans.types)
     for number, before in zip(spans.of_word, (0, *spans.of_word[:-1]), strict=True):
         if number and number != before:
-            found[number - 1] += 1
-    return found
+            counts[number - 1] += 1
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def moved_entities(labels: Sequence[str], order: Int[np.ndarray, " word"]) -> Mo
     A span that the order tears apart becomes one entity of its type for each piece.
     """
     moved = moved_spans(spans_of(labels), order)
-    found = pieces(moved)
-    torn = sum(count > 1 for count in found)
-    return MovedEntities(tags_of(moved), len(found), torn, sum(found))
+    piece_counts = pieces(moved)
+    torn = sum(count > 1 for count in piece_counts)
+    return MovedEntities(tags_of(moved), len(piece_counts), torn, sum(piece_counts))
 
 
 def closed_tags(labels: Sequence[str]) -> list[str]:

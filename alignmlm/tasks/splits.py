@@ -39,8 +39,8 @@ class SplitFile:
             raise ConfigError(f"ids of {self.path}", self.ids, f"be one of {list(IDS)}")
         ordered = len(self.rows) == 2 and 0 <= self.rows[0] < self.rows[1]
         if self.rows and not ordered:
-            must = "be the first row from 0 and the row after the last, as in [0, 500]"
-            raise ConfigError(f"rows of {self.path}", self.rows, must)
+            requirement = "be the first row from 0 and the row after the last, as in [0, 500]"
+            raise ConfigError(f"rows of {self.path}", self.rows, requirement)
 
     @property
     def is_hub(self) -> bool:
@@ -69,8 +69,8 @@ class SplitFile:
         """
         column = self.column(role, default)
         if not isinstance(column, int) or isinstance(column, bool) or column == 0:
-            must = "be a number: columns count from 1, the last one is -1"
-            raise ConfigError(f"columns of {self.path}: {role}", column, must)
+            requirement = "be a number: columns count from 1, the last one is -1"
+            raise ConfigError(f"columns of {self.path}: {role}", column, requirement)
         return column
 
     def taken(self, examples: Iterator[Any]) -> Iterator[Any]:
@@ -92,16 +92,18 @@ def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str)
     allowed = [role for form in forms for role in ROLES.get(form, ())]
     for role in columns:
         if role not in allowed:
-            must = f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
-            raise ConfigError(f"{place}: key", role, f"{must} (form {', '.join(forms)})")
+            requirement = (
+                f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
+            )
+            raise ConfigError(f"{place}: key", role, f"{requirement} (form {', '.join(forms)})")
 
 
-def check_split_keys(found: dict[str, Any], place: str) -> None:
+def check_split_keys(mapping: dict[str, Any], place: str) -> None:
     """Whether a split's mapping has known keys, values of their types, and a path.
 
     Raises:
         ConfigError: it has not.
     """
-    check_section(SplitFile, found, "", place, whole=False)
-    if "path" not in found:
-        raise ConfigError(f"{place}: keys", list(found), "include a path, or a hub dataset")
+    check_section(SplitFile, mapping, "", place, whole=False)
+    if "path" not in mapping:
+        raise ConfigError(f"{place}: keys", list(mapping), "include a path, or a hub dataset")

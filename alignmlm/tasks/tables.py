@@ -25,8 +25,8 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
     """
     if file.is_hub:
         source = SourceConfig(language=file.language, files=[file.path])
-        found = hub_rows(CorpusFile(file.path, 0), source)
-        yield from ((f"{file.path}, row {i}", dict(row)) for i, row in enumerate(found))
+        rows = hub_rows(CorpusFile(file.path, 0), source)
+        yield from ((f"{file.path}, row {i}", dict(row)) for i, row in enumerate(rows))
         return
     ending = inner_suffix(file.file)
     if ending in (".jsonl", ".json"):

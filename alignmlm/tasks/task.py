@@ -67,11 +67,11 @@ class Task:
         languages = ["language", *(["other_language"] if kind.two_languages else [])]
         for key in languages:
             if not BASE.fullmatch(getattr(self, key)):
-                found = getattr(self, key)
-                raise ConfigError(f"task {self.name}: {key}", found, "look like 'eng-Latn'")
+                value = getattr(self, key)
+                raise ConfigError(f"task {self.name}: {key}", value, "look like 'eng-Latn'")
         if self.other_language and not kind.two_languages:
-            must = f"be left out: examples of {self.kind} have one language"
-            raise ConfigError(f"task {self.name}: other_language", self.other_language, must)
+            requirement = f"be left out: examples of {self.kind} have one language"
+            raise ConfigError(f"task {self.name}: other_language", self.other_language, requirement)
         if len(set(self.labels)) < len(self.labels):
             raise ConfigError(f"task {self.name}: labels", self.labels, "name each label once")
         self.check_files()
@@ -82,9 +82,9 @@ class Task:
         Raises:
             ConfigError: it has not.
         """
-        if (found := getattr(self, key)) not in allowed:
-            must = f"be one of {sorted(allowed)}{nearest(str(found), allowed)}"
-            raise ConfigError(f"task {self.name}: {key}", found, must)
+        if (value := getattr(self, key)) not in allowed:
+            requirement = f"be one of {sorted(allowed)}{nearest(str(value), allowed)}"
+            raise ConfigError(f"task {self.name}: {key}", value, requirement)
 
     def check_files(self) -> None:
         """Whether every split is one, the test split is there, and each has what its form needs.
@@ -97,19 +97,19 @@ class Task:
             raise ConfigError(place, self.files, f"name {', '.join(SPLITS)}")
         if "test" not in self.files:
             raise ConfigError(place, self.files, "name a test split: nothing else is scored")
-        for split, found in self.files.items():
-            own = found if isinstance(found, dict) else {"path": found}
+        for split, value in self.files.items():
+            own = value if isinstance(value, dict) else {"path": value}
             check_split_keys(own, f"{place}: {split}")
             file = self.split(split)
             if file.form not in KINDS[self.kind].forms:
                 allowed = list(KINDS[self.kind].forms)
                 raise ConfigError(f"{place}: {split}: form", file.form, f"be one of {allowed}")
             if bool(file.other) != (file.form in TWO_FILES):
-                must = f"name a second file for the forms {sorted(TWO_FILES)} and no others"
-                raise ConfigError(f"{place}: {split}: other", file.other, must)
+                requirement = f"name a second file for the forms {sorted(TWO_FILES)} and no others"
+                raise ConfigError(f"{place}: {split}: other", file.other, requirement)
             if file.is_hub and file.form not in HUB_FORMS:
-                must = f"be a file, or its form one of {sorted(HUB_FORMS)}"
-                raise ConfigError(f"{place}: {split}: path", file.path, must)
+                requirement = f"be a file, or its form one of {sorted(HUB_FORMS)}"
+                raise ConfigError(f"{place}: {split}: path", file.path, requirement)
         files = [self.split(split) for split in self.files]
         forms = list(dict.fromkeys(file.form for file in files))
         for file in files:
@@ -117,8 +117,8 @@ class Task:
 
     def split(self, split: str) -> SplitFile:
         """How a split is read: its own keys, and the task's where it has none."""
-        found = self.files[split]
-        own = found if isinstance(found, dict) else {"path": found}
+        value = self.files[split]
+        own = value if isinstance(value, dict) else {"path": value}
         return SplitFile(**{**{key: getattr(self, key) for key in READING}, **own})
 
     def settings(self) -> dict[str, Any]:
@@ -137,8 +137,8 @@ def tasks_in(path: Path) -> list[Task]:
         ConfigError: not YAML, an unknown, missing or wrong key, or one name twice.
     """
     tasks = [
-        build(Task, (f"{path}: task {found.get('name', '')}".strip(), found))
-        for found in tasks_of(path)
+        build(Task, (f"{path}: task {mapping.get('name', '')}".strip(), mapping))
+        for mapping in tasks_of(path)
     ]
     names = [task.name for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -177,18 +177,18 @@ def load_tasks(name: str) -> list[Task]:
         name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
     )
     if Path(path).suffix in (".yaml", ".yml"):
-        found = {task.name: task for task in tasks_in(Path(path))}
-        if wanted and wanted not in found:
-            raise ConfigError("task", name, f"be one of {list(found)}{nearest(wanted, found)}")
-        return [found[wanted]] if wanted else list(found.values())
+        by_name = {task.name: task for task in tasks_in(Path(path))}
+        if wanted and wanted not in by_name:
+            raise ConfigError("task", name, f"be one of {list(by_name)}{nearest(wanted, by_name)}")
+        return [by_name[wanted]] if wanted else list(by_name.values())
     known = registry()
     members = [task for task in known.values() if name in (task.name, task.group)]
     if not members:
         groups = sorted({task.group for task in known.values() if task.group})
         close = get_close_matches(name, [*known, *groups], n=3)
         meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        must = f"be a .yaml file, a task of `alignmlm eval ls` or one of the groups {groups}"
-        raise ConfigError("task", name, f"{must}{meant}")
+        requirement = f"be a .yaml file, a task of `alignmlm eval ls` or one of the groups {groups}"
+        raise ConfigError("task", name, f"{requirement}{meant}")
     return [known[name]] if name in known else members
 
 
@@ -198,10 +198,10 @@ def load_task(name: str) -> Task:
     Raises:
         ConfigError: no such task, a wrong file, or a name that stands for several.
     """
-    found = load_tasks(name)
-    if len(found) > 1:
-        raise ConfigError("task", name, f"name one of {[task.name for task in found]}")
-    return found[0]
+    tasks = load_tasks(name)
+    if len(tasks) > 1:
+        raise ConfigError("task", name, f"name one of {[task.name for task in tasks]}")
+    return tasks[0]
 
 
 def split_files(task: Task, sample_folder: Path) -> dict[str, SplitFile]:

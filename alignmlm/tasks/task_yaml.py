@@ -25,19 +25,21 @@ def filled(value: Any, words: dict[str, str]) -> Any:
     return value
 
 
-def part_of(found: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -> Mapping:
+def part_of(mapping: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -> Mapping:
     """The mapping below a key, empty where it is missing.
 
     Raises:
         ConfigError: it is no mapping, or one of its values is of no type allowed.
     """
-    part = found.get(key, {})
+    part = mapping.get(key, {})
     if not isinstance(part, dict):
         raise ConfigError(f"{path}: {key}", part, "be a mapping")
     for name, value in part.items():
         if not isinstance(value, allowed):
-            must = "be a mapping of keys to values" + (" or a code" if str in allowed else "")
-            raise ConfigError(f"{path}: {key}.{name}", value, must)
+            requirement = "be a mapping of keys to values" + (
+                " or a code" if str in allowed else ""
+            )
+            raise ConfigError(f"{path}: {key}.{name}", value, requirement)
     return part
 
 
@@ -61,10 +63,10 @@ def tasks_of(path: Path) -> list[Mapping]:
     Raises:
         ConfigError: the file cannot be used.
     """
-    found = reduce(merged, [values for _, values in read_layered_yaml(path)])
-    shared = {key: value for key, value in found.items() if key not in FILE_KEYS}
-    languages = part_of(found, "languages", path, (str, dict))
-    named = part_of(found, "tasks", path, (dict,))
+    content = reduce(merged, [values for _, values in read_layered_yaml(path)])
+    shared = {key: value for key, value in content.items() if key not in FILE_KEYS}
+    languages = part_of(content, "languages", path, (str, dict))
+    named = part_of(content, "tasks", path, (dict,))
     if languages:
         return in_languages(shared, languages)
     if named:

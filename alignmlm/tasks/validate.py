@@ -44,8 +44,8 @@ def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
         DataError: a split has another one.
     """
     for split, read in splits.items():
-        found = set(chain.from_iterable(map(labels_of, read.examples)))
-        if unknown := sorted(found.difference(task.labels)):
+        split_labels = set(chain.from_iterable(map(labels_of, read.examples)))
+        if unknown := sorted(split_labels.difference(task.labels)):
             raise DataError(
                 f"task {task.name}: {split} has labels that are not among the task's: "
                 f"{listed(unknown)}; it has {listed(task.labels)}{nearest(unknown[0], task.labels)}"

@@ -134,8 +134,10 @@ def attraction(asked: Asked, distance: str) -> Attraction:
     exact, table = exact_type(embedding), word_table(embedding, index, sizes)
     gradient = None
     if dtype is not None:
-        kept = exact if sizes.slots else dtype
-        gradient = torch.empty(sizes.words, embedding.shape[1], dtype=kept, device=embedding.device)
+        gradient_dtype = exact if sizes.slots else dtype
+        gradient = torch.empty(
+            sizes.words, embedding.shape[1], dtype=gradient_dtype, device=embedding.device
+        )
     loss = ATTRACTIONS[distance](table, index, weights.to(exact), gradient).to(exact)
     if gradient is None:
         return Attraction(loss, table.vectors.new_empty(0, embedding.shape[1]))

@@ -75,9 +75,9 @@ def word_keys(ids: Int[Tensor, " token"], offsets: Int[Tensor, " bound"]) -> Int
     for position in range(1, int(lengths.max())):
         longer = (lengths > position).nonzero().flatten()
         joined = keys[longer] * width + ids[starts[longer] + position]
-        found, inverse = joined.unique(return_inverse=True)
+        unique_keys, inverse = joined.unique(return_inverse=True)
         keys[longer] = taken + inverse
-        taken += len(found)
+        taken += len(unique_keys)
     return keys
 
 
@@ -104,9 +104,9 @@ def sorted_words(
 def different_words(ids: Int[Tensor, " token"], offsets: Int[Tensor, " bound"]) -> Words:
     """Each word once, tokens in rising order."""
     ids = sorted_words(ids, offsets)
-    found, numbers = word_keys(ids, offsets).unique(return_inverse=True)
+    unique_keys, numbers = word_keys(ids, offsets).unique(return_inverse=True)
     occurrences = torch.arange(len(numbers), device=ids.device)
-    first = occurrences.new_full((len(found),), len(numbers))
+    first = occurrences.new_full((len(unique_keys),), len(numbers))
     first.scatter_reduce_(0, numbers, occurrences, "amin")
     lengths = offsets.diff()[first]
     tokens = ids[spans(offsets[first], lengths)[1]]

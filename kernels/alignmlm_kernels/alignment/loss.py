@@ -57,9 +57,9 @@ class AlignmentOptions:
         Raises:
             KernelError: it is not.
         """
-        found = getattr(self, name)
-        if found not in allowed:
-            raise KernelError(f"{name} must be one of {sorted(allowed)}, found {found!r}")
+        value = getattr(self, name)
+        if value not in allowed:
+            raise KernelError(f"{name} must be one of {sorted(allowed)}, found {value!r}")
 
     @property
     def contrast(self) -> Contrast:
@@ -84,11 +84,11 @@ def check(embedding: Tensor, pairs: WordPairs) -> PairIndex:
     """
     index = pairs.prepared
     if embedding.ndim != 2 or embedding.dtype not in FLOATS:
-        found = f"{embedding.dtype} of shape {tuple(embedding.shape)}"
-        raise KernelError(f"embedding must be floats of shape [vocab, hidden], found {found}")
+        problem = f"{embedding.dtype} of shape {tuple(embedding.shape)}"
+        raise KernelError(f"embedding must be floats of shape [vocab, hidden], found {problem}")
     if embedding.device != pairs.device:
-        found = f"{embedding.device} and {pairs.device}"
-        raise KernelError(f"embedding and pairs must share a device, found {found}")
+        problem = f"{embedding.device} and {pairs.device}"
+        raise KernelError(f"embedding and pairs must share a device, found {problem}")
     needed = len(index.row_places)
     if len(embedding) < needed:
         raise KernelError(
@@ -109,8 +109,8 @@ def implementation(options: AlignmentOptions, embedding: Tensor) -> str:
         fits = fast and embedding.is_cuda and options.distance not in CONTRASTED
         return "triton" if fits else "cpu"
     if options.impl == "triton" and not fast:
-        found = f"{embedding.dtype} on {embedding.device}"
-        raise KernelError(f"impl 'triton' needs Triton, a GPU and no float64, found {found}")
+        place = f"{embedding.dtype} on {embedding.device}"
+        raise KernelError(f"impl 'triton' needs Triton, a GPU and no float64, found {place}")
     return options.impl
 
 
@@ -162,8 +162,8 @@ def chosen_loss(
         with torch.autocast(embedding.device.type, enabled=False):
             return reference_loss(embedding, pairs, *chosen, options.distance, options.contrast)
     wanted = torch.is_grad_enabled() and embedding.requires_grad
-    kept = torch.bfloat16 if embedding.dtype == torch.bfloat16 else exact_type(embedding)
-    return fused(embedding, pairs, chosen, options, kept, wanted)[0]
+    gradient_dtype = torch.bfloat16 if embedding.dtype == torch.bfloat16 else exact_type(embedding)
+    return fused(embedding, pairs, chosen, options, gradient_dtype, wanted)[0]
 
 
 def alignment_loss(
@@ -268,9 +268,9 @@ def add_alignment_gradient(
     """
     index = check(embedding, pairs)
     if embedding_grad.shape != embedding.shape or embedding_grad.dtype != exact_type(embedding):
-        found = f"{embedding_grad.dtype} of shape {tuple(embedding_grad.shape)}"
-        must = f"{exact_type(embedding)} of shape {tuple(embedding.shape)}"
-        raise KernelError(f"embedding_grad must be {must}, found {found}")
+        actual = f"{embedding_grad.dtype} of shape {tuple(embedding_grad.shape)}"
+        expected = f"{exact_type(embedding)} of shape {tuple(embedding.shape)}"
+        raise KernelError(f"embedding_grad must be {expected}, found {actual}")
     if options.impl == "reference":
         raise KernelError("impl 'reference' adds to no buffer")
     chosen = choose(index, options, step)

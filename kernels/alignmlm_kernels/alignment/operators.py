@@ -68,8 +68,8 @@ def align(
     wanted = dtype if with_gradient else None
     asked = Asked(embedding, PairIndex(*index), IndexSizes(*sizes), weights, wanted)
     with torch.autocast(embedding.device.type, enabled=False):
-        found = attract(asked, order, distance, known, impl)
-    return found.loss, found.rows.to(dtype)
+        result = attract(asked, order, distance, known, impl)
+    return result.loss, result.rows.to(dtype)
 
 
 @align.register_fake

@@ -32,8 +32,8 @@ def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
     if len(short):
         raise KernelError(f"{side}_offsets must rise: word {int(short[0])} has no tokens")
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < MOST_ROWS:
-        found = f"{int(ids.min())} to {int(ids.max())}"
-        raise KernelError(f"{side}_ids must lie in [0, {MOST_ROWS}), found {found}")
+        id_range = f"{int(ids.min())} to {int(ids.max())}"
+        raise KernelError(f"{side}_ids must lie in [0, {MOST_ROWS}), found {id_range}")
 
 
 def check_weights(weights: Tensor, pairs: int) -> None:
@@ -43,8 +43,8 @@ def check_weights(weights: Tensor, pairs: int) -> None:
         KernelError: not one number a pair, negative, infinite or nan, or all zero.
     """
     if weights.shape != (pairs,) or not weights.is_floating_point():
-        found = f"{weights.dtype} of shape {tuple(weights.shape)}"
-        raise KernelError(f"weights must hold a float for each of {pairs} pairs, found {found}")
+        actual = f"{weights.dtype} of shape {tuple(weights.shape)}"
+        raise KernelError(f"weights must hold a float for each of {pairs} pairs, found {actual}")
     if pairs and not bool((weights.isfinite() & (weights >= 0)).all()):
         raise KernelError("weights must be finite and at least 0")
     if pairs and not bool((weights.float() > 0).any()):
@@ -111,8 +111,8 @@ class WordPairs:
         """
         tensors = [*self.words, *([] if self.weights is None else [self.weights])]
         if len({tensor.device for tensor in tensors}) > 1:
-            found = [str(tensor.device) for tensor in tensors]
-            raise KernelError(f"the tensors of pairs must share a device, found {found}")
+            devices = [str(tensor.device) for tensor in tensors]
+            raise KernelError(f"the tensors of pairs must share a device, found {devices}")
         if len(self.source_offsets) != len(self.target_offsets):
             sides = f"{len(self)} source and {len(self.target_offsets) - 1} target words"
             raise KernelError(f"pairs must have as many source as target words, found {sides}")

@@ -132,8 +132,8 @@ def word_units(
 ) -> Units:
     """Unit vectors of all words."""
     table = word_table(embedding, index, sizes)
-    found = table.vectors.index_select(0, table.words)
-    vectors, norms, factors = bounded(found, word_norms(table))
+    word_vectors = table.vectors.index_select(0, table.words)
+    vectors, norms, factors = bounded(word_vectors, word_norms(table))
     units = vectors / norms.clamp(min=SMALLEST_NORM)[:, None]
     return Units(units, torch.where(norms >= SMALLEST_NORM, factors / norms, 0))
 

@@ -180,12 +180,12 @@ def _vectors(embedding_ptr, means_ptr, codes, live, columns, H, row_stride, SEVE
     inside = (columns < H)[None, :]
     single = (live & (codes >= 0))[:, None]
     places = codes[:, None] * row_stride + columns[None, :]
-    found = tl.load(embedding_ptr + places, mask=single & inside, other=0.0).to(tl.float32)
+    vectors = tl.load(embedding_ptr + places, mask=single & inside, other=0.0).to(tl.float32)
     if SEVERAL:
         places = (-1 - codes)[:, None] * H + columns[None, :]
         several = (live & (codes < 0))[:, None]
-        found += tl.load(means_ptr + places, mask=several & inside, other=0.0)
-    return found
+        vectors += tl.load(means_ptr + places, mask=several & inside, other=0.0)
+    return vectors
 
 
 @triton.jit

@@ -70,22 +70,24 @@ def masked_softmax_loss(
     check_arguments(hidden, weight, labels, bias, weight_grad, label_smoothing, z_loss, reduction)
     options = Options(ignore_index, label_smoothing, z_loss)
     if impl == "reference":
-        found = reference_loss(hidden, weight, labels, bias, options)
+        position_loss = reference_loss(hidden, weight, labels, bias, options)
     else:
         plan = plan_of(hidden, weight, budget_bytes, impl)
         placed = placed_labels(labels, ignore_index)
         setting = Setting(plan, options, weight_grad)
         with torch.autocast(hidden.device.type, enabled=False):
-            found = PositionLoss(*MaskedSoftmax.apply(hidden, weight, bias, placed, setting))
-    return reduced(found, labels != ignore_index, reduction)
+            position_loss = PositionLoss(
+                *MaskedSoftmax.apply(hidden, weight, bias, placed, setting)
+            )
+    return reduced(position_loss, labels != ignore_index, reduction)
 
 
-def reduced(found: PositionLoss, known: Tensor, reduction: str) -> PositionLoss:
+def reduced(loss: PositionLoss, known: Tensor, reduction: str) -> PositionLoss:
     """The sum or the mean of the positions with a label."""
     if reduction == "none":
-        return found
-    total = found.nats.sum()
-    return found._replace(nats=total if reduction == "sum" else total / known.sum().clamp(min=1))
+        return loss
+    total = loss.nats.sum()
+    return loss._replace(nats=total if reduction == "sum" else total / known.sum().clamp(min=1))
 
 
 def plan_of(hidden: Tensor, weight: Tensor, budget_bytes: int, impl: Implementation) -> Plan:
@@ -107,8 +109,8 @@ def plan_of(hidden: Tensor, weight: Tensor, budget_bytes: int, impl: Implementat
     if impl == "scaled":
         triton = triton or os.environ.get("TRITON_INTERPRET") == "1"
         if not triton or dtype in (torch.float16, torch.float64):
-            found = f"{dtype} on {device}"
-            raise KernelError(f"impl 'scaled' needs bfloat16 or float32 on a GPU, found {found}")
+            place = f"{dtype} on {device}"
+            raise KernelError(f"impl 'scaled' needs bfloat16 or float32 on a GPU, found {place}")
     return Plan(impl, dtype, triton)
 
 
@@ -141,10 +143,10 @@ def vocabulary_parallel_loss(
     plan = plan_of(hidden, weight, budget_bytes, "auto")
     placed = placed_labels(labels, ignore_index)
     with torch.autocast(hidden.device.type, enabled=False):
-        found = VocabularyParallel.apply(
+        outputs = VocabularyParallel.apply(
             hidden, weight, bias, placed, plan, options, budget_bytes, group
         )
-    return PositionLoss(*found)
+    return PositionLoss(*outputs)
 
 
 class MaskedSoftmaxLoss(nn.Module):

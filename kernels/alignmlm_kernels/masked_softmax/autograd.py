@@ -85,10 +85,10 @@ class MaskedSoftmax(torch.autograd.Function):
         share = options.label_smoothing
         uniform = upstream * (share / len(weight)) if share else None
         wanted = list(ctx.needs_input_grad[:3])
-        found = masked_softmax_gradients(
+        gradients = masked_softmax_gradients(
             hidden, weight, bias, labels, numbers, exponentials, of_softmax,
             (1 - share) * upstream, uniform, weight_grad, *plan, wanted,
         )  # fmt: skip
         wanted[1] &= weight_grad is None
-        given = (grad if want else None for grad, want in zip(found, wanted, strict=True))
+        given = (grad if want else None for grad, want in zip(gradients, wanted, strict=True))
         return *given, None, None

@@ -39,8 +39,8 @@ def check_devices(tensors: dict[str, Tensor]) -> None:
         KernelError: they are not.
     """
     if len({tensor.device for tensor in tensors.values()}) > 1:
-        found = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
-        raise KernelError(f"the tensors must share a device, found {found}")
+        devices = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
+        raise KernelError(f"the tensors must share a device, found {devices}")
 
 
 def check_shapes(tensors: dict[str, Tensor]) -> None:
@@ -51,10 +51,10 @@ def check_shapes(tensors: dict[str, Tensor]) -> None:
     """
     hidden, weight = tensors["hidden"], tensors["weight"]
     if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
-        found = f"{tuple(hidden.shape)} and {tuple(weight.shape)}"
+        shapes_found = f"{tuple(hidden.shape)} and {tuple(weight.shape)}"
         raise KernelError(
             "hidden (masked, hidden) and weight (vocab, hidden) must have two dimensions each, "
-            f"and the last dimensions must be equal; found {found}"
+            f"and the last dimensions must be equal; found {shapes_found}"
         )
     if not len(weight):
         raise KernelError("weight must have at least one row")
@@ -89,7 +89,9 @@ def check_settings(label_smoothing: float, z_loss: float, reduction: str) -> Non
         KernelError: one does not.
     """
     if not 0 <= label_smoothing < 1 or z_loss < 0:
-        found = f"{label_smoothing} and {z_loss}"
-        raise KernelError(f"label_smoothing must lie in [0, 1), z_loss be 0 or more; found {found}")
+        values = f"{label_smoothing} and {z_loss}"
+        raise KernelError(
+            f"label_smoothing must lie in [0, 1), z_loss be 0 or more; found {values}"
+        )
     if reduction not in ("none", "mean", "sum"):
         raise KernelError(f"reduction must be none, mean or sum, found {reduction!r}")

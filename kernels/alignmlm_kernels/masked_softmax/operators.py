@@ -87,17 +87,17 @@ def masked_softmax_gradients(
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of hidden, weight and bias; empty where one is not wanted or went to the buffer."""
-    head, kept = Head(hidden, weight, bias, labels), exponentials.shape[1] > 0
-    found = backward(
+    head, has_exponentials = Head(hidden, weight, bias, labels), exponentials.shape[1] > 0
+    gradients = backward(
         Plan(design, dtype, triton),  # type: ignore[arg-type]
         head,
         RowSums(*sums),
-        exponentials if kept else None,
+        exponentials if has_exponentials else None,
         Coefficients(of_softmax, of_label, uniform),
         (wanted[0], wanted[1], wanted[2]),
         weight_grad,
     )
-    return tuple(hidden.new_empty(0) if grad is None else grad for grad in found)  # type: ignore
+    return tuple(hidden.new_empty(0) if grad is None else grad for grad in gradients)  # type: ignore
 
 
 @masked_softmax_gradients.register_fake

@@ -41,9 +41,9 @@ def share_of(
 ) -> Share:
     """Positions and tokens of every rank; the host waits for the numbers."""
     mine = torch.tensor([rows, tokens], device=device)
-    found = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(found, mine, group=group)
-    counts, sizes = torch.stack(found).T.tolist()
+    all_sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(all_sizes, mine, group=group)
+    counts, sizes = torch.stack(all_sizes).T.tolist()
     return Share(group, counts, sum(sizes[: dist.get_rank(group)]), sum(sizes))
 
 
@@ -51,9 +51,9 @@ def gathered(values: Shaped[Tensor, "own ..."], share: Share) -> Shaped[Tensor, 
     """The rows of all ranks, in the order of the ranks; they may have different numbers of them."""
     room = values.new_zeros(max(share.counts), *values.shape[1:])
     room[: len(values)] = values
-    found = [torch.empty_like(room) for _ in share.counts]
-    dist.all_gather(found, room, group=share.group)
-    return torch.cat([part[:count] for part, count in zip(found, share.counts, strict=True)])
+    padded = [torch.empty_like(room) for _ in share.counts]
+    dist.all_gather(padded, room, group=share.group)
+    return torch.cat([part[:count] for part, count in zip(padded, share.counts, strict=True)])
 
 
 def log_of_sums(local: Float[Tensor, " masked"], share: Share) -> Float[Tensor, " masked"]:
@@ -67,9 +67,9 @@ def log_of_sums(local: Float[Tensor, " masked"], share: Share) -> Float[Tensor, 
 
 def wins(sums: RowSums, share: Share) -> Bool[Tensor, " masked"]:
     """Whether the label is the first token of all ranks with the largest logit."""
-    found = [torch.empty_like(sums.largest) for _ in share.counts]
-    dist.all_gather(found, sums.largest, group=share.group)
-    first = torch.stack(found).argmax(dim=0) == dist.get_rank(share.group)
+    maxima = [torch.empty_like(sums.largest) for _ in share.counts]
+    dist.all_gather(maxima, sums.largest, group=share.group)
+    first = torch.stack(maxima).argmax(dim=0) == dist.get_rank(share.group)
     won = (first & sums.leads).to(torch.uint8)
     dist.all_reduce(won, dist.ReduceOp.MAX, group=share.group)
     return won.bool()
@@ -111,12 +111,12 @@ class VocabularyParallel(torch.autograd.Function):
             dist.all_reduce(mean, group=group)
         everywhere = sums._replace(label_logit=label_logit)
         nats = position_nats(everywhere, log_sum_exp, wanted >= 0, mean, options)
-        kept = (states, weight, bias, wanted, local, log_sum_exp, exponentials, *numbers)
-        ctx.save_for_backward(*kept)
+        saved = (states, weight, bias, wanted, local, log_sum_exp, exponentials, *numbers)
+        ctx.save_for_backward(*saved)
         ctx.setting = (plan, options, share)
-        found = (nats[share.own], correct[share.own], log_sum_exp[share.own])
-        ctx.mark_non_differentiable(*found[1:])
-        return found
+        outputs = (nats[share.own], correct[share.own], log_sum_exp[share.own])
+        ctx.mark_non_differentiable(*outputs[1:])
+        return outputs
 
     @staticmethod
     @once_differentiable("vocabulary_parallel_loss")
@@ -130,11 +130,11 @@ class VocabularyParallel(torch.autograd.Function):
         smoothing = options.label_smoothing
         uniform = upstream * (smoothing / share.vocab) if smoothing else None
         wishes = list(ctx.needs_input_grad[:3])
-        found = masked_softmax_gradients(
+        gradients = masked_softmax_gradients(
             states, weight, bias, local, numbers, exponentials, of_softmax,
             (1 - smoothing) * upstream, uniform, None, *plan, wishes,
         )  # fmt: skip
-        grads = [grad if wish else None for grad, wish in zip(found, wishes, strict=True)]
+        grads = [grad if wish else None for grad, wish in zip(gradients, wishes, strict=True)]
         if grads[0] is not None:
             dist.all_reduce(grads[0], group=share.group)
             grads[0] = grads[0][share.own]
