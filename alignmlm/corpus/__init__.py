@@ -1,1 +1,1 @@
-"""Text becomes shards: sentences, words, tokens, by any number of ranks, the same bytes."""
+"""Text to shards: sentences, words, tokens; the same bytes for any number of ranks."""

@@ -1,4 +1,4 @@
-"""Raw text to a tokenizer and token shards, by one process or many. The store appears whole.
+"""Raw text to a tokenizer and token shards, by one process or many. The store appears atomically.
 
 Each step ends when all ranks are done with it: sentences, duplicates, tokenizer, tokens, shards,
 manifest. What a step writes does not depend on how many ranks there are.
@@ -57,10 +57,10 @@ log = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
-    """How far a build is, as rank 0 sees it."""
+    """Progress of a build, as rank 0 sees it."""
 
     step: str
-    share: float  # of the step
+    share: float  # of the step that is done
     tokens: int = 0  # that are written, over all ranks, about
 
 
@@ -88,7 +88,7 @@ def no_training_text(config: DataConfig) -> DataError:
 
 
 def check_final_paths(config: DataConfig) -> None:
-    """Whether a store can be built.
+    """Raise unless a store can be built.
 
     Raises:
         DataError: its folder is in use, or a corpus file is missing.
@@ -104,7 +104,7 @@ def check_final_paths(config: DataConfig) -> None:
 
 @contextmanager
 def full_disk_told(place: Workspace, final: Path) -> Iterator[None]:
-    """A full disk is an error that a user can fix.
+    """Turn a full disk into an error that a user can fix.
 
     Raises:
         DataError: the disk is full.
@@ -123,7 +123,7 @@ def full_disk_told(place: Workspace, final: Path) -> Iterator[None]:
 
 @contextmanager
 def little_removed(place: Workspace, ranks: Ranks) -> Iterator[None]:
-    """What was done is kept when a build fails, unless the corpus is at fault and it was little."""
+    """Keep the work of a failed build, unless the corpus is at fault and it was little."""
     try:
         yield
     except OtherBuildError:
@@ -140,9 +140,9 @@ def build_store(
     ranks: Ranks = SINGLE,
     restart: bool = False,
 ) -> Path:
-    """Build the store of a recipe, or go on with a build that stopped.
+    """Build the store of a recipe, or resume a build that stopped.
 
-    With `restart`, what is there of a build with other settings or files is removed first.
+    With `restart`, remains of a build with other settings or files are removed first.
 
     Raises:
         DataError: a corpus that is missing, empty or not UTF-8; a folder in use; a full disk;
@@ -164,7 +164,7 @@ def build_store(
 
 
 def finish(place: Workspace, final: Path) -> None:
-    """Rename what was built to the store, and remove the rest.
+    """Rename the finished build to the store, and remove the rest.
 
     A process that was killed may have left files half-written among those that were built.
     """
@@ -178,7 +178,7 @@ def finish(place: Workspace, final: Path) -> None:
 
 
 def was_finished(place: Workspace, final: Path, config: DataConfig) -> bool:
-    """Whether this build was cut off when its store was in place; what is left is removed now."""
+    """Whether this build was killed with its store already in place; removes what is left."""
     left = removed_partly(place)
     unmoved = place.folder.exists() and not place.store.exists()
     if not (final / MANIFEST).exists() or not (left or unmoved):
@@ -243,7 +243,7 @@ def make_tokenizer(
 
 
 def give_back_memory() -> None:
-    """Return to the system what was freed, where the C library can; training frees much."""
+    """Return freed memory to the system, where the C library can; training frees much."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
@@ -256,7 +256,7 @@ def store_tokenizer(
     report: Report,
     ranks: Ranks,
 ) -> Tokenizer:
-    """The tokenizer of a store, made by rank 0 unless it was before."""
+    """The tokenizer of a store; rank 0 makes it unless it exists."""
     if not ranks.of_first(place.tokenizer.exists):
         report(Progress("tokenizer", 0.0))
         tokenizer_threads(alone=True)
@@ -286,7 +286,7 @@ def write_tokens(
 
 
 def checked_plans(place: Workspace, parts: list[Part], config: DataConfig) -> list[ShardPlan]:
-    """The shards of a store; their folders are made.
+    """The plan of a store's shards; creates their folders.
 
     Raises:
         DataError: a language has no text at all, or none in one of the splits.
@@ -312,7 +312,7 @@ def write_shards(
     report: Report,
     ranks: Ranks,
 ) -> dict[str, dict[str, list[ShardEntry]]]:
-    """Write all shards, every rank its share; the manifest's rows, by language and split."""
+    """Write all shards, each rank its share; returns the manifest's rows by language and split."""
     report(Progress("shards", 0.0))
     plans = ranks.of_first(lambda: checked_plans(place, parts, config))
     languages = [source.language for source in config.sources]

@@ -1,4 +1,4 @@
-"""Shards cut from the sequence of parts, at the ends of documents, by any rank."""
+"""Cutting the sequence of parts into shards, at document ends, by any rank."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ SPLITS = (TRAIN, VALIDATION)
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """Which documents of a split a shard holds: from a bound to another."""
+    """Which documents of a split a shard holds: from one bound to another."""
 
     language: str
     split: str
@@ -40,13 +40,13 @@ class ShardPlan:
 
     @property
     def stem(self) -> str:
-        """Its files within the store, without their ending."""
+        """Its files within the store, without their suffix."""
         return f"{self.language}/{self.split}/shard-{self.number:05d}"
 
 
 @dataclass(slots=True)
 class Cutter:
-    """Where the shards of one split end; it is given the documents of each part in turn."""
+    """Decides where the shards of one split end, given the documents of each part in turn."""
 
     language: str
     split: str
@@ -57,7 +57,7 @@ class Cutter:
     documents: int = 0
 
     def add(self, part: int, tokens: Int[np.ndarray, " document"]) -> None:
-        """Go on with the split's documents of a part."""
+        """Add the split's documents of a part."""
         first, ends = 0, np.cumsum(tokens)
         base = 0
         while first < len(tokens):
@@ -100,7 +100,7 @@ def plan_shards(
 def pieces_of_plan(
     place: Workspace, parts: list[Part], plan: ShardPlan, source: int
 ) -> Iterator[TokenPart]:
-    """What each part adds to a shard."""
+    """What each part contributes to a shard."""
     (first, skipped), (last, stop) = plan.start, plan.stop
     for index in range(first, min(last + 1, len(parts))):
         if parts[index].source != source:
@@ -132,7 +132,7 @@ def shard_text(
 def cut_shard(
     place: Workspace, parts: list[Part], plan: ShardPlan, source: int, dtype: np.dtype
 ) -> ShardEntry:
-    """A shard's row in the manifest; the shard is written unless it was before."""
+    """A shard's row in the manifest; writes the shard unless it exists."""
     done = place.shards / f"{plan.stem.replace('/', '_')}.json"
     if done.exists():
         return record(ShardEntry, read_json(done), done)
@@ -146,7 +146,7 @@ def cut_shard(
 
 
 def make_shard_folders(place: Workspace, languages: list[str]) -> None:
-    """The folders that shards are written to."""
+    """Create the folders that shards are written to."""
     place.shards.mkdir(exist_ok=True)
     for language in languages:
         for split in SPLITS:

@@ -1,7 +1,7 @@
-"""Documents that occur again: found exactly, by 128-bit hashes, in a memory that does not grow.
+"""Exact deduplication of documents by 128-bit hashes, in bounded memory.
 
-Every rank deals the hashes of its parts out to buckets by their first bits; then each bucket is
-sorted on its own, and all but the first of equal documents are noted.
+Every rank distributes the hashes of its parts to buckets by their first bits; then each bucket is
+sorted on its own, and all but the first of equal documents are recorded.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ DONE = "done"
 
 
 def first_numbers(place: Workspace, parts: list[Part], ranks: Ranks) -> Int[np.ndarray, " bound"]:
-    """Documents of the corpus before each part, and after the last one."""
+    """Number of documents before each part, and in the whole corpus."""
     counts = ranks.gathered([len(read_records(place, part)) for part in ranks.mine(parts)])
     whole = np.zeros(len(parts) + 1, np.int64)
     for rank, documents in enumerate(counts):
@@ -61,7 +61,7 @@ def repeated(entries: Shaped[np.ndarray, " entry"]) -> Int[np.ndarray, " duplica
 
 
 def note_bucket(place: Workspace, bucket: int) -> None:
-    """Write which documents of a bucket are left out."""
+    """Record which documents of a bucket are left out."""
     paths = sorted(place.duplicates.glob(f"{bucket:05d}-*.hashes"))
     entries = [np.frombuffer(path.read_bytes(), ENTRY) for path in paths]
     numbers = repeated(np.concatenate([np.empty(0, ENTRY), *entries]))
@@ -78,7 +78,7 @@ class Duplicates:
     buckets: list[Int[np.ndarray, " _"]]  # numbers of those left out, sorted, mapped
 
     def kept(self, part: int, documents: int) -> Bool[np.ndarray, " document"]:
-        """Which of so many documents of a part stay."""
+        """Which of a part's documents are kept."""
         mask = np.ones(documents, bool)
         for numbers in self.buckets:
             first = self.first_numbers[part]
@@ -91,7 +91,7 @@ NO_DUPLICATES = Duplicates(np.zeros(1, np.int64), [])
 
 
 def empty_folder(folder: Path) -> None:
-    """Make a folder, or remove what is in it."""
+    """Create a folder, or empty it."""
     rmtree(folder, ignore_errors=True)
     folder.mkdir()
 

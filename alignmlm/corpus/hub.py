@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, read while they arrive."""
+"""Datasets of the Hugging Face hub, streamed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ def hub_dataset(pattern: str, source: SourceConfig) -> Any:
 
 
 def hub_error(pattern: str, error: Exception) -> DataError:
-    """The error for a dataset that cannot be opened or read on."""
+    """The error for a dataset that cannot be opened or read further."""
     said = str(error).strip() or type(error).__name__
     return DataError(
         f"hub dataset {pattern} cannot be read: {said} (if the network failed, run the same "
@@ -46,7 +46,7 @@ def hub_error(pattern: str, error: Exception) -> DataError:
 
 
 def hub_parts(pattern: str, source: SourceConfig) -> int:
-    """How many files a dataset has that can be read apart."""
+    """How many files of a dataset can be read independently."""
     return max(1, hub_dataset(pattern, source).num_shards)
 
 

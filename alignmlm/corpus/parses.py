@@ -28,10 +28,10 @@ from alignmlm.storage.text import numbered_lines
 PARSES = "parses"
 MISSING = "# no parse: "
 BATCH_SENTENCES = 500
-READ_TOKENS = 2**20  # of a shard at once
+READ_TOKENS = 2**20  # of a shard, read at once
 Words = list[str]
-Blocks = Iterator[tuple[Words, str]]  # a sentence and its CoNLL-U block, or the reason for none
-Progress = Callable[[int, int], None]  # sentences done, and of how many
+Blocks = Iterator[tuple[Words, str]]  # a sentence and its CoNLL-U block, or why it has none
+Progress = Callable[[int, int], None]  # sentences done, and their total
 
 
 def shard_text(shard: Shard) -> Iterator[Sentences]:
@@ -71,14 +71,14 @@ def shard_words(shard: Shard, tokenizer: Tokenizer) -> Iterator[Words]:
 
 
 def first_with_words(sentences: Iterator[Words], most: int) -> Iterator[Words]:
-    """Sentences up to the one that is number `most` of those with words."""
+    """Sentences up to the `most`-th one with words."""
     while most > 0 and (words := next(sentences, None)) is not None:
         most -= bool(words)
         yield words
 
 
 def parsed_by(parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]]]) -> Callable:
-    """A function from sentences to their blocks, by a parser that takes batches of them."""
+    """A function from sentences to their blocks, by a parser that takes batches."""
 
     def blocks(sentences: Iterator[Words], most: int) -> Blocks:
         wanted = first_with_words(sentences, most)
@@ -136,9 +136,9 @@ def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
 def parse_store(
     store: Store, language: str, blocks: Callable, most: int, progress: Progress
 ) -> dict[str, int]:
-    """Write the parses of a language; how many sentences have one, and how many not, by reason.
+    """Write the parses of a language; counts sentences with one, and without one by reason.
 
-    Shards that are done are not done again; `most` sentences are parsed, over all shards.
+    Finished shards are skipped; at most `most` sentences are parsed, over all shards.
     """
     splits = store.manifest.splits[language]
     total = sum(entry.sentences for entries in splits.values() for entry in entries)
@@ -158,12 +158,12 @@ def parse_store(
 
 
 def advance(progress: Progress, before: int, total: int, done: int) -> None:
-    """Report sentences done in a shard as sentences done in all."""
+    """Report sentences done in a shard as sentences done overall."""
     progress(before + done, total)
 
 
 def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) -> dict[str, int]:
-    """Write the blocks of one shard, by rename; how many sentences have a parse, or why not."""
+    """Write the blocks of one shard atomically; counts of sentences with a parse, or why not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     with new_file(path) as partial, gzip.GzipFile(partial, "wb", compresslevel=3, mtime=0) as file:

@@ -1,7 +1,7 @@
-"""The corpus in parts of a few megabytes, cut at document bounds, whoever reads them.
+"""The corpus in parts of a few megabytes, cut at document bounds, whichever rank reads them.
 
 Where a part ends depends on the corpus alone. A part is first written as sentences, with a record
-of each document, and later as tokens. So a build can stop and go on, and any rank can take any
+of each document, and later as tokens. So a build can stop and resume, and any rank can take any
 part.
 """
 
@@ -45,7 +45,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The name of its files, without their ending."""
+        """The name of its files, without their suffix."""
         return f"{self.piece:05d}-{self.number:05d}"
 
 
@@ -69,7 +69,7 @@ def document_record(lines: list[str], language: str) -> tuple[int, int, int, int
 def is_validation(
     documents: Shaped[np.ndarray, " document"], share: float
 ) -> Bool[np.ndarray, " document"]:
-    """Which documents are held out: a matter of their text alone."""
+    """Which documents are held out; this depends on their text alone."""
     return documents["split"] < np.uint64(ceil(share * 2**64))
 
 
@@ -127,9 +127,9 @@ def has_text(place: Workspace, part: Part) -> bool:
 
 
 def readers_of(sizes_bytes: list[int], ranks: int) -> list[int | None]:
-    """The rank that reads each piece, largest first to the one with the least; None: all of them.
+    """The rank that reads each piece, largest piece first to the least loaded; None: all ranks.
 
-    A piece that all ranks read is read through by each, and its parts are dealt out.
+    Where all ranks read a piece, each reads all of it and writes its share of the parts.
     """
     readers: list[int | None] = [None] * len(sizes_bytes)
     loads = [0] * ranks
@@ -142,7 +142,7 @@ def readers_of(sizes_bytes: list[int], ranks: int) -> list[int | None]:
 
 
 def parts_in(place: Workspace, number: int, piece: Piece) -> list[Part] | None:
-    """The parts of a piece that was read to its end; None where it was not."""
+    """The parts of a fully read piece; None if it was not read to its end."""
     done = place.text / f"{number:05d}.json"
     if not done.exists():
         return None
@@ -171,7 +171,7 @@ class Job:
 
 
 def jobs_of(place: Workspace, pieces: list[Piece], ranks: Ranks) -> list[Job]:
-    """The pieces that this rank reads; those that were read before are left out."""
+    """The pieces that this rank has yet to read."""
     todo = ranks.of_first(
         lambda: [i for i, piece in enumerate(pieces) if not is_read(place, i, piece)]
     )
@@ -206,7 +206,7 @@ def write_texts(
     ranks: Ranks,
     report: Callable[[float], None],
 ) -> list[Part]:
-    """Read what is not read yet, every rank its share; all parts of the corpus in order.
+    """Read what has not been read, each rank its share; returns all parts in corpus order.
 
     Raises:
         DataError: a corpus file cannot be read, or changed meanwhile.
@@ -224,7 +224,7 @@ def write_texts(
 def report_piece(
     report: Callable[[float], None], before: float, weight: float, share: float
 ) -> None:
-    """Report the share of the whole that is done when a share of one piece is."""
+    """Report overall progress from that within one piece."""
     report(before + weight * share)
 
 

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from alignmlm.errors import DataError
 
-SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # as launchers say it
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # as launchers set it
 PLACES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
 LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
-POLL_S = 0.01  # how often a waiting rank looks; MPI's own waiting takes a whole core
+POLL_S = 0.01  # polling interval of a waiting rank; MPI's own waiting takes a whole core
 Value = TypeVar("Value")
 
 
@@ -25,27 +25,27 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that does what only one may do."""
+        """Whether this is rank 0, which does what only one may do."""
         return self.rank == 0
 
     def mine(self, items: Sequence[Value]) -> Sequence[Value]:
-        """Every size-th of some items that all ranks have in the same order."""
+        """This rank's share: every size-th of items that all ranks have in the same order."""
         return items[self.rank :: self.size]
 
     def meet(self) -> None:
-        """Wait until every rank is here."""
+        """Wait for all ranks (a barrier)."""
         if self.comm is not None:
             request = self.comm.Ibarrier()
             while not request.Test():
                 sleep(POLL_S)
 
     def gathered(self, value: Value) -> list[Value]:
-        """What every rank gave, in the order of ranks, on all of them."""
+        """The values of all ranks in rank order, on every rank."""
         self.meet()
         return [value] if self.comm is None else self.comm.allgather(value)
 
     def of_first(self, work: Callable[[], Value]) -> Value:
-        """What rank 0's work gave, on every rank; an error of it ends them all, see stop."""
+        """The result of rank 0's work, on every rank; if it fails, all ranks end, see stop."""
         if self.comm is None:
             return work()
         value = work() if self.first else None
@@ -53,7 +53,7 @@ class Ranks:
         return self.comm.bcast(value)
 
     def stop(self, code: int) -> None:
-        """End every rank at once, where there are several: the others may wait for this one."""
+        """End all ranks at once, if there are several: the others may be waiting for this one."""
         if self.comm is not None:
             self.comm.Abort(code)
 
@@ -80,7 +80,7 @@ def launched_rank() -> int:
 
 
 def share_threads() -> None:
-    """Leave to each rank its part of the cores; to be called before the tokenizer is used.
+    """Divide the cores among the ranks; call it before the tokenizer is used.
 
     Rank 0 has all of them while it trains the tokenizer, as the others wait; see tokenizer_threads.
     """
@@ -96,7 +96,7 @@ def own_cores() -> int:
 
 
 def tokenizer_threads(alone: bool) -> None:
-    """Whether the tokenizer may use threads: with several ranks to a core only where one works."""
+    """Let the tokenizer use threads where this rank works alone or has several cores."""
     if launched_size() > 1:
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if alone or own_cores() > 1 else "false"
 

@@ -1,4 +1,4 @@
-"""Documents of a corpus, one after the other. What is read is parsed only where it is wanted."""
+"""Documents of a corpus, one after the other. A document is parsed only when it is used."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Document = list[RawSentence]
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """A document as it was read."""
+    """A document before parsing."""
 
     characters: int  # about
     read: float  # share of its file up to its end
@@ -134,7 +134,7 @@ def read_parquet(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
 
 
 def block_lines(numbered: list[tuple[int, str]], path: Path) -> list[str]:
-    """Sentences of some lines of a CoNLL-U file."""
+    """Sentences of consecutive lines of a CoNLL-U file."""
     sentences = (from_words(block.words, block.joined()) for block in blocks(numbered, path))
     return [as_line(sentence) for sentence in sentences if sentence.word_starts]
 
@@ -187,7 +187,7 @@ READERS: dict[str, Reader] = {
 
 
 def reader_of(path: Path) -> Reader:
-    """What reads a file, told by its name.
+    """The reader for a file, chosen by its name.
 
     Raises:
         DataError: its form is unknown.

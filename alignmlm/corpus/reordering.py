@@ -77,7 +77,7 @@ def load_models(folder: Path, order: str) -> tuple[Models, dict[str, str]]:
 def sentence_ranks(
     lines: list[str], words: int, models: Models, seed: int, place: str
 ) -> tuple[UInt8[np.ndarray, " word"], Counter[str]]:
-    """The rank of each word of a sentence, and what happened to it.
+    """The rank of each word of a sentence, and counts of what happened to the sentence.
 
     Raises:
         DataError: the parse is that of another sentence.

@@ -291,7 +291,7 @@ def documents(sentences: int, seed: int, home: str, size: int) -> Iterator[Docum
 
 
 def require_positive(**settings: int) -> None:
-    """Nothing, or a ConfigError for a setting below 1."""
+    """Raise a ConfigError for a setting below 1."""
     for setting, value in settings.items():
         if value < 1:
             raise ConfigError(f"sample.{setting}", value, "be at least 1")
@@ -365,7 +365,7 @@ def pairs(count: int, seed: int, home: str) -> Iterator[tuple[str, str, str]]:
 
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
-    """A file with all parts, or none at all."""
+    """Write a file of all parts atomically."""
     replace_text(path, "".join(parts))
 
 

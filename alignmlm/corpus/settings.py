@@ -14,7 +14,7 @@ def sample_source() -> list[SourceConfig]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Where the text comes from, and where its tokens lie."""
+    """Where the text comes from, and where its tokens are stored."""
 
     store: DataPath = "data/sample"
     """Folder of the store: the tokens of all corpora."""

@@ -1,4 +1,4 @@
-"""Where the text of a corpus lies: files of any usual form, hub datasets, the sample world."""
+"""Where a corpus comes from: files of the usual formats, hub datasets, the sample world."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class CorpusFile:
     """A file of a corpus, or what stands for one: the sample world, a part of a hub dataset."""
 
     name: str  # a path, or what data.sources.files says
-    bytes: int  # as it lies on the disk; about, where it is no file
+    bytes: int  # on disk; an estimate where it is no file
     changed_ns: int = 0  # when it was last written
     part: tuple[int, int] = (0, 1)  # of a hub dataset: which one of how many
 
@@ -146,7 +146,7 @@ def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
 
 
 def pieces_of(sources: list[SourceConfig]) -> list[Piece]:
-    """What there is to read, in the order of the corpus."""
+    """Everything to read, in corpus order."""
     pieces = []
     for number, source in enumerate(sources):
         files = tuple(corpus_files(source))

@@ -1,8 +1,8 @@
-"""Words and sentences of tokens that come without them.
+"""Word and sentence bounds of imported tokens, which come without them.
 
 Each token has a surface, the bytes that it stands for. A document's bytes are its text, whose words
 and sentences are found as the builder finds them, and each character lies in a known token. So the
-bounds are exact even where the tokenizer would cut the text otherwise.
+bounds are exact even where the tokenizer would split the text differently.
 """
 
 import json
@@ -38,7 +38,7 @@ def bytes_of_characters() -> dict[str, int]:
 
 
 def decoder_kinds(decoder: dict | None) -> set[str]:
-    """The kinds of a tokenizer's decoder and of what it is made of."""
+    """The types of a tokenizer's decoder and of its components."""
     parts = (decoder or {}).get("decoders", [])
     return {(decoder or {}).get("type", "none")}.union(*(decoder_kinds(part) for part in parts))
 
@@ -56,13 +56,13 @@ def surface_of(token: str, kinds: set[str]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """What turns foreign tokens into those of a store."""
+    """Converts foreign tokens to those of a store."""
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     surfaces: list[bytes]
     lengths_bytes: Int[np.ndarray, " vocab"]
-    parting: Bool[np.ndarray, " vocab"]  # tokens that are no text and end a document
+    parting: Bool[np.ndarray, " vocab"]  # tokens that are not text and end a document
     language: str
     validation: float
 

@@ -24,8 +24,8 @@ from alignmlm.data.tokenizer import (
 from alignmlm.storage.arrays import read_array, read_npy
 from alignmlm.storage.atomic import replace_bytes
 
-BATCH_SENTENCES = 2048  # that the tokenizer is given at once
-KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are remembered
+BATCH_SENTENCES = 2048  # in one call of the tokenizer
+KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are cached
 WORD, SENTENCE = 1, 2  # bits of a token's flags
 DOCUMENT = np.dtype([("tokens", "<u4"), ("validation", "?")])
 
@@ -40,19 +40,19 @@ class TokenPart:
 
 
 def no_tokens() -> Encoded:
-    """The tokens of nothing."""
+    """No tokens."""
     return Encoded(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64))
 
 
 def joined(batches: list[Encoded]) -> Encoded:
-    """Tokens one after the other."""
+    """Batches of tokens, concatenated."""
     return Encoded(*(np.concatenate(arrays) for arrays in zip(no_tokens(), *batches, strict=True)))
 
 
 class ChunkTokens:
-    """The tokens of each run of characters between two spaces, found once: most of them recur.
+    """A cache of the tokens of each run of characters between two spaces: most of them recur.
 
-    It gives what the tokenizer gives for whole sentences, several times as fast.
+    Gives the tokenizer's own result for whole sentences, several times as fast.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -60,12 +60,12 @@ class ChunkTokens:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew."""
+        """Clear the cache."""
         self.numbers: dict[str, int] = {}
         self.tokens, self.firsts, self.characters = no_tokens(), np.empty(0, np.int64), 0
 
     def learn(self, chunks: list[str]) -> None:
-        """Find the tokens of chunks that were not seen before."""
+        """Tokenise chunks that are not in the cache."""
         new_tokens = encode_flat(self.tokenizer, [from_line(chunk) for chunk in chunks])
         self.numbers.update(zip(chunks, count(len(self.numbers))))
         self.tokens = joined([self.tokens, new_tokens])
@@ -117,7 +117,7 @@ def flags_of(encoded: Encoded) -> UInt8[np.ndarray, " token"]:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What turns documents into tokens."""
+    """Converts documents to tokens."""
 
     encode: Callable[[list[str]], Encoded]  # of sentences as lines, see text.as_line
     vocabulary: Vocabulary
@@ -130,7 +130,7 @@ class Encoder:
 
 
 def make_encoder(tokenizer: Tokenizer, validation: float) -> Encoder:
-    """What turns documents into tokens by a tokenizer."""
+    """The encoder of a tokenizer."""
     vocabulary = describe(tokenizer)
     fast = is_split_at_spaces(tokenizer)
     encode = ChunkTokens(tokenizer).encode if fast else partial(encode_lines, tokenizer)
@@ -158,7 +158,7 @@ def tokenise_part(
     duplicates: Duplicates,
     encoder: Encoder,
 ) -> int:
-    """Write a part as tokens; how many it has."""
+    """Write a part as tokens; returns their number."""
     records = read_records(place, parts[index])
     kept_mask = duplicates.kept(index, len(records))
     read = zip(kept_mask, read_documents(place, parts[index]), strict=True)

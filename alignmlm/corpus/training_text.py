@@ -1,7 +1,7 @@
 """The text that the tokenizer is trained on: training documents, of a large corpus a sample.
 
 A document is in the sample if its hash is small enough. So the sample is the same for any number
-of ranks, and no document is in it because of where it stands.
+of ranks and does not depend on the order of the documents.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""Where a store is built: a folder beside it that is kept until the store is whole.
+"""Where a store is built: a folder beside it that is kept until the store is complete.
 
 <store>.building/
   lock          held by the build that works here
-  build.json    what the files below belong to
+  build.json    settings and files of this build
   text/         00000-00003.zst, .npy    sentences and documents of part 3 of piece 0
                 00000.json               that piece is read to its end
   duplicates/   documents that are left out
@@ -30,16 +30,16 @@ from alignmlm.storage.plain_data import read_json
 
 FORMAT = 1  # of the files in the workspace
 SHOWN = 5  # differences that an error lists
-UNWORTHY_BYTES = 2**24  # compressed text that is read again in seconds
+UNWORTHY_BYTES = 2**24  # compressed text that can be read again in seconds
 
 
 class OtherBuildError(DataError):
-    """A workspace that holds the beginning of another build, which is left as it is."""
+    """The workspace holds another unfinished build, which is left untouched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The places in which a store is built."""
+    """The paths at which a store is built."""
 
     folder: Path
 
@@ -70,12 +70,12 @@ class Workspace:
 
     @property
     def store(self) -> Path:
-        """What becomes the store."""
+        """The folder that becomes the store."""
         return self.folder / "store"
 
     @property
     def record(self) -> Path:
-        """What all of it belongs to."""
+        """The record of what this build depends on."""
         return self.folder / "build.json"
 
 
@@ -86,7 +86,7 @@ def workspace_of(final: Path) -> Workspace:
 
 @contextmanager
 def locked(place: Workspace, final: Path) -> Iterator[None]:
-    """Hold the workspace; the operating system frees it when the process ends, however it does.
+    """Lock the workspace; the operating system releases it however the process ends.
 
     Raises:
         DataError: another build works on the same store.
@@ -110,7 +110,7 @@ def removed_partly(place: Workspace) -> list[Workspace]:
 
 
 def remove_workspace(place: Workspace) -> None:
-    """Remove a workspace that this process holds, out of the way of a build that starts now."""
+    """Remove a workspace that this process has locked; renames it first, to free its path."""
     aside = partial_path(place.folder)
     place.folder.rename(aside)
     rmtree(aside, ignore_errors=True)
@@ -142,7 +142,7 @@ def build_record(config: DataConfig, pieces: list[Piece]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """A value as it is read back from JSON."""
+    """A value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 
@@ -169,7 +169,7 @@ def piece_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]
 
 
 def record_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """How the build that a workspace holds differs from the one that is asked for."""
+    """How the build in a workspace differs from the requested one."""
     differences = []
     if old["alignmlm"] != new["alignmlm"] or old["format"] != new["format"]:
         differences.append(f"alignmlm: {old['alignmlm']} there, {new['alignmlm']} here")
@@ -185,7 +185,7 @@ def record_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def read_record(place: Workspace) -> dict[str, Any] | None:
-    """What a workspace belongs to; None where it is new.
+    """The build record of a workspace; None if it is new.
 
     Raises:
         DataError: its record is damaged.
@@ -202,7 +202,7 @@ def read_record(place: Workspace) -> dict[str, Any] | None:
 def open_workspace(
     place: Workspace, config: DataConfig, pieces: list[Piece], restart: bool
 ) -> None:
-    """Make the folders, or check that what they hold belongs to this build.
+    """Create the folders, or check that their content belongs to this build.
 
     With `restart`, what belongs to other settings or files is removed.
 

@@ -31,7 +31,7 @@ from alignmlm.languages.language import Language
 class Batch:
     """Rows as tensors, with the masked positions flattened out.
 
-    What has a number at every position is int32: half the bytes to write, pin and send.
+    Arrays with an entry per position are int32: half the bytes to write, pin and copy.
     """
 
     input_ids: Int32[Tensor, "row seq"]
@@ -43,7 +43,7 @@ class Batch:
     languages: Int[Tensor, " masked"]  # of the row's text, by number
     terms: Int[Tensor, " masked"]  # Term of each position
     fallbacks: int = 0  # translation rows without a whole sentence, shown in one language
-    step: int = 0  # of training; what an objective draws of its own depends on it
+    step: int = 0  # of training; an objective's own random draws depend on it
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -54,7 +54,7 @@ class Batch:
         return Batch(**moved)
 
     def pinned(self) -> "Batch":
-        """The same batch in memory that a GPU copies from on its own."""
+        """The same batch in pinned memory, for asynchronous copies to a GPU."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in moved.items():
             if isinstance(value, Tensor):
@@ -62,7 +62,7 @@ class Batch:
         return Batch(**moved)
 
     def hash(self) -> str:
-        """An xxh3 of every number in the batch, whatever its width."""
+        """The xxh3 of every value in the batch, independent of its width."""
         digest = xxhash.xxh3_64()
         for field in fields(self):
             value = getattr(self, field.name)
@@ -81,18 +81,18 @@ class Samples(NamedTuple):
     rows: Int[np.ndarray, " row"]
 
     def part(self, start: int, stop: int) -> "Samples":
-        """Some of them."""
+        """Samples [start, stop)."""
         return Samples(*(values[start:stop] for values in self))
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return len(self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """All that shapes a batch; it keeps no state between batches."""
+    """Everything that determines a batch; stateless between batches."""
 
     languages: list[Language]
     splits: list[dict[str, Split]]  # train and validation of each language's base
@@ -101,7 +101,7 @@ class Loader:
     lexicon: Lexicon
     mask: MaskConfig
     corruption: Corruption
-    changes: Changes  # of the languages, as the compiled code wants them
+    changes: Changes  # of the languages, in the form of the compiled code
     masks: list[MaskPhase]  # lexicon, mask and corruption, likewise
     seq_len: int
     seed: int
@@ -128,14 +128,14 @@ def training_samples(loader: Loader, numbers: Int[np.ndarray, " row"]) -> Sample
 
 
 def partners(loader: Loader, language: int) -> list[int]:
-    """Languages that say the same sentences: those of the same base."""
+    """Languages of the same base, whose sentences are translations of each other."""
     base = loader.languages[language].base
     others = enumerate(loader.languages)
     return [number for number, other in others if other.base == base and number != language]
 
 
 def sample_keys(loader: Loader, samples: Samples, split: str) -> UInt64[np.ndarray, " row"]:
-    """The keys of everything that is drawn for some rows."""
+    """The random keys of some rows."""
     row_keys = np.empty(samples.size, np.uint64)
     pairs = set(zip(samples.languages.tolist(), samples.epochs.tolist(), strict=True))
     for language, epoch in pairs:

@@ -1,8 +1,8 @@
 """Blocks of a shard: 1,024 tokens, their word and sentence bits, and one hash over all of it.
 
 The hash is the xxh3-64 of the tokens and that of the bits, mixed with a key of the shard and the
-block's number, so a block that belongs elsewhere is as wrong as a damaged one. `reference_hash`
-says it with the xxhash library; the compiled code agrees with it bit for bit.
+block's number, so a misplaced block is detected like a damaged one. `reference_hash`
+computes it with the xxhash library; the compiled code agrees with it bit for bit.
 Source: https://github.com/Cyan4973/xxHash, specification of XXH3 (inputs above 240 bytes).
 """
 
@@ -31,7 +31,7 @@ SECRET = np.frombuffer(
     ),
     np.uint8,
 )
-STRIPE = 8  # uint64 words that are taken in at once
+STRIPE = 8  # uint64 words of one accumulation
 STRIPES = 16  # stripes between two scramblings
 
 
@@ -71,14 +71,14 @@ def mixed(x):
 
 @inlined
 def product(data, at, keys, lane):
-    """What one lane of a stripe adds to its sum."""
+    """The product that one lane of a stripe adds to its accumulator."""
     keyed = data[at + lane] ^ keys[lane]
     return data[at + (lane ^ 1)] + (keyed & LOW) * (keyed >> HALF)
 
 
 @inlined
 def take_in(sums, data, at, keys):
-    """The eight sums after one more stripe; a tuple, so that they stay in registers."""
+    """The eight accumulators after one more stripe; a tuple, so that they stay in registers."""
     return (
         sums[0] + product(data, at, keys, 0), sums[1] + product(data, at, keys, 1),
         sums[2] + product(data, at, keys, 2), sums[3] + product(data, at, keys, 3),
@@ -89,7 +89,7 @@ def take_in(sums, data, at, keys):
 
 @inlined
 def scrambled(value, key):
-    """One sum after 1,024 bytes."""
+    """One accumulator, scrambled after 1,024 bytes."""
     return (value ^ (value >> np.uint64(47)) ^ key) * PRIME_32
 
 
@@ -132,7 +132,7 @@ def xxh3(data):
 
 @inlined
 def stored_hash(content, mixed_with, block):
-    """What the index holds for a block of that content in that place."""
+    """The hash in the index for a block of that content at that position."""
     return mixed((content ^ mixed_with) + np.uint64(block + 1) * GOLDEN)
 
 
@@ -147,7 +147,7 @@ def content_hashes(tokens, bits):
 
 @compiled
 def stored_hashes(contents, mixed_with):
-    """The hashes that the index holds."""
+    """The hashes in the index."""
     hashes = np.empty_like(contents)
     for block in range(len(contents)):
         hashes[block] = stored_hash(contents[block], mixed_with, block)

@@ -1,4 +1,4 @@
-"""What a dictionary covers: its pairs, its words, and how much of the corpus they make up."""
+"""Coverage of a dictionary: its pairs, its words, and their share of the corpus."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,11 +27,11 @@ LENGTHS = ("1-1", "1-n", "n-1", "n-n")  # tokens of the source word and of the t
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One language of a dictionary, and where its text lies."""
+    """One language of a dictionary, and where its text is."""
 
     base: str  # language of the store
     table: Int[np.ndarray, " vocab"]  # id of each base token
-    every_token: bool = False  # the dictionary is one of tokens, wherever they stand in a word
+    every_token: bool = False  # the dictionary lists tokens, at any position in a word
 
     def base_tokens(self) -> Int[np.ndarray, " id"]:
         """The base token of each id, -1 where the language does not use the id."""
@@ -42,13 +42,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class CorpusShare:
-    """How much of a corpus consists of the words of one side of a dictionary."""
+    """The share of a corpus covered by the words of one side of a dictionary."""
 
-    tokens: int  # of the train split, ends of documents apart
+    tokens: int  # of the train split, without the ends of documents
     single_tokens: int  # of them, those that are a dictionary word
     multi_tokens: int  # of them, those in a dictionary word of several tokens
     words: int  # of this side
-    words_seen: int  # of them, those that the corpus has
+    words_seen: int  # of them, those that occur in the corpus
 
     @property
     def percent(self) -> float:
@@ -162,7 +162,7 @@ def corpus_share(
 ) -> CorpusShare:
     """How much of a language's train split consists of some words, given in its own ids.
 
-    A word is counted where the corpus has it as one whole word, upper and lower case apart.
+    A word is counted where it occurs as a whole word; case matters.
     """
     base = side.base_tokens()
     tree = word_tree((tuple(base[list(word)].tolist()) for word in words), len(side.table))

@@ -1,4 +1,4 @@
-"""Looking at a store and at batches: verify, statistics, and any batch of any run as text."""
+"""Inspecting a store and its batches: verification, statistics, any batch of any run as text."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ from alignmlm.data.store import Store
 from alignmlm.data.stored_orders import ORDERS, OrderShard
 from alignmlm.errors import DataError
 
-CHUNK_BLOCKS = 4096  # that are verified at once: 8 MB of uint16 tokens
+CHUNK_BLOCKS = 4096  # verified at once: 8 MB of uint16 tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def stored_orders(store: Store, language: str) -> list[str]:
 
 
 def checks_of(store: Store, damage: list[str]) -> Checks:
-    """All that is to be read; what cannot even be opened is added to `damage`."""
+    """All blocks to verify; files that cannot be opened are added to `damage`."""
     files: list[tuple[Shard | OrderShard, int]] = []
     for language, splits in store.manifest.splits.items():
         for split in splits:
@@ -70,7 +70,7 @@ def damages(
 ) -> list[str]:
     """What is wrong with the files of a store, one line each; every block is read.
 
-    Threads share the work: one for each core that this process may use, or as many as asked for.
+    Threads share the work: by default one for each core that this process may use.
     """
     messages: list[str] = []
     checks = checks_of(store, messages)
@@ -86,7 +86,7 @@ def damages(
 
 
 def check(blocks: tuple[Shard | OrderShard, int, int]) -> str | None:
-    """What is wrong with some blocks of a file."""
+    """The damage in some blocks of a file, if any."""
     file, first, last = blocks
     try:
         file.verify_blocks(first, last)
@@ -187,5 +187,5 @@ def base_of_label(base_ids: dict[int, np.ndarray], label: int, language: int) ->
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """One token as a person reads it; specials keep their names."""
+    """One token as readable text; special tokens keep their names."""
     return tokenizer.decode([token], skip_special_tokens=False)

@@ -1,6 +1,6 @@
-"""Which tokens to predict, and what the model sees in their place: hashes of row and position.
+"""Which tokens to predict, and what replaces them: hashes of row and position.
 
-The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
+The specification in NumPy is alignmlm.data.reference; tests check that both agree bit for bit.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from alignmlm.draws import key, threshold
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corruption:
-    """What an objective asks of the rows beyond masking."""
+    """Corruption that an objective needs beyond masking."""
 
     translation_rows: float = 0.0  # share of rows that show sentences and their translation
     dictionary: float = 0.0  # share of masked dictionary tokens that cross languages
@@ -61,7 +61,7 @@ class Masks(NamedTuple):
 
 
 class MaskPhase(NamedTuple):
-    """A stretch of the run with one masking rate."""
+    """A phase of the run with one masking rate."""
 
     first: int  # number of its first sample
     rate: float
@@ -71,7 +71,7 @@ class MaskPhase(NamedTuple):
 def masks_of(
     lexicon: Lexicon, config: MaskConfig, corruption: Corruption, batch_rows: int
 ) -> list[MaskPhase]:
-    """Settings and tables as the compiled code wants them, for each stretch of the run."""
+    """Settings and tables in the form of the compiled code, for each phase of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
     names = ("mask", "fate", "replace", "partner", "cross")
     chosen, random, unchanged, crossed = (np.uint64(threshold(share)) for share in shares)
@@ -96,7 +96,7 @@ def masks_of(
 
 
 def phase_at(phases: list[MaskPhase], sample: int, training: bool) -> MaskPhase:
-    """The stretch of the run that a sample is in; validation is always masked as the first."""
+    """The phase of the run that a sample is in; validation always uses the first."""
     begun = [phase for phase in phases if phase.first <= sample]
     return begun[-1] if training else phases[0]
 
@@ -111,13 +111,13 @@ class Masked(NamedTuple):
 
 
 def empty_masked(positions: int) -> Masked:
-    """Room for as many masked positions."""
+    """Uninitialised arrays for that many masked positions."""
     return Masked(*(np.empty(positions, np.int64) for _ in Masked._fields))
 
 
 @bare
 def choose(parent, length, masks, below, drawn):
-    """Write the positions of a row that are drawn to be predicted; how many there are."""
+    """Write the positions of a row that are drawn to be predicted; returns their number."""
     for at in range(length):
         below[at] = is_below(child(parent, at), masks.chosen)
     hits = 0
@@ -129,7 +129,7 @@ def choose(parent, length, masks, below, drawn):
 
 @bare
 def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
-    """Mask one row in place; the number of positions written to `out`, `count` of them before."""
+    """Mask one row in place; returns the number of positions in `out`, which had `count` before."""
     hits = choose(child(masks.purposes[0], row_key), rows.lengths[row], masks, below, drawn)
     fates, replacements = child(masks.purposes[1], row_key), child(masks.purposes[2], row_key)
     partners, crossings = child(masks.purposes[3], row_key), child(masks.purposes[4], row_key)
@@ -163,7 +163,7 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
 
 @bare
 def mask_each(rows, row_keys, masks, cross, below, drawn, out):
-    """Mask rows in place, with room for one of them; what comes back is that of mask_rows."""
+    """Mask rows in place, with scratch space for one of them; returns what mask_rows returns."""
     count = 0
     for row in range(len(row_keys)):
         count = mask_row(rows, row, row_keys[row], masks, cross, below, drawn, out, count)
@@ -172,7 +172,7 @@ def mask_each(rows, row_keys, masks, cross, below, drawn, out):
 
 @compiled
 def mask_rows(rows, row_keys, masks, cross, out):
-    """Mask rows in place; the number of masked positions written to `out`.
+    """Mask rows in place; returns the number of masked positions written to `out`.
 
     cross says whether chosen dictionary tokens may cross to another language.
     """

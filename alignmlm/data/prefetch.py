@@ -1,7 +1,7 @@
-"""Batches made ahead by threads, so that the model does not wait for them.
+"""Batches prepared ahead by threads, so that the model does not wait for them.
 
-A batch is a pure function of its step, so who makes it, and when, changes nothing. The compiled
-code runs without Python's lock, hence threads: no batch is copied between processes.
+A batch is a pure function of its step, so it does not matter which thread makes it, and when. The
+compiled code releases the GIL, hence threads: no batch is copied between processes.
 """
 
 from collections import deque
@@ -11,16 +11,15 @@ from functools import partial
 from typing import TypeVar
 
 Made = TypeVar("Made")
-AHEAD = 2  # batches in the making or ready, for each worker
+AHEAD = 2  # batches being made or ready, for each worker
 
 
 def in_order(
     make: Callable[[int], Made], first: int, last: int, workers: int
 ) -> Iterator[Callable[[], Made]]:
-    """What gives make(first), ..., make(last - 1), in this order, made ahead by `workers` threads.
+    """Yield getters of make(first), ..., make(last - 1), computed ahead by `workers` threads.
 
-    What making it raised is raised where it is asked for. Without workers each is made when it is
-    asked for.
+    A getter returns the result or raises what make raised. Without workers it calls make itself.
     """
     if not workers:
         for step in range(first, last):

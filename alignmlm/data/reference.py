@@ -1,6 +1,6 @@
-"""Batches in NumPy: what alignmlm.data.rows, rendering and masking compute, said plainly.
+"""Batches in NumPy: the specification of alignmlm.data.rows, rendering and masking.
 
-Tests hold the compiled code to it, bit for bit; nothing else calls it.
+Tests compare the compiled code with it, bit for bit; nothing else calls it.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """One language, ready to be read: what happens to the base tokens."""
+    """One language, ready to render: what happens to the base tokens."""
 
     number: int  # its place in the recipe
     language: Language
@@ -130,7 +130,7 @@ class Corrupted:
 
     inputs: Int[np.ndarray, "row seq"]
     labels: Int[np.ndarray, "row seq"]
-    languages: Int[np.ndarray, "row seq"]  # as the model is told
+    languages: Int[np.ndarray, "row seq"]  # as the model sees them
     chosen: Bool[np.ndarray, "row seq"]  # positions to predict
     crossed: Bool[np.ndarray, "row seq"]  # those that took the dictionary's path
 
@@ -168,7 +168,7 @@ def cross_languages(
     lexicon: Lexicon,
     corruption: Corruption,
 ) -> Corrupted:
-    """Some masked dictionary tokens taken over to another language, told by its embedding.
+    """Some masked dictionary tokens moved to another language, shown by its embedding.
 
     "original": the input is the translation, the label stays. Source: princeton-nlp/align-mlm.
     "translation": the input is <mask>, the label is the translation.

@@ -1,7 +1,7 @@
 """Base sentences in another language, compiled: random words, word order, script.
 
-The specification in NumPy is alignmlm.languages (orders, replacement, scripts); tests hold this
-file to it, bit for bit.
+The specification in NumPy is alignmlm.languages (orders, replacement, scripts); tests check
+that this file agrees with it, bit for bit.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ WIDTH = 4  # tokens of a word that are copied at once
 
 
 class Scratch(NamedTuple):
-    """Room for the sentences of one row."""
+    """Scratch space for the sentences of one row."""
 
     mapped: Int32[np.ndarray, " token"]  # with WIDTH to spare
     rendered: Int32[np.ndarray, " token"]  # likewise
@@ -43,7 +43,7 @@ class Scratch(NamedTuple):
 
 @compiled
 def scratch_of(tokens):
-    """Room for rows whose sentences have so many tokens at most."""
+    """Scratch space for rows whose sentences have at most so many tokens."""
     return Scratch(
         np.empty(tokens + WIDTH, np.int32),
         np.empty(tokens + WIDTH, np.int32),
@@ -58,7 +58,7 @@ def scratch_of(tokens):
 
 
 class Changes(NamedTuple):
-    """What happens to the base sentences of each language, as the compiled code wants it."""
+    """The changes of each language, in the form of the compiled code."""
 
     kinds: Int[np.ndarray, " language"]
     strengths: Float[np.ndarray, " language"]
@@ -174,7 +174,7 @@ def word_rank(kind, strength, index, draw, stored):
 
 @inlined
 def ones_below(bits, place_bit):
-    """How many bits are set below the one that is given."""
+    """Number of set bits below a given one."""
     bits = bits & (place_bit - ONE)
     bits = bits - ((bits >> ONE) & np.uint64(0x5555555555555555))
     pairs = np.uint64(0x3333333333333333)
@@ -185,7 +185,7 @@ def ones_below(bits, place_bit):
 
 @bare
 def find_words(records, begin, end, bounds, firsts):
-    """Write where words start, and the first word of each sentence; how many there are of both.
+    """Write where words start, and the first word of each sentence; returns the number of both.
 
     Both are read from the bits of tokens begin..end, which start and end with a sentence. Hardly a
     branch depends on them. Both arrays end with a bound.
@@ -236,7 +236,7 @@ def order_words(bounds, first, end, drawn_from, kind, strength, scratch):
 
 @inlined
 def copy_word(mapped, start, stop, out, at):
-    """Copy a word; what is copied too much is overwritten by the next. Where the next one goes.
+    """Copy a word, returning where the next one goes, which overwrites what is copied too much.
 
     WIDTH tokens are copied at once, so that hardly a branch depends on the words.
     """

@@ -1,6 +1,6 @@
 """Rows, compiled: verified sentences from the shards, rendered, closed with <s> and </s>.
 
-The specification in NumPy is alignmlm.data.reference; tests hold this file to it, bit for bit.
+The specification in NumPy is alignmlm.data.reference; tests check that both agree bit for bit.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from alignmlm.data.store import Places, Split
 from alignmlm.data.stored_orders import first_damaged_order
 from alignmlm.data.tokenizer import Vocabulary
 
-LINE_WORDS = 8  # of 64 bits in what the memory gives at once
-AHEAD_ROWS = 3  # that are asked for before they are read
+LINE_WORDS = 8  # of 64 bits in a cache line
+AHEAD_ROWS = 3  # that are prefetched before they are read
 
 
 class Rows(NamedTuple):
@@ -55,7 +55,7 @@ def closing_of(vocabulary: Vocabulary) -> Closing:
 
 
 def empty_rows(count: int, seq_len: int) -> Rows:
-    """Room for rows."""
+    """Uninitialised rows."""
     ids, languages, positions = (np.empty((count, seq_len), np.int32) for _ in range(3))
     return Rows(ids, languages, positions, np.empty(count, np.int64), np.empty(count, np.int64))
 
@@ -80,7 +80,7 @@ def sentence_bounds(records, start, stop, tokens):
 
 @bare
 def read_ranks(order, begin, end, ranks):
-    """Write the ranks of the words of some tokens; the first damaged block of theirs or -1."""
+    """Write the ranks of the words of some tokens; returns their first damaged block or -1."""
     records, mixed_with = order
     for token in range(begin, end):
         place = token % BLOCK_TOKENS
@@ -92,7 +92,7 @@ def read_ranks(order, begin, end, ranks):
 
 @bare
 def close_half(rows, row, at, text, language, closing):
-    """Write <s>, a text and </s> from a position on; the position after it.
+    """Write <s>, a text and </s> from a position on; returns the position after them.
 
     Slices first: indices that might be negative would keep the loops from being vectorised.
     """
@@ -140,7 +140,7 @@ def fill_rest(rows, row, length, closing):
 
 @bare
 def fetch_row(flat_words, flat_records, start, stop):
-    """Ask the memory for the blocks of a row that comes soon."""
+    """Prefetch a row's blocks."""
     width = len(flat_words) // (len(flat_records) // RECORD_WORDS)
     for block in range(start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS + 1):
         for place in range(block * width, (block + 1) * width, LINE_WORDS):
@@ -164,7 +164,7 @@ def verify_row(shard, start, stop, whole):
 
 @bare
 def verify_rows(shard, wanted, changes, begins, ends):
-    """Write the bounds of the text of each row; the first damaged block of theirs or -1."""
+    """Write the bounds of the text of each row; returns the first damaged block or -1."""
     words, records = shard[1], shard[2]
     flat_words, flat_records, count = words.reshape(-1), records.reshape(-1), len(wanted.rows)
     for number in range(-AHEAD_ROWS, count):
@@ -200,7 +200,7 @@ def write_half(shard, orders, begin, end, cut, language, changes, closing, scrat
 
 @bare
 def write_row(shard, orders, wanted, number, begin, end, changes, closing, scratch, rows):
-    """Write one row; whether it fell back to one language, and the damaged block and order or -1.
+    """Write one row; returns whether it fell back to one language, damaged block and order or -1.
 
     begin and end are the bounds of its text, whole sentences where they are needed.
     """
@@ -228,7 +228,7 @@ def write_row(shard, orders, wanted, number, begin, end, changes, closing, scrat
 
 @bare
 def write_verified(shard, orders, wanted, begins, ends, changes, closing, scratch, rows):
-    """Write rows whose text is verified; what comes back is that of write_rows."""
+    """Write rows whose text is verified; returns what write_rows returns."""
     fell_back = 0
     for number in range(len(wanted.rows)):
         begin, end = begins[number], ends[number]
@@ -261,7 +261,7 @@ def write_rows(shard, orders, wanted, changes, closing, rows):
 def read_rows(
     split: Split, places: Places, wanted: Wanted, changes: Changes, closing: Closing, rows: Rows
 ) -> int:
-    """Write rows of one split into `rows`; how many fell back to one language.
+    """Write rows of one split into `rows`; returns how many fell back to one language.
 
     Raises:
         DataError: a damaged block, of a shard or of a syntax order.

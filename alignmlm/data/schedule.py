@@ -56,7 +56,7 @@ def mixture_table(weights: list[float]) -> Int[np.ndarray, " period"]:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the run with one set of weights."""
+    """A phase of the run with one set of weights."""
 
     first: int  # number of its first sample
     table: Int[np.ndarray, " period"]
@@ -79,8 +79,8 @@ def phase_of(first: int, weights: list[float], before: Int[np.ndarray, " languag
 def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture:
     """The mixture of a run: the weights at the start, and from some samples on.
 
-    No row comes twice and none is left out where weights change: each language goes on with its
-    own next row.
+    No row is repeated or skipped where weights change: each language continues with its own
+    next row.
     """
     phases = [phase_of(0, weights, np.zeros(len(weights), np.int64))]
     for first, changed in sorted(changes.items()):

@@ -6,10 +6,10 @@ from alignmlm.errors import ConfigError
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Whether a share of tokens can be predicted.
+    """Raise unless a share of tokens can be predicted.
 
     Raises:
-        ConfigError: none of them, or all.
+        ConfigError: it is not strictly between 0 and 1.
     """
     if not 0 < rate < 1:
         raise ConfigError(name, rate, "lie strictly between 0 and 1")

@@ -41,7 +41,7 @@ class Manifest:
         return content_id(asdict(self))
 
     def summary(self) -> dict[str, object]:
-        """What tells two stores apart, flat, for people."""
+        """What distinguishes two stores, as a flat, readable mapping."""
         flat: dict[str, object] = {"tokenizer": self.tokenizer_xxh3}
         for language, splits in self.splits.items():
             for split, entries in splits.items():
@@ -57,7 +57,7 @@ class Manifest:
 
 
 def content_id(manifest: dict[str, object]) -> str:
-    """A hash of a manifest's content, however it is laid out."""
+    """A hash of a manifest's content, independent of its layout."""
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     return xxhash.xxh3_64_hexdigest(canonical.encode())
 
@@ -148,7 +148,7 @@ class Split:
         return int(self.shard_tokens.sum())
 
     def row_bounds(self, payload_tokens: int) -> Int[np.ndarray, " bound"]:
-        """Rows before each shard, and after the last one; made once for each payload."""
+        """Rows before each shard, and after the last one; cached by payload."""
         if payload_tokens not in self.bounds:
             rows = -(-self.shard_tokens // payload_tokens)
             self.bounds[payload_tokens] = np.append(0, np.cumsum(rows))
@@ -165,9 +165,9 @@ class Split:
 
 
 def check_sizes(folder: Path, shards: list[Shard]) -> None:
-    """Whether a folder holds the files of some shards and no others, each of its size.
+    """Raise unless a folder holds exactly the files of some shards, each of its size.
 
-    A mapped file that is too short would end the process with SIGBUS, without a word.
+    A mapped file that is too short would kill the process with SIGBUS, without a message.
 
     Raises:
         DataError: a file is missing, short, long or unknown.

@@ -1,4 +1,4 @@
-"""Byte-level BPE: trained here or loaded, and what the rest must know of it."""
+"""Byte-level BPE, trained here or loaded, and what the rest of the project needs of it."""
 
 import json
 import logging
@@ -55,7 +55,7 @@ class Vocabulary:
                 check_count(name, token, self.size - 1)
 
     def check_size(self, tokenizer: Path, error: type[AlignMLMError] = DataError) -> None:
-        """Raise where a tokenizer's file is too small for so many tokens.
+        """Raise if a tokenizer's file is too small for so many tokens.
 
         Raises:
             AlignMLMError: of that kind: it is, or there is no such file.
@@ -87,7 +87,7 @@ def untrained_tokenizer() -> Tokenizer:
 
 
 def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
-    """Whether what stands between two spaces has the same tokens in any text: so it is with ours.
+    """Whether the text between two spaces has the same tokens in any context, as with ours.
 
     Its pieces have a space at their start alone, and every text is given one.
     """
@@ -157,7 +157,7 @@ def special_id(tokenizer: Tokenizer, role: str) -> int:
 
 
 def describe(tokenizer: Tokenizer) -> Vocabulary:
-    """What the rest of the project must know of a tokenizer.
+    """What the rest of the project needs of a tokenizer.
 
     Raises:
         DataError: it lacks a special token, or an id is larger than its number of tokens allows.

@@ -1,1 +1,1 @@
-"""Whether machines are ready for a run: this one, and those of a hostfile."""
+"""Checks that machines are ready for a run: this one, and those of a hostfile."""

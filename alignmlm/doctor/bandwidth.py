@@ -1,4 +1,4 @@
-"""How fast all nodes add up a tensor; what the doctor starts on each node by ssh."""
+"""All-reduce speed over all nodes; the doctor starts this on each node by ssh."""
 
 import json
 import sys
@@ -24,12 +24,12 @@ class Place:
     port: int
 
     def arguments(self) -> list[str]:
-        """The command line that says so."""
+        """The command-line arguments for this place."""
         return [str(self.rank), str(self.world_size), self.address, str(self.port)]
 
 
 def all_reduce_mb_per_s(place: Place) -> float:
-    """Megabytes a second: the size of a tensor over the time to add it up on all ranks."""
+    """Megabytes per second: the size of a tensor over the time of its all-reduce."""
     import torch
 
     from alignmlm.ranks.distributed import choose_interface

@@ -1,4 +1,4 @@
-"""`.deepspeed_env`: what DeepSpeed's launcher gives to the nodes besides what it gives by itself.
+"""`.deepspeed_env`: what DeepSpeed's launcher exports to the nodes besides its own defaults.
 
 DeepSpeed 0.19 exports PYTHON*, MLFLOW*, MV2*, UCX* and, on GPUs, NCCL*; all else only from this
 file, which it reads in the working folder and in ~, line by line: a blank line or a comment ends it
@@ -25,7 +25,7 @@ UNSAFE = re.compile(r'["$`\\\n\r!]')
 
 
 def wanted(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that ours and its libraries read, without secrets.
+    """The variables that alignmlm and its libraries read, without secrets.
 
     Raises:
         ConfigError: a value that the nodes' shells would change or execute.
@@ -74,13 +74,13 @@ def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]
 
 
 def on_nodes(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a rank on another node will find, as far as DeepSpeed's launcher decides it."""
+    """The environment of a rank on another node, as far as DeepSpeed's launcher decides it."""
     exported = {name: value for name, value in environ.items() if name.startswith(EXPORTED)}
     paths = [str(folder), *filter(None, [environ.get("PYTHONPATH")])]
     return exported | {"PYTHONPATH": os.pathsep.join(paths)} | read_environment(folder, environ)
 
 
 def forgotten(folder: Path, environ: Mapping[str, str]) -> list[str]:
-    """Names of variables that are set here and will not be, or not so, on the nodes."""
+    """Names of variables that are set here and will be missing or different on the nodes."""
     given = on_nodes(folder, environ)
     return [name for name, value in wanted(environ).items() if given.get(name) != value]

@@ -27,7 +27,7 @@ LIBRARIES = ("torch", "transformers", "numpy")
 
 
 def this_machine(store: str | None) -> Report:
-    """All that can be found out here; `store` is a data.store setting."""
+    """All checks of this machine; `store` is a data.store setting."""
     import torch
 
     checks = [
@@ -55,7 +55,7 @@ def this_machine(store: str | None) -> Report:
 
 
 def source_id() -> str:
-    """A hash of this package's Python files, the same wherever they lie."""
+    """A hash of this package's Python files, independent of their location."""
     digest, root = xxhash.xxh3_64(), Path(alignmlm.__file__).parent
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
@@ -71,7 +71,7 @@ def library(name: str) -> Check:
 
 
 def deepspeed() -> Check:
-    """Whether DeepSpeed is there and can be imported."""
+    """Whether DeepSpeed is installed and can be imported."""
     name_accelerator()
     try:
         import_module("deepspeed")
@@ -82,7 +82,7 @@ def deepspeed() -> Check:
 
 
 def device() -> Check:
-    """What the model will run on."""
+    """The device that the model will run on."""
     import torch
 
     if not torch.cuda.is_available():
@@ -114,7 +114,7 @@ def triton() -> Check:
 
 
 def mpi() -> Check:
-    """Which mpirun and mpi4py there are; neither is needed unless mpirun starts the run."""
+    """The versions of mpirun and mpi4py; only runs started by mpirun need them."""
     if shutil.which("mpirun") is None:
         return Check("MPI", "ok", "no mpirun")
     version_line = first_line("mpirun", "--version")
@@ -126,7 +126,7 @@ def mpi() -> Check:
 
 
 def slurm() -> Check:
-    """Which SLURM there is; none is needed unless srun starts the run."""
+    """The version of SLURM; only runs started by srun need it."""
     if shutil.which("srun") is None:
         return Check("SLURM", "ok", "no srun")
     version_line = first_line("srun", "--version")
@@ -179,7 +179,7 @@ def extensions_folder() -> Path:
 
 
 def extension_locks(folder: Path) -> Check:
-    """Locks of compilations that were cut off: every later run waits for them without a word."""
+    """Locks of killed compilations: every later run waits for them silently."""
     now, name = time.time(), "extensions"
     locks = [path for pattern in ("*/lock", "*/*/lock") for path in folder.glob(pattern)]
     old = [str(lock) for lock in locks if now - lock.stat().st_mtime > BUILDING_S]

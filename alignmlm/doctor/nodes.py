@@ -23,7 +23,7 @@ SSH = (
     "-o", "ServerAliveCountMax=3",
 )  # fmt: skip
 LIMIT_S = 600  # of one command on a node; the first import of DeepSpeed may take minutes
-CLOCK_S = 1.0  # clocks may differ by so much
+CLOCK_S = 1.0  # largest acceptable clock difference
 SLOW_MB_PER_S = 100.0  # about a 1 Gbit link
 WATCH = "-o ServerAliveInterval=10 -o ServerAliveCountMax=6"
 
@@ -33,7 +33,7 @@ class NodeError(Exception):
 
 
 def asked(host: Host, command: Sequence[str], variables: dict[str, str]) -> str:
-    """What a command prints on a node, in the folder that is the working folder here.
+    """The output of a command on a node, run in the same working folder as here.
 
     Raises:
         NodeError: ssh or the command failed, or took too long.
@@ -56,7 +56,7 @@ def asked(host: Host, command: Sequence[str], variables: dict[str, str]) -> str:
 
 
 def on_all(hosts: list[Host], work: Callable[[Host], Check | Report]) -> list:
-    """What some work gives for each node, done at once."""
+    """The results of some work for each node, done concurrently."""
     with ThreadPoolExecutor(max_workers=64) as pool:
         return list(pool.map(work, hosts))
 
@@ -78,7 +78,7 @@ def visit(host: Host, store: str | None, variables: dict[str, str]) -> Report:
 
 
 def clock_difference(host: Host) -> Check:
-    """How far a node's clock is ahead of this one, give or take half the time of the question.
+    """How far a node's clock is ahead of this one, within half the round-trip time.
 
     Raises:
         NodeError: the node does not answer.
@@ -94,7 +94,7 @@ def clock_difference(host: Host) -> Check:
 
 
 def slots(host: Host, report: Report) -> Check:
-    """Whether the hostfile gives a node no more ranks than it has devices."""
+    """Whether a node has at least as many devices as slots in the hostfile."""
     if report.devices and host.slots > report.devices:
         remedy = f"write slots={report.devices}, as many as the node has GPUs"
         return Check("slots", "problem", f"{host.slots} for {report.devices} GPUs", remedy)
@@ -102,7 +102,7 @@ def slots(host: Host, report: Report) -> Check:
 
 
 def link_watch(host: Host) -> Check:
-    """Whether ssh to a node notices that the node is gone; it asks ssh's own configuration."""
+    """Whether ssh notices a dead connection to a node, by ssh's own configuration."""
     appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
     command = ["ssh", *appended, "-G", host.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -115,7 +115,7 @@ def link_watch(host: Host) -> Check:
 
 
 def launcher() -> Check:
-    """Whether deepspeed's default launcher is here."""
+    """Whether deepspeed's default launcher is installed."""
     if shutil.which("pdsh") is None:
         remedy = "install pdsh, or start with --launcher openmpi, torchrun or srun"
         return Check("pdsh", "warning", "not installed", remedy)
@@ -132,7 +132,7 @@ def environment(shell: Mapping[str, str]) -> Check:
 
 
 def bandwidth(hosts: list[Host], address: str, variables: dict[str, str]) -> Check:
-    """The all-reduce speed over some nodes, the slowest that a node saw."""
+    """The all-reduce speed over some nodes, as measured by the slowest."""
     port, world = free_port(), len(hosts)
     module = [sys.executable, "-m", "alignmlm.doctor.bandwidth"]
     name = f"all-reduce, {world} nodes"

@@ -1,4 +1,4 @@
-"""What the doctor found on one machine, and how several are compared."""
+"""The doctor's report on one machine, and the comparison of several."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: State

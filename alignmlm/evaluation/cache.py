@@ -1,4 +1,4 @@
-"""Fine-tuned models by the hash of all that they depend on, so that none is trained twice."""
+"""A cache of fine-tuned models, keyed by the hash of all that they depend on."""
 
 import json
 import logging
@@ -29,11 +29,11 @@ from alignmlm.storage.plain_data import read_json
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-VERSION = 2  # grows when the same rows and settings would give another model
+VERSION = 2  # increases when the same rows and settings would give another model
 
 
 def rows_hash(examples: Sequence[Example]) -> str:
-    """What tells some rows, in their order, from any others."""
+    """A hash of some rows, in their order."""
     digest = xxhash.xxh3_64()
     for example in examples:
         labels = np.atleast_1d(np.array(example.labels, np.int64))
@@ -83,9 +83,9 @@ def last_used(path: Path) -> float:
 
 
 def make_room(folder: Path, limit_bytes: float) -> None:
-    """Remove the models that were not used for longest until the rest fits the limit.
+    """Evict least recently used models until the rest fits the limit.
 
-    Those that a process reads or makes stay.
+    Models that a process is reading or making are kept.
     """
     models = [path for path in folder.iterdir() if path.is_dir() and PARTIAL not in path.name]
     models.sort(key=last_used)
@@ -101,7 +101,7 @@ def make_room(folder: Path, limit_bytes: float) -> None:
 
 
 def read_model(path: Path, kind: str, key: str) -> PreTrainedModel:
-    """The model of a folder whose files are as they were written.
+    """The model of a folder, its files verified.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the model is another one.
@@ -115,7 +115,7 @@ def read_model(path: Path, kind: str, key: str) -> PreTrainedModel:
 
 
 def write_model(path: Path, model: PreTrainedModel, key: str) -> None:
-    """Write a model and the hashes of its files, whole or not at all."""
+    """Write a model and the hashes of its files, atomically."""
     with new_folder(path) as partial:
         with quiet_transformers():
             model.save_pretrained(partial)
@@ -131,10 +131,10 @@ def cached_model(
     limit_gib: float,
     make: Callable[[], PreTrainedModel],
 ) -> PreTrainedModel:
-    """The model of a key: that in the folder, or one made now and kept there, whole or not at all.
+    """The model of a key: the cached one, or one made now and cached atomically.
 
-    No folder: nothing is kept. A damaged model is named, set aside and made again. Of several
-    processes one makes a model, and the others wait for it.
+    No folder: no cache. A damaged model is reported, set aside and made again. Of several processes
+    one makes a model, and the others wait for it.
     """
     if folder is None:
         return make()

@@ -1,4 +1,4 @@
-"""What a model's languages do to the examples of a task, counted before anything is trained."""
+"""Counts of what a model's languages do to the examples of a task, before any training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def labels_in(task: Task, examples: Sequence[Any]) -> list[str]:
 def counts_in(
     export: Export, language: str, task: Task, examples: list[Any], tools: Tools
 ) -> dict[str, int]:
-    """What happens to the examples of a task in a language."""
+    """Counts of what happens to the examples of a task in a language."""
     tokenizer = read_tokenizer(export.path)
     if task.kind not in ROWS:
         texts = [example.source for example in examples]
@@ -62,7 +62,7 @@ def language_counts(
     languages: Sequence[str] | None = None,
     syntax: SyntaxConfig = SyntaxConfig(),  # noqa: B008 - frozen
 ) -> dict[str, dict[str, int]]:
-    """What happens to the test examples of a task in each language of a model.
+    """Counts of what happens to the test examples of a task in each language of a model.
 
     Raises:
         ConfigError: an unknown language id, one that the model lacks, or a syntax order without

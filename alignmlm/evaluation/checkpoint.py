@@ -20,12 +20,12 @@ LONGEST_ROW_TOKENS = 512  # of models whose positions have no table
 
 
 def described(model: Path) -> bool:
-    """Whether a folder is a run or an export of ours."""
+    """Whether a folder is a run or an export of alignmlm."""
     return any((folder / DESCRIPTION).is_file() for folder in (model, model / EXPORT))
 
 
 def spaced(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with a space before each text, as a word has in running text."""
+    """The tokenizer with a space before each text, as before a word in running text."""
     tokenizer_json = json.loads(tokenizer.to_str())
     parts = tokenizer_json.get("pre_tokenizer") or {}
     for part in [parts, *parts.get("pretokenizers", [])]:
@@ -52,7 +52,7 @@ def longest_row(config: dict[str, Any]) -> int:
 
 
 def check_languages(languages: Sequence[str], folder: Path) -> None:
-    """Whether the languages of a checkpoint are named, and natural.
+    """Raise unless the languages of a checkpoint are named, and natural.
 
     Raises:
         ConfigError: they are not.
@@ -69,7 +69,7 @@ def check_languages(languages: Sequence[str], folder: Path) -> None:
 
 
 def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
-    """A checkpoint that transformers can load, with the natural languages that it is said to know.
+    """A checkpoint that transformers can load, with the natural languages given for it.
 
     Raises:
         CheckpointError: no config.json, no safetensors, or no tokenizer.
@@ -105,7 +105,7 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
 def open_model(
     model: Path, languages: Sequence[str] = (), max_tokens: int | None = None, baseline: str = ""
 ) -> Export:
-    """A run, an export, or any checkpoint with the languages that it is said to know.
+    """A run, an export, or any checkpoint with the languages given for it.
 
     `max_tokens` shortens the longest row. A baseline takes languages that an export lacks: their
     tokens are untrained.

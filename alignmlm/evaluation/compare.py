@@ -1,6 +1,6 @@
-"""Which cells of two sets of results differ by more than noise.
+"""Comparison of two sets of results: which cells differ by more than noise.
 
-The noise is that of seeds and of test examples, as far as the results tell:
+The noise is that of seeds and of test examples, as far as it can be estimated:
 - samples on both sides and one seed: that of examples, so that it is these two models that differ;
 - samples on both sides and several seeds: errors of both, added up;
 - several seeds without samples: that of seeds, the test examples taken as given;
@@ -152,10 +152,10 @@ def paired_answers(
     seeds: tuple[list[int], list[int]],
     measure: Measure,
 ) -> list[tuple[int, Answered]] | None:
-    """Sign and answers of each arm that the difference B - A adds up; None without samples.
+    """Sign and answers of each arm that the difference B - A sums; None without samples.
 
     Raises:
-        DataError: the sides answered other examples.
+        DataError: the sides answered different examples.
     """
     parts = [
         (sign * weight, answered(own_samples, arm, own))
@@ -171,7 +171,7 @@ def paired_answers(
 
 
 def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
-    """The noise of the examples in what the arms add up to, seeds taken as given."""
+    """The noise of the examples in the sum of the arms, seeds taken as fixed."""
     left_out = np.zeros(len(parts[0][1].documents))  # percentage points, one example less each
     for sign, answers in parts:
         gained, possible = (x.sum(axis=0) - x for x in (answers.gained, answers.possible))
@@ -185,7 +185,7 @@ def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
 def cell_difference(
     differences: Float[np.ndarray, " seed"], parts: list[tuple[int, Answered]] | None
 ) -> Difference:
-    """The mean difference with all noise that is known: of seeds, of examples, or of both."""
+    """The mean difference with all known noise: of seeds, of examples, or of both."""
     of_examples = [] if parts is None else [example_noise(parts)]
     return difference(float(differences.mean()), [*seed_noise(differences), *of_examples])
 

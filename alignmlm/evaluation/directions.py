@@ -1,4 +1,4 @@
-"""Between which languages a task's transfer is measured, and on which task it is fine-tuned."""
+"""Transfer directions: source and target languages of a task, and the task to fine-tune on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Direction:
 
 
 def base_of(language: str) -> str:
-    """The natural language that an id is of, or is made from."""
+    """The natural language of an id, or the one it is derived from."""
     return parse_language(language).base
 
 
@@ -57,10 +57,10 @@ def direction_of(
     targets: Sequence[str],
     source_task: str | None = None,
 ) -> Direction:
-    """Where a model is fine-tuned for a task, and where it is tested.
+    """The languages in which a model is fine-tuned for a task and tested on it.
 
     The source is the model's first language unless one is named; targets are all its other
-    languages that are the task's own or made from it. A task in another language, or without a
+    languages that are the task's own or derived from it. A task in another language, or without a
     training split, is fine-tuned for on the one of its group that has both.
 
     Raises:
@@ -83,7 +83,7 @@ def direction_of(
 
 
 def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:
-    """Whether a model has a target for a task at all; groups name tasks of many languages."""
+    """Whether a model has any target for a task; groups contain tasks in many languages."""
     start = source or export.languages[0]
     others = [name for name in targets or export.languages if name != start]
     if task.other_language:

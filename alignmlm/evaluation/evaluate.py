@@ -1,4 +1,4 @@
-"""A model and some tasks to results.json; what was measured before is not measured again."""
+"""Evaluating a model on tasks into results.json; existing results are reused."""
 
 import logging
 from collections.abc import Iterable
@@ -39,12 +39,12 @@ def file_hashes(task: Task, config: EvaluationConfig) -> dict[str, str]:
 
 
 def settings_of(task: Task) -> dict[str, object]:
-    """What a task's numbers depend on, the files aside."""
+    """What a task's scores depend on, apart from the files."""
     return {key: value for key, value in task.settings().items() if key != "group"}
 
 
 def syntax_settings(export: Export, syntax: SyntaxConfig) -> dict[str, Any]:
-    """Where trees and orders come from, and the hashes of those files; nothing for none.
+    """The sources of trees and orders, and the hashes of those files; empty if there are none.
 
     Raises:
         DataError: an ordering model is missing or damaged.
@@ -56,7 +56,7 @@ def syntax_settings(export: Export, syntax: SyntaxConfig) -> dict[str, Any]:
 
 
 def common_settings(export: Export, task: Task, config: EvaluationConfig) -> dict[str, Any]:
-    """What the numbers of any task depend on, the model aside."""
+    """What the scores of any task depend on, apart from the model."""
     return {
         "task": settings_of(task),
         **syntax_settings(export, config.syntax),
@@ -69,7 +69,7 @@ def common_settings(export: Export, task: Task, config: EvaluationConfig) -> dic
 def transfer_settings(
     export: Export, direction: Direction, config: EvaluationConfig
 ) -> dict[str, Any]:
-    """Everything that a fine-tuned task's numbers depend on, the model aside."""
+    """Everything that a fine-tuned task's scores depend on, apart from the model."""
     other = direction.source_task
     source_task = (
         {"source_task": settings_of(other), "source_files_xxh3": file_hashes(other, config)}
@@ -89,7 +89,7 @@ def transfer_settings(
 def measure_transfer(
     export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
-    """The document with a fine-tuned task's results, measured now unless it has them."""
+    """The document with a fine-tuned task's results, measured unless they are already in it."""
     source_task = config.source_task_of(task.name, task.group)
     direction = direction_of(export, task, config.source, config.targets, source_task)
     settings = transfer_settings(export, direction, config)
@@ -115,7 +115,7 @@ def measure_transfer(
 
 
 def sample_counts(data: TaskData, result: Measured) -> dict[str, Any]:
-    """How many test examples there are, and what happened to them in each language."""
+    """Numbers of test examples, and what happened to them in each language."""
     tested = len(data.documents["test"])
     return {"original": data.test_examples, "effective": tested, "counts": result.counts}
 
@@ -123,7 +123,7 @@ def sample_counts(data: TaskData, result: Measured) -> dict[str, Any]:
 def measure_retrieval(
     export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
-    """The document with a retrieval task's results, measured now unless it has them."""
+    """The document with a retrieval task's results, measured unless they are already in it."""
     settings = common_settings(export, task, config)
     if holds(document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
@@ -164,7 +164,7 @@ def warn_of_few_candidates(task: Task, rows: list[Retrieved]) -> None:
 def retrieved(
     export: Export, task: Task, splits: dict[str, Any], config: EvaluationConfig
 ) -> list[Found]:
-    """What a model finds of the other side of a task, for each pair of languages."""
+    """Retrieval results of a model on a task, for each pair of languages."""
     tokenizer, model = read_tokenizer(export.path), load_encoder(export.path)
     pairs = language_pairs(export, task, config.languages)
     if task.kind == "lexicon_induction":
@@ -176,7 +176,7 @@ def retrieved(
 
 
 def results_folder_of(export: Export) -> Path:
-    """Where the results of a model lie unless somebody says where."""
+    """The default folder of a model's results."""
     run = export.path.parent if export.path.name == "export" else export.path
     return run / ("evaluation" + (f"-{export.baseline}" if export.baseline else ""))
 
@@ -184,12 +184,12 @@ def results_folder_of(export: Export) -> Path:
 def evaluate(
     model: Path, tasks: list[str], config: EvaluationConfig, output: Path | None = None
 ) -> Document:
-    """The results of a model on the tasks, as they stand in <output>/results.json.
+    """The results of a model on the tasks, as written to <output>/results.json.
 
     The default output is the folder "evaluation" of the run. A task whose results are there
     already, for the same weights, files and settings, is not measured again, and no model is
     fine-tuned twice. All tasks are checked before a model is loaded; those that cannot be measured
-    are left out, and stand under "skipped" with the reason.
+    are left out, and listed under "skipped" with the reason.
 
     Raises:
         CheckpointError: there is no model.
@@ -227,7 +227,7 @@ def asked_names(names: Iterable[str]) -> set[str]:
 
 
 def skipped_of(document: Document, names: Iterable[str]) -> dict[str, str]:
-    """Why tasks that a command asked for were skipped; a document may tell of others', too."""
+    """Why tasks of a command were skipped; a document may list others, too."""
     asked = asked_names(names)
     return {k: v for k, v in document.get("skipped", {}).items() if k in asked}
 
@@ -237,7 +237,7 @@ def with_skipped(
 ) -> Document:
     """The document that says why tasks of this evaluation were skipped.
 
-    What it said before this evaluation began is replaced; what another one has added since stays.
+    Entries from before this evaluation are replaced; what another one has added since stays.
     """
 
     def change(document: Document) -> Document:

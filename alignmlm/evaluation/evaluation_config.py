@@ -57,7 +57,7 @@ class SyntaxConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """How transfer is measured.
+    """Settings of an evaluation.
 
     Baselines: "random_embeddings" draws all word embeddings anew before fine-tuning; "monolingual"
     lets a model that was trained on one language take `languages` that it never saw, their tokens

@@ -22,15 +22,15 @@ class Export:
     path: Path
     objective: str
     languages: tuple[str, ...]  # a language's place here is its number in the model
-    language_embeddings: bool  # token types that say which language a token is of
+    language_embeddings: bool  # token types that mark each token's language
     languages_seed: int  # of word permutations and overlaps
     vocabulary: Vocabulary  # of the base languages
     seq_len: int  # longest row, in tokens
     step: int
     data_id: str
-    model_xxh3: str  # of all files that its numbers depend on
+    model_xxh3: str  # of all files that its scores depend on
     separators: int = 2  # between two texts of a row: </s></s> of RoBERTa, [SEP] of BERT
-    segments: bool = False  # token types that say which of two texts a token is of
+    segments: bool = False  # token types that mark which of two texts a token is in
     baseline: str = ""  # "random_embeddings", "monolingual": see EvaluationConfig
 
     def number_of(self, language: str) -> int:
@@ -61,7 +61,7 @@ class Export:
         return lay_out_scripts(self.parsed_languages(), alphabet, self.languages_seed).tables
 
     def identity(self) -> dict[str, object]:
-        """What tells this model from any other, wherever its folder lies."""
+        """What identifies this model, independent of its folder."""
         named = f" ({self.baseline.replace('_', ' ')})" if self.baseline else ""
         return {
             "objective": self.objective + named,

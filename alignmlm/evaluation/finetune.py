@@ -1,4 +1,4 @@
-"""Fine-tuning of a model on examples of one language, and what it says of those of any."""
+"""Fine-tuning of a model on examples of one language, and its predictions in any."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ class Epochs(TrainerCallback):
 
 
 def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndarray]:
-    """The labels under the names that transformers' models take them by."""
+    """The labels under the argument names of transformers' models."""
     first = examples[0].labels
     if isinstance(first, tuple):
         places = np.array([example.labels for example in examples])
@@ -110,7 +110,7 @@ def collator_of(export: Export) -> Collator:
 
 
 def random_rows(weight: Tensor, first: int, spread: float) -> None:
-    """Draw the rows of an embedding from `first` on anew, always the same."""
+    """Reinitialise the rows of an embedding from `first` on, reproducibly."""
     drawn = torch.Generator().manual_seed(0)
     with torch.no_grad():
         weight[first:] = torch.randn(weight[first:].shape, generator=drawn) * spread
@@ -119,8 +119,8 @@ def random_rows(weight: Tensor, first: int, spread: float) -> None:
 def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTrainedModel:
     """The export's encoder below a new layer, random from the seed.
 
-    Rows of languages that the model was not trained on are drawn anew, and so are all rows of the
-    word embeddings where the export says so: baselines.
+    Rows of languages that the model was not trained on are reinitialised, and so are all rows of
+    the word embeddings where the export says so: baselines.
 
     Raises:
         CheckpointError: the model lacks weights, or has fewer tokens than its tokenizer.
@@ -209,7 +209,7 @@ def fine_tune(
 def predictions(
     export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
 ) -> list[tuple[Example, dict[str, np.ndarray]]]:
-    """Each example and the model's scores of it, padding cut off; rows of like length together."""
+    """Each example and its scores, padding cut off; rows are batched by length."""
     model.eval()
     collate = collator_of(export)
     order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))

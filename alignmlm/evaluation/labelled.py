@@ -1,4 +1,4 @@
-"""Labelled sentences turned into any language of a model: labels move with their words."""
+"""Labelled sentences rendered in any language of a model: labels move with their words."""
 
 import logging
 from collections import Counter
@@ -91,7 +91,7 @@ def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rende
 
 
 def report(counts: Counter[str], words: int, seq_len: int) -> None:
-    """Log what was lost."""
+    """Log words that were cut off and other losses."""
     if lost := counts["words_cut_off"]:
         log.warning("%d of %d words lie beyond the longest row, %d tokens", lost, words, seq_len)
     if torn := counts["spans_torn"]:

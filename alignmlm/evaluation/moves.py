@@ -1,7 +1,7 @@
 """Language changes on labelled examples: words take new places, labels and answers follow them.
 
 Every function here is pure: an example and an order of its words (old positions, in their new
-order) give an example. Which order a language asks for is said by alignmlm.evaluation.reordering.
+order) give an example. alignmlm.evaluation.reordering decides the order of a language.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ Order = Int[np.ndarray, " word"]
 
 
 def moved_sentence(sentence: LabelledSentence, order: Int[np.ndarray, " word"]) -> LabelledSentence:
-    """The words in a new order, each with its label and what it knows about the space before it."""
+    """The words in a new order, each with its label and its flag about the space before it."""
     words, labels, joined = (
         tuple(column[i] for i in order)
         for column in (sentence.words, sentence.labels, sentence.joined)
@@ -101,7 +101,7 @@ def question_words(question: Question, language: str) -> QuestionAsWords:
 
 
 def moved_run(run: tuple[int, int], places: Int[np.ndarray, " word"]) -> tuple[int, int] | None:
-    """Where a run of words stands now; None where other words have come between them."""
+    """Where a run of words is now; None if other words have come between them."""
     inside = places[run[0] : run[1]]
     first, stop = int(inside.min()), int(inside.max()) + 1
     return (first, stop) if stop - first == len(inside) else None
@@ -112,9 +112,9 @@ def moved_question(
     context: Int[np.ndarray, " word"],
     asked: Int[np.ndarray, " asked_word"],
 ) -> QuestionWords | None:
-    """Context and question in their new orders; an answer stays if its words still stand together.
+    """Context and question in their new orders; answers stay if their words are still contiguous.
 
-    None where no answer stays: such an example has to be dropped.
+    None if no answer is kept: such an example has to be dropped.
     """
     places = np.argsort(context)
     runs = [moved_run(run, places) for run in question.answers]

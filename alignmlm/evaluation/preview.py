@@ -1,4 +1,4 @@
-"""Examples of a task as the harness reads them, and what becomes of them in a derived language."""
+"""Examples of a task as the harness reads them, and the same in a derived language."""
 
 import unicodedata
 from collections import Counter
@@ -82,7 +82,7 @@ def word_id(word: str) -> int:
 
 
 def change_without_model(language: str, syntax: SyntaxConfig, trees: Trees) -> Change:
-    """What a language does to words; what it draws at random is drawn otherwise for each model.
+    """What a language does to words; random draws differ from those of any model.
 
     Raises:
         ConfigError: an unknown language id, or a syntax order without its models.
@@ -195,7 +195,7 @@ def question_preview(question: Question, language: str, change: Change) -> Previ
 
 
 def lines_of(example: Example) -> list[tuple[str, str]]:
-    """An example as a person reads it: words and labels, or the names and texts of its parts."""
+    """An example as readable lines: words and labels, or the names and texts of its parts."""
     match example:
         case LabelledSentence():
             return list(zip(example.words, example.labels, strict=True))
@@ -209,7 +209,7 @@ def lines_of(example: Example) -> list[tuple[str, str]]:
 
 
 def invisible(character: str) -> bool:
-    """Whether a character but the space shows nothing, or changes how its neighbours look."""
+    """Whether a character other than the space is invisible, or changes how its neighbours look."""
     category = unicodedata.category(character)
     variation = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
     blank = category in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs") and character != " "
@@ -217,7 +217,7 @@ def invisible(character: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """A text in which nothing is hidden: "<U+00A0>", and "␣" for spaces that print would lose."""
+    """A text with invisible characters shown: "<U+00A0>", "␣" for spaces that print would lose."""
     inner = text.strip(" ")
     before = len(text) - len(text.lstrip(" ")) if inner else len(text)
     after = len(text) - before - len(inner)
@@ -227,7 +227,7 @@ def visible(text: str) -> str:
 
 
 def asked_languages(task: Task, known: Sequence[str] | None, language: str | None) -> list[str]:
-    """The languages to show a task in: the one asked for, or all that a model derives from it.
+    """The languages to show a task in: the given one, or all that a model derives from it.
 
     Raises:
         ConfigError: an unknown language, or one that is not made from a language of the task.

@@ -1,4 +1,4 @@
-"""Questions turned into rows of a model, in any of its languages, and answers read off its scores.
+"""Questions as rows of a model, in any of its languages, and answers decoded from its scores.
 
 A context longer than a row is shown in windows that overlap by half, as SQuAD's scripts do.
 """
@@ -32,12 +32,12 @@ class QuestionText:
     words: list[QuestionWords]
     contexts: list[TokenText]
     asked: list[TokenText]
-    widened: int  # answers that had to become whole words
+    widened: int  # answers that were widened to whole words
 
 
 @dataclass(frozen=True, slots=True)
 class AskedDocument:
-    """A question in a language, with what its answers are told from."""
+    """A question in a language, with what is needed to decode its answers."""
 
     words: QuestionWords
     golds: tuple[str, ...]
@@ -72,7 +72,7 @@ def words_of(text: TokenText, renderer: Renderer, counts: Counter[str]) -> Rende
 
 
 def answer_texts(words: QuestionWords, original: Question, order: str) -> tuple[str, ...]:
-    """The right answers: as given where no word moved, else the words that they became."""
+    """The gold answers: as given if no word moved, else their words in the new order."""
     if not order:
         return tuple(answer.text for answer in original.answers)
     return tuple(answer.text for answer in question_text(words).answers)
@@ -115,7 +115,7 @@ def windows(
 
 
 def question_rows(text: QuestionText, renderer: Renderer, seq_len: int) -> RenderedQuestions:
-    """The questions in one language of a model; those whose answers all fall apart are left out.
+    """The questions in one language of a model; those without a contiguous answer are dropped.
 
     Counts answers_widened, answers_torn, questions_dropped, questions_cut (to half a row) and
     windows.
@@ -148,7 +148,7 @@ def question_rows(text: QuestionText, renderer: Renderer, seq_len: int) -> Rende
 def best_span(
     starts: Float[np.ndarray, " token"], ends: Float[np.ndarray, " token"]
 ) -> tuple[float, int, int]:
-    """The highest sum of a start's and an end's score, and both, of a span that is not too long."""
+    """The best sum of a start's and an end's score, and both positions, of a span not too long."""
     sums = starts[:, None] + ends[None, :]
     allowed = np.triu(np.ones_like(sums, bool)) & ~np.triu(
         np.ones_like(sums, bool), LONGEST_ANSWER_TOKENS

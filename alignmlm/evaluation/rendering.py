@@ -73,7 +73,7 @@ class Renderer:
 
 
 def reorderer_of(export: Export, language: str, syntax: SyntaxConfig, trees: Trees) -> Reorderer:
-    """What orders words in a language of a model.
+    """The reorderer of a language of a model.
 
     Raises:
         ConfigError: the model lacks the language, or a syntax order lacks its models.
@@ -85,7 +85,7 @@ def reorderer_of(export: Export, language: str, syntax: SyntaxConfig, trees: Tre
 
 
 def renderer_of(export: Export, language: str, reorderer: Reorderer) -> Renderer:
-    """A language of a model with what orders its words.
+    """The renderer of a language of a model.
 
     Raises:
         ConfigError: the model lacks the language.

@@ -1,4 +1,4 @@
-"""The order of a sentence's words in a language of a model, also where it depends on a tree."""
+"""Word order of a sentence in a language of a model, including orders that depend on a tree."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def gold_trees(paths: Iterable[Path]) -> dict[tuple[str, ...], Tree]:
 
 
 def parser_of(path: str) -> Parse:
-    """What turns sentences into CoNLL-U blocks.
+    """A parser from sentences to CoNLL-U blocks.
 
     Raises:
         DataError: the file is no parser.
@@ -51,11 +51,11 @@ def parser_of(path: str) -> Parse:
 
 @dataclass(slots=True)
 class Trees:
-    """Trees of sentences: gold ones where they are known, parses elsewhere."""
+    """Trees of sentences: gold ones where available, parses elsewhere."""
 
     gold: Mapping[tuple[str, ...], Tree] = field(default_factory=dict)
     parse: Parse | None = None
-    parsed: dict[tuple[str, ...], Tree | None] = field(default_factory=dict)  # found before
+    parsed: dict[tuple[str, ...], Tree | None] = field(default_factory=dict)  # cache
 
     def tree_of(self, words: tuple[str, ...]) -> tuple[Tree | None, str]:
         """A sentence's tree and where it comes from; None where it is too long to be parsed.
@@ -86,7 +86,7 @@ def tree_ranks(tree: Tree, models: Models, seed: int) -> Int[np.ndarray, " word"
 
 @dataclass(frozen=True, slots=True)
 class Reorderer:
-    """What decides the order of words in one language of a model."""
+    """The word order of one language of a model."""
 
     order: str  # "", "inv", "perm", "syn-fra", ...
     seed: int  # of permutations

@@ -1,4 +1,4 @@
-"""results.json: what was measured, on what, and with which settings.
+"""results.json: scores, what they were measured on, and the settings.
 
 Its keys include those of EleutherAI/lm-evaluation-harness, evaluator.py: results, group_subtasks,
 configs, versions, n-samples, higher_is_better, date.
@@ -62,7 +62,7 @@ def empty(model: dict[str, object]) -> Document:
 
 
 def environment() -> Document:
-    """What the numbers were measured with: commit, versions and machine."""
+    """The environment of the measurements: commit, versions and machine."""
     code = git_record(checkout())
     return {
         "git_hash": code["commit"],
@@ -78,7 +78,7 @@ def environment() -> Document:
 def replaced(
     document: Document, task: str, entry: Document, results: Document, seconds: float
 ) -> Document:
-    """The document with a task's entries in the place of its older ones."""
+    """The document with a task's entries replaced."""
     old = [key for key in document["results"] if key == task or key.startswith(f"{task}@")]
     other_results = {key: row for key, row in document["results"].items() if key not in old}
     parts = {part: {k: v for k, v in document[part].items() if k != task} for part in BY_TASK[1:]}
@@ -101,7 +101,7 @@ def with_task(
     samples: Document,
     seconds: float,
 ) -> Document:
-    """The document with one task's results added, or put in the place of older ones."""
+    """The document with one task's results added or replaced."""
     task, targets = config["task"]["name"], list(dict.fromkeys(score.target for score in scores))
     metric = METRIC_KEYS[config["task"]["metric"]]
     rows = {
@@ -130,7 +130,7 @@ def with_retrieval(
     samples: Document,
     seconds: float,
 ) -> Document:
-    """The document with what was retrieved in one task that nothing is fine-tuned for."""
+    """The document with the results of one retrieval task, which needs no fine-tuning."""
     task, metric = config["task"]["name"], METRIC_KEYS[config["task"]["metric"]]
     rows = {
         target_key(task, f"{one.source}:{one.target}"): {
@@ -176,10 +176,10 @@ def write_results(
     document: Document,
     samples: dict[str, dict[str, list[Sample]]] | None = None,
 ) -> Document:
-    """The document as it stands in results.json, with the samples of some tasks by language.
+    """Write results.json and samples of some tasks by language; returns the document as written.
 
-    Samples are written first, results.json then names them with their hashes, and what it names no
-    more is removed last: no results are ever beside samples of others.
+    Samples are written first, then results.json with their hashes; samples that it no longer names
+    are removed last: results are never paired with samples of others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = {
@@ -234,7 +234,7 @@ def check_document(document: Document, path: Path) -> None:
 
 
 def result_rows(document: Document) -> list[Document]:
-    """One row a task and target, with what tells the model; units as in UNITS."""
+    """One row per task and target, with the model's identity; units as in UNITS."""
     model = document["model"]
     return [
         {

@@ -13,11 +13,11 @@ from alignmlm.storage.locks import locked
 
 log = logging.getLogger(__name__)
 
-PATH = "path"  # in the document's model: where it lay, which is no part of what it is
+PATH = "path"  # in the document's model: its location, which is not part of its identity
 
 
 def identity_of(document: Document | None) -> dict[str, Any] | None:
-    """What tells the model of a document from others; None without a document."""
+    """The identity of a document's model; None without a document."""
     return None if document is None else {k: v for k, v in document["model"].items() if k != PATH}
 
 
@@ -26,11 +26,11 @@ class ResultsFolder:
     """results.json and samples of one model in a folder."""
 
     path: Path
-    model: dict[str, Any]  # what tells it from others, and its path
-    before: dict[str, Any] | None  # whose results the folder held when it was opened
+    model: dict[str, Any]  # its identity and path
+    before: dict[str, Any] | None  # identity of the results in the folder when it was opened
 
     def document(self) -> Document:
-        """What is known of the model now, by whatever process; empty where nothing is.
+        """The current results of the model, from any process; empty if there are none.
 
         Raises:
             DataError: results.json is damaged, or holds the results of another model since this
@@ -52,7 +52,7 @@ class ResultsFolder:
         change: Callable[[Document], Document],
         samples: dict[str, dict[str, list[Sample]]] | None = None,
     ) -> Document:
-        """The document after a change, which is made to what is there now and written at once.
+        """Apply a change to the current document and write it; returns the new document.
 
         `samples` are those of tasks that the change adds, by task and language.
 

@@ -43,11 +43,11 @@ class Retrieved:
     percent: float  # P@1 by cosine from source to target
     layer: int | None  # whose vectors; none: word embeddings
     items: int  # asked for
-    metrics: dict[str, float | int]  # both ways, by cosine, CSLS and margin, of all layers
+    metrics: dict[str, float | int]  # both directions, by cosine, CSLS and margin, at all layers
     counts: dict[str, int]
 
 
-Found = tuple[Retrieved, list[Sample]]  # of one pair of languages, and every answer
+Found = tuple[Retrieved, list[Sample]]  # the scores of one pair of languages, and every answer
 
 
 def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -147,7 +147,7 @@ def ids_of(export: Export, language: str, words: list[str], tokenizer: Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class WordIds:
-    """Pairs of words that can be asked for, as ids and as text."""
+    """Usable word pairs, as ids and as text."""
 
     ids: list[tuple[Word, Word]]
     words: list[WordPair]
@@ -185,7 +185,7 @@ def lexicon_induction(
 ) -> Found:
     """Each test word's translation among the words of all splits, by word embeddings.
 
-    A word of several tokens has their mean. Source: Conneau et al., 2018 (MUSE,
+    A word of several tokens is their mean. Source: Conneau et al., 2018 (MUSE,
     arXiv:1710.04087), section 3.1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whether the rows of results and studies hold what tables, charts and statistics read of them."""
+"""Validation of the rows of results and studies that tables, charts and statistics read."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +22,7 @@ SEED |= {"bs": SCORE, "bz": NUMBER, "delta": SCORE}
 
 
 def check_rows(rows: Iterable[Any], place: str | Path) -> None:
-    """Raise unless each row says of what it is, and what it says of that has the right types.
+    """Raise unless each row has the keys that identify it, with values of the right types.
 
     Raises:
         DataError: a key is missing, or its value has another type.
@@ -34,7 +34,7 @@ def check_rows(rows: Iterable[Any], place: str | Path) -> None:
 
 
 def check_study_rows(rows: Iterable[Any], place: str | Path) -> None:
-    """Raise unless the rows of a study that tell of transfer have all scores.
+    """Raise unless a study's transfer rows have all scores.
 
     Raises:
         DataError: one has not.
@@ -46,7 +46,7 @@ def check_study_rows(rows: Iterable[Any], place: str | Path) -> None:
 
 
 def check_per_seed(by_task: dict[str, Any], place: str | Path) -> None:
-    """Raise unless the scores of each seed of each task are whole.
+    """Raise unless the scores of each seed of each task are complete.
 
     Raises:
         DataError: they are not.

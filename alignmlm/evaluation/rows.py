@@ -1,4 +1,4 @@
-"""What a model is fed: token ids of one sequence, and what is to be said of them."""
+"""Model inputs: token ids of one sequence, and its labels."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Example:
     input_ids: list[int]  # with <s> and </s>
     labels: list[int] | int | tuple[int, int]  # of each token, of the row, or first and last token
     language: int  # its number in the model
-    document: int = 0  # place in its split of what it is, or is a part of
+    document: int = 0  # index in its split of the example that it is, or is a part of
     second: int = 0  # where the second text begins; 0: there is none
     offset_tokens: int = 0  # of the second text before it, where it is a part of a longer one
 

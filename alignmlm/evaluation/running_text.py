@@ -22,7 +22,7 @@ class TextWords:
     def reordered(self, order: Int[np.ndarray, " word"]) -> "TextWords":
         """The words in a new order, which keeps every word in its sentence.
 
-        What a word knows about the space before it moves with it, so that no move loses anything.
+        Each word's flag about the space before it moves with it, so that reordering is reversible.
         """
         words, joined = (tuple(c[i] for i in order) for c in (self.words, self.joined))
         return TextWords(words, joined, self.sentence_lengths_words)
@@ -70,7 +70,7 @@ def fuses(before: str, after: str) -> bool:
 def spaces_before(words: Sequence[str], joined: Sequence[bool]) -> list[bool]:
     """Before which words a space is written: before all but the first and the joined ones.
 
-    Two words that a move has brought together, and that would fuse, have a space all the same.
+    Words that a reordering has made adjacent and that would fuse are separated by a space anyway.
     """
     befores = ["", *words[:-1]]
     pairs = zip(befores, words, joined, strict=True)

@@ -44,7 +44,7 @@ class Sample:
 
 
 def doc_hash(text: str) -> str:
-    """What tells one example's text from another's."""
+    """The hash of one example's text."""
     return xxhash.xxh3_64_hexdigest(text.encode())
 
 
@@ -61,7 +61,7 @@ def write_samples(
 
 
 def remove_samples(folder: Path, keep: Container[str]) -> None:
-    """Remove the samples of results that are no more."""
+    """Remove the samples of results that no longer exist."""
     for path in folder.glob("samples_*@*.jsonl"):
         if path.name not in keep:
             path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What one arm scored, by example and seed; both sides of a comparison have the same shape."""
+    """Scores of one arm by example and seed; both sides of a comparison have the same shape."""
 
     documents: tuple[tuple[str, str], ...]  # id and hash of each example
     gained: Float[np.ndarray, "example seed"]

@@ -1,6 +1,6 @@
-"""Scores of transfer, one row a seed, from wherever they were written: results, studies, the paper.
+"""Transfer scores, one row per seed, from any source: results, studies, the paper.
 
-A row's seed is what was drawn anew between the rows of one cell: of fine-tuning within one model's
+A row's seed is what varies between the rows of one cell: of fine-tuning within one model's
 results, of pre-training within a study (its rows are means over seeds of fine-tuning).
 """
 
@@ -44,7 +44,7 @@ class ScoreRow:
 
     cell: Cell
     seed: int
-    source: float = math.nan  # fine-tuned and tested on the source; nan where nobody wrote it
+    source: float = math.nan  # fine-tuned and tested on the source; nan if not recorded
     bs: float  # fine-tuned and tested on the target
     bz: float  # fine-tuned on the source, tested on the target
     delta: float  # percentage points, as printed where BS and BZ were rounded after it
@@ -96,7 +96,7 @@ def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
 
 
 def paper_score_rows(folder: Path) -> list[ScoreRow]:
-    """The paper's published scores, one a task and cell; its seed, of which nothing is said, is 0.
+    """The paper's published scores, one a task and cell; the seed, which it does not give, is 0.
 
     Raises:
         DataError: a file is missing, or has other columns or numbers.

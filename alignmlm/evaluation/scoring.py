@@ -1,4 +1,4 @@
-"""What a model's numbers say of each document of a test split, and how right that is."""
+"""Predictions for each document of a test split, decoded and scored."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ Predictions = Iterable[tuple[Example, Outputs]]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What was said of one document; a score is 100 * sum(gained) / sum(possible)."""
+    """The prediction for one document; a score is 100 * sum(gained) / sum(possible)."""
 
     document: int
-    target: list[str]  # the right labels; of several right answers the nearest
+    target: list[str]  # the right labels; of several right answers the closest
     found: list[str]  # the labels or the answer given
     gained: float
     possible: float
 
 
 def score_percent(metric: str, scored: Sequence[Scored]) -> float:
-    """The metric over all documents, in [0, 100]; 0 where nothing could be gained."""
+    """The metric over all documents, in [0, 100]; 0 where the maximum is 0."""
     if metric == "macro_f1":
         return 100 * macro_f1([one.target[0] for one in scored], [one.found[0] for one in scored])
     possible = sum(one.possible for one in scored)
@@ -34,7 +34,7 @@ def score_percent(metric: str, scored: Sequence[Scored]) -> float:
 
 
 def equal_labels(target: list[str], predicted: list[str]) -> tuple[float, float]:
-    """Right labels, and all of them."""
+    """Number of correct labels, and of all labels."""
     return float(sum(a == b for a, b in zip(target, predicted, strict=True))), float(len(target))
 
 

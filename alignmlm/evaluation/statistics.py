@@ -1,4 +1,4 @@
-"""How sure a number is: t intervals over seeds and examples, permutation tests, Holm.
+"""Uncertainty: t intervals over seeds and examples, permutation tests, Holm.
 
 Where the noise cannot be estimated there is neither an interval nor a p-value. Every draw is a hash
 (alignmlm/draws.py), so that the same numbers give the same intervals.
@@ -45,7 +45,7 @@ class Noise(NamedTuple):
 
     source: str  # "3 seeds", "300 examples"
     error: float
-    freedom: int  # degrees of freedom of the error; 0: a single draw tells nothing
+    freedom: int  # degrees of freedom of the error; 0: from a single draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def jackknife_error(left_out: Float[np.ndarray, " item"]) -> float:
 
 
 def half_width(noises: Sequence[Noise], p: float) -> float:
-    """Half of the interval at level 1 - p: those of independent errors, added in squares.
+    """Half of the interval at level 1 - p: half widths of independent errors, added in quadrature.
 
     Each error has its own Student's t. With Satterthwaite's degrees of freedom instead, equal sides
     would differ in up to 12 % of comparisons at two or three seeds.
@@ -103,7 +103,7 @@ def half_width(noises: Sequence[Noise], p: float) -> float:
 
 
 def p_value(estimate: float, noises: Sequence[Noise]) -> float:
-    """The p at whose interval an estimate would just touch 0."""
+    """The p at which the interval of an estimate would just touch 0."""
     from scipy.optimize import brentq
     from scipy.special import stdtr
 
@@ -159,7 +159,7 @@ def mean_interval(values: Float[np.ndarray, " seed"], level: float = LEVEL) -> I
 def drawn_indices(
     items: int, draws: int, *names: int | str
 ) -> Iterator[Int[np.ndarray, "draw item"]]:
-    """For each draw as many items as there are, with replacement; some draws at a time."""
+    """Bootstrap draws: as many items as there are, with replacement; some draws at a time."""
     parent, step = key("bootstrap", *names), max(1, DRAWS_AT_ONCE // items)
     places = np.arange(items)
     for start in range(0, draws, step):

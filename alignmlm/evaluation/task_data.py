@@ -19,7 +19,7 @@ from alignmlm.tasks.validate import task_labels
 
 
 def check_trainable(task: Task, selection: str) -> None:
-    """Whether a task can be fine-tuned on.
+    """Raise unless a task can be fine-tuned on.
 
     Raises:
         ConfigError: it lacks a training split, or the development split that the selection needs.
@@ -56,7 +56,7 @@ def task_trees(export: Export, tasks: Sequence[Task], config: EvaluationConfig) 
 
 
 def check_labels(task: Task, labels: Sequence[str], known: Sequence[str], source: Task) -> None:
-    """Whether a model fine-tuned on one task can give the labels of another.
+    """Raise unless a model fine-tuned on one task can predict the labels of another.
 
     Raises:
         DataError: it cannot.

@@ -1,4 +1,4 @@
-"""Which tasks of a command can be measured; found before any model is loaded."""
+"""Which tasks of a command can be measured, checked before any model is loaded."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ class Skipped:
         return {name: str(error) for name, error in self.errors.items()}
 
     def all_failed(self) -> AlignMLMError:
-        """The error of a command none of whose tasks can be measured."""
+        """The error for a command none of whose tasks can be measured."""
         if len(self.errors) == 1:
             return next(iter(self.errors.values()))
         lines = (f"{name}: {reason}" for name, reason in self.reasons().items())
@@ -81,7 +81,7 @@ def named_tasks(
 
 
 def check_source_tasks(config: EvaluationConfig, tasks: Sequence[Task]) -> None:
-    """Whether each task or group with a source task of its own is among those of the command.
+    """Raise unless each task or group with a source task of its own is among the command's.
 
     Raises:
         ConfigError: one is not.
@@ -118,7 +118,7 @@ def selected_tasks(
 def check_task(
     export: Export, task: Task, config: EvaluationConfig, labels: dict[str, list[str]]
 ) -> None:
-    """Whether a task can be measured with a model, as far as can be seen without loading it.
+    """Raise unless a task can be measured with a model, as far as is known without loading it.
 
     `labels` holds those of tasks that were read before, and then of these.
 
@@ -146,7 +146,7 @@ def check_task(
 
 
 def check_syntax(languages: Sequence[str], tasks: Sequence[Task], config: EvaluationConfig) -> None:
-    """Whether languages of a syntax order have their models, and trees or a parser.
+    """Raise unless languages of a syntax order have their models, and trees or a parser.
 
     Raises:
         ConfigError: one has not.

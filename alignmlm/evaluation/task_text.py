@@ -26,7 +26,7 @@ ROWS: dict[str, Callable[[Any, Renderer, int], Rendered]] = {
 def task_text(
     task: Task, examples: Sequence[Any], labels: list[str], tokenizer: Tokenizer, export: Export
 ) -> TaskText:
-    """The examples of a task that is fine-tuned, as tokens and numbers."""
+    """The examples of a task for fine-tuning, as tokens and numbers."""
     if task.kind == "token_classification":
         entities = task.metric == "entity_f1"
         return numbered(list(examples), tokenizer, export.vocabulary, labels, entities)
@@ -37,5 +37,5 @@ def task_text(
 
 
 def document_of(example: Example, place: int) -> tuple[str, str]:
-    """The id of an example, or its place, and the hash of its text."""
+    """The id of an example, or its index, and the hash of its text."""
     return example.id or str(place), doc_hash("\n".join(texts_of(example)))

@@ -72,7 +72,7 @@ def summary(scores: list[Scores], metric: str = "acc") -> dict[str, object]:
 
     "acc,none" or "f1,none" is the zero-shot score in [0, 1] and "acc_stderr,none" its standard
     error over seeds, lm-evaluation-harness's keys and range; source, bs and bz are in percent,
-    delta in percentage points. Of several targets there is no interval: they are no sample.
+    delta in percentage points. There is no interval over several targets: they are not a sample.
     """
     columns: dict[str, list[float | None]] = {
         "source": [score.source_test for score in scores],
@@ -124,7 +124,7 @@ class Tuning:
 
 @dataclass(slots=True)
 class Measured:
-    """What was found of one task."""
+    """The results of one task."""
 
     scores: list[Scores] = field(default_factory=list)
     samples: dict[str, list[Sample]] = field(default_factory=dict)  # by language
@@ -133,14 +133,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One model and how it is fine-tuned, with every split rendered once."""
+    """An evaluation session: one model, its fine-tuning, and every split rendered once."""
 
     export: Export
     tuning: Tuning
     rendered: Callable[[str, str, str], Rendered]  # task, language, split
 
     def tested(self, model: PreTrainedModel, data: TaskData, language: str, split: str) -> "Tested":
-        """What a model says of a split."""
+        """The predictions of a model on a split, scored."""
         rendered = self.rendered(data.task.name, language, split)
         rows = self.tuning.config.batch_rows
         outputs = predictions(self.export, model, rendered.examples, rows)
@@ -148,7 +148,7 @@ class Bench:
         return Tested(scored, score_percent(data.task.metric, scored), data.documents[split])
 
     def tuned(self, data: TaskData, language: str, seed: int) -> PreTrainedModel:
-        """A model fine-tuned on the training split in a language, now or before."""
+        """A model fine-tuned on the training split in a language, from the cache if it is there."""
         name, kind, config = data.task.name, data.task.kind, self.tuning.config
         train = self.rendered(name, language, "train").examples
         selects = config.selection == "source_dev"
@@ -166,14 +166,14 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What a model said of a split, and the score in percent."""
+    """The predictions of a model on a split, and the score in percent."""
 
     scored: list[Scored]
     percent: float
     documents: list[tuple[str, str]]
 
     def samples(self, seed: int, arm: Arm) -> Iterator[Sample]:
-        """Each answer, as it is written down."""
+        """Each answer as a sample."""
         for one in self.scored:
             name, digest = self.documents[one.document]
             yield Sample(
@@ -183,7 +183,7 @@ class Tested:
 
 
 def bench_of(export: Export, data: dict[str, TaskData], tuning: Tuning) -> Bench:
-    """A bench of some tasks, by name."""
+    """The session of some tasks, by name."""
 
     @cache
     def rendered(task: str, language: str, split: str) -> Rendered:
@@ -225,7 +225,7 @@ def transfer_scores(
 
 
 def keep(result: Measured, language: str, tested: Tested, seed: int, arm: Arm) -> None:
-    """Add the answers of one model to what was found."""
+    """Add the answers of one model to the results."""
     result.samples.setdefault(language, []).extend(tested.samples(seed, arm))
 
 

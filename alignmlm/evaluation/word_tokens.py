@@ -12,7 +12,7 @@ from alignmlm.evaluation.reordering import TokensOfWord
 from alignmlm.evaluation.running_text import TextWords
 from alignmlm.tasks.examples import LabelledSentence
 
-Spaced = LabelledSentence | TextWords  # words that know where no space stands before them
+Spaced = LabelledSentence | TextWords  # words that are marked where no space precedes them
 
 
 def shown_words(sentence: Spaced) -> list[str]:

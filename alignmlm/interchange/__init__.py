@@ -1,1 +1,1 @@
-"""Stores from and to the formats of other loaders, and stores on other machines."""
+"""Importing and exporting stores in the formats of other loaders, and remote stores."""

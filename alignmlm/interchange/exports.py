@@ -59,7 +59,7 @@ def shard_columns(shard: Shard, tokenizer: Tokenizer, eos: int, first: int) -> d
 
 
 def write_parquet(path: Path, shard: Shard, tokenizer: Tokenizer, eos: int, first: int) -> int:
-    """Write the documents of a shard; how many there are."""
+    """Write the documents of a shard; returns their number."""
     import pyarrow as pa
     from datasets import Dataset
 
@@ -72,7 +72,7 @@ def write_parquet(path: Path, shard: Shard, tokenizer: Tokenizer, eos: int, firs
 
 @contextmanager
 def bars_hidden() -> Iterator[None]:
-    """No progress bar of `datasets`, which has one for each file."""
+    """Hide the progress bars of `datasets`, one for each file."""
     from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     were_hidden = are_progress_bars_disabled()
@@ -101,9 +101,9 @@ def export_parquet(
     split: str,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Path]:
-    """Write a split of a store as Parquet into a new folder; its files, one for each shard.
+    """Write a split of a store as Parquet into a new folder; returns its files, one per shard.
 
-    At most one shard is in memory; every block of it is verified. The folder appears whole, and
+    At most one shard is in memory; every block of it is verified. The folder appears atomically;
     `datasets.load_dataset("parquet", data_files=...)` reads it.
 
     Raises:

@@ -56,7 +56,7 @@ class TokenFile:
 
 
 def mapped(path: Path, dtype: str) -> np.ndarray:
-    """A file as an array, mapped.
+    """A file as a memory-mapped array.
 
     Raises:
         DataError: it is missing, empty, or ends within a number.
@@ -70,7 +70,7 @@ def mapped(path: Path, dtype: str) -> np.ndarray:
 
 
 def damaged(path: Path, why: str) -> DataError:
-    """The error for a file that is not what its index says."""
+    """The error for a file that contradicts its index."""
     return DataError(
         f"{path} is damaged or cut off: {why}; copy it again, with the index that was written with "
         f"it (an index describes one file, not several that were joined)"
@@ -133,7 +133,7 @@ def open_megatron(stem: str) -> TokenFile:
 
 
 def check_bounds(file: TokenFile, index: Path, lengths: np.ndarray | None = None) -> None:
-    """Whether the sequences follow one another, as long as their index says.
+    """Raise unless the sequences are contiguous and as long as their index says.
 
     Raises:
         DataError: they do not, or the last one does not end where the tokens do.
@@ -174,7 +174,7 @@ def open_datatrove(path: Path) -> TokenFile:
 
 
 def check_metadata(path: Path, tokens: int, width: int) -> None:
-    """Whether a .ds.metadata file, if there is one, says what the tokens do.
+    """Raise unless a .ds.metadata file, if there is one, agrees with the tokens.
 
     Raises:
         DataError: it says something else.

@@ -1,4 +1,4 @@
-"""Tokens of other projects to a store of one language; it appears whole."""
+"""Importing tokens of other projects as a store of one language, which appears atomically."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -28,7 +28,7 @@ class Document:
     """A document to be stored: its runs of tokens, with words and sentences."""
 
     runs: list[Found]
-    changed: bool  # the tokenizer would cut its text otherwise
+    changed: bool  # the tokenizer would split its text differently
 
     @property
     def lines(self) -> list[str]:
@@ -47,7 +47,7 @@ Runs = list[np.ndarray]  # token ids of one document
 
 
 def check_ids(importer: Importer, file: TokenFile, number: int, ids: np.ndarray) -> None:
-    """Whether all ids of a document are in the vocabulary.
+    """Raise unless all ids of a document are in the vocabulary.
 
     Raises:
         DataError: one is not.
@@ -62,7 +62,7 @@ def check_ids(importer: Importer, file: TokenFile, number: int, ids: np.ndarray)
 
 
 def read_documents(importer: Importer, file: TokenFile) -> Iterator[Runs]:
-    """Documents as runs of tokens: sequences of a file, parted at special tokens.
+    """Documents as runs of tokens: sequences of a file, split at special tokens.
 
     A special token, unless it is <unk> or <mask>, is left out and ends a document.
     """
@@ -121,14 +121,14 @@ class SplitWriter:
     tokens: int = 0
 
     def add(self, document: Sentences) -> None:
-        """Go on with a document."""
+        """Add a document."""
         self.held.append(document)
         self.tokens += len(document.ids)
         if self.tokens >= self.shard_tokens:
             self.close()
 
     def close(self) -> None:
-        """Write what is held as a shard."""
+        """Write the documents held so far as a shard."""
         if not self.held:
             return
         names = ("ids", "word_starts", "sentence_starts")
@@ -142,13 +142,13 @@ class SplitWriter:
 
 @dataclass(slots=True)
 class Imported:
-    """What was imported."""
+    """Counts of an import."""
 
     files: list[str]
     tokens_read: int  # of the files
     tokens_left_out: int = 0  # special tokens and blank documents
     documents: int = 0
-    documents_changed: int = 0  # that the tokenizer would cut otherwise
+    documents_changed: int = 0  # that the tokenizer would split differently
 
 
 def write_splits(
@@ -157,7 +157,7 @@ def write_splits(
     writers: dict[str, SplitWriter],
     progress: Callable[[float, int], None],
 ) -> Imported:
-    """Write the tokens of all files to their splits; what was imported."""
+    """Write the tokens of all files to their splits; returns the counts."""
     total = Imported([file.path.name for file in files], sum(len(file.ids) for file in files))
     tokens_written = 0
     for file in files:
@@ -173,7 +173,7 @@ def write_splits(
 def write_batch(
     importer: Importer, documents: list[Document], writers: dict[str, SplitWriter], total: Imported
 ) -> int:
-    """Write some documents to their splits; how many foreign tokens they have."""
+    """Write some documents to their splits; returns their number of foreign tokens."""
     records = [document_record(document.lines, importer.language) for document in documents]
     held_out = is_validation(np.array(records, DOCUMENT), importer.validation)
     tokens_written = 0
@@ -188,7 +188,7 @@ def write_batch(
 
 
 def check_settings(language: str, output: Path, validation: float, shard_tokens: int) -> None:
-    """Whether a store can be made with some settings.
+    """Raise unless a store can be made with some settings.
 
     Raises:
         ConfigError: a setting is out of its range.
@@ -214,10 +214,10 @@ def import_tokens(
     shard_tokens: int = 2**24,
     progress: Callable[[float, int], None] = lambda share, tokens: None,
 ) -> Imported:
-    """Make a store of one language from foreign tokens; what was imported.
+    """Make a store of one language from foreign tokens; returns the counts.
 
-    `tokenizer` is the one that the tokens were made with; `progress` is told the share of the
-    tokens that are done and their number. The store appears whole.
+    `tokenizer` is the one that the tokens were made with; `progress` is called with the share of
+    the tokens that are done and their number. The store appears atomically.
 
     Raises:
         DataError: files that are missing, damaged or cut off, a token beyond the vocabulary, a
@@ -245,7 +245,7 @@ def write_store(
     shard_tokens: int,
     progress: Callable[[float, int], None],
 ) -> Imported:
-    """Write a store, its manifest last; what was imported."""
+    """Write a store, its manifest last; returns the counts."""
     dtype, writers = token_dtype(importer.vocabulary.size), {}
     if folder.exists():
         rmtree(folder)  # of an import that was killed

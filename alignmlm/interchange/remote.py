@@ -9,9 +9,9 @@
     .<language>.<split>.<shard>.lock     held while a shard is copied
     <language>/<split>/   files that are being copied; renamed into place when they are verified
 
-A mirror is named after the content of its store, so it never changes: a store that was built anew
-has another mirror. What a limit removes are whole mirrors, least recently used first, none that a
-process of this machine reads. The syntax orders of a store are not copied.
+A mirror is named by a hash of its store's content, so it never changes: a rebuilt store has another
+mirror. A limit evicts whole mirrors, least recently used first, but none that a process of this
+machine reads. The syntax orders of a store are not copied.
 """
 
 import errno
@@ -84,7 +84,7 @@ class Remote:
 
 @contextmanager
 def failures_told(url: str) -> Iterator[None]:
-    """Whatever a file system raises is an error that a user can fix.
+    """Turn whatever a file system raises into an error that a user can fix.
 
     Raises:
         DataError: anything failed.
@@ -128,7 +128,7 @@ def open_folder(url: str) -> Remote:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A shard of a store, and where it comes to lie."""
+    """A shard of a store, and its place in the mirror."""
 
     language: str
     split: str
@@ -145,12 +145,12 @@ class Wanted:
         return sum(self.shard.sizes_bytes.values())
 
     def is_there(self) -> bool:
-        """Whether it was copied; it was verified before it was put there."""
+        """Whether it was copied; shards are verified before they get there."""
         return has_sizes(self.shard)
 
 
 def has_sizes(shard: Shard) -> bool:
-    """Whether both files of a shard are as long as they must be."""
+    """Whether both files of a shard have the right size."""
     paths = (shard.bin_path, shard.idx_path)
     return all(p.is_file() and p.stat().st_size == shard.sizes_bytes[p.name] for p in paths)
 
@@ -189,7 +189,7 @@ def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None)
 
 
 def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
-    """Copy a shard unless it is there; its size in bytes.
+    """Copy a shard unless it is there; returns its size in bytes.
 
     Raises:
         DataError: the server does not answer, or what it sent was damaged again.
@@ -208,7 +208,7 @@ def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
 
 
 def verified_copy(remote: Remote, wanted: Wanted, folder: Path) -> None:
-    """Copy both files of a shard into a folder; what fails is tried once more.
+    """Copy both files of a shard into a folder, with one retry.
 
     Raises:
         DataError: it failed, or was damaged, each time.
@@ -242,7 +242,7 @@ def copy_once(remote: Remote, wanted: Wanted, copy: Shard) -> None:
 
 
 def copy_shards(remote: Remote, mirror: Path, shards: list[Wanted], report: Report) -> None:
-    """Copy those shards that are not there, several at once.
+    """Copy missing shards, several at once.
 
     Raises:
         DataError: one cannot be copied; those that were are kept.
@@ -262,7 +262,7 @@ def copy_shards(remote: Remote, mirror: Path, shards: list[Wanted], report: Repo
 
 
 def hold(mirror: Path) -> None:
-    """Keep a mirror from being removed as long as this process lives."""
+    """Protect a mirror from eviction as long as this process lives."""
     while mirror not in HELD:
         with suppress(FileNotFoundError), locked(mirror / INNER / "mirror"):  # or just removed
             reader = f"{socket.gethostname()}-{os.getpid()}.lock"
@@ -282,7 +282,7 @@ def is_read(mirror: Path) -> bool:
 
 
 def removed(mirror: Path) -> bool:
-    """Whether a mirror that nobody uses could be removed."""
+    """Remove a mirror unless it is in use; returns whether it is gone."""
     if not mirror.exists():
         return True  # another process was faster
     try:
@@ -307,7 +307,7 @@ def size_bytes(folder: Path) -> int:
 
 
 def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) -> None:
-    """Remove other mirrors, least recently used first, until one may hold some bytes.
+    """Evict other mirrors, least recently used first, until this one may hold some bytes.
 
     Raises:
         DataError: the limit is too low for the store, or for it and what processes use.
@@ -347,7 +347,7 @@ def read_manifest(remote: Remote) -> tuple[Manifest, bytes]:
 
 
 def copy_tokenizer(remote: Remote, mirror: Path, manifest: Manifest) -> None:
-    """Copy the tokenizer unless it is there; a damaged copy is made anew once.
+    """Copy the tokenizer unless it is there; a damaged copy is retried once.
 
     Raises:
         DataError: it cannot be read, or both copies were damaged.

@@ -1,1 +1,1 @@
-"""What a language is: an order of words, a script, and dictionaries between two of them."""
+"""Languages: word order, script, and dictionaries between two of them."""

@@ -1,7 +1,7 @@
 """Dictionaries: pairs of words of two languages, each word one or more token ids.
 
-Which pairs are used is drawn by a seed that has nothing to do with the model's. A held-out pair
-shares no word with a used one, so that what is measured on it was never trained on.
+Which pairs are used is drawn by a seed of its own, not the model's. A held-out pair shares no word
+with a used one, so that it measures what was never trained on.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,7 +48,7 @@ class Dictionary:
 
 
 def flatten(words: list[Word]) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " bound"]]:
-    """Flat ids and bounds of some words."""
+    """Flat ids and offsets of some words."""
     bounds = np.cumsum([0, *(len(word) for word in words)])
     return np.array([token for word in words for token in word], np.int64), bounds
 
@@ -133,7 +133,7 @@ def words_in(dictionary: Dictionary) -> set[Word]:
 def leaking(asked: Dictionary, used: Dictionary) -> list[bool]:
     """For each pair asked, whether a word of it is in a used pair, on whichever side.
 
-    Equal token ids have one embedding, so in a joint vocabulary the side makes no difference.
+    Equal token ids share an embedding, so in a joint vocabulary the side does not matter.
     """
     seen = words_in(used)
     return [source in seen or target in seen for source, target in asked.words()]

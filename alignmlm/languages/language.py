@@ -92,7 +92,7 @@ def kind_of(part: str, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """Where each language's tokens lie in the vocabulary of one model."""
+    """Where each language's tokens are in the vocabulary of one model."""
 
     tables: Int[np.ndarray, "language vocab"]  # id of each base token in each language
     vocabulary_size: int  # V times (1 + number of scripts with ids of their own)

@@ -25,11 +25,11 @@ SYNTAX = re.compile(r"syn-[a-z]{2,3}(-N-[a-z]{2,3}-V|-[NV])?(?=-|$)")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What an order change may look at, one entry a word."""
+    """The input of an order change, one entry per word."""
 
     index: Int[np.ndarray, " word"]  # position in its sentence, from 0
     draw: Float[np.ndarray, " word"]  # uniform in [0, 1), the same for the same sentence
-    stored: Int[np.ndarray, " word"]  # rank that lies beside the tokens; zeros where none does
+    stored: Int[np.ndarray, " word"]  # rank stored beside the tokens; zeros without one
     strength: int  # the number in the change's name: 3 in "noise3"
 
 
@@ -88,7 +88,7 @@ def is_plain(name: str) -> bool:
 
 
 def is_syntax(name: str) -> bool:
-    """Whether the ranks of an order lie beside the tokens."""
+    """Whether the ranks of an order are stored beside the tokens."""
     return bool(SYNTAX.fullmatch(name))
 
 
@@ -142,7 +142,7 @@ def index_in_sentence(sentence: Int[np.ndarray, " word"]) -> Int[np.ndarray, " w
 def word_order(
     text: Sentences, order: str, seed: int, final_ids: Int[np.ndarray, " final"]
 ) -> Int[np.ndarray, " word"]:
-    """Numbers of the words in their new order; labels of words move by the same numbers."""
+    """Indices of the words in their new order; labels of words are permuted by the same indices."""
     sentence = text.sentence_of_word()
     if not order:
         return np.arange(len(sentence))
@@ -184,7 +184,7 @@ def placed(
 def reorder(
     text: Sentences, order: str, seed: int, final_ids: Int[np.ndarray, " final"]
 ) -> Int[np.ndarray, " token"]:
-    """Tokens of the sentences after the order change; sentence bounds stay where they were."""
+    """Tokens of the sentences after the order change; sentence bounds do not move."""
     if not order:
         return text.ids
     moved = word_order(text, order, seed, final_ids)

@@ -19,7 +19,7 @@ from alignmlm.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Alphabet:
-    """What a script change may look at: the base vocabulary."""
+    """The input of a script change: the base vocabulary."""
 
     size: int  # V, tokens of the base vocabulary
     special_ids: tuple[int, ...]  # stay the same in every script
@@ -31,12 +31,12 @@ class Alphabet:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a script change is asked for."""
+    """The request for a script change."""
 
     alphabet: Alphabet
     share: float  # the percentage of its name, in [0, 1]
     seed: int
-    first_id: int  # where a block of V ids of its own starts
+    first_id: int  # start of its own block of V ids
 
 
 def transliteration(change: Change) -> Int[np.ndarray, " vocab"]:

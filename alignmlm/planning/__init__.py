@@ -1,1 +1,1 @@
-"""What a run will need on a cluster: memory, communication and time, without running it."""
+"""Estimates of a run on a cluster: memory, communication and time, without running it."""

@@ -1,4 +1,4 @@
-"""What ZeRO sends in a step, and how long that takes on given links."""
+"""What ZeRO communicates in a step, and how long that takes on given links."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Transfer:
 
     kind: Kind
     phase: Phase  # what it can overlap with; "step" is the optimizer's, and overlaps with nothing
-    whole_bytes: int  # of the whole tensors, whatever share of them a rank has
+    whole_bytes: int  # of the whole tensors, not of a rank's share
     calls: int
-    bare_share: float = 0.0  # of it that has no computation to run beside, in [0, 1]
+    bare_share: float = 0.0  # of it that overlaps with no computation, in [0, 1]
 
     def sent_bytes(self, ranks: int) -> float:
         """Bytes that each of some ranks sends, and receives.
@@ -39,15 +39,15 @@ class Transfer:
 
 
 def wire_bytes(job: Job, policy: Policy) -> int:
-    """Bytes of one number of a gradient on the wire."""
+    """Bytes per gradient element on the wire."""
     return policy.gradient_bytes or held_bytes(job, policy.stage)
 
 
 def bare_share(job: Job, bucket_numbers: int) -> float:
     """The share of the gradients that is ready only when the backward pass ends, in (0, 1].
 
-    The tied matrix is both the last thing of the forward pass and the first: its gradient is
-    complete at the very end. So is the last bucket.
+    The tied matrix is used both first and last in the forward pass: its gradient is complete at
+    the very end. So is the last bucket.
     """
     last = max(job.shape.embedding_parameters, bucket_numbers)
     return min(1.0, last / job.shape.parameters)
@@ -136,8 +136,8 @@ def waiting_us(cluster: Cluster, transfer: Transfer, algorithm: Algorithm) -> fl
 def transfer_seconds(cluster: Cluster, transfer: Transfer, algorithm: Algorithm = "nccl") -> float:
     """Seconds that a transfer takes when nothing else uses the links.
 
-    A ring through all ranks is as fast as its slowest link. The hierarchical form reduces inside a
-    node, between nodes each GPU its part, and gathers inside: one after the other. Source: Mikami
+    A ring through all ranks is as fast as its slowest link. The hierarchical form reduces within a
+    node, then each GPU its part between nodes, then gathers within the node. Source: Mikami
     et al., 2018 (arXiv:1811.05233), the two-dimensional all-reduce.
     """
     inner, link = (gbit * GIGABIT_BYTES for gbit in (cluster.inner_gbit_s, cluster.link_gbit_s))

@@ -1,4 +1,4 @@
-"""What is to be run, where, and under which ZeRO policy."""
+"""The job, the cluster and the ZeRO policy of an estimate."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -112,15 +112,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What of a ds_configs file bears on memory and time. Defaults: DeepSpeed 0.19's own."""
+    """The settings of a ds_configs file that affect memory and time. Defaults: DeepSpeed 0.19's."""
 
     stage: int
     overlap: bool = False
     bucket_numbers: int = 500_000_000  # reduced in one call
-    whole_below: int = 100_000  # numbers: ZeRO-3 keeps tensors of up to so many whole
-    live_numbers: int = 10**9  # that ZeRO-3 keeps gathered at a time
-    reuse_numbers: int = 10**9  # ZeRO-3 keeps what is used again within so many
-    gradient_bytes: int | None = None  # of one number on the wire; none: as the precision has it
+    whole_below: int = 100_000  # elements: ZeRO-3 keeps smaller tensors whole
+    live_numbers: int = 10**9  # parameters that ZeRO-3 keeps gathered at a time
+    reuse_numbers: int = 10**9  # ZeRO-3 keeps parameters that are reused within so many
+    gradient_bytes: int | None = None  # of one element on the wire; none: by the precision
     offload_optimizer: bool = False
     offload_parameters: bool = False
 

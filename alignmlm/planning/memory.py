@@ -83,7 +83,7 @@ def optimizer_bytes(job: Job, policy: Policy, ranks: int) -> int:
 
 
 def activation_bytes(job: Job, stage: int, rows: int) -> int:
-    """Bytes that wait for the backward pass of one micro-batch, with fused attention.
+    """Bytes of activations kept for the backward pass of one micro-batch, with fused attention.
 
     Source: Korthikanti et al., 2022 (arXiv:2205.05198), section 4.1: 34 bytes for each token,
     layer and hidden unit at 2 bytes a number, of which 2 are dropout masks; the attention matrices

@@ -1,4 +1,4 @@
-"""From a recipe and a store to what the loop runs on: loader, dictionaries, model."""
+"""From a recipe and a store to the inputs of the loop: loader, dictionaries, model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from alignmlm.probes.words import word_pairs
 
 @dataclass(frozen=True, slots=True)
 class LanguagePair:
-    """The dictionary between two languages of a recipe, by their numbers."""
+    """The dictionary between two languages of a recipe, given by their indices."""
 
     source: int
     target: int
@@ -129,7 +129,7 @@ def merged(dictionaries: list[Dictionary]) -> Dictionary:
 def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray:
     """The partner of each token from one language to another, -1 where there is none.
 
-    Words of several tokens have no partner here; of several translations the first counts.
+    Words of several tokens have no partner here; of several translations the first is used.
     """
     count = len(scripts.tables)
     table = np.full((count, count, scripts.vocabulary_size), -1, np.int64)
@@ -160,7 +160,7 @@ def check_unified_output(pairs: list[LanguagePair], scripts: Scripts) -> None:
 def check_objective(
     recipe: Recipe, corruption: Corruption, pairs: list[LanguagePair], scripts: Scripts
 ) -> None:
-    """Raise unless the data has what the objective wants.
+    """Raise unless the data has what the objective needs.
 
     Raises:
         DataError: no dictionary pair for an objective that needs one.
@@ -239,7 +239,7 @@ def recipe_mixture(recipe: Recipe) -> Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """All that a run is made of."""
+    """The parts of a run."""
 
     store: Store
     loader: Loader
@@ -255,18 +255,18 @@ class Assembly:
     def held_out(self) -> Dictionary:
         """The dictionary pairs that training never sees."""
         pairs = merged([pair.held_out for pair in self.pairs])
-        known = leaking(pairs, self.used)  # by the dictionary of another pair of languages
+        known = leaking(pairs, self.used)  # through the dictionary of another pair of languages
         words = zip(pairs.words(), known, strict=True)
         return from_pairs(pair for pair, leaks in words if not leaks)
 
     def training_pairs(self, recipe: Recipe) -> WordPairs | None:
-        """The dictionary's pairs, for objectives that want them."""
+        """The dictionary's pairs, for objectives that need them."""
         wanted = objective_of(recipe.objective).needs_pairs
         return word_pairs(self.used) if wanted else None
 
 
 def assemble(recipe: Recipe) -> Assembly:
-    """Open the store of a recipe and make everything ready, the model excepted."""
+    """Open the store of a recipe and prepare everything except the model."""
     store = Store(expand_path(recipe.data.store))
     languages = recipe_languages(recipe, store)
     scripts = lay_out_scripts(languages, store.vocabulary.alphabet(), recipe.languages.seed)
@@ -276,7 +276,7 @@ def assemble(recipe: Recipe) -> Assembly:
 
 
 def make_model(recipe: Recipe, assembly: Assembly) -> MaskedLanguageModel:
-    """The model of a recipe, with language embeddings where the objective wants them."""
+    """The model of a recipe, with language embeddings if the objective needs them."""
     wanted = objective_of(recipe.objective).language_embeddings
     languages = len(assembly.loader.languages) if wanted else 1
     vocabulary, size = assembly.store.vocabulary, assembly.vocabulary_size

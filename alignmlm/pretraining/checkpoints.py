@@ -1,4 +1,4 @@
-"""Checkpoints: one folder a step, whole or absent, verified when loaded, nothing pickled.
+"""Checkpoints: one folder per step, written atomically, verified when loaded, nothing pickled.
 
 `step-N/` holds state.safetensors (parameters and moments as whole fp32 tensors, so any world size
 and ZeRO stage loads it) and manifest.json (its size and hash, the recipe's numbers).
@@ -36,34 +36,36 @@ READABLE = (2, 3, 4)  # 2 has no validation loss
 UNCHECKED = 3  # the last version whose manifest has no checksum
 MOST = 2**53  # of steps and tokens
 ROOM_BYTES = 2**16  # for the manifest and the file system's own records
-SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: was replaced, or a kill came in between
+SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: being replaced, or left by a killed replacement
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a run must know to go on, beyond its tensors."""
+    """The state of a run besides its tensors."""
 
     step: int  # steps done
     tokens: int  # seen so far, over all ranks
     seconds: float  # of training so far
     data_id: str
-    first_step: int  # the step at which its batches began: 0, or where data_change restarted them
+    first_step: int  # the step of its first batch: 0, or where data_change restarted the data
     numbers: dict[str, object]  # the recipe, flat
-    validation_loss_nats: float | None = None  # mean over languages; none: not measured here
+    validation_loss_nats: float | None = (
+        None  # mean over languages; none: not measured at this step
+    )
     faults: FaultRecord = field(default_factory=FaultRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Which checkpoints stay when a new one is there."""
+    """Which checkpoints are kept when a new one is written."""
 
     last: int = 2  # the newest ones
-    best: bool = False  # and that of the lowest validation loss
-    every_hours: float | None = None  # and the first one after each so many hours of training
+    best: bool = False  # also that of the lowest validation loss
+    every_hours: float | None = None  # also the first one after each so many hours of training
 
 
 def tensor_header(state: dict[str, Tensor]) -> bytes:
-    """The head of a safetensors file of fp32 tensors, in the order of the dictionary.
+    """The header of a safetensors file of fp32 tensors, in the order of the dictionary.
 
     Source: huggingface/safetensors, README, Format.
     """
@@ -83,17 +85,17 @@ def tensor_bytes(tensor: Tensor) -> UInt8[np.ndarray, " byte"]:
 
 
 def blocks(state: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """What a safetensors file holds, one after another."""
+    """The content of a safetensors file, block by block."""
     yield tensor_header(state)
     for tensor in state.values():
         yield tensor_bytes(tensor).data
 
 
 def write_state(path: Path, state: dict[str, Tensor]) -> dict[str, object]:
-    """Write fp32 tensors as a safetensors file, in one pass; its size and hash.
+    """Write fp32 tensors as a safetensors file in one pass; returns its size and hash.
 
-    No tensor is copied and Python's lock is free while bytes are hashed and written, so a thread
-    can do it beside the training.
+    No tensor is copied, and the GIL is released while bytes are hashed and written, so a thread
+    can do it during training.
     """
     digest, size = xxhash.xxh3_64(), 0
     with path.open("wb") as file:
@@ -107,7 +109,7 @@ def write_state(path: Path, state: dict[str, Tensor]) -> dict[str, object]:
 
 
 def check_room(folder: Path, state: dict[str, Tensor]) -> None:
-    """Whether a state fits on the disk: other files of the run need what is left, too.
+    """Raise unless a state fits on the disk with room to spare for the run's other files.
 
     Raises:
         OSError: it does not.
@@ -120,10 +122,10 @@ def check_room(folder: Path, state: dict[str, Tensor]) -> None:
 def save_checkpoint(
     folder: Path, state: dict[str, Tensor], progress: Progress, rotation: Rotation
 ) -> Path:
-    """Write a checkpoint into an existing folder, announce it and let old ones go.
+    """Write a checkpoint into an existing folder, update LATEST and remove old ones.
 
     Raises:
-        OSError: it could not be written; the older ones are untouched, and nothing is left of it.
+        OSError: it could not be written; older ones are untouched, and no remains are left.
     """
     final = folder / f"step-{progress.step}"
     partial = folder / f"{final.name}.tmp"
@@ -162,7 +164,7 @@ def announce(path: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what was cut off while it was written or removed; undo a replacement cut off."""
+    """Remove remains of interrupted writes and removals; undo an interrupted replacement."""
     for old in folder.glob("step-*.old"):
         if (final := old.with_suffix("")).exists():
             remove(old)
@@ -176,16 +178,16 @@ def clear(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a checkpoint: it is there or not, and never half of it."""
+    """Remove a checkpoint atomically."""
     aside = path.with_name(f"{path.name}.tmp")
     path.rename(aside)
     shutil.rmtree(aside)
 
 
 def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
-    """Remove the checkpoints that need not stay.
+    """Remove the checkpoints that need not be kept.
 
-    Those of later steps than the newest go too: they are damaged, or the run went back behind them.
+    Those of later steps than the newest go too: they are damaged, or the run was rewound past them.
     """
     steps = saved_steps(folder)
     saved_progress = [
@@ -200,7 +202,7 @@ def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
 
 
 def to_keep(saved: list[Progress], rotation: Rotation) -> set[int]:
-    """Steps of the checkpoints that stay."""
+    """Steps of the checkpoints to keep."""
     ordered = sorted(saved, key=lambda progress: progress.step)
     keep = {progress.step for progress in ordered[-rotation.last :]}
     if rotation.best:
@@ -222,14 +224,14 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def candidates(folder: Path) -> list[tuple[int, Path]]:
-    """Steps and folders of all that may be a whole checkpoint, the newest first."""
+    """Steps and folders of all potentially complete checkpoints, the newest first."""
     named_paths = ((SETTLED.fullmatch(path.name), path) for path in folder.glob("step-*"))
     known = [(int(name[1]), name[2] is None, path) for name, path in named_paths if name]
     return [(step, path) for step, _, path in sorted(known, reverse=True)]
 
 
 def readable(folder: Path, step: int) -> Progress | None:
-    """What a checkpoint's manifest says, without a look at its tensors; none: it is damaged."""
+    """The progress in a checkpoint's manifest, its tensors not verified; none: it is damaged."""
     try:
         return read_manifest(folder / f"step-{step}")[0]
     except CheckpointError:
@@ -237,7 +239,7 @@ def readable(folder: Path, step: int) -> Progress | None:
 
 
 def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
-    """What the manifest of one checkpoint says: the progress, and its tensors' size and hash.
+    """The content of a checkpoint's manifest: the progress, and its tensors' size and hash.
 
     Raises:
         CheckpointError: damaged, of another schema, or it names other files than its own.
@@ -260,7 +262,7 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
 
 
 def checked(progress: Progress, path: Path) -> Progress:
-    """The progress itself, if each entry is of its type and the step that of the folder.
+    """The same progress, checked: each entry has its type, and the step is that of the folder.
 
     Raises:
         CheckpointError: it is not.
@@ -284,7 +286,7 @@ def checked(progress: Progress, path: Path) -> Progress:
 
 
 def read_progress(path: Path) -> Progress:
-    """The manifest of one checkpoint, the size and hash of its tensors checked.
+    """The manifest of one checkpoint, after checking the size and hash of its tensors.
 
     Raises:
         CheckpointError: damaged; the message names the file and both hashes.
@@ -302,7 +304,7 @@ def read_progress(path: Path) -> Progress:
 def newest_checkpoint(folder: Path) -> tuple[Path, Progress] | None:
     """The newest checkpoint that is whole; none where nothing was saved.
 
-    Damaged ones are reported and passed over, with the steps that are lost.
+    Damaged ones are reported and skipped, with the steps that are lost.
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.

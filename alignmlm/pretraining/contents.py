@@ -1,4 +1,4 @@
-"""What a run's numbers depend on: its settings, and hashes of the files outside the store."""
+"""What a run's results depend on: its settings, and hashes of the files outside the store."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -16,12 +16,12 @@ from alignmlm.storage.checksums import file_xxh3
 
 @lru_cache
 def hash_of_state(path: Path, size: int, written_ns: int) -> str:
-    """The hash of a file that has a size and was written at a time."""
+    """The hash of a file with a given size and modification time (the cache key)."""
     return file_xxh3(path)
 
 
 def content_hash(path: Path) -> str | None:
-    """The hash of a file, computed once for each state of it; None where there is none."""
+    """The hash of a file, cached by size and modification time; None if it does not exist."""
     if not path.is_file():
         return None
     state = path.stat()
@@ -29,7 +29,7 @@ def content_hash(path: Path) -> str | None:
 
 
 def dictionary_contents(paths: Iterable[str]) -> dict[str, str | None]:
-    """The hash of each dictionary file, by its place among the recipe's."""
+    """The hash of each dictionary file, by its index in the recipe."""
     return {
         f"dictionary.content.{place}": content_hash(expand_path(path))
         for place, path in enumerate(paths)
@@ -48,7 +48,7 @@ def order_contents(store: str, languages: Iterable[str]) -> dict[str, str | None
 
 
 def start_content(start: str | None) -> dict[str, str]:
-    """The hash of the checkpoint that a model goes on from, where it is a folder.
+    """The hash of the checkpoint that a model starts from, if it is a folder.
 
     Raises:
         CheckpointError: a file of it is missing, or leads out of it.
@@ -68,14 +68,14 @@ NO_NUMBERS = {
 
 
 def numbers_of(recipe: Recipe) -> dict[str, object]:
-    """What a run's numbers depend on, flat: "train.steps" and so on, and hashes of other files.
+    """What a run's results depend on, flat: "train.steps" and so on, and hashes of other files.
 
     Raises:
         CheckpointError: model.start is a folder without a model.
     """
     flat: dict[str, object] = {}
     for section, settings in asdict(recipe).items():
-        if section not in ("run", "faults"):  # no number of a step that went well depends on them
+        if section not in ("run", "faults"):  # no result of a regular step depends on them
             flat |= {f"{section}.{name}": value for name, value in settings.items()}
     return {
         **{name: value for name, value in flat.items() if name not in NO_NUMBERS},
@@ -85,7 +85,7 @@ def numbers_of(recipe: Recipe) -> dict[str, object]:
     }
 
 
-# what a run may go on with after it changed: the model and its vocabulary stay
+# settings that may change when a run resumes: the model and its vocabulary do not
 DATA_SETTINGS = (
     "data.", "mask.", "dictionary.", "languages.weight", "languages.seed",
     "train.batch_rows", "train.seed", "train.steps",

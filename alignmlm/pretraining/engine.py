@@ -1,4 +1,4 @@
-"""DeepSpeed behind one class: the recipe owns the numbers, a ds_configs file the policy."""
+"""DeepSpeed behind one class: the recipe owns the hyperparameters, a ds_configs file the policy."""
 
 import logging
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def engine_settings(
     optimizer: OptimizerConfig,
     world_size: int,
 ) -> dict[str, Any]:
-    """What DeepSpeed is told: the policy, and what the recipe owns.
+    """DeepSpeed's configuration: the policy, and what the recipe owns.
 
     Raises:
         ConfigError: the file sets something else than the recipe.
@@ -90,7 +90,7 @@ def engine_settings(
 def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """How DeepSpeed computes in bf16 with weights and gradients kept in fp32.
 
-    Without ZeRO it cannot keep them so itself; there torch's autocast does it.
+    Without ZeRO DeepSpeed cannot do so; torch's autocast is used instead.
     """
     if settings.get("zero_optimization", {}).get("stage", 0) == 0:
         autocast = {"enabled": True, "dtype": "bfloat16"}
@@ -99,7 +99,7 @@ def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_bf16(settings: dict[str, Any]) -> bool:
-    """Whether products are computed in bf16."""
+    """Whether matrix products are computed in bf16."""
     places = (settings["bf16"], settings.get("torch_autocast", {}))
     return any(place.get("enabled", False) for place in places)
 
@@ -112,7 +112,7 @@ def precision(train: TrainConfig) -> str:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
-    """Matrices decay; biases and norms do not. Those for Muon are a group of their own."""
+    """Weight decay for matrices, none for biases and norms. Muon's matrices are a group apart."""
     apart = {id(matrix.weight) for matrix in muon}
     named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
     decay = [parameter for parameter in named if parameter.ndim > 1]
@@ -127,7 +127,7 @@ def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix])
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, muon: list[Matrix]) -> Any:
-    """AdamW, or Muon; the rate of each step comes from learning_rate()."""
+    """AdamW, or Muon; the learning rate of each step comes from learning_rate()."""
     kind = Muon if config.name == "muon" else torch.optim.AdamW
     return kind(
         parameter_groups(module, config.weight_decay, muon),
@@ -144,7 +144,7 @@ def not_about_untested_optimizers(record: logging.LogRecord) -> bool:
 
 
 class Engine:
-    """A DeepSpeed engine and what the loop needs of it."""
+    """A DeepSpeed engine with what the loop needs of it."""
 
     def __init__(
         self,
@@ -175,11 +175,11 @@ class Engine:
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.device = torch.device(self.deepspeed.device)
-        # counts and errors are agreed on by the CPUs: no GPU has to wait for them
+        # counts and errors are exchanged between the CPUs: no GPU has to wait for them
         self.control = torch.distributed.new_group(backend="gloo")
-        self.turns = 0  # grows as the work goes on
+        self.turns = 0  # increases with the work done
         self.forward_time = DeviceTime(self.device)
-        self.asked_to_stop = False  # by a signal to any rank; the same on every rank
+        self.asked_to_stop = False  # by a signal to any rank; equal on all ranks
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, in place."""
@@ -189,10 +189,10 @@ class Engine:
     def agreed(self, make: Callable[[], list[Batch]]) -> tuple[list[Batch], Float[Tensor, ""]]:
         """This rank's batches of a step, and the masked positions of all ranks' batches.
 
-        Whether a signal came to any rank is agreed on in the same exchange between the CPUs.
+        The same exchange between the CPUs agrees on whether a signal came to any rank.
 
         Raises:
-            DataError: what making them raised on this rank or another, on every rank.
+            DataError: making them failed on some rank; raised on every rank.
         """
         batches: list[Batch] = []
         error = None
@@ -218,9 +218,9 @@ class Engine:
     ) -> tuple[Losses, Tensor]:
         """One optimizer step; the micro-batches' losses added up, and the gradient norm.
 
-        Where a loss or the norm is not finite, on whatever rank, the norm is not, on every rank,
-        and no parameter, moment or count of the optimizer's changes: DeepSpeed sees to it under
-        ZeRO, without it the optimizer does, on the device.
+        If a loss or the norm is not finite on any rank, the norm is not finite on all ranks, and no
+        parameter, moment or step count of the optimizer changes: DeepSpeed skips the update under
+        ZeRO, the optimizer itself without it, on the device.
 
         The gradient is that of (nats / masked positions of the whole step) + alignment, at any
         number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
@@ -276,7 +276,7 @@ class Engine:
     def whole(
         self, parameters: list[nn.Parameter], writer: int | None = None
     ) -> AbstractContextManager:
-        """A context in which partitioned parameters are whole; what rank `writer` puts in stays."""
+        """A context with partitioned parameters gathered; rank `writer`'s writes persist."""
         if self.stage < 3:
             return nullcontext()
         import deepspeed
@@ -284,23 +284,23 @@ class Engine:
         return deepspeed.zero.GatheredParameters(parameters, modifier_rank=writer)
 
     def embedding(self) -> Float[Tensor, "vocab hidden"]:
-        """A copy of the word embeddings, whole, in float32."""
+        """A copy of the full word embeddings in float32."""
         weight = self.module.masked_model.embedding
         with self.whole([weight]):
             return weight.detach().float().clone()
 
 
 def spoiled_if_not_finite(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """The loss, with gradients that are not finite where it is not: all ranks' norm then shows it.
+    """Turn a non-finite loss into non-finite gradients: then the norm shows it on all ranks.
 
-    A finite one is multiplied by one, which changes no bit of it or of its gradient.
+    A finite loss is multiplied by one, which changes no bit of it or of its gradient.
     """
     fine = torch.isfinite(loss.detach())
     return loss * torch.ones_like(loss).masked_fill(~fine, float("nan"))
 
 
 def add_up(parts: list[Losses]) -> Losses:
-    """Losses of micro-batches as one; auxiliary terms are the same in each."""
+    """The sum of micro-batches' losses; auxiliary terms are equal in each."""
     sums = (sum(getattr(p, name) for p in parts) for name in ("nats", "correct", "positions"))
     prediction = torch.stack([part.prediction_nats.detach() for part in parts]).sum()
     return Losses(prediction, parts[-1].auxiliary, *sums)

@@ -1,4 +1,4 @@
-"""Checkpoints as what AutoModelForMaskedLM and AutoTokenizer load, with a model card."""
+"""Exporting checkpoints for AutoModelForMaskedLM and AutoTokenizer, with a model card."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +44,7 @@ def trained_model(
 
 
 def export_tokenizer(assembly: Assembly, seq_len: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of the base languages, as transformers wants it."""
+    """The tokenizer of the base languages, for transformers."""
     path, ids = assembly.store.path / TOKENIZER, assembly.store.vocabulary
     backend = load_tokenizer(path)
     names = {role: backend.id_to_token(getattr(ids, role)) for role in SPECIAL}
@@ -65,7 +65,7 @@ def export_tokenizer(assembly: Assembly, seq_len: int) -> PreTrainedTokenizerFas
 
 
 def description(recipe: Recipe, assembly: Assembly, progress: Progress) -> Description:
-    """What the evaluation must know of the model: its languages and where their tokens lie."""
+    """What the evaluation needs of the model: its languages and where their tokens are."""
     return Description(
         objective=recipe.objective.name,
         output=recipe.objective.output,
@@ -87,7 +87,7 @@ def export(
     metrics: Metrics,
     folder: Path,
 ) -> Path:
-    """Write model, tokenizer, card and alignmlm.json to a folder that appears whole.
+    """Write model, tokenizer, card and alignmlm.json to a folder that appears atomically.
 
     Raises:
         ConfigError: the folder exists and is not an export.

@@ -1,7 +1,7 @@
-"""Steps that go wrong: losses and gradients that are not finite, and losses that jump.
+"""Faulty steps: losses and gradients that are not finite, and loss spikes.
 
-Nothing here touches a tensor: the loop hands over what each step came to, as plain numbers that
-are the same on every rank, so every rank comes to the same verdict.
+Nothing here touches a tensor: the loop passes the outcome of each step as plain numbers that are
+equal on all ranks, so all ranks decide alike.
 """
 
 import json
@@ -25,7 +25,7 @@ NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in one of it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaultConfig:
-    """What a run does about steps that go wrong; it may be changed when a run goes on."""
+    """What a run does about faulty steps; may be changed when a run resumes."""
 
     stop_after: int = 3
     """Consecutive steps without finite loss and gradient, or rewinds to one place, until a stop."""
@@ -50,7 +50,7 @@ class FaultConfig:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one step came to, over all ranks. The first step is 1, as in metrics.jsonl."""
+    """The outcome of one step over all ranks. The first step is 1, as in metrics.jsonl."""
 
     step: int
     loss_nats: float
@@ -64,17 +64,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class FaultRecord:
-    """What went wrong so far, by number of the step; a part of every checkpoint."""
+    """Faults so far, by step number; part of every checkpoint."""
 
-    not_finite: list[int] = field(default_factory=list)  # nothing was changed by them
-    left_out: list[int] = field(default_factory=list)  # on the skip list when they came
+    not_finite: list[int] = field(default_factory=list)  # steps without an update
+    left_out: list[int] = field(default_factory=list)  # steps skipped by the skip list
     spikes: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # the last ones, to compare with
     in_a_row: int = 0  # steps that were not finite, up to the last one
 
     @property
     def not_taken(self) -> int:
-        """Steps that AdamW did not count."""
+        """Number of steps that AdamW did not count."""
         return len(self.not_finite) + len(self.left_out)
 
 
@@ -83,7 +83,7 @@ class SkipList:
     """Steps whose batches a run leaves out, kept in its folder: skip.json."""
 
     steps: list[int] = field(default_factory=list)
-    rewinds: list[int] = field(default_factory=list)  # checkpoints that were gone back to
+    rewinds: list[int] = field(default_factory=list)  # checkpoints that the run was rewound to
 
 
 def read_skip_list(folder: Path) -> SkipList:
@@ -111,7 +111,7 @@ def write_skip_list(folder: Path, skip: SkipList) -> None:
 
 
 def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool:
-    """Whether a loss lies far above those before it; never before there are enough of them.
+    """Whether a loss is far above preceding ones; False until there are enough of them.
 
     The distance is counted in median absolute deviations from the median, which other spikes among
     them do not move. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
@@ -125,7 +125,7 @@ def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool
 
 @dataclass(slots=True)
 class Faults:
-    """A run's rules and its record, with what a message about a step needs."""
+    """A run's fault settings and record, with what a message about a step needs."""
 
     config: FaultConfig
     record: FaultRecord
@@ -138,13 +138,13 @@ class Faults:
         return step in self.skip.steps
 
     def where(self, step: int) -> str:
-        """A step, its batch, and what shows the batch."""
+        """A step, its batch, and the command that shows the batch."""
         batch = step - 1 - self.first_step
         shown = f"alignmlm data show --config {self.folder / 'recipe.yaml'} --step {batch}"
         return f"step {step} (batch {batch}: `{shown}`)"
 
     def judge(self, outcomes: Iterable[Outcome], tell: bool) -> int | None:
-        """The first step whose loss jumped, if any did; `tell`: log what is found.
+        """The first step with a loss spike, if any; `tell`: log faults.
 
         Raises:
             AlignMLMError: too many steps in a row were not finite.
@@ -167,7 +167,7 @@ class Faults:
         return first
 
     def note_not_finite(self, outcome: Outcome, tell: bool) -> None:
-        """Count a step that was not taken.
+        """Record a step that was not taken.
 
         Raises:
             AlignMLMError: it is one too many.
@@ -187,10 +187,10 @@ class Faults:
             log.error("not finite (%s), step left out: %s", values, self.where(outcome.step))
 
     def plan_rewind(self, spike: int, checkpoint: int) -> None:
-        """Put a spike's batches on the skip list, before the run goes back to a checkpoint.
+        """Put a spike's batches on the skip list, before the run is rewound to a checkpoint.
 
         Raises:
-            AlignMLMError: it went back there often enough.
+            AlignMLMError: it was rewound there too often.
         """
         if self.skip.rewinds.count(checkpoint) >= self.config.stop_after:
             raise AlignMLMError(

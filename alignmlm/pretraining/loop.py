@@ -41,10 +41,10 @@ class Interval:
     tokens: int = 0  # of this rank
     fallbacks: int = 0  # translation rows of this rank that no whole sentence fitted
     data_s: float = 0.0  # spent waiting for batches
-    own_s: float = 0.0  # of that, for this rank's own
+    own_s: float = 0.0  # of that, for this rank's own batches
     steps: int = 0
     rate: float = 0.0  # the last step's learning rate
-    losses: list[tuple[int, torch.Tensor]] = field(default_factory=list)  # not yet looked at
+    losses: list[tuple[int, torch.Tensor]] = field(default_factory=list)  # not yet read
 
 
 def tokens_in(batches: list[Batch]) -> int:
@@ -57,7 +57,7 @@ def tokens_in(batches: list[Batch]) -> int:
 
 
 def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) -> list[Batch]:
-    """This rank's micro-batches of one step, ready to be copied to its device."""
+    """This rank's micro-batches of one step, pinned for the copy to its device."""
     micro, _ = micro_batches(train.batch_rows, train.micro_rows, engine.world_size)
     samples = batch_samples(loader, step, train.batch_rows, engine.rank, engine.world_size, micro)
     batches = [replace(make_batch(loader, part, TRAIN), step=step) for part in samples]
@@ -76,9 +76,9 @@ def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list
 
 
 def outcomes(engine: Engine, interval: Interval) -> list[Outcome]:
-    """What the steps since the last logged one came to, the same on every rank.
+    """Outcomes of the steps since the last logged one, equal on all ranks.
 
-    They are read here and not after each step, so that no GPU is waited for.
+    They are read here and not after each step, to avoid synchronising with the GPU.
     """
     if not interval.losses:
         return []
@@ -94,7 +94,7 @@ def outcomes(engine: Engine, interval: Interval) -> list[Outcome]:
 
 
 def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> Metrics:
-    """Speed since the last logged step; the counters move on by the interval."""
+    """Speed since the last logged step; advances the counters by the interval."""
     here = torch.tensor([interval.tokens, interval.fallbacks], device=engine.device)
     tokens, fallbacks = engine.sum_over_ranks(here).tolist()
     passed = perf_counter() - interval.started
@@ -117,14 +117,14 @@ def train(run: Run) -> None:
         AlignMLMError: too many steps in a row were not finite.
     """
     engine, counters, last = run.engine, run.counters, run.recipe.train.steps
-    if counters.step < last:  # compiles what is not yet, before the clock
+    if counters.step < last:  # compiles the Numba code before the clock starts
         engine.agreed(partial(make_step, run, counters.step - counters.first_step))
     while counters.step < last:
         train_on(run)
 
 
 def train_on(run: Run) -> None:
-    """Train to the last step, or until the run goes back to a checkpoint."""
+    """Train to the last step, or until the run is rewound to a checkpoint."""
     engine, config, counters = run.engine, run.recipe.train, run.counters
     first, last = (step - counters.first_step for step in (counters.step, config.steps))
     interval, begun = Interval(perf_counter()), counters.step
@@ -190,7 +190,7 @@ def take_step(
 
 
 def rewound(run: Run, interval: Interval) -> bool:
-    """Whether the run went back to a checkpoint, because of what the last steps came to."""
+    """Rewind to a checkpoint if the last steps had a spike; returns whether it did."""
     engine, faults = run.engine, run.faults
     spike = faults.judge(outcomes(engine, interval), engine.rank == 0)
     return spike is not None and faults.config.rewind and rewind(run, spike)
@@ -199,7 +199,7 @@ def rewound(run: Run, interval: Interval) -> bool:
 def save_and_stop(run: Run, interval: Interval, begun: int) -> None:
     """End the run between two steps, with a checkpoint if any came after step `begun`.
 
-    It is saved even if it was before: a save in the background may have failed.
+    It is saved even if it was saved before: a background save may have failed.
 
     Raises:
         SavedAndStoppedError: always.
@@ -215,7 +215,7 @@ def save_and_stop(run: Run, interval: Interval, begun: int) -> None:
 
 
 def log_step(run: Run, interval: Interval, taken: tuple[Losses, torch.Tensor] | None) -> None:
-    """Log a step, and how the ones since the last logged one went."""
+    """Log a step, with statistics since the last logged one."""
     engine, record = run.engine, run.faults.record
     names = [str(language) for language in run.assembly.loader.languages]
     metrics: Metrics = {} if taken is None else step_metrics(engine, *taken, names)
@@ -233,7 +233,7 @@ def log_step(run: Run, interval: Interval, taken: tuple[Losses, torch.Tensor] | 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What comes after a step; validation and checkpoints are logged steps too."""
+    """What is due after a step; validation and checkpoint steps are logged too."""
 
     log: bool
     validation: bool
@@ -241,7 +241,7 @@ class Due:
 
 
 def due_now(step: int, recipe: Recipe) -> Due:
-    """What comes after `step` steps; everything after the last."""
+    """What is due after `step` steps; everything after the last."""
     config = recipe.train
     last = step == config.steps
     validation = last or step % config.validation_steps == 0

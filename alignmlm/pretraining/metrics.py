@@ -1,4 +1,4 @@
-"""Signs of life: metrics.jsonl, wandb, a line that says loss, tokens/s and time left."""
+"""Logging: metrics.jsonl, wandb, a progress line with loss, tokens/s and time left."""
 
 import json
 import logging
@@ -58,7 +58,7 @@ def clock(seconds: float) -> str:
 
 
 def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) -> str:
-    """What a person wants to know while a run goes on."""
+    """The progress line of a run."""
     loss = metrics.get("train/loss_nats")
     parts = [f"step {step:,}/{steps:,}", "left out" if loss is None else f"loss {loss:.3f} nats"]
     if "train/alignment_loss" in metrics:
@@ -68,7 +68,7 @@ def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) 
 
 
 def validation_line(step: int, metrics: Metrics) -> str:
-    """What a person wants to know of a validation: loss by language, and words aligned."""
+    """The line of a validation: loss by language, and aligned words."""
     loss, ending = "validation/loss_nats/", "_percent"
     parts = [f"{k.removeprefix(loss)} {v:.3f}" for k, v in metrics.items() if k.startswith(loss)]
     aligned = [
@@ -95,7 +95,7 @@ def has_wandb_key() -> bool:
 
 @dataclass
 class Recorder:
-    """Writes what rank 0 has to say; other ranks have none."""
+    """Writes rank 0's metrics and lines; other ranks have none."""
 
     folder: Path
     config: RunConfig
@@ -104,7 +104,7 @@ class Recorder:
     def __post_init__(self) -> None:
         self.path = self.folder / METRICS
         self.path.touch()
-        self.waiting: list[str] = []  # lines that the disk did not take yet
+        self.waiting: list[str] = []  # lines not yet written to disk
         self.live = Live(console=messages, transient=True, auto_refresh=False)
         if messages.is_terminal:
             self.live.start()
@@ -134,12 +134,12 @@ class Recorder:
             self.tracker.log(metrics, step=step)
 
     def go_back(self, step: int) -> None:
-        """Drop what was written after a step."""
+        """Drop everything written after a step."""
         keep_until(self.path, step)
         self.waiting = [line for line in self.waiting if json.loads(line)["step"] <= step]
 
     def write_waiting(self) -> None:
-        """Write what waits; a full disk or a folder that is gone is told, and the run goes on."""
+        """Write waiting lines; a full disk or missing folder is reported, and the run continues."""
         try:
             append_text(self.path, "".join(self.waiting))
         except OSError as error:
@@ -150,7 +150,7 @@ class Recorder:
             self.waiting = []
 
     def show(self, line: str) -> None:
-        """The live line on a terminal, a line of its own elsewhere."""
+        """Show the live line on a terminal, or print a line elsewhere."""
         if messages.is_terminal:
             self.live.update(Text(line), refresh=True)
         else:

@@ -46,7 +46,7 @@ writes it at the top in the place of `unknown`.
 
 
 def without_folders(value: Any) -> Any:
-    """Plain values with the names of files in the place of absolute paths."""
+    """Plain values with file names instead of absolute paths."""
     if isinstance(value, dict):
         return {key: without_folders(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -57,7 +57,7 @@ def without_folders(value: Any) -> Any:
 
 
 def named_once(metrics: Metrics) -> Metrics:
-    """The metrics without those that stand under a shorter name too.
+    """The metrics without duplicates of those with a shorter name.
 
     alignment/<words>_percent is the paper's name of alignment/<words>/forward/cosine_p1_percent.
     """

@@ -1,4 +1,4 @@
-"""Where DeepSpeed keeps master weights and moments: whole, or a part of each on every rank."""
+"""Where DeepSpeed keeps master weights and moments: whole, or partitioned over the ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from alignmlm.model import Matrix
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """What an optimizer holds of a module's parameters under one ZeRO stage."""
+    """An optimizer's share of a module's parameters under one ZeRO stage."""
 
     wrapper: Any  # DeepSpeed's optimizer, or the optimizer itself where nothing is divided
     stage: int
@@ -37,7 +37,7 @@ class Partitions:
         return [(master, groups[self.wrapper.sub_group_to_group_id[n]]) for n, master in flat]
 
     def matrices_in(self, master: Tensor) -> list[Matrix]:
-        """Muon's matrices of which a part may lie in a master tensor, on whatever rank."""
+        """Muon's matrices of which any rank may hold a part in this master tensor."""
         if not self.divided:
             return [matrix for matrix in self.matrices if matrix.weight is master]
         if self.stage < 3:
@@ -54,7 +54,7 @@ class Partitions:
         return parameter._hp_mapping is not None  # type: ignore[attr-defined]
 
     def whole(self, parameter: Tensor, moment: str | None) -> Tensor:
-        """A master weight, or one of its moments, put together; all ranks must call it."""
+        """A full master weight, or one of its moments; all ranks must call it."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         if not self.divided:
@@ -65,7 +65,7 @@ class Partitions:
         return safe_get_full_optimizer_state(parameter, moment)
 
     def put(self, parameter: Tensor, value: Tensor, moment: str | None) -> None:
-        """Copy a whole tensor into a master weight, or into one of its moments."""
+        """Copy a full tensor into a master weight, or into one of its moments."""
         if not self.divided:
             target = parameter if moment is None else self.base.state[parameter][moment]
             target.data.copy_(value)

@@ -1,4 +1,4 @@
-"""Engine policy: what a ds_configs file may set, everything that the recipe does not own."""
+"""Engine policy: what a ds_configs file may set, namely what the recipe does not own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def read_policy(path: Path | None) -> dict[str, Any]:
 
 
 def check_keys(values: dict[str, Any], hints: dict[str, Any], prefix: str, place: str) -> None:
-    """Whether keys are known, and their values of the right types.
+    """Raise unless keys are known and their values of the right types.
 
     Raises:
         ConfigError: they are not.
@@ -87,7 +87,7 @@ def check_keys(values: dict[str, Any], hints: dict[str, Any], prefix: str, place
 
 @contextmanager
 def deepspeed_errors_named() -> Iterator[None]:
-    """What DeepSpeed itself refuses in a policy becomes an error that names the key.
+    """Turn DeepSpeed's own refusal of a policy into an error that names the key.
 
     Raises:
         ConfigError: it refuses something.

@@ -1,4 +1,4 @@
-"""Back to a checkpoint within a running process: the engine stays, its tensors are replaced."""
+"""Rewinding to a checkpoint within a process: the engine stays, its tensors are replaced."""
 
 import logging
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
-    """Put a checkpoint's tensors, after `updates` updates, into an engine that has trained."""
+    """Load a checkpoint's tensors, after `updates` updates, into an engine that has trained."""
     restore_state(engine, state)
     for name, parameter in engine.module.named_parameters():
         with engine.whole([parameter], writer=0):
@@ -26,12 +26,12 @@ def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
 
 
 def go_back(run: Run, spike: int) -> bool:
-    """Go back to the newest checkpoint and leave a spike's batches out; whether there is one.
+    """Rewind to the newest checkpoint and skip a spike's batches; returns whether there is one.
 
-    All checkpoints lie before the spike, since the losses are looked at before each save.
+    All checkpoints are from before the spike, since losses are checked before each save.
 
     Raises:
-        AlignMLMError: it went back there often enough.
+        AlignMLMError: it was rewound there too often.
     """
     engine, faults, counters = run.engine, run.faults, run.counters
     saved = resume(faults.folder)

@@ -65,7 +65,7 @@ log = logging.getLogger(__name__)
 
 
 def build_sample(recipe: Recipe) -> None:
-    """Build the store of the sample world where it is missing; other corpora are the user's."""
+    """Build the store of the sample world if it is missing; other corpora are up to the user."""
     files = [file for source in recipe.data.sources for file in source.files]
     missing = not (expand_path(recipe.data.store) / MANIFEST).is_file()
     if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
@@ -74,7 +74,7 @@ def build_sample(recipe: Recipe) -> None:
 
 
 def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
-    """Model and objective, not yet in DeepSpeed's hands."""
+    """Model and objective, before DeepSpeed wraps them."""
     pairs = assembly.training_pairs(recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TrainingModule(
@@ -89,10 +89,10 @@ def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
 def first_step_of(
     progress: Progress, data_id: str, numbers: dict[str, object], run: RunConfig
 ) -> int:
-    """The step at which the batches of a run that goes on began.
+    """The step of the first batch of a resumed run.
 
     Raises:
-        CheckpointError: it was trained on other data, and nobody said what to do.
+        CheckpointError: it was trained on other data, and run.data_change does not say what to do.
     """
     if progress.data_id == data_id and not differences(progress.numbers, numbers):
         return progress.first_step
@@ -105,7 +105,7 @@ def first_step_of(
 
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
-    """Model, engine and recorder of a run, gone on from its newest checkpoint."""
+    """Model, engine and recorder of a run, resumed from its newest checkpoint."""
     module = make_module(recipe, assembly)
     saved = resume(folder)
     if saved is not None:
@@ -134,13 +134,13 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
 
 
 def make_saver(config: RunConfig, folder: Path) -> Saver:
-    """What saves a run into a folder that is there; one that is gone is not made again."""
+    """The saver of a run, into an existing folder; a deleted one is not recreated."""
     rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
     return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 
 
 def summary(run: Run, metrics: Metrics) -> dict[str, object]:
-    """What a finished run is in short."""
+    """The summary of a finished run."""
     names = run.recipe.languages.ids
     return {
         "recipe_name": run.recipe.run.name,
@@ -171,9 +171,9 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
 
 
 def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, object]]:
-    """Train the recipe to its end; the run's folder and summary, on every rank.
+    """Train the recipe to its end; returns the run's folder and summary, on every rank.
 
-    A finished run is left as it is, an unfinished one goes on.
+    A finished run is left as it is, an unfinished one is resumed.
     """
     _, world_size = start_distributed(recipe.run.collective_timeout_s)
     settings = engine_settings(
@@ -197,7 +197,7 @@ def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, objec
 def pretrain_in(
     folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any]
 ) -> dict[str, object]:
-    """Train the recipe to its end in a folder that is open; the run's summary, on every rank."""
+    """Train the recipe to its end in an open folder; returns the run's summary, on every rank."""
     on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
     if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
@@ -210,10 +210,10 @@ def pretrain_in(
 
 
 def train_to_the_end(run: Run) -> Metrics:
-    """The last validation's numbers, after all steps.
+    """Train all steps; returns the last validation's metrics.
 
     Raises:
-        AlignMLMError: what went wrong, with the rank where it did: others may know nothing of it.
+        AlignMLMError: the error, with the rank where it occurred: others may not know of it.
     """
     try:
         train(run)
@@ -225,7 +225,7 @@ def train_to_the_end(run: Run) -> Metrics:
             run.saver.settle()
         if run.recorder is not None:
             run.recorder.close()
-    # where nothing was left to train, the numbers are those of the run that was cut off
+    # if no step was left to train, the metrics are those of the interrupted run
     return run.validation or validation_at(run.folder, run.counters.step)
 
 
@@ -255,7 +255,7 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
 
 
 def validation_at(folder: Path, step: int) -> Metrics:
-    """The validation numbers that a run recorded at a step, if it did."""
+    """The validation metrics that a run recorded at a step, if any."""
     path = folder / METRICS
     rows = [row for row in metric_rows(path) if row["step"] == step] if path.exists() else []
     return {

@@ -1,4 +1,4 @@
-"""The folder of a run: which one, who uses it, and what its recipe was."""
+"""The folder of a run: its choice, its lock, and its recorded recipe."""
 
 import json
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ OFFER = (
 
 
 def finished(folder: Path, steps: int) -> bool:
-    """Whether the run in a folder came to its end, which is that many steps."""
+    """Whether the run in a folder has finished its given number of steps."""
     return (folder / SUMMARY).exists() and read_summary(folder)["steps"] >= steps
 
 
@@ -44,7 +44,7 @@ def recorded_numbers(folder: Path) -> dict[str, object] | None:
 
 
 def as_recorded(numbers: dict[str, object]) -> dict[str, object]:
-    """Numbers as they look after a round through JSON."""
+    """Settings after a round trip through JSON."""
     return json.loads(json.dumps(numbers))
 
 
@@ -62,7 +62,7 @@ def choose_folder(config: RunConfig, numbers: dict[str, object], steps: int) -> 
 
 
 def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
-    """Whether a run may go on with other settings.
+    """Raise unless a run may resume with changed settings.
 
     Raises:
         ConfigError: it may not; the message names the settings, and what may be done.
@@ -75,7 +75,7 @@ def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
 
 
 def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
-    """Whether a run's data is what it was; rank 0 calls it, and it keeps what the data is.
+    """Raise unless a run's data is unchanged, and record it; rank 0 calls it.
 
     Raises:
         CheckpointError: it is not; the message names what differs.
@@ -96,7 +96,7 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
 
 
 def take_run(folder: Path) -> FileLock:
-    """A run's lock, which this process holds until it is released.
+    """Take a run's lock, held by this process until released.
 
     Raises:
         ConfigError: another process has it.
@@ -109,7 +109,7 @@ def take_run(folder: Path) -> FileLock:
 
 
 def foreign_files(folder: Path) -> list[Path]:
-    """What lies in a folder and was put there by no start of a run, whenever it was killed."""
+    """Files in a folder that no start of a run, even a killed one, has put there."""
     own = {LOCK, LAUNCH, LOGS, SKIP}
     partial = (f"{NUMBERS}{PARTIAL}", f"{RECIPE}{PARTIAL}")
     paths = folder.iterdir() if folder.exists() else ()
@@ -117,7 +117,7 @@ def foreign_files(folder: Path) -> list[Path]:
 
 
 def open_folder(folder: Path, recipe: Recipe) -> FileLock:
-    """Make the folder this run's own; rank 0 calls it and keeps what it returns.
+    """Lock and initialise the run folder; rank 0 calls it and keeps the returned lock.
 
     Raises:
         ConfigError: another process trains there, it holds the run of another recipe, or

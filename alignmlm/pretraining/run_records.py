@@ -1,4 +1,4 @@
-"""What a run writes about itself: metrics.jsonl, a line a logged step, and summary.json."""
+"""The records of a run: metrics.jsonl, one line per logged step, and summary.json."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ PARTS = dict.fromkeys(("in_dictionary", "held_out"), int | float | None)  # of a
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a run that came to its end.
+    """The summary of a finished run.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -32,7 +32,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def metric_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics file; a last line that was cut while it was written is left out.
+    """The objects of a metrics file; a truncated last line is ignored.
 
     Raises:
         DataError: it cannot be read, or one of its lines is damaged.

@@ -1,4 +1,4 @@
-"""Saving while a run goes on: beside the training where asked, and alive when the disk is not."""
+"""Saving during a run: in the background if asked, and surviving disk failures."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PAUSE_S = 5.0  # between two attempts of the last save
 
 @dataclass(slots=True)
 class Writing:
-    """One checkpoint on its way to the disk."""
+    """One checkpoint being written."""
 
     progress: Progress
     error: BaseException | None = None
@@ -30,11 +30,11 @@ class Writing:
     thread: Thread | None = None
 
     def run(self, write: Callable[[], object]) -> None:
-        """Write it, and keep what went wrong for the loop."""
+        """Write it, and keep an error for the loop."""
         started = perf_counter()
         try:
             write()
-        except BaseException as error:  # it must reach the loop, whatever it is
+        except BaseException as error:  # every kind must reach the loop
             self.error = error
             log.error("saving step %d failed: %s", self.progress.step, error)  # counted later
         self.seconds = perf_counter() - started
@@ -42,33 +42,33 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class SaveStatus:
-    """How saving stands, the same on every rank."""
+    """The status of saving, equal on all ranks."""
 
     saved: int | None  # the newest step that this process saved
-    fault: str | None = None  # what went wrong with the last save
+    fault: str | None = None  # error of the last save
     busy: bool = False  # it is still being written
-    bug: str | None = None  # what is no fault of the disk
+    bug: str | None = None  # an error that is not the disk's
 
 
 @dataclass(slots=True)
 class Saver:
     """Writes the checkpoints of a run; there is one on rank 0, where the files are.
 
-    A save that fails leaves the older checkpoints as they were, is counted, and is told in the
-    log and in metrics.jsonl; the run goes on.
+    A save that fails leaves older checkpoints untouched, is counted, and is reported in the log
+    and in metrics.jsonl; the run continues.
     """
 
     folder: Path
     rotation: Rotation
-    patience_s: float = 300.0  # the longest that a save waits for the one before
-    failed: int = 0  # saves so far
-    failed_now: int = 0  # saves in a row
+    patience_s: float = 300.0  # longest wait for the previous save
+    failed: int = 0  # failed saves so far
+    failed_now: int = 0  # failed saves in a row
     saved: int | None = None  # the newest step that this process saved
     writing: Writing | None = None
     news: Metrics = field(default_factory=dict)
 
     def start(self, state: dict[str, Tensor], progress: Progress, background: bool) -> None:
-        """Save, in a thread or here; nothing while the save before is not over."""
+        """Save, in a thread or here; does nothing while the previous save is running."""
         if self.writing is not None:
             return
         writing = self.writing = Writing(progress)
@@ -77,14 +77,14 @@ class Saver:
             writing.run(lambda: save_checkpoint(self.folder, state, progress, self.rotation))
 
         if background:
-            # a daemon: a file system that hangs must not keep the process from its end
+            # a daemon: a hanging file system must not keep the process from exiting
             writing.thread = Thread(target=work, name="checkpoint", daemon=True)
             writing.thread.start()
         else:
             work()
 
     def settle(self) -> SaveStatus:
-        """Wait for the save under way, and count how it went."""
+        """Wait for the running save, and count its outcome."""
         writing, started = self.writing, perf_counter()
         if writing is None:
             return SaveStatus(self.saved)
@@ -105,7 +105,7 @@ class Saver:
         return SaveStatus(self.saved, fault, bug=repr(writing.error))
 
     def failure(self, writing: Writing, why: str) -> str:
-        """The loud line of a save that failed, which is counted."""
+        """Count and log a failed save; returns the message."""
         self.failed += 1
         self.failed_now += 1
         self.news["checkpoint/failed_saves"] = self.failed
@@ -118,13 +118,13 @@ class Saver:
         return message
 
     def take_news(self) -> Metrics:
-        """Metrics of the saves that were settled since the last call."""
+        """Metrics of the saves that ended since the last call."""
         news, self.news = self.news, {}
         return news
 
 
 def settled(saver: Saver | None, group: Any) -> SaveStatus:
-    """How rank 0's save under way ended; every rank calls it.
+    """The outcome of rank 0's running save; every rank calls it.
 
     Raises:
         CheckpointError: a bug in the thread, on every rank.
@@ -144,9 +144,9 @@ def save(
     group: Any,
     background: bool,
 ) -> SaveStatus:
-    """Save while the run goes on; every rank calls it. A save that fails is counted, no error.
+    """Save during the run; every rank calls it. A failed save is counted and raises nothing.
 
-    In the background the outcome is that of the save before. `group` is one of CPUs.
+    In the background the outcome is that of the previous save. `group` is a CPU group.
 
     Raises:
         CheckpointError: a bug in the thread.
@@ -176,7 +176,7 @@ def save_last(
     """Save at the end of a run, and wait for it; every rank calls it.
 
     Raises:
-        CheckpointError: it failed `attempts` times in a row; every rank has the same.
+        CheckpointError: it failed `attempts` times in a row; raised on every rank.
     """
     settled(saver, group)
     state = collect()

@@ -1,4 +1,4 @@
-"""Parameters and optimizer state as whole fp32 tensors, whatever the ZeRO stage and world size."""
+"""Parameters and optimizer state as full fp32 tensors, for any ZeRO stage and world size."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from alignmlm.ranks.first_rank import on_first_rank
 
 
 def collect_state(engine: Engine) -> dict[str, Tensor]:
-    """Every parameter and its moments, whole, on the CPU of rank 0; all ranks must call it."""
+    """All parameters and moments as full tensors on the CPU of rank 0; all ranks must call it."""
     state: dict[str, Tensor] = {}
     for name, parameter in engine.module.named_parameters():
         for moment in (None, *engine.moments_of(parameter)):
@@ -24,7 +24,7 @@ def collect_state(engine: Engine) -> dict[str, Tensor]:
 
 
 def share_state(state: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """The state that rank 0 has, on every rank: only rank 0 reads the folder of a run."""
+    """Broadcast rank 0's state to every rank: only rank 0 reads the folder of a run."""
     shapes = [{name: value.shape for name, value in state.items()}]
     torch.distributed.broadcast_object_list(shapes)
     if torch.distributed.get_world_size() == 1:
@@ -57,7 +57,7 @@ def resume(folder: Path) -> tuple[Progress, dict] | None:
 
 
 def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
-    """Whether a state is one of this model, whose names there have a prefix.
+    """Raise unless a state is of this model, whose names in it have a prefix.
 
     Raises:
         CheckpointError: a tensor is missing, too much, or of another shape or type.
@@ -77,7 +77,7 @@ def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -
 
 
 def load_parameters(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put saved parameters into a module that DeepSpeed has not seen yet.
+    """Load saved parameters into a module that DeepSpeed has not wrapped yet.
 
     Raises:
         CheckpointError: they are of another model.
@@ -91,7 +91,7 @@ def load_parameters(module: nn.Module, state: dict[str, Tensor]) -> None:
 def start_moments(engine: Engine, steps: int) -> None:
     """Give every master weight zero moments after `steps` steps.
 
-    AdamW would make them at its first step; but DeepSpeed links the moments of ZeRO 1 and 2 to
+    AdamW would create them at its first step; but DeepSpeed links the moments of ZeRO 1 and 2 to
     the parameters after the step of the first parameter group, when the second has none yet.
     """
     parts = engine.partitions
@@ -105,7 +105,7 @@ def start_moments(engine: Engine, steps: int) -> None:
 
 
 def restore_state(engine: Engine, state: dict[str, Tensor]) -> None:
-    """Put saved master weights and moments into an engine whose moments were started.
+    """Load saved master weights and moments into an engine whose moments exist.
 
     Raises:
         CheckpointError: they are those of another optimizer.

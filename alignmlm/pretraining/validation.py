@@ -1,4 +1,4 @@
-"""How the model does on held-out documents and on the dictionary."""
+"""Validation on held-out documents and on the dictionary."""
 
 from functools import partial
 
@@ -19,9 +19,9 @@ from alignmlm.probes.words import WordProbe, word_probe
 
 
 def word_probes(used: Dictionary, held_out: Dictionary, limit: int | None) -> dict[str, WordProbe]:
-    """Questions about the words trained on and those held out, where a dictionary has any.
+    """Retrieval questions on trained and held-out words, where a dictionary has any.
 
-    Candidates are all words of both; a limit keeps that many questions of each kind and way.
+    Candidates are all words of both; a limit keeps that many questions per kind and direction.
     """
     every = merged([used, held_out])
     parts = {"in_dictionary": used, "held_out": held_out}
@@ -29,7 +29,7 @@ def word_probes(used: Dictionary, held_out: Dictionary, limit: int | None) -> di
 
 
 def validation_batch(loader: Loader, chunk: Samples) -> list[Batch]:
-    """One batch of validation rows, in a list as the steps of training have them."""
+    """One batch of validation rows, in a list like a training step's."""
     return [make_batch(loader, chunk, VALIDATION)]
 
 
@@ -38,7 +38,7 @@ def validation_losses(
 ) -> Losses:
     """Summed losses of a language's validation rows, the same on every rank.
 
-    Chunks of `micro` rows go round the ranks; a rank without one runs the first again, uncounted,
+    Chunks of `micro` rows are dealt to the ranks; a rank without one reruns the first, uncounted,
     because under ZeRO-3 every rank must take part in every forward pass.
     """
     samples = validation_samples(loader, language, rows)
@@ -59,7 +59,7 @@ def validation_losses(
 def alignment_metrics(
     embedding: Float[Tensor, "vocab hidden"], words: dict[str, WordProbe]
 ) -> Metrics:
-    """What the cheap probes say of the word embeddings; the paper's number is <words>_percent.
+    """The cheap probes of the word embeddings; the paper's metric is <words>_percent.
 
     Source: Tang et al., 2022 (arXiv:2211.08547), section 5 (alignment).
     """
@@ -71,7 +71,7 @@ def alignment_metrics(
 def validate(
     engine: Engine, loader: Loader, words: dict[str, WordProbe], rows: int, micro: int
 ) -> Metrics:
-    """Validation loss of each language in nats, and the alignment of words where they are given."""
+    """Validation loss of each language in nats, and the alignment of words if given."""
     names = [str(language) for language in loader.languages]
     metrics: Metrics = {}
     for number, name in enumerate(names):

@@ -1,1 +1,1 @@
-"""Probes: how well two languages are aligned in a model, and what shape its vectors have."""
+"""Probes: cross-lingual alignment in a model, and the geometry of its vectors."""

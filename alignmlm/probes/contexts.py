@@ -1,4 +1,4 @@
-"""Token vectors averaged over the contexts in which a corpus has the tokens, at every layer."""
+"""Token vectors averaged over their contexts in a corpus, at every layer."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 @torch.no_grad()
 def context_means(model: PreTrainedModel, rows: Iterator[Row]) -> ContextMeans:
-    """The mean state of each token over its places in the rows, at each layer from 0 (embeddings).
+    """The mean state of each token over its occurrences in the rows, per layer from 0 (embeddings).
 
     Raises:
         DataError: there is no row, or the model cannot take one.

@@ -1,4 +1,4 @@
-"""How often the corpus has the words of a dictionary, for frequency bands."""
+"""Corpus frequencies of dictionary words, for frequency bands."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def word_counts(
 ) -> dict[Word, int]:
     """Occurrences of each word, given in its language's own ids, in the train split.
 
-    A word is counted where the corpus has it as one whole word, upper and lower case apart.
+    A word is counted where it occurs as a whole word; case matters.
     """
     if not words:
         return {}

@@ -21,7 +21,7 @@ NO_LIMIT = 2**31  # of models whose positions have no table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sequence of a model, and the stretches of it whose mean vectors are wanted."""
+    """One input sequence, and the spans whose mean vectors are wanted."""
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]  # [start, stop), each of at least one token
@@ -36,7 +36,7 @@ def whole(ids: Sequence[int], language: int = 0) -> Row:
 def load_encoder(folder: Path) -> PreTrainedModel:
     """The encoder of a checkpoint folder in float32, without its head.
 
-    Parts that no probe looks at, such as a pooler, may be random; the caller's random numbers stay.
+    Parts that no probe uses, such as a pooler, may be random; the caller's RNG state is kept.
 
     Raises:
         CheckpointError: transformers cannot load it, or weights of the encoder are missing.
@@ -46,20 +46,20 @@ def load_encoder(folder: Path) -> PreTrainedModel:
 
 
 def token_embedding(model: PreTrainedModel) -> Float[Tensor, "vocab hidden"]:
-    """The word embeddings, one row a token, cut off from the graph."""
+    """The word embeddings, one row per token, detached."""
     embedding: Any = model.get_input_embeddings()
     return embedding.weight.detach()
 
 
 def longest_row_tokens(model: PreTrainedModel) -> int:
-    """How many tokens the positions of a model are enough for."""
+    """The longest row, in tokens, that a model has positions for."""
     known = ARCHITECTURES.get(model.config.model_type)
     first = known.first_position(model) if known else 0
     return getattr(model.config, "max_position_embeddings", NO_LIMIT) - first
 
 
 def check_rows(model: PreTrainedModel, rows: Sequence[Row]) -> None:
-    """Nothing, if the model can take all rows.
+    """Raise unless the model can take all rows.
 
     Raises:
         DataError: a row is empty or too long, has an unknown token, or a span outside of it.
@@ -88,7 +88,7 @@ def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
 def padded(
     rows: Sequence[Row], pad: int, device: torch.device
 ) -> tuple[Int[Tensor, "row token"], Bool[Tensor, "row token"]]:
-    """Ids filled up with padding, and which of them are real."""
+    """Padded ids, and the mask of real tokens."""
     width = max(len(row.ids) for row in rows)
     ids = torch.tensor([[*row.ids, *[pad] * (width - len(row.ids))] for row in rows])
     lengths = torch.tensor([len(row.ids) for row in rows])
@@ -106,7 +106,7 @@ def span_weights(rows: Sequence[Row], width: int) -> Float[Tensor, "row span tok
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout off for a while."""
+    """Switch to evaluation mode (no dropout) within the context."""
     training = model.training
     model.eval()
     try:

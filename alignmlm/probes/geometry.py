@@ -1,4 +1,4 @@
-"""The shape of a cloud of vectors: isotropy, lengths, and likeness of two clouds."""
+"""The geometry of a set of vectors: isotropy, norms, and similarity of two sets."""
 
 import math
 
@@ -56,7 +56,7 @@ def centred_moment(
 
 
 def isoscore(vectors: Float[Tensor, "word hidden"]) -> float:
-    """How evenly the variance fills the dimensions, in [0, 1]; 1 if evenly, 0 if it is on a line.
+    """How evenly the variance is spread over the dimensions, in [0, 1]; 0 if it is on a line.
 
     The steps of the paper's algorithm come down to (r - 1) / (d - 1), where r is the participation
     ratio tr(C)^2 / tr(C^2) of the covariance C and d the number of dimensions.
@@ -75,7 +75,7 @@ def partition_ratio(vectors: Float[Tensor, "word hidden"]) -> float:
 
     Z(c) is the sum of exp(c . v) over all vectors; c runs over the eigenvectors of the second
     moment with either sign, because the sign of an eigenvector means nothing. The value depends
-    on the vectors' lengths: compare models on vectors brought to one length.
+    on the vectors' norms: compare models on normalised vectors.
     Source: Mu and Viswanath, 2018 (arXiv:1702.01417), section 2.2.
     """
     _, directions = torch.linalg.eigh(second_moment(vectors, vectors))
@@ -90,8 +90,8 @@ def partition_ratio(vectors: Float[Tensor, "word hidden"]) -> float:
 def isotropy_metrics(vectors: Float[Tensor, "word hidden"]) -> dict[str, float]:
     """Three views of isotropy, all dimensionless.
 
-    mean_cosine sees a common direction, isoscore the spread around the mean, which the first is
-    blind to; partition_ratio, of unit vectors here, is what word embeddings were judged by first.
+    mean_cosine detects a common direction, isoscore the spread around the mean, which the first
+    misses; partition_ratio, of unit vectors here, is the oldest measure for word embeddings.
     """
     return {
         "mean_cosine": mean_cosine(vectors),
@@ -108,7 +108,7 @@ def mean_norm(vectors: Float[Tensor, "word hidden"]) -> float:
 def norm_gap_percent(
     source: Float[Tensor, "word hidden"], target: Float[Tensor, "target hidden"]
 ) -> float:
-    """By how much target vectors are longer than source vectors on average, above -100."""
+    """How much longer target vectors are than source vectors on average, above -100."""
     return 100 * (mean_norm(target) / mean_norm(source) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Whether neighbours are mutual, and how many of them are the same few words."""
+"""Mutual nearest neighbours, and hubness."""
 
 import torch
 from jaxtyping import Float, Int

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, by CSLS and by margin, in blocks: the whole matrix never exists."""
+"""Nearest neighbours by cosine, CSLS and margin, in blocks: never the whole matrix at once."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SCORES_AT_ONCE = 2**23  # in memory, 32 MiB of float32: on one core the fastest of 2^20 to 2^24
+SCORES_AT_ONCE = 2**23  # 32 MiB of float32: on one core the fastest of 2^20 to 2^24
 
 
 class Answers(NamedTuple):
@@ -36,7 +36,7 @@ def own_place(count: int, device: torch.device | None = None) -> Answers:
 
 
 class Neighbourhoods(NamedTuple):
-    """What a score that looks at neighbours is told."""
+    """Neighbourhoods that a score such as CSLS needs."""
 
     neighbours: int  # of a query among the candidates
     candidates: Float[Tensor, " candidate"]  # each one's mean cosine with its nearest, in [-1, 1]
@@ -70,7 +70,7 @@ def nearest_mean(
 def nearest(
     queries: Float[Tensor, "query hidden"], candidates: Float[Tensor, "candidate hidden"]
 ) -> Int[Tensor, " query"]:
-    """Place of each unit vector's nearest candidate by cosine, of equally near ones the lowest."""
+    """Index of each unit vector's nearest candidate by cosine; ties go to the lowest index."""
     last = len(candidates) - 1
     places = torch.arange(len(candidates), device=candidates.device)
     nearest_places = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
@@ -102,7 +102,7 @@ def csls(
     queries: Float[Tensor, " block"],
     candidates: Float[Tensor, " candidate"],
 ) -> Float[Tensor, "block candidate"]:
-    """Cosines less what both neighbourhoods are used to, in [-4, 4].
+    """Twice the cosine minus both neighbourhood means, in [-4, 4].
 
     Source: Conneau et al., 2018 (arXiv:1710.04087), section 2.3.
     """
@@ -130,9 +130,9 @@ def block_ranks(
     queries: Int[Tensor, " answer"],
     places: Int[Tensor, " answer"],
 ) -> Int[Tensor, " block"]:
-    """Rank of each query's best answer, from 1; of equal scores the lowest place is first.
+    """Rank of each query's best answer, from 1; ties go to the lowest index.
 
-    An answer whose score is not a number has the last rank, and ranks behind one that has none.
+    An answer whose score is nan has the last rank; nan candidates rank before every other answer.
     """
     count = scores.shape[1]
     answer_scores = scores[queries, places]

@@ -21,7 +21,7 @@ from alignmlm.storage.text import numbered_lines
 
 @dataclass(frozen=True, slots=True)
 class ParallelRows:
-    """Rows of two languages; the spans of both, counted through, translate each other."""
+    """Rows of two languages; the n-th spans of both translate each other."""
 
     source: tuple[Row, ...]
     target: tuple[Row, ...]
@@ -89,7 +89,7 @@ def base_sentences(tokenizer: Tokenizer, texts: Sequence[str], unk: int) -> list
 
 
 def rendered(text: Sentences, reading: Reading) -> Rendered:
-    """A base sentence in one language, as training renders it."""
+    """A base sentence in one language, rendered as in training."""
     language, vocabulary = reading.language, reading.vocabulary
     final = np.array(vocabulary.final, np.int64)
     ordinary = vocabulary.alphabet().ordinary()
@@ -119,7 +119,7 @@ def sentence_rows(texts: Sequence[Sentences], reading: Reading) -> tuple[Row, ..
 
 
 def word_spans(shown: Rendered, room_tokens: int) -> dict[int, tuple[int, int]]:
-    """Where each word of the base sentence lies in a row, without those that are cut off."""
+    """The span of each base word in a row, without words that are cut off."""
     first = np.flatnonzero(np.append(True, shown.words[1:] != shown.words[:-1]))
     ends = np.append(first[1:], len(shown.words))
     return {
@@ -138,7 +138,7 @@ def tokens_of_word(text: Sentences, word: int) -> tuple[int, ...]:
 def matched(
     text: Sentences, readings: tuple[Reading, Reading], seen: set[tuple[int, ...]] | None
 ) -> tuple[list[Rendered], list[dict[int, tuple[int, int]]]]:
-    """A sentence in each language, and where its words lie that are in both and not seen before.
+    """A sentence in each language, and the spans of words in both that were not seen before.
 
     Adds its words to those seen, unless that is None.
     """

@@ -42,7 +42,7 @@ MARGIN_NEIGHBOURS = 4  # Artetxe and Schwenk, 2019 (arXiv:1811.01136), section 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeConfig:
-    """How much is measured: the defaults are all of it."""
+    """How much is measured; by default, everything."""
 
     csls_pool_words: int | None = None  # of the asked side; none: all; 0: no CSLS of words
     geometry_words: int | None = None  # for isotropy, norms and CKA; none: all; 0: none of these
@@ -62,7 +62,7 @@ TRAINING = ProbeConfig(csls_pool_words=0, geometry_words=2000, spectra=False)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a model is probed with, under names that become the first part of the keys."""
+    """The inputs of a probe, under names that become the first part of the keys."""
 
     words: Mapping[str, WordProbe] = field(default_factory=dict)
     texts: Mapping[str, ParallelRows] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class Asked:
 
 
 def prefixed(prefix: str, metrics: Metrics) -> Metrics:
-    """The metrics with a prefix to their names."""
+    """The metrics with a prefix before their names."""
     return {f"{prefix}/{key}": value for key, value in metrics.items()}
 
 
 def cloud_metrics(
     source: Float[Tensor, "source hidden"], target: Float[Tensor, "target hidden"]
 ) -> Metrics:
-    """Isotropy of each language's vectors and the gap between their lengths."""
+    """Isotropy of each language's vectors and the gap between their norms."""
     return {
         **prefixed("source", isotropy_metrics(source)),
         **prefixed("target", isotropy_metrics(target)),
@@ -88,7 +88,7 @@ def cloud_metrics(
 def paired_metrics(
     source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair hidden"]
 ) -> Metrics:
-    """Likeness of paired vectors: mean cosine in [-1, 1] and linear CKA in [0, 1]."""
+    """Similarity of paired vectors: mean cosine in [-1, 1] and linear CKA in [0, 1]."""
     return {"pair_cosine": pair_cosine(source, target), "linear_cka": linear_cka(source, target)}
 
 
@@ -97,7 +97,7 @@ def cosine_and_norm_metrics(
     target: Float[Tensor, "target hidden"],
     paired: tuple[Float[Tensor, "pair hidden"], Float[Tensor, "pair hidden"]],
 ) -> Metrics:
-    """What costs one sweep: mean cosines within each language and of pairs, and the norm gap."""
+    """Metrics of one pass: mean cosines within each language and of pairs, and the norm gap."""
     return {
         "source/mean_cosine": mean_cosine(source),
         "target/mean_cosine": mean_cosine(target),
@@ -170,7 +170,7 @@ def text_metrics(model: PreTrainedModel, rows: ParallelRows, config: ProbeConfig
 def probe_words(
     embedding: Float[Tensor, "vocab hidden"], asked: Asked, config: ProbeConfig
 ) -> Metrics:
-    """What can be asked of the word embeddings alone."""
+    """Metrics of the word embeddings alone."""
     metrics: Metrics = {}
     for name, words in asked.words.items():
         own_metrics = word_metrics(embedding, words, config.csls_pool_words, asked.counts)
@@ -183,7 +183,7 @@ def probe_words(
 def probe(
     model: PreTrainedModel | Path, asked: Asked, config: ProbeConfig | None = None
 ) -> Metrics:
-    """Everything asked of a model, or of the checkpoint in a folder, as name to number.
+    """All metrics of a model, or of the checkpoint in a folder, by name.
 
     Names are <what was asked>/<way or layer>/<measure>. Those in _percent lie in [0, 100], but
     norm_gap_percent is above -100; words and pairs count; the others have no unit.

@@ -1,4 +1,4 @@
-"""Dictionary words to look up, and how well the word embeddings of two languages are aligned."""
+"""Dictionary words as queries, and the alignment of two languages' word embeddings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Metrics = dict[str, float | int]
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Source words whose nearest target word is asked for."""
+    """Source words as queries for their nearest target word."""
 
     sources: list[Word]
     candidates: list[Word]

@@ -1,4 +1,4 @@
-"""How this process joins the other ranks, whoever started it."""
+"""Joining the other ranks, under any launcher."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     """Join the other ranks; (rank, world size). Without a launcher there is one rank.
 
-    No collective operation waits longer than `timeout_s`, be it ours, torch's or DeepSpeed's.
+    No collective operation waits longer than `timeout_s`, whether ours, torch's or DeepSpeed's.
 
     Raises:
         ConfigError: what the launcher says contradicts itself, or does not say where rank 0 is.
@@ -32,7 +32,7 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     try:
         place = with_master(launched_by(os.environ))
     except ConfigError as error:
-        error.add_note(f"host {socket.gethostname()}")  # others may find nothing wrong
+        error.add_note(f"host {socket.gethostname()}")  # others may see no error
         raise
     if torch.cuda.device_count() == 1:
         place = replace(place, local_rank=0)  # the launcher showed each rank a device of its own
@@ -56,9 +56,9 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
 
 
 def limit_collectives(timeout_s: float) -> timedelta:
-    """The longest that a collective may take, from now on in every group that anybody makes.
+    """Set the timeout of collectives for every group created from now on; returns it.
 
-    DeepSpeed hands its own limit to the first group alone; the others have torch's default.
+    DeepSpeed passes its own limit to the first group only; the others have torch's default.
     """
     from torch.distributed import distributed_c10d
 
@@ -71,8 +71,8 @@ def limit_collectives(timeout_s: float) -> timedelta:
 def choose_interface(master: str) -> None:
     """Tell gloo which network interface to use where this host's name leads to loopback.
 
-    Debian writes `127.0.1.1 <name>` into /etc/hosts, and gloo listens at what the name stands for.
-    NCCL passes loopback over by itself. A set GLOO_SOCKET_IFNAME is left as it is.
+    Debian writes `127.0.1.1 <name>` into /etc/hosts, and gloo listens at the address of the name.
+    NCCL skips loopback by itself. A set GLOO_SOCKET_IFNAME is left as it is.
     """
     if "GLOO_SOCKET_IFNAME" in os.environ or not host_address().startswith("127."):
         return
@@ -83,7 +83,7 @@ def choose_interface(master: str) -> None:
 
 
 def with_master(place: Placement) -> Placement:
-    """The placement with rank 0's address and port; under mpirun rank 0 tells them.
+    """The placement with rank 0's address and port; under mpirun rank 0 broadcasts them.
 
     Raises:
         ConfigError: there is no mpi4py that could do it.
@@ -99,10 +99,10 @@ def with_master(place: Placement) -> Placement:
 
 
 def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, int]:
-    """What rank 0 has, on every rank, by MPI.
+    """Broadcast rank 0's address and port by MPI.
 
-    MPI is over right after: a rank that ends with an error then ends alone and at once, and mpirun
-    ends the others. As long as it were on, MPI_Finalize would wait for them for ever.
+    MPI is finalised right after: a rank that fails then exits alone and at once, and mpirun ends
+    the others. Otherwise MPI_Finalize would wait for them for ever.
 
     Raises:
         ConfigError: no mpi4py, or one that belongs to another MPI than mpirun.

@@ -1,4 +1,4 @@
-"""Work that rank 0 does for all."""
+"""Work that rank 0 does for all ranks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from alignmlm.storage.system_errors import storage_error
 
 
 def on_first_rank(work: Callable[[], Any]) -> Any:
-    """What rank 0's work gave, on every rank; if it failed, every rank fails the same way.
+    """The result of rank 0's work, on every rank; if it failed, every rank fails the same way.
 
     Raises:
-        AlignMLMError: what the work raised; an OSError of a disk becomes one.
+        AlignMLMError: raised by the work; a disk's OSError becomes one.
     """
     shared: list[Any] = [None, None]
     if torch.distributed.get_rank() == 0:

@@ -23,7 +23,7 @@ def addresses() -> dict[str, str]:
 
 
 def host_address() -> str:
-    """What this machine's own name stands for; a loopback address where it stands for nothing."""
+    """The address of this machine's own name; a loopback address if it has none."""
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
@@ -31,7 +31,7 @@ def host_address() -> str:
 
 
 def own_address(towards: str) -> str | None:
-    """The address from which this machine reaches another; nothing is sent."""
+    """This machine's source address towards another; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((towards, 9))
@@ -41,7 +41,7 @@ def own_address(towards: str) -> str | None:
 
 
 def interface_towards(host: str) -> str | None:
-    """The interface to a host, else that of the default route, else the first; never loopback."""
+    """The interface towards a host, else of the default route, else the first; never loopback."""
     names = {
         address: name for name, address in addresses().items() if not address.startswith("127.")
     }
@@ -53,7 +53,7 @@ def interface_towards(host: str) -> str | None:
 
 
 def reachable_address() -> str:
-    """An address of this machine that other machines can use, where it has one."""
+    """An address of this machine that other machines can reach, if it has one."""
     address = host_address()
     if not address.startswith("127."):
         return address
@@ -62,7 +62,7 @@ def reachable_address() -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
+    """A free TCP port."""
     with socket.socket() as listener:
         listener.bind(("", 0))
         return int(listener.getsockname()[1])

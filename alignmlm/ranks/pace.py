@@ -1,4 +1,4 @@
-"""How fast each rank does its own work, and who is slow."""
+"""The speed of each rank's own work, and stragglers."""
 
 import logging
 import socket
@@ -16,7 +16,7 @@ SLOW_READINGS = 3  # logged steps in a row before a slow rank is named
 
 
 class DeviceTime:
-    """A stopwatch of a device's work, used as a context; it makes nobody wait for the device."""
+    """A timer of a device's work, used as a context; it does not synchronise with the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.on_cuda = device.type == "cuda"
@@ -32,13 +32,13 @@ class DeviceTime:
         self.passed_s += perf_counter() - self.started
 
     def note(self) -> None:
-        """Put an event into the device's queue, where it has one."""
+        """Record an event in the device's queue, if it has one."""
         if self.on_cuda:
             self.events.append(torch.cuda.Event(enable_timing=True))
             self.events[-1].record()
 
     def take_s(self) -> float:
-        """Seconds since the last call; on CUDA the work must be done, as after a logged step."""
+        """Seconds since the last call; on CUDA the work must be finished, as after a log."""
         passed_s, self.passed_s = self.passed_s, 0.0
         if self.on_cuda:
             spans = zip(self.events[::2], self.events[1::2], strict=True)
@@ -49,12 +49,12 @@ class DeviceTime:
 
 @dataclass(slots=True)
 class SlowRank:
-    """Who was the slowest of all ranks at the last logged steps."""
+    """The slowest rank at the last logged steps."""
 
     names: list[str]  # of the ranks, with their hosts
     group: Any = None  # process group of the ranks, on their CPUs
     rank: int = -1
-    readings: int = 0  # in a row that this rank was far behind
+    readings: int = 0  # consecutive logged steps that this rank was far behind
     told: set[int] = field(default_factory=set)
 
     def compare(self, own_s: float) -> dict[str, float | int]:
@@ -68,7 +68,7 @@ class SlowRank:
         return self.judge(seconds.tolist(), tell=rank == 0)
 
     def judge(self, seconds: list[float], tell: bool) -> dict[str, float | int]:
-        """Metrics of the slowest rank; one that stays far behind the median is named, once.
+        """Metrics of the slowest rank; one that stays far behind the median is reported once.
 
         `seconds` is what each rank spent on its own work, without waiting for others.
         """

@@ -1,4 +1,4 @@
-"""Where this process stands among the ranks, read from what its launcher told it."""
+"""This process's place among the ranks, read from its launcher's variables."""
 
 import re
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from alignmlm.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where one process stands among all of a run."""
+    """The place of one process among all of a run."""
 
     launcher: str  # its name, for messages
     rank: int
     world_size: int
     local_rank: int  # among the ranks of this node
     local_world_size: int
-    master_addr: str | None  # where rank 0 listens; none: rank 0 has to tell
+    master_addr: str | None  # where rank 0 listens; none: rank 0 has to broadcast it
     master_port: int | None
 
     def variables(self) -> dict[str, str]:
@@ -33,7 +33,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """The variables in which a launcher tells a process where it stands; the first one set counts.
+    """The variables in which a launcher gives a process its place; the first one set counts.
 
     `marks` are set in every process that it starts, and in no other.
     """
@@ -96,7 +96,7 @@ INNERMOST = (
 
 
 def launched_by(environ: Mapping[str, str]) -> Placement:
-    """Where the process of an environment stands; without a launcher it is alone.
+    """The placement of the process of an environment; without a launcher it is alone.
 
     torchrun and deepspeed count before mpirun, and mpirun before srun, as each may start the
     other. RANK by itself has to agree with mpirun or srun where one of them started the process.
@@ -151,7 +151,7 @@ def alone(environ: Mapping[str, str]) -> Placement:
 
 
 def check_agreement(launcher: Launcher, environ: Mapping[str, str]) -> None:
-    """Whether RANK and WORLD_SIZE say what the launcher says.
+    """Raise unless RANK and WORLD_SIZE agree with the launcher.
 
     Raises:
         ConfigError: they do not; the message names both variables.
@@ -184,7 +184,7 @@ def number(names: tuple[str, ...], environ: Mapping[str, str]) -> int:
 
 
 def ranks_of_node(launcher: Launcher, environ: Mapping[str, str]) -> int:
-    """How many ranks this node has; 1 where nobody says."""
+    """Number of ranks on this node; 1 if unknown."""
     if launcher is SLURM:
         counts = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ.get("SLURM_TASKS_PER_NODE")
         return tasks_on_node(counts or "1", int(environ.get("SLURM_NODEID", "0")))
@@ -208,7 +208,7 @@ def first_host(nodelist: str) -> str:
 
 
 def master_address(launcher: Launcher, environ: Mapping[str, str]) -> str | None:
-    """Where rank 0 listens; none where it has to be asked.
+    """Where rank 0 listens; none if rank 0 has to be asked.
 
     Raises:
         ConfigError: nobody says it, and there is no MPI to ask.
@@ -223,7 +223,7 @@ def master_address(launcher: Launcher, environ: Mapping[str, str]) -> str | None
 
 
 def master_port(launcher: Launcher, environ: Mapping[str, str]) -> int | None:
-    """The port that rank 0 listens at; none where it has to be asked.
+    """The port that rank 0 listens on; none if rank 0 has to be asked.
 
     Raises:
         ConfigError: nobody says it, and there is no MPI to ask.

@@ -24,15 +24,15 @@ class SavedAndStoppedError(Exception):
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
-    """Remember the signal, and nothing else: standard output may be gone, a save under way."""
+    """Only record the signal: standard output may be closed, or a save running."""
     _asked.set()
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """While it lasts, signals ask instead of killing; a second Ctrl-C ends this process at once.
+    """A context in which signals ask to stop instead of killing; a second Ctrl-C exits at once.
 
-    Outside the main thread nothing happens.
+    Outside the main thread it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,7 +52,7 @@ def listening() -> Iterator[None]:
 
 
 def _watch_interrupts(received: int) -> None:
-    """Wait for SIGINT in a thread, which is awake even while the main one waits for other ranks."""
+    """Wait for SIGINT in a thread, which runs even while the main one waits for other ranks."""
     first = None
     with open(received, "rb", buffering=0) as numbers:
         while number := numbers.read(1):
@@ -67,7 +67,7 @@ def _watch_interrupts(received: int) -> None:
 
 
 def forget() -> None:
-    """What was asked so far has been dealt with."""
+    """Clear the request, once it has been handled."""
     _asked.clear()
 
 

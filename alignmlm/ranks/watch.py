@@ -1,8 +1,8 @@
-"""Ranks under each other's eyes: one that dies, hangs or is cut off ends the others, by name.
+"""Watchdog over ranks: one that dies, hangs or is cut off is named, and the others end.
 
-Each rank says once an interval, over a store of its own on rank 0, that it lives and what it does.
-Two threads: one talks to the store and may hang with the network; the other only looks at clocks,
-and ends the process. So a rank that is cut off from rank 0, or rank 0 from all, ends too.
+Each rank publishes a heartbeat with its state once per interval, over a separate store on rank 0.
+Two threads: one talks to the store and may hang with the network; the other only checks clocks and
+ends the process. So a rank that is cut off from rank 0, or rank 0 from all, ends too.
 """
 
 import faulthandler
@@ -27,31 +27,31 @@ from alignmlm.ranks.signals import SavedAndStoppedError
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0  # between two signs of life
+INTERVAL_S = 1.0  # between two heartbeats
 PATIENCE = 4  # intervals to find out who is gone after a connection broke
-FAILED = 1  # exit code where another rank is to blame
+FAILED = 1  # exit code when another rank failed
 OURS = str(Path(__file__).parents[1])
-NOWHERE = ("sum_over_ranks", "on_first_rank")  # who calls them says more
-READING = ("outcomes", "step_metrics", "interval_metrics")  # a GPU's results, which may wait too
+NOWHERE = ("sum_over_ranks", "on_first_rank")  # their callers are more informative
+READING = ("outcomes", "step_metrics", "interval_metrics")  # reading a GPU's results may wait too
 OF_OTHERS = ("torch/distributed", "deepspeed/comm")  # where a rank waits for others
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What a rank says about itself."""
+    """A heartbeat: the state of one rank."""
 
-    beat: int  # grows with every sign
-    turn: int  # grows as the training goes on
+    beat: int  # increases with every heartbeat
+    turn: int  # increases with training
     step: int
     place: str  # of the main thread, in our code
     waits: bool  # in a collective operation
     host: str
     pid: int
-    left: str = ""  # why it ends, if it does
+    left: str = ""  # why it ends, if so
 
 
 def place_of(thread: int) -> tuple[str, bool]:
-    """Where a thread is in our code, and whether it waits for other ranks there."""
+    """The position of a thread in our code, and whether it waits for other ranks there."""
     frame, waits = sys._current_frames().get(thread), False
     while frame is not None:
         name = frame.f_code.co_filename
@@ -64,7 +64,7 @@ def place_of(thread: int) -> tuple[str, bool]:
 
 
 def broke_with_others(error: BaseException) -> bool:
-    """Whether an exception says that other ranks cannot be reached."""
+    """Whether an exception means that other ranks cannot be reached."""
     if not isinstance(error, RuntimeError):
         return False
     trace: TracebackType | None = error.__traceback__
@@ -83,38 +83,38 @@ class RankWatch:
     size: int
     timeout_s: float
     store: Any
-    turn: Callable[[], tuple[int, int]]  # how far the training is: a count, and the step
+    turn: Callable[[], tuple[int, int]]  # progress of training: a count, and the step
     interval_s: float = INTERVAL_S
     main: int = field(default_factory=threading.get_ident)
     left: str = ""
     over: threading.Event = field(default_factory=threading.Event)
     ending: threading.Lock = field(default_factory=threading.Lock)
     signs: dict[int, Sign] = field(default_factory=dict)
-    seen: dict[int, float] = field(default_factory=dict)  # when a rank's sign last changed
+    seen: dict[int, float] = field(default_factory=dict)  # when a rank's heartbeat last changed
     reached: float = field(default_factory=monotonic)  # when the store last answered
-    lost: str = ""  # why the store is gone
+    lost: str = ""  # why the store cannot be reached
 
     def start(self) -> None:
-        """Begin to give signs, and to look at those of others."""
+        """Start publishing heartbeats and checking those of others."""
         self.talk(1)
-        torch.distributed.barrier()  # from here on every rank has given one
+        torch.distributed.barrier()  # from here on every rank has published one
         for work in (self.give_signs, self.look):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
 
     def sign(self, beat: int) -> Sign:
-        """What this rank has to say."""
+        """The heartbeat of this rank."""
         turn, step = self.turn()
         place, waits = place_of(self.main)
         return Sign(beat, turn, step, place, waits, socket.gethostname(), os.getpid(), self.left)
 
     def talk(self, beat: int) -> None:
-        """Give a sign."""
+        """Publish a heartbeat."""
         sign = self.sign(beat)
         text = json.dumps([getattr(sign, name) for name in Sign.__slots__])
         self.store.set(f"rank/{self.rank}", text)
 
     def listen(self) -> None:
-        """Take the signs of all ranks."""
+        """Read all heartbeats."""
         keys = [f"rank/{rank}" for rank in range(self.size)]
         for rank, text in enumerate(self.store.multi_get(keys)):
             sign = Sign(*json.loads(text))
@@ -140,10 +140,10 @@ class RankWatch:
         """The thread that ends this process when nothing has moved for too long.
 
         It counts its own rounds, so that time in which this process was frozen does not count, and
-        only those in which the main thread waits for others: work of its own may take its time.
+        only rounds in which the main thread waits for others: its own work may take any time.
         """
         turn, stuck_s = -1, 0.0
-        limit_s = self.timeout_s - 2 * self.interval_s  # torch's own limit names nobody
+        limit_s = self.timeout_s - 2 * self.interval_s  # torch's own timeout names no rank
         while not self.over.wait(self.interval_s):
             now, waits = self.turn()[0], place_of(self.main)[1]
             stuck_s = stuck_s + self.interval_s if now == turn and waits else 0.0
@@ -153,7 +153,7 @@ class RankWatch:
                 self.end(f"nothing has moved for {stuck_s:.0f} s", stacks=True)
 
     def verdict(self) -> list[str]:
-        """What is wrong with the other ranks, each by its name."""
+        """What is wrong with the other ranks, by name."""
         signs, reached = dict(self.signs), self.reached
         silent_s = monotonic() - reached
         problems, mine = [], self.sign(0)
@@ -181,7 +181,7 @@ class RankWatch:
         return problems or ["all other ranks give signs of life"]
 
     def find_out(self) -> None:
-        """Wait until it shows who is gone."""
+        """Wait until it is clear which rank is gone."""
         for _ in range(4 * PATIENCE):
             if self.lost or any(s.left for r, s in list(self.signs.items()) if r != self.rank):
                 break
@@ -189,8 +189,8 @@ class RankWatch:
         sleep(self.interval_s / 2)
 
     def end(self, why: str, stacks: bool) -> None:
-        """End this process with what is known about the others."""
-        with self.ending:  # the first thread that comes here is the last
+        """End this process, logging what is known about the others."""
+        with self.ending:  # only the first thread gets past here
             here = place_of(self.main)[0]
             problems = "; ".join(self.verdict())
             log.critical("rank %d stops in %s: %s; %s", self.rank, here, why, problems)
@@ -200,18 +200,18 @@ class RankWatch:
                 sys.stdout.flush()
                 sys.stderr.flush()
             if self.rank == 0:
-                sleep(2 * self.interval_s)  # the others still read the signs here
+                sleep(2 * self.interval_s)  # the others still read heartbeats here
             os._exit(FAILED)
 
     def leave(self, error: BaseException) -> None:
-        """Tell the others why this rank ends, before it does."""
+        """Tell the others why this rank is about to end."""
         self.left = f"{type(error).__name__}: {error}"[:500]
         self.over.set()
         sleep(2 * self.interval_s * (2 if self.rank == 0 else 1))
 
 
 def open_store(rank: int, timeout_s: float) -> Any:
-    """A store on rank 0 that only the watch uses: the launcher's waits for one caller at a time."""
+    """A store on rank 0 for the watchdog alone: the launcher's blocks for one caller at a time."""
     host, limit = os.environ["MASTER_ADDR"], timedelta(seconds=timeout_s)
     store, port = None, [0]
     if rank == 0:
@@ -225,9 +225,9 @@ def open_store(rank: int, timeout_s: float) -> Any:
 
 @contextmanager
 def watched(timeout_s: float, turn: Callable[[], tuple[int, int]]) -> Iterator[None]:
-    """A context in which no rank waits for another that is gone; with one rank, nothing.
+    """A context in which no rank waits for another that is gone; does nothing with one rank.
 
-    `turn` gives a count that grows as the training goes on, and the step.
+    `turn` returns a count that increases with training, and the step.
     """
     size, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     if size == 1:

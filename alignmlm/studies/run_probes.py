@@ -59,7 +59,7 @@ class ProbeSizes:
 
 @dataclass(frozen=True, slots=True)
 class PairMaterial:
-    """What two languages of a run are asked, the same at every checkpoint."""
+    """The probe inputs of two languages of a run, the same at every checkpoint."""
 
     name: str  # "<source> <target>"
     pair: LanguagePair
@@ -68,7 +68,7 @@ class PairMaterial:
 
 
 def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[Word, int]:
-    """How often the train split has each dictionary word of two languages.
+    """Train-split frequencies of the dictionary words of two languages.
 
     Raises:
         DataError: a damaged block of a shard.
@@ -114,7 +114,7 @@ def parallel_sentences(
     limit: int,
     embeddings: bool,
 ) -> ParallelRows | None:
-    """Validation sentences in both languages, word by word, where both are of one base."""
+    """Validation sentences in both languages, word by word, if both have the same base."""
     languages = [assembly.loader.languages[number] for number in (pair.source, pair.target)]
     if languages[0].base != languages[1].base or any(is_syntax(own.order) for own in languages):
         return None
@@ -135,7 +135,7 @@ def parallel_sentences(
 
 
 def spaces_of(tables: Tables, given: Dictionary, every: Dictionary) -> Iterator[tuple[str, Tables]]:
-    """The vectors as they are, centred, and rotated by a map fitted on the given pairs."""
+    """The raw vectors, the centred ones, and those rotated by a map fitted on the given pairs."""
     yield "as_is", tables
     sides = [sorted({words[place] for words in every.words()}) for place in (0, 1)]
     moved = centred_tables(tables, *sides)
@@ -166,7 +166,7 @@ def word_space_metrics(
 def context_metrics(
     sides: tuple[ContextMeans, ContextMeans], pair: LanguagePair, counts: dict[Word, int]
 ) -> Metrics:
-    """The same of mean states, at each layer; words with too few contexts are left out."""
+    """The same metrics of mean states, at each layer; words with too few contexts are left out."""
     used, held_out = (
         seen_pairs(part, [side.counts for side in sides]) for part in (pair.used, pair.held_out)
     )
@@ -185,7 +185,7 @@ def pair_metrics(
     contexts: dict[int, ContextMeans],
     material: PairMaterial,
 ) -> Metrics:
-    """Everything asked of one language pair."""
+    """All metrics of one language pair."""
     pair = material.pair
     every = merged([pair.used, pair.held_out])
     tables = Tables(embedding, embedding)
@@ -248,7 +248,7 @@ def probe_run(
     sizes: ProbeSizes,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """What the probes say of some checkpoints of a run, as it is written to probes.json.
+    """The probe metrics of some checkpoints of a run, as written to probes.json.
 
     Keys of metrics are <vectors>/<space>/<words>/<way>/<measure>; docs/probes.md explains each.
 

@@ -1,4 +1,4 @@
-"""Words of a run and their nearest ones in the other language over checkpoints: words.json.
+"""Words of a run and their nearest neighbours in the other language over checkpoints: words.json.
 
 The vectors are the rows of the input embedding, as they are. Words are spread over the dictionary
 by frequency, half of them given to training and half held out where there are as many.
@@ -57,7 +57,7 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WordSizes:
-    """How much of a run is written down."""
+    """How much of a run is recorded."""
 
     words: int = 120  # of each language pair
     neighbours: int = 10  # of each word
@@ -71,7 +71,7 @@ class WordSizes:
 
 @dataclass(frozen=True, slots=True)
 class PairWords:
-    """What is asked of one language pair, the same at every checkpoint."""
+    """The words of one language pair, the same at every checkpoint."""
 
     languages: tuple[str, str]
     asked: Questions
@@ -207,7 +207,7 @@ def as_plain(words: PairWords, steps: list[dict[str, Neighbours]]) -> Plain:
 
 
 def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
-    """Steps of the checkpoints that are looked at, spread over those that there are."""
+    """Steps of the checkpoints to read, spread over the available ones."""
     saved = sorted(saved_steps(folder / CHECKPOINTS))
     places = np.linspace(len(saved) - 1, 0, min(len(saved), sizes.checkpoints)).round().astype(int)
     return [saved[i] for i in np.unique(places)] if saved else []
@@ -238,7 +238,7 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
 
 
 def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) -> Path:
-    """The path of words.json in a run's folder, made anew where checkpoints are other ones.
+    """The path of words.json in a run's folder, rewritten if the checkpoints have changed.
 
     Raises:
         CheckpointError: a checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""A study: objectives times seeds, each pre-trained and measured; nothing is done twice."""
+"""A study: objectives times seeds, each pre-trained and evaluated; finished work is reused."""
 
 import json
 import logging
@@ -83,7 +83,7 @@ class StudyConfig:
 
 
 def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:
-    """Whether overrides are dotted settings that the study does not set itself, of their types.
+    """Raise unless overrides are dotted settings, of their types, that the study does not set.
 
     Raises:
         ConfigError: they are not.
@@ -124,7 +124,7 @@ class PlannedRun:
 
     @property
     def done(self) -> bool:
-        """Whether the run has come to its end and left a model."""
+        """Whether the run has finished and left a model."""
         return (self.folder / SUMMARY).is_file() and (self.folder / EXPORT / DESCRIPTION).is_file()
 
 
@@ -156,7 +156,7 @@ def command(study: StudyConfig, run: PlannedRun) -> list[str]:
 
 
 def check_folder(study: StudyConfig) -> None:
-    """Keep the recipe and overrides beside the runs, so that no other ones mix with them.
+    """Record the recipe and overrides beside the runs, so that runs of others cannot mix with them.
 
     Raises:
         ConfigError: the folder holds runs of another recipe or other overrides, or there is no
@@ -179,9 +179,9 @@ def check_folder(study: StudyConfig) -> None:
 
 @contextmanager
 def signals_handed_to(process: subprocess.Popen) -> Iterator[None]:
-    """While it lasts, what asks this process to save and end goes to the run instead.
+    """A context in which signals to save and stop are forwarded to the run.
 
-    Only the main thread of a process hears signals; in another one nothing happens.
+    Only the main thread of a process receives signals; in another one it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -264,10 +264,10 @@ def run_one(study: StudyConfig, number: int) -> None:
 
 
 def run_study(study: StudyConfig) -> list[Row]:
-    """The rows of the study, as they stand in <folder>/study.json.
+    """The rows of the study, as written to <folder>/study.json.
 
-    Finished runs are not trained again, measured tasks not measured again, an unfinished run goes
-    on from its newest checkpoint. study.json grows with each run.
+    Finished runs are not trained again, measured tasks not measured again, an unfinished run
+    resumes from its newest checkpoint. study.json grows with each run.
 
     Raises:
         ConfigError: the folder holds runs of other settings, or a task does not exist.
@@ -302,7 +302,7 @@ def skipped_tasks(study: StudyConfig) -> dict[str, str]:
 def write_study(study: StudyConfig, rows: list[Row]) -> None:
     """Write study.json with these rows, and those of other runs of the study that it has.
 
-    So nothing is lost where several processes run the same study. A damaged file is named and set
+    So nothing is lost if several processes run the same study. A damaged file is reported and set
     aside: a study that is run to its end has the rows of all its runs.
     """
     path = Path(study.folder) / STUDY

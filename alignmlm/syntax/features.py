@@ -21,7 +21,7 @@ from alignmlm.syntax.trees import Tree
 BOS, EOS, HEAD = "BOS", "EOS", "@"
 KINDS = ("PRE", "BFR", "BTW", "AFT", "BI", "HI")
 NGRAM_SIZES = (3, 4, 5)
-BEFORE, BETWEEN, AFTER, ADJACENT = range(4)  # how a pair of nodes stands in an order
+BEFORE, BETWEEN, AFTER, ADJACENT = range(4)  # relative position of two nodes in an order
 WAYS = 4
 NOUN_HEADS = frozenset(("NOUN", "PROPN", "PRON"))
 VERB_HEADS = frozenset(("VERB",))
@@ -116,7 +116,7 @@ def order_tables(nodes: int) -> OrderTables:
 
 
 def order_number(nodes: Sequence[int]) -> int:
-    """Number of the order in which the words of the nodes stand."""
+    """Number of the order that the words of the nodes have."""
     ranks = np.argsort(nodes).astype(np.int8)
     return order_tables(len(nodes)).numbers[ranks.tobytes()]
 

@@ -56,7 +56,7 @@ Pairs = dict[tuple[str, str], int]  # number of each pair of labels
 
 
 def trees_version_1(paths: Iterable[Path]) -> list[Tree]:
-    """Trees of CoNLL-U files with labels of UD version 1; the version is told by the labels.
+    """Trees of CoNLL-U files with labels of UD version 1; the version is detected from the labels.
 
     Raises:
         DataError: a file is damaged, or labels of both versions occur.

@@ -1,4 +1,4 @@
-"""Word order of one language put upon the trees of another.
+"""Reordering the trees of one language by the word order of another.
 
 The order of a head and its dependents is drawn from a log-linear model over all their orders:
 p(order) is proportional to exp(sum of the weights of its features). Blocks stay whole.
@@ -43,7 +43,7 @@ CACHED_NUMBERS = 2**22  # 32 MiB of probabilities for each number of nodes
 
 
 class OrderingModel:
-    """Weights of order features, and the distributions that were asked for before."""
+    """Weights of order features, with a cache of distributions."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = dict(weights)
@@ -52,7 +52,7 @@ class OrderingModel:
         self._cumulative: dict[int, dict[Signature, Float[np.ndarray, " order"]]] = {}
 
     def _pair(self, first: str, second: str) -> tuple[float, ...]:
-        """Weights of a pair of labels, one for each way of standing."""
+        """Weights of a pair of labels, one for each relative position."""
         pair_weights = self._pairs.get((first, second))
         if pair_weights is None:
             get = self.weights.get
@@ -103,8 +103,8 @@ def blend(
 ) -> OrderingModel:
     """A model whose weights are (1 - share) x superstrate + share x substrate.
 
-    Where the superstrate saw a construction, its large weights decide; where it never did, the
-    small rest of the substrate's leans towards the order of the text.
+    Where the superstrate has seen a construction, its large weights decide; elsewhere the small
+    share of the substrate's weights favours the original order.
     Source: gdtreebank (princeton-nlp/align-mlm @ 711fdda), option lambda and its default.
     """
     names = superstrate.weights.keys() | substrate.weights.keys()
@@ -115,7 +115,7 @@ def blend(
 
 
 def _check_name(name: str, place: str) -> None:
-    """Whether a text is the name of a feature."""
+    """Raise unless a text is the name of a feature."""
     kind, *symbols = name.split("_")
     sizes = NGRAM_SIZES if kind == "HI" else (2,)
     if kind not in KINDS or len(symbols) not in sizes:
@@ -165,7 +165,7 @@ def write_orm(path: Path, model: OrderingModel) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What happened to some trees and to the heads in them that have dependents."""
+    """Counts of what happened to trees and to their heads with dependents."""
 
     trees: int = 0
     trees_not_projective: int = 0  # kept as they were, their heads are not counted

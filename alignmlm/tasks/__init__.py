@@ -1,1 +1,1 @@
-"""Labelled data: what a task is, the files and forms it comes in, and whether it can be used."""
+"""Labelled data: tasks, their files and formats, and validation."""

@@ -1,4 +1,4 @@
-"""What labelled files hold: one small record for each kind of task."""
+"""Examples of labelled data: one small record for each kind of task."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class LabelledSentence:
 
 @dataclass(frozen=True, slots=True)
 class SentencePair:
-    """Two sentences and what the first one is to the second."""
+    """Two sentences and the label of their relation."""
 
     first: str
     second: str
@@ -36,7 +36,7 @@ class Answer:
 
     @property
     def stop(self) -> int:
-        """The character after its last one."""
+        """The end of the answer in the context, exclusive."""
         return self.start + len(self.text)
 
 
@@ -85,7 +85,7 @@ def texts_of(example: Example) -> tuple[str, ...]:
 
 
 def word_count(example: Example) -> int:
-    """Words of an example; where they are not given, what white space parts."""
+    """Number of words of an example; split at white space where they are not given."""
     if isinstance(example, LabelledSentence):
         return len(example.words)
     return sum(len(text.split()) for text in texts_of(example))

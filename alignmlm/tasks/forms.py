@@ -1,4 +1,4 @@
-"""Labelled files of known forms as examples."""
+"""Readers of labelled files: one for each known format."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from alignmlm.tasks.questions import question_table, squad_json
 from alignmlm.tasks.sentences import conll_columns, conllu_upos, token_table
 from alignmlm.tasks.splits import SplitFile
 
-Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts what it leaves out
+Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts dropped examples
 
 FORMS: dict[str, Reader] = {
     "conllu_upos": conllu_upos,  # Universal Dependencies: words and their parts of speech
@@ -32,7 +32,7 @@ HUB_FORMS = frozenset(["token_table", "pair_table", "question_table", "sentence_
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The examples of one split, and what was left out of it."""
+    """The examples of one split, and how many were dropped."""
 
     examples: list[Any]  # all of one record of alignmlm.tasks.examples
     dropped: Counter[str]  # examples, by reason
@@ -41,7 +41,7 @@ class Split:
 def without_repeats(
     examples: Iterator[Example], file: SplitFile, dropped: Counter[str]
 ) -> Iterator[Example]:
-    """Examples whose ids are all different; the same example a second time is left out.
+    """Examples with unique ids; exact repeats are dropped.
 
     Raises:
         DataError: one id with two contents.

@@ -14,7 +14,7 @@ from alignmlm.tasks.tables import row_id, row_text, table_rows
 
 
 def left_out(*texts: str | None) -> str:
-    """Why an example of some texts is left out: one is null or empty; "" where it is kept."""
+    """Why an example of some texts is dropped: one is null or empty; "" where it is kept."""
     if None in texts:
         return "null"
     return "" if all(normalise(text) for text in texts if text is not None) else "empty"
@@ -78,7 +78,7 @@ def line_files(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]
 
 
 def word_pairs(file: SplitFile, dropped: Counter[str]) -> Iterator[WordPair]:
-    """Words and their translations, one pair a line; the same pair again is left out.
+    """Words and their translations, one pair a line; repeated pairs are dropped.
 
     Raises:
         DataError: a line has not exactly two words.

@@ -1,4 +1,4 @@
-"""Questions whose answers are parts of a context: SQuAD's JSON, and rows."""
+"""Extractive questions: SQuAD's JSON, and tables."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ SQUAD_FORM = "SQuAD's JSON is {data: [{paragraphs: [{context, qas: [{id, questio
 
 
 def checked_answer(text: str, start: int, context: str, place: str) -> Answer:
-    """An answer that stands where it says.
+    """An answer, checked to occur at its offset.
 
     Raises:
         DataError: it is empty, or its context has another text there.
@@ -34,7 +34,7 @@ def checked_answer(text: str, start: int, context: str, place: str) -> Answer:
 
 
 def answers_of(texts: list[Any], starts: list[Any], context: str, place: str) -> tuple[Answer, ...]:
-    """Answers in a context; those that stand twice are kept once.
+    """Answers in a context, without repeats.
 
     Raises:
         DataError: there are more or fewer starts than texts, or an answer is not in its context.

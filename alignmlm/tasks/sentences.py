@@ -54,7 +54,7 @@ def column_blocks(path: Path) -> Iterator[Lines]:
 
 
 def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
-    """The word and the label of a line; tabs part its columns, or spaces where it has no tab.
+    """The word and the label of a line; columns are separated by tabs, or spaces without any tab.
 
     Raises:
         DataError: one of them is missing, or the word lacks its prefix.
@@ -73,9 +73,9 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
 
 
 def spaced(words: Sequence[str]) -> tuple[bool, ...]:
-    """Which words of a file without spaces no space parts from the word before: its final marks.
+    """Which words of a file without spaces are joined to the word before: its final marks.
 
-    So a mark that closes a sentence has the token that it has in running text, and stays last.
+    So a sentence-final mark has the same token as in running text, and stays last.
     """
     return tuple(at > 0 and set(word) <= FINAL_MARKS for at, word in enumerate(words))
 

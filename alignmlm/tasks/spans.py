@@ -17,7 +17,7 @@ def is_entity_tag(label: str) -> bool:
 
 
 def check_entity_tags(labels: Sequence[str], place: str) -> None:
-    """Whether all labels are entity tags.
+    """Raise unless all labels are entity tags.
 
     Raises:
         DataError: one is not.
@@ -29,7 +29,7 @@ def check_entity_tags(labels: Sequence[str], place: str) -> None:
 
 
 def begins(label: str, before: str) -> bool:
-    """Whether a span begins at a tag, which follows another one.
+    """Whether a span begins at a tag, given the tag before it.
 
     At B- and S-, at a tag that follows E-, S- or O, and at another type. So IOB1, IOB2 and IOBES
     are all read.
@@ -85,12 +85,12 @@ def tags_of(spans: Spans) -> tuple[str, ...]:
 
 
 def moved_spans(spans: Spans, order: Int[np.ndarray, " word"]) -> Spans:
-    """The spans of the words in a new order; the same spans, whether in one piece or not."""
+    """The same spans for the reordered words, whether in one piece or not."""
     return Spans(tuple(spans.of_word[word] for word in order), spans.types)
 
 
 def pieces(spans: Spans) -> list[int]:
-    """In how many pieces each span stands."""
+    """Number of pieces of each span."""
     counts = [0] * len(spans.types)
     for number, before in zip(spans.of_word, (0, *spans.of_word[:-1]), strict=True):
         if number and number != before:
@@ -104,7 +104,7 @@ class MovedEntities:
 
     labels: tuple[str, ...]
     spans: int  # before
-    spans_torn: int  # of those, the ones that stand in several pieces now
+    spans_torn: int  # of those, the ones now in several pieces
     spans_after: int  # each piece is a span
 
     def counts(self) -> dict[str, int]:
@@ -113,7 +113,7 @@ class MovedEntities:
 
 
 def moved_entities(labels: Sequence[str], order: Int[np.ndarray, " word"]) -> MovedEntities:
-    """The entity tags of a sentence whose words stand in a new order; always valid BIO.
+    """The entity tags of a reordered sentence; always valid BIO.
 
     A span that the order tears apart becomes one entity of its type for each piece.
     """

@@ -1,4 +1,4 @@
-"""One split of a task: which files it lies in, and how they are read."""
+"""One split of a task: its files, and how to read them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from alignmlm.errors import ConfigError, nearest
 from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
 
 IDS = ("file", "rows")
-ROLES = {  # what the columns of a form can be
+ROLES = {  # the columns that a format may have
     "conll_columns": ("word", "label"),
     "token_table": ("words", "labels", "id"),
     "pair_table": ("first", "second", "label", "id"),
@@ -49,12 +49,12 @@ class SplitFile:
 
     @property
     def file(self) -> Path:
-        """Where it lies, with environment variables put in."""
+        """The path of the file, with environment variables expanded."""
         return expand_path(self.path)
 
     @property
     def other_file(self) -> Path:
-        """Where the second file lies."""
+        """The path of the second file."""
         return expand_path(self.other)
 
     def column(self, role: str, default: str | int) -> str | int:
@@ -99,7 +99,7 @@ def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str)
 
 
 def check_split_keys(mapping: dict[str, Any], place: str) -> None:
-    """Whether a split's mapping has known keys, values of their types, and a path.
+    """Raise unless a split's mapping has known keys, values of their types, and a path.
 
     Raises:
         ConfigError: it has not.

@@ -1,4 +1,4 @@
-"""Rows of tables of labelled examples: files of any form, plain or compressed, and the hub."""
+"""Tables of labelled examples: files of any format, plain or compressed, and hub datasets."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,7 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
 
 
 def row_id(row: Row, file: SplitFile, number: int, place: str, default: str = "") -> str:
-    """The id that a row gives itself, or its number.
+    """The id in a row, or else its number.
 
     Raises:
         DataError: a column was asked for that is not there, or its cell is no id.

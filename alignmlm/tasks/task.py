@@ -1,4 +1,4 @@
-"""A task: where its labelled text lies, what form it has, and how answers are scored."""
+"""A task: its labelled files, their format, and how answers are scored."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -21,7 +21,7 @@ READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "id
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the tasks of one kind may ask for."""
+    """What tasks of one kind may have."""
 
     forms: tuple[str, ...]  # of files
     metrics: tuple[str, ...]
@@ -44,7 +44,7 @@ class Task:
     """One task in one natural language; a YAML file may hold the same task in several."""
 
     name: str
-    version: int  # grows when the same files would give other numbers
+    version: int  # increases when the same files would give different scores
     kind: str  # a key of KINDS
     metric: str
     form: str
@@ -77,7 +77,7 @@ class Task:
         self.check_files()
 
     def demand(self, key: str, allowed: Any) -> None:
-        """Whether a key has one of the values allowed.
+        """Raise unless a key has one of the allowed values.
 
         Raises:
             ConfigError: it has not.
@@ -87,7 +87,7 @@ class Task:
             raise ConfigError(f"task {self.name}: {key}", value, requirement)
 
     def check_files(self) -> None:
-        """Whether every split is one, the test split is there, and each has what its form needs.
+        """Raise unless splits are known, one is the test split, and each has what its form needs.
 
         Raises:
             ConfigError: it is not so.
@@ -116,13 +116,13 @@ class Task:
             check_roles(file.columns, forms, f"task {self.name}: columns")
 
     def split(self, split: str) -> SplitFile:
-        """How a split is read: its own keys, and the task's where it has none."""
+        """How to read a split: its own keys, and the task's where it has none."""
         value = self.files[split]
         own = value if isinstance(value, dict) else {"path": value}
         return SplitFile(**{**{key: getattr(self, key) for key in READING}, **own})
 
     def settings(self) -> dict[str, Any]:
-        """The task as plain values, without keys that are as if they were left out."""
+        """The task as plain values, without keys at their defaults."""
         defaults = {
             f.name: f.default_factory() if f.default_factory is not MISSING else f.default
             for f in fields(self)
@@ -205,7 +205,7 @@ def load_task(name: str) -> Task:
 
 
 def split_files(task: Task, sample_folder: Path) -> dict[str, SplitFile]:
-    """How each split is read; files of the sample world are made in sample_folder when missing.
+    """How to read each split; missing files of the sample world are made in sample_folder.
 
     Raises:
         DataError: a file does not exist.
@@ -214,7 +214,7 @@ def split_files(task: Task, sample_folder: Path) -> dict[str, SplitFile]:
 
 
 def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
-    """How one split is read, with the places of files that exist.
+    """How to read one split, with the paths of existing files.
 
     Raises:
         DataError: one does not.
@@ -233,7 +233,7 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
 
 
 def placed(name: str, sample_folder: Path) -> Path:
-    """Where a file lies; those of the sample world are made when they are missing."""
+    """The path of a file; missing ones of the sample world are made."""
     if not name.startswith(SAMPLE_PREFIX):
         return expand_path(name)
     path = sample_folder / name.removeprefix(SAMPLE_PREFIX)
@@ -243,7 +243,7 @@ def placed(name: str, sample_folder: Path) -> Path:
 
 
 def task_files(task: Task, sample_folder: Path) -> dict[str, Path]:
-    """The files of each split that lie on the disk; a second one has the key "<split>.other".
+    """The local files of each split; a second file has the key "<split>.other".
 
     Raises:
         DataError: a file does not exist.

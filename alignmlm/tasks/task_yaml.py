@@ -1,4 +1,4 @@
-"""YAML files of tasks: included bases, one file for many languages, and what they spell out."""
+"""YAML files of tasks: included bases, and one file for many languages, expanded."""
 
 from functools import reduce
 from importlib.resources import files
@@ -14,7 +14,7 @@ FILE_KEYS = ("languages", "tasks")  # of a file, not of a task
 
 
 def filled(value: Any, words: dict[str, str]) -> Any:
-    """A value with {code} and {iso} replaced in all its texts."""
+    """A value with {code} and {iso} replaced in all its strings."""
     if isinstance(value, dict):
         return {key: filled(entry, words) for key, entry in value.items()}
     if isinstance(value, list):
@@ -46,7 +46,7 @@ def part_of(mapping: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -
 def in_languages(shared: Mapping, languages: Mapping) -> list[Mapping]:
     """The task once for each language.
 
-    An entry is "fra-Latn: fr", or "fra-Latn: {code: fr, ...}" with keys put over the shared ones.
+    An entry is "fra-Latn: fr", or "fra-Latn: {code: fr, ...}" with keys that override shared ones.
     """
     tasks = []
     for language, entry in languages.items():

@@ -1,4 +1,4 @@
-"""Whether a task's data can be used, and what is in it."""
+"""Validation of a task's data, and its statistics."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from alignmlm.tasks.task import SPLITS, Task, split_files
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitReport:
-    """What is in one split."""
+    """Statistics of one split."""
 
     examples: int
     words: int  # separated by white space where no words are given
@@ -25,12 +25,12 @@ class SplitReport:
     dropped: Mapping[str, int]  # examples left out when reading, by reason
     same_text: int  # examples whose texts an earlier one of the split has
     in_train: int  # examples whose texts an example of the training split has
-    details: Mapping[str, int]  # what only its kind has
+    details: Mapping[str, int]  # counts specific to its kind
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What is in a task, or what is wrong with it."""
+    """Statistics of a task, or why it cannot be used."""
 
     task: Task
     splits: Mapping[str, SplitReport]
@@ -88,7 +88,7 @@ def question_details(examples: Sequence[Question]) -> Counter[str]:
 
 
 def details_of(task: Task, examples: Sequence[Any]) -> Counter[str]:
-    """Counts that only one kind of task has."""
+    """Counts specific to one kind of task."""
     if task.kind == "token_classification":
         return sentence_details(examples, task.metric == "entity_f1")
     if task.kind == "question_answering":
@@ -99,7 +99,7 @@ def details_of(task: Task, examples: Sequence[Any]) -> Counter[str]:
 
 
 def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> SplitReport:
-    """What is in a split; `train` holds the texts of the training split, or nothing."""
+    """Statistics of a split; `train` holds the texts of the training split, or nothing."""
     texts = [texts_of(example) for example in split.examples]
     lengths = list(map(word_count, split.examples))
     return SplitReport(
@@ -115,7 +115,7 @@ def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> Split
 
 
 def checked_task(task: Task, sample_folder: Path) -> dict[str, SplitReport]:
-    """What is in each split of a task.
+    """Statistics of each split of a task.
 
     Raises:
         DataError: a file is missing or damaged, a word or an example has no label, an answer is
@@ -133,7 +133,7 @@ def checked_task(task: Task, sample_folder: Path) -> dict[str, SplitReport]:
 
 
 def validate_task(task: Task, sample_folder: Path) -> TaskReport:
-    """What is in a task, or the first thing that is wrong with it."""
+    """Statistics of a task, or its first error."""
     try:
         return TaskReport(task, checked_task(task, sample_folder))
     except AlignMLMError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompiledCase:
-    """One kernel at one choice of types and sizes, as the launcher would ask for it."""
+    """One kernel at one choice of types and sizes, as the launcher would specialise it."""
 
     name: str
     function: Any  # what triton.jit returned

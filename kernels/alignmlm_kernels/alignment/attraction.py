@@ -25,14 +25,14 @@ from alignmlm_kernels.alignment.tables import (
 
 
 class Attraction(NamedTuple):
-    """A loss, and its gradient for the rows in use (no rows where none was asked for)."""
+    """A loss, and its gradient for the rows in use (no rows if none was requested)."""
 
     loss: Float[Tensor, ""]
     rows: Float[Tensor, "row hidden"]
 
 
 class Asked(NamedTuple):
-    """Whose distances are wanted, and in which type their gradient, if at all."""
+    """The request: whose distances, and the dtype of their gradient, if any."""
 
     embedding: Float[Tensor, "vocab hidden"]
     pairs: PairIndex
@@ -50,7 +50,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(table: Table, index: PairIndex, weights: Float[Tensor, " end"]) -> Iterator[Chunk]:
-    """All words, so many at once that they stay in the cache."""
+    """All words, in chunks that fit the cache."""
     words = len(table.words)
     size = chunk_words(words, table.vectors)
     firsts = [0] if size >= words else index.partner_offsets[::size].tolist()

@@ -1,4 +1,4 @@
-"""Which pairs a step looks at, and in which order: integer hashes, equal on every machine."""
+"""Which pairs a step uses, and in which order: integer hashes, equal on every machine."""
 
 import torch
 from jaxtyping import Int
@@ -7,7 +7,7 @@ from torch import Tensor
 GOLDEN = 0x9E3779B97F4A7C15
 MIX_1 = 0xBF58476D1CE4E5B9
 MIX_2 = 0x94D049BB133111EB
-SAMPLE = 0x53414D504C45  # keeps the statistics' sample apart from the choice of a step
+SAMPLE = 0x53414D504C45  # separates the statistics' sample from the choice of a step
 
 
 def signed(number: int) -> int:
@@ -17,7 +17,7 @@ def signed(number: int) -> int:
 
 
 def shifted(bits: Int[Tensor, " item"], places: int) -> Int[Tensor, " item"]:
-    """A shift to the right that fills with zeros."""
+    """Logical right shift."""
     return (bits >> places) & (2 ** (64 - places) - 1)
 
 
@@ -47,7 +47,7 @@ def chosen_order(
 ) -> Int[Tensor, " chosen"]:
     """`count` pairs in an order of their own for every step; a larger count begins with a smaller.
 
-    The host never waits for the device.
+    Never synchronises with the device.
     """
     hashes = pair_hashes(pairs, seed, step, device)
     return hashes.argsort()[:count] if count == pairs else hashes.topk(count, largest=False)[1]

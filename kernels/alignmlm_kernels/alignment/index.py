@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class PairIndex(NamedTuple):
-    """Who pulls whom, and which rows of the embedding the words are made of.
+    """Which words attract which, and the embedding rows that the words consist of.
 
     A `code` names a word by where its vector lies: a word of one token by its row of the
     embedding, the n-th word of several tokens by -1 - n. A `place` is a position in `rows`.
@@ -39,12 +39,12 @@ class PairIndex(NamedTuple):
 
 
 class IndexSizes(NamedTuple):
-    """What a launcher must know of an index without asking the device."""
+    """Sizes of an index that a launcher needs without synchronising with the device."""
 
     pairs: int
     words: int
     single: int  # words of one token
-    slots: int  # words whose gradient is not a row by itself
+    slots: int  # words whose gradient is not a row of its own
     longest: int  # partners of the word that has most
     ids: int  # rows that the embedding needs at least
 

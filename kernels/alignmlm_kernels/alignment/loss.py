@@ -1,4 +1,4 @@
-"""The public functions of the alignment loss: what may be asked, and who computes it."""
+"""The public functions of the alignment loss: options, checks, and dispatch."""
 
 import importlib.util
 import os
@@ -27,7 +27,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlignmentOptions:
-    """What pulls the words of a pair together, and which pairs a step looks at."""
+    """The distance between the words of a pair, and which pairs a step uses."""
 
     distance: Distance = "cosine"
     share: float = 1.0  # of the pairs, at each step
@@ -52,7 +52,7 @@ class AlignmentOptions:
             raise KernelError(f"impl 'triton' has cosine and l2 only, found {self.distance!r}")
 
     def one_of(self, name: str, allowed: tuple[str, ...]) -> None:
-        """Nothing, if the setting is one of those that are allowed.
+        """Raise unless a setting has an allowed value.
 
         Raises:
             KernelError: it is not.
@@ -63,21 +63,21 @@ class AlignmentOptions:
 
     @property
     def contrast(self) -> Contrast:
-        """What the distances with negatives are told."""
+        """The settings of distances with negatives."""
         return Contrast(self.margin, self.temperature, self.group_pairs)
 
 
 class AlignmentStatistics(NamedTuple):
-    """A step's loss, and how well the words are aligned; nothing has been waited for."""
+    """A step's loss and alignment measures; no synchronisation with the device."""
 
     loss: Float[Tensor, ""]  # has a gradient
     mean_cosine: Float[Tensor, ""]  # of the step's pairs, in [-1, 1]
     retrieval: Float[Tensor, ""]  # share of sampled sources nearest to a translation, in [0, 1]
-    pairs: int  # that the step looked at
+    pairs: int  # used by the step
 
 
 def check(embedding: Tensor, pairs: WordPairs) -> PairIndex:
-    """The index of the pairs, if they fit the embedding.
+    """The index of the pairs, checked against the embedding.
 
     Raises:
         KernelError: no pairs; a wrong shape, type or device; an id outside the vocabulary.
@@ -157,7 +157,7 @@ def chosen_loss(
     chosen: Chosen,
     options: AlignmentOptions,
 ) -> Float[Tensor, ""]:
-    """The loss of the chosen pairs, with a gradient where the embedding wants one."""
+    """The loss of the chosen pairs, with a gradient if the embedding requires one."""
     if implementation(options, embedding) == "reference":
         with torch.autocast(embedding.device.type, enabled=False):
             return reference_loss(embedding, pairs, *chosen, options.distance, options.contrast)
@@ -214,7 +214,7 @@ def mean_cosine(
     options: AlignmentOptions,
     loss: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Weighted mean cosine of the chosen pairs; for the cosine distance it is known already."""
+    """Weighted mean cosine of the chosen pairs; for the cosine distance it is 1 - loss."""
     if options.distance == "cosine":
         return 1 - loss.detach()
     plain = AlignmentOptions(distance="cosine", impl=options.impl)
@@ -228,7 +228,7 @@ def alignment_statistics(
     *,
     step: int = 0,
 ) -> AlignmentStatistics:
-    """The loss and how well the pairs are aligned; retrieval asks for up to 512 sampled pairs.
+    """The loss and how well the pairs are aligned; retrieval uses up to 512 sampled pairs.
 
     Raises:
         KernelError: as for `alignment_loss`.
@@ -280,7 +280,7 @@ def add_alignment_gradient(
 
 
 class AlignmentLoss(nn.Module):
-    """The alignment loss of fixed pairs. They follow the module to its device, and are no state.
+    """The alignment loss of fixed pairs. They move to the module's device, and are not state.
 
     They are no buffers either: a module's cast to bfloat16 must not round their weights, and
     DistributedDataParallel need not send them at every step.

@@ -1,7 +1,7 @@
 """The alignment loss as PyTorch operators, opaque to torch.compile and free of autocast.
 
-alignmlm::align makes the loss and, in the same pass, the gradient of the rows in use;
-alignmlm::align_backward scales these rows and spreads them over a gradient of the embedding.
+alignmlm::align computes the loss and, in the same pass, the gradient of the rows in use;
+alignmlm::align_backward scales these rows and scatters them into a gradient of the embedding.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor]:
 def attract(
     asked: Asked, order: Tensor, distance: str, contrast: Contrast, impl: str
 ) -> Attraction:
-    """What the chosen implementation makes of the pairs."""
+    """The attraction of the pairs, by the chosen implementation."""
     if impl == "triton":
         from alignmlm_kernels.alignment.triton_alignment import triton_attraction
 

@@ -1,4 +1,4 @@
-"""A dictionary of pairs of words, checked and prepared when it is made."""
+"""A dictionary of word pairs, checked and indexed on construction."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ INTEGERS = (torch.int32, torch.int64)
 
 
 def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
-    """Nothing, if ids and offsets are words.
+    """Raise unless ids and offsets are words.
 
     Raises:
         KernelError: wrong types, falling offsets, empty words, ids that no embedding has.
@@ -37,7 +37,7 @@ def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
 
 
 def check_weights(weights: Tensor, pairs: int) -> None:
-    """Nothing, if the weights can be averaged with.
+    """Raise unless the weights can be used for a mean.
 
     Raises:
         KernelError: not one number a pair, negative, infinite or nan, or all zero.
@@ -56,7 +56,7 @@ class WordPairs:
     """Pairs of words as flat token ids; word i has ids[offsets[i] : offsets[i + 1]].
 
     Words may repeat, have several partners and be their own partner. The index is built here, so
-    that nothing is left to do at a step; give one to reuse it.
+    that a step need not; pass one to reuse it.
 
     Raises:
         KernelError: tensors that are no words or no weights.
@@ -104,7 +104,7 @@ class WordPairs:
         return self.index
 
     def check(self) -> None:
-        """Nothing, if the tensors are a dictionary.
+        """Raise unless the tensors are a dictionary.
 
         Raises:
             KernelError: they are not.

@@ -93,7 +93,9 @@ def bounded(vectors: Float[Tensor, "word hidden"], norms: Float[Tensor, " word"]
     """Vectors of some norms; those of norms above 2**56 are multiplied by 2**-74."""
     small = norms < LARGEST_NORM
     factors = torch.where(small, 1.0, SHRINK).to(norms)
-    if vectors.device.type == "cpu" and small.all():  # elsewhere that would wait for the device
+    if (
+        vectors.device.type == "cpu" and small.all()
+    ):  # elsewhere that would synchronise with the device
         return Bounded(vectors, norms, factors)
     vectors = vectors * factors[:, None]
     shrunk = torch.linalg.vector_norm(vectors, dim=1)

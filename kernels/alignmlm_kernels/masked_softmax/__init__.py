@@ -59,7 +59,7 @@ def masked_softmax_loss(
         itself then gets none.
     budget_bytes: what may wait for the backward pass. The exponentials, one a position and token
         of the vocabulary, are kept if they fit ("slab", or "scaled" with bfloat16 on a GPU); else
-        they are made twice, by chunks of the vocabulary ("lean"). peak_bytes says what each takes.
+        they are computed twice, by chunks of the vocabulary ("lean"). peak_bytes gives their sizes.
     impl: "auto", one of these three, or "reference": full logits and PyTorch's own gradient.
 
     Raises:
@@ -91,7 +91,7 @@ def reduced(loss: PositionLoss, known: Tensor, reduction: str) -> PositionLoss:
 
 
 def plan_of(hidden: Tensor, weight: Tensor, budget_bytes: int, impl: Implementation) -> Plan:
-    """How a call is done, from sizes, types, device and settings alone.
+    """The plan of a call, from sizes, types, device and settings alone.
 
     Raises:
         KernelError: an unknown implementation, or one that these inputs cannot have.
@@ -129,7 +129,7 @@ def vocabulary_parallel_loss(
     """The losses of this rank's positions, whose vocabulary is spread over a group's ranks.
 
     weight and bias are this rank's rows, in the order of the ranks; labels are tokens of the whole
-    vocabulary. Ranks may have different numbers of positions and of rows. Every rank takes in the
+    vocabulary. Ranks may have different numbers of positions and of rows. Every rank gathers the
     hidden states of all; maxima, sums and label logits are exchanged, logits are not. The weight's
     gradient is that of the positions of all ranks: do not average it over the group. Otherwise as
     masked_softmax_loss. Source: Shoeybi et al., 2019 (arXiv:1909.08053), section 3.

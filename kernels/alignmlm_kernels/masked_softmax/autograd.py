@@ -17,7 +17,7 @@ from alignmlm_kernels.second_derivative import once_differentiable
 
 
 class Setting(NamedTuple):
-    """What a call asks for besides its tensors."""
+    """The settings of a call besides its tensors."""
 
     plan: Plan
     options: Options
@@ -60,7 +60,7 @@ class MaskedSoftmax(torch.autograd.Function):
         labels: Tensor,
         setting: Setting,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the sums, and keep what the backward pass needs."""
+        """Compute the sums, and save what the backward pass needs."""
         plan, options, _ = setting
         keep = any(ctx.needs_input_grad)
         *numbers, exponentials = masked_softmax_sums(hidden, weight, bias, labels, *plan, keep)
@@ -76,7 +76,7 @@ class MaskedSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable("masked_softmax_loss")
     def backward(ctx: Any, nats_grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the inputs that want one."""
+        """Gradients of the inputs that require one."""
         hidden, weight, bias, labels, exponentials, *numbers = ctx.saved_tensors
         plan, options, weight_grad = ctx.setting
         upstream = torch.where(labels >= 0, nats_grad, 0)

@@ -1,4 +1,4 @@
-"""Whether the arguments of the masked softmax fit each other."""
+"""Checks of the arguments of the masked softmax."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def check_arguments(
     z_loss: float,
     reduction: str,
 ) -> None:
-    """Nothing, when the arguments fit each other.
+    """Raise unless the arguments fit each other.
 
     Raises:
         KernelError: they do not; the message names the argument.
@@ -33,7 +33,7 @@ def check_arguments(
 
 
 def check_devices(tensors: dict[str, Tensor]) -> None:
-    """Nothing, when all tensors are on one device.
+    """Raise unless all tensors are on one device.
 
     Raises:
         KernelError: they are not.
@@ -44,7 +44,7 @@ def check_devices(tensors: dict[str, Tensor]) -> None:
 
 
 def check_shapes(tensors: dict[str, Tensor]) -> None:
-    """Nothing, when the sizes that tensors share are equal.
+    """Raise unless the sizes that tensors share are equal.
 
     Raises:
         KernelError: they are not, or the vocabulary is empty.
@@ -66,7 +66,7 @@ def check_shapes(tensors: dict[str, Tensor]) -> None:
 
 
 def check_types(tensors: dict[str, Tensor]) -> None:
-    """Nothing, when each tensor holds numbers of a kind that it may.
+    """Raise unless each tensor has an allowed dtype.
 
     Raises:
         KernelError: one does not.
@@ -83,7 +83,7 @@ def check_types(tensors: dict[str, Tensor]) -> None:
 
 
 def check_settings(label_smoothing: float, z_loss: float, reduction: str) -> None:
-    """Nothing, when the settings lie in their ranges.
+    """Raise unless the settings lie in their ranges.
 
     Raises:
         KernelError: one does not.

@@ -1,8 +1,8 @@
-"""The exponentials of the logits: three ways to the same numbers.
+"""The exponentials of the logits: three ways to the same values.
 
-slab: logits by a plain product, one sweep makes them exponentials. scaled: a fused Triton product
+slab: logits by a plain product, exponentiated in one sweep. scaled: a fused Triton product
 writes the exponentials, against the label's logit. lean: the forward pass keeps nothing; the
-backward pass makes them once more, by chunks of the vocabulary, against the log of the sum.
+backward pass recomputes them, by chunks of the vocabulary, against the log of the sum.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_ro
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 ALIGNED = 16  # elements: rows of the exponentials start there, so that a GPU stores them at once
-SHIFT = {torch.float16: 10.0}  # exponentials this much larger: the small ones keep their digits
+SHIFT = {torch.float16: 10.0}  # added to the exponents: small exponentials keep their precision
 
 
 class Plan(NamedTuple):
-    """How the numbers are made."""
+    """How the exponentials are computed."""
 
     design: Design
     dtype: torch.dtype  # of the products and the exponentials

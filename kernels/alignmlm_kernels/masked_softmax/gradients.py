@@ -36,7 +36,7 @@ class Coefficients(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of the weighted sum of the losses; None where nobody wants it."""
+    """Gradients of the weighted sum of the losses; None where not required."""
 
     hidden: Float[Tensor, "masked hidden"] | None
     weight: Float[Tensor, "vocab hidden"] | None
@@ -44,7 +44,7 @@ class Gradients(NamedTuple):
 
 
 class LabelRows(NamedTuple):
-    """What the gradient of the weight gets besides the exponentials' part."""
+    """The part of the weight's gradient that is not from the exponentials."""
 
     hidden: Float[Tensor, "masked hidden"]
     at_label: Float[Tensor, " masked"]
@@ -80,7 +80,7 @@ def backward(
             write_weight(plan, target, add, block, scaled, unit, with_labels)
         if bias is not None:
             bias[here] = column_sums(block, scale, plan.triton)
-    del block, scaled  # hidden_grad needs as much room once more
+    del block, scaled  # hidden_grad needs the same memory again
     if bias is not None:
         bias += label_sums(plan, head, at_label, coefficients.uniform)
         bias = bias.to(head.bias.dtype if head.bias is not None else bias.dtype)
@@ -126,7 +126,7 @@ def write_weight(
 ) -> None:
     """Write the gradient of some rows of the weight, or add it to what is there.
 
-    It is summed up in float32, and rounded once where the target has fewer digits.
+    It is accumulated in float32, and rounded once if the target has lower precision.
     """
     exact = torch.promote_types(plan.dtype, torch.float32)
     direct = target.dtype == exact and unit is None
@@ -147,7 +147,7 @@ def label_sums(
     at_label: Float[Tensor, " masked"],
     uniform: Float[Tensor, " masked"] | None,
 ) -> Float[Tensor, " vocab"]:
-    """What the gradient of the bias gets besides the exponentials' part."""
+    """The part of the bias's gradient that is not from the exponentials."""
     column = torch.zeros(len(head.weight), 1, dtype=at_label.dtype, device=at_label.device)
     ones = torch.ones_like(at_label)[:, None]
     add_label_rows(column, ones, at_label, head.labels, plan.triton)
