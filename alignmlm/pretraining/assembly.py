@@ -222,12 +222,12 @@ def make_loader(
 
 def orders_of(languages: list[Language], wanted: Callable[[str], bool]) -> dict[str, list[str]]:
     """The orders of one sort that each base language is read with."""
-    found: dict[str, list[str]] = {language.base: [] for language in languages}
+    orders_by_base: dict[str, list[str]] = {language.base: [] for language in languages}
     for language in languages:
-        orders = found[language.base]
+        orders = orders_by_base[language.base]
         if wanted(language.order) and language.order not in orders:
             orders.append(language.order)
-    return found
+    return orders_by_base
 
 
 def recipe_mixture(recipe: Recipe) -> Mixture:

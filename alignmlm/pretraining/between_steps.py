@@ -1,4 +1,4 @@
-"""What a run does between two steps: log, validate, save, go back to a checkpoint."""
+"""What a run does between two steps: log, validate, save, rewind to a checkpoint."""
 
 import logging
 from dataclasses import replace
@@ -62,7 +62,7 @@ def save_checkpoint(run: Run) -> None:
 
 
 def rewind(run: Run, spike: int) -> bool:
-    """Go back to the newest checkpoint before a spike; return whether there is one."""
+    """Rewind to the newest checkpoint before a spike; returns whether there is one."""
     settled(run.saver, run.engine.control)
     return go_back(run, spike)
 

@@ -24,7 +24,7 @@ class Counters:
     step: int = 0
     tokens: int = 0  # over all ranks, padding not counted
     seconds: float = 0.0  # of training, without validation and checkpoints
-    first_step: int = 0  # where batch 0 of the data was, or would have been, seen
+    first_step: int = 0  # step at which batch 0 of the data was, or would have been, seen
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ class SlowRank:
     group: Any = None  # process group of the ranks, on their CPUs
     rank: int = -1
     readings: int = 0  # consecutive logged steps that this rank was far behind
-    told: set[int] = field(default_factory=set)
+    reported: set[int] = field(default_factory=set)
 
     def compare(self, own_s: float) -> dict[str, float | int]:
         """Metrics of the slowest rank from this rank's seconds; all ranks call this at once."""
@@ -77,8 +77,8 @@ class SlowRank:
         same = ratio > SLOW and slowest == self.rank
         self.readings = self.readings + 1 if same else int(ratio > SLOW)
         self.rank = slowest if ratio > SLOW else -1
-        if self.readings >= SLOW_READINGS and slowest not in self.told:
-            self.told.add(slowest)
+        if self.readings >= SLOW_READINGS and slowest not in self.reported:
+            self.reported.add(slowest)
             if tell:
                 text = "%s is slow: %.2f times the median rank's time for data and forward pass"
                 log.warning(text, self.names[slowest], ratio)
