@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """The page at "/", and at "/stamp" which page that is."""
+        """Serve the page at "/", and at "/stamp" the stamp of its version."""
         port = self.server.server_address[1]
         if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
             self.answer(403, "this page is for this machine alone\n")
@@ -118,5 +118,5 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Requests are told to nobody but those who debug."""
+        """Log a request at debug level."""
         log.debug(format, *arguments)

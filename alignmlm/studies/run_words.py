@@ -24,7 +24,13 @@ from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Word
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
-from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
+from alignmlm.pretraining.checkpoints import (
+    CHECKPOINTS,
+    MANIFEST,
+    load_state,
+    read_progress,
+    saved_steps,
+)
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.encoder import token_embedding
@@ -46,6 +52,7 @@ from alignmlm.probes.words import (
     unit_vectors,
 )
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.run_probes import pair_counts
 
@@ -213,6 +220,13 @@ def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
     return [saved[i] for i in np.unique(places)] if saved else []
 
 
+def sources(folder: Path, sizes: WordSizes) -> Plain:
+    """What words.json depends on: sizes, and the checkpoints by the hashes of their manifests."""
+    paths = (folder / CHECKPOINTS / f"step-{step}" for step in explored_steps(folder, sizes))
+    manifests = {path.name: file_xxh3(path / MANIFEST) for path in paths}
+    return {"sizes": asdict(sizes), "manifests_xxh3": manifests}
+
+
 def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
     """The document of words.json; no pairs where the run has no dictionary.
 
@@ -232,23 +246,22 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
             own.append(neighbours(embedding, words, sizes.neighbours))
     return {
         "schema_version": SCHEMA_VERSION,
+        "sources": sources(folder, sizes),
         "steps": steps,
         "pairs": [as_plain(words, own) for words, own in zip(material, by_pair, strict=True)],
     }
 
 
 def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) -> Path:
-    """The path of words.json in a run's folder, rewritten if the checkpoints have changed.
+    """The path of words.json in a run's folder, rewritten unless it is of these checkpoints.
 
     Raises:
         CheckpointError: a checkpoint is damaged.
         DataError: a damaged block of a shard, or a damaged words.json.
     """
     sizes, path = sizes or WordSizes(), folder / WORDS
-    if path.is_file():
-        known = [step["step"] for step in read_json(path).get("steps", [])]
-        if known == explored_steps(folder, sizes):
-            return path
+    if path.is_file() and read_json(path).get("sources") == sources(folder, sizes):
+        return path
     document = run_words(recipe, folder, sizes)
     replace_text(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
     return path

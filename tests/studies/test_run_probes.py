@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,23 +9,12 @@ from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import trained_model
-from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.contexts import context_means, validation_rows
 from alignmlm.probes.encoder import layer_vectors
 from alignmlm.reporting.probe_tables import layer_rows, word_rows
 from alignmlm.studies.run_probes import asked_steps
-from tests.conftest import SMALL
 
 PAIR = "qaa-Latn qaa-Latn-x-inv-trans"
-
-
-@pytest.fixture(scope="module")
-def run(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with checkpoints of steps 4 and 8."""
-    folder = tmp_path_factory.mktemp("probed") / "run"
-    places = [f"--data.store={small_store}", f"--run.dir={folder}"]
-    pretrain(load_recipe(None, [*SMALL, *places]), None)
-    return folder
 
 
 def test_the_command_writes_every_probe_of_every_checkpoint(run, tmp_path, capsys):

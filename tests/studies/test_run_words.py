@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,15 +14,6 @@ from alignmlm.reporting.run_facts import run_facts
 from alignmlm.reporting.word_data import word_data
 from alignmlm.studies.run_words import WordSizes, write_words
 from tests.conftest import SMALL
-
-
-@pytest.fixture(scope="module")
-def run(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with checkpoints of steps 4 and 8."""
-    folder = tmp_path_factory.mktemp("words") / "run"
-    places = [f"--data.store={small_store}", f"--run.dir={folder}"]
-    pretrain(load_recipe(None, [*SMALL, *places]), None)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +71,17 @@ def test_few_words_are_half_given_half_held_out_and_written_once(run, document):
     before = path.stat().st_mtime_ns
     write_words(recipe, run, WordSizes(words=10, checkpoints=1))
     assert path.stat().st_mtime_ns == before
+
+
+def test_words_of_a_run_that_was_trained_again_are_written_again(run, small_store, tmp_path):
+    places = [f"--data.store={small_store}", f"--run.dir={tmp_path / 'run'}"]
+    pretrain(load_recipe(None, [*SMALL, *places, "--model.seed=1"]), None)
+    recipe = load_recipe(tmp_path / "run" / "recipe.yaml")
+    path = write_words(recipe, tmp_path / "run", WordSizes(words=10))
+    other = write_words(load_recipe(run / "recipe.yaml"), run, WordSizes(words=10))
+    path.write_bytes(other.read_bytes())  # the same steps, of other weights
+    write_words(recipe, tmp_path / "run", WordSizes(words=10))
+    assert path.read_bytes() != other.read_bytes()
 
 
 def test_words_of_many_runs_are_thinned(run, monkeypatch):
