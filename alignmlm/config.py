@@ -184,16 +184,15 @@ class Command(click.Command):
     def unknown_option(self, name: str, arguments: Sequence[str]) -> ConfigError:
         """An error with the nearest setting or option."""
         settings = [each.full_name for each in self.params if isinstance(each, Setting)]
-        if "." in name:
+        if "." in name and settings:
             found = name.removeprefix("--")
             sections = sorted({each.partition(".")[0] for each in settings if "." in each})
             must = f"be a setting of the sections {sections}{nearest(found, settings)}"
             return ConfigError(f"{COMMAND_LINE}: setting", found, must)
         options = [name for each in self.params for name in each.opts if name.startswith("-")]
         found = next((each for each in arguments if each.partition("=")[0] == name), name)
-        return ConfigError(
-            f"{COMMAND_LINE}: option", found, f"be one of this command{nearest(name, options)}"
-        )
+        must = f"be an option of this command{nearest(name, options)}"
+        return ConfigError(f"{COMMAND_LINE}: option", found, must)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with its settings built.

@@ -176,3 +176,8 @@ def test_bash_completes_by_its_script(capsys, tmp_path):
         timeout=HANG_S, check=True,
     )  # fmt: skip
     assert done.stdout == "--train.steps\n", done.stderr
+
+
+def test_a_setting_for_a_command_without_settings_is_an_unknown_option():
+    with pytest.raises(ConfigError, match=r"option = '--data.store=x', but it must be an option"):
+        cli.dispatch(["data", "stats", "--data.store=x"])
