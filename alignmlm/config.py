@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.shipped import shipped_file
 from alignmlm.storage.plain_data import read_layered_yaml
 from alignmlm.storage.typed_settings import (
     arms,
@@ -36,7 +37,7 @@ CONFIG = click.Option(
     type=click.Path(),
     metavar="YAML",
     multiple=True,
-    help="Recipe; none: the sample recipe.",
+    help="Recipe: a file, or the name of one of alignmlm's; none: the sample recipe.",
 )
 
 
@@ -295,7 +296,9 @@ def recipe_of(paths: Sequence[str], given: dict[str, str]) -> Recipe:
     if len(paths) > 1:
         raise ConfigError("--config", list(paths), "name one recipe; it may include others")
     plain = plain_settings(Recipe, "", given)
-    layers = [layer for path in paths for layer in read_layered_yaml(Path(path))]
+    layers = [
+        layer for path in paths for layer in read_layered_yaml(shipped_file("recipe", path))
+    ]
     return build(Recipe, *layers, (COMMAND_LINE, plain))
 
 

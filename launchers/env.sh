@@ -4,7 +4,7 @@
 SITE_PARTITION=""               # where jobs go; empty: the cluster's default
 SITE_ACCOUNT=""                 # who pays; empty: the user's default
 SITE_MODULES=""                 # what `module load` is given, such as "gcc/13 cuda/12.8"
-SITE_VENV=".venv"               # the Python environment; empty: the one that is active at submission
+SITE_VENV=".venv"               # the Python environment; empty, or .venv without one: that of the submission
 SITE_SCRATCH="/tmp"             # on a disk of each node, for what is compiled there
 SITE_INTERFACE=""               # network interface between the nodes, as in `ip link`; empty: chosen
 SITE_MASTER=""                  # address of the first node; empty: its name in SLURM
@@ -17,7 +17,7 @@ export ALIGNMLM_DATA="${ALIGNMLM_DATA:-../shared/data}"  # what recipes call $AL
 for each in $SITE_MODULES; do
     module load "$each"
 done
-if [ -n "$SITE_VENV" ]; then
+if [ -n "$SITE_VENV" ] && { [ "$SITE_VENV" != .venv ] || [ -d .venv ]; }; then
     # shellcheck source=/dev/null
     . "$SITE_VENV/bin/activate" || exit 2
 fi

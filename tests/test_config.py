@@ -20,6 +20,17 @@ def test_without_a_file_the_recipe_is_the_default_one():
     assert load_recipe(None) == Recipe()
 
 
+def test_a_recipe_of_alignmlm_is_found_by_name_unless_there_is_such_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("sample")) == Recipe()
+    for name in ("wikipedia-laptop", "wikipedia-laptop.yaml", "recipes/wikipedia-laptop.yaml"):
+        assert load_recipe(Path(name)).data.store == "data/wikipedia-2k"
+    write(tmp_path / "wikipedia-laptop.yaml", "data: {store: own}")
+    assert load_recipe(Path("wikipedia-laptop.yaml")).data.store == "own"
+    with pytest.raises(ConfigError, match=r"'wikipedia-lapto'.* did you mean 'wikipedia-laptop'"):
+        load_recipe(Path("wikipedia-lapto"))
+
+
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
     recipe = load_recipe(write(tmp_path / "r.yaml", "train:\n  steps: 7\n"))
     assert recipe.train.steps == 7

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE
-from alignmlm.commands.options import PATH, WHOLE, as_json, command, deepspeed
+from alignmlm.commands.options import PATH, WHOLE, Shipped, as_json, command, deepspeed
 from alignmlm.config import GIVEN, Several, recipe_options, setting_options
 from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.evaluation.evaluation_config import EvaluationConfig
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.shipped import shipped_launchers
 from alignmlm.slurm import (
     Job,
     Resources,
@@ -37,8 +38,8 @@ JOB_OPTIONS = (
     click.option("--partition", help="None: that of launchers/env.sh."),
     click.option("--account", help="None: that of launchers/env.sh."),
     click.option("--sbatch", multiple=True, metavar="OPTION", help="Another option of sbatch."),
-    click.option("--launchers", type=PATH, default=Path("launchers"), metavar="FOLDER",
-                 help="Folder of the batch scripts (default: launchers)."),
+    click.option("--launchers", type=PATH, default=shipped_launchers, metavar="FOLDER",
+                 help="Folder of the batch scripts; none: launchers, or those of alignmlm."),
     click.option("--dry-run", is_flag=True, help="Print the job, submit nothing."),
     as_json,
 )  # fmt: skip
@@ -194,7 +195,7 @@ def array_option(first: int, last: int, at_once: int | None) -> str:
 
 
 @command("study")
-@click.argument("study", type=PATH)
+@click.argument("study", type=Shipped("study"))
 @click.option("--at-once", type=WHOLE, help="Runs that may train at a time; none: all.")
 @job_options
 def launch_study(study: Path, at_once: int | None, **job: Any) -> None:

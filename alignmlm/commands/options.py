@@ -8,6 +8,24 @@ import click
 from alignmlm.artifacts.names import RECIPE
 from alignmlm.config import Command, Value, load_recipe
 from alignmlm.errors import ConfigError
+from alignmlm.shipped import shipped_file
+
+
+class Shipped(click.Path):
+    """A file of the user's, or the name of one that comes with alignmlm."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path of the file.
+
+        Raises:
+            ConfigError: there is no such file.
+        """
+        return shipped_file(self.kind, value)
+
 
 PATH = click.Path(path_type=Path)
 WHOLE, NUMBER = Value(int), Value(float)
@@ -22,7 +40,10 @@ store_config = click.option(
     "--config", type=click.Path(), metavar="YAML", help="Recipe whose store it is, without STORE."
 )
 deepspeed = click.option(
-    "--deepspeed", type=PATH, metavar="JSON", help="ds_configs file: ZeRO stage, buckets, offload."
+    "--deepspeed",
+    type=Shipped("--deepspeed"),
+    metavar="JSON",
+    help="ds_configs file, or the name of one of alignmlm's: ZeRO stage, buckets, offload.",
 )
 sample_folder = click.option(
     "--sample-folder",

@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from alignmlm.commands.options import PATH, WHOLE, as_json, command, deepspeed, run_recipe
+from alignmlm.commands.options import (
+    PATH,
+    WHOLE,
+    Shipped,
+    as_json,
+    command,
+    deepspeed,
+    run_recipe,
+)
 from alignmlm.config import recipe_options
 from alignmlm.errors import AlignMLMError, ConfigError, ExitCode
 from alignmlm.pretraining.recipe import Recipe
@@ -77,7 +85,7 @@ def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> 
 
 
 @command("run")
-@click.argument("study", type=PATH)
+@click.argument("study", type=Shipped("study"))
 @click.option("--only", type=WHOLE, metavar="N", help="Only run N, from 1; no table is written.")
 @as_json
 def study_run(study: Path, only: int | None, as_json: bool) -> int:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +29,7 @@ from alignmlm.ranks.signals import (
     SIGNALS,
     SavedAndStoppedError,
 )
+from alignmlm.shipped import shipped_file
 from alignmlm.storage.atomic import replace_text, set_aside
 from alignmlm.storage.locks import locked
 from alignmlm.storage.plain_data import read_layered_yaml, read_yaml
@@ -106,6 +107,8 @@ def load_study(path: Path) -> StudyConfig:
             runs is no recipe.
     """
     study = build(StudyConfig, (str(path), read_yaml(path)))
+    if study.recipe:
+        study = replace(study, recipe=str(shipped_file("recipe", study.recipe)))
     layers = read_layered_yaml(Path(study.recipe)) if study.recipe else []
     for run in planned_runs(study)[: len(study.objectives) + len(study.variants)]:
         settings = nested({**study.overrides, **run.overrides})

@@ -1,0 +1,87 @@
+"""The wheel, installed into an empty environment and used in an empty folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from alignmlm.cli import COMMANDS
+from tests.limits import HANG_S
+
+ROOT = Path(__file__).parents[1]
+DATA = ("recipes", "studies", "ds_configs", "launchers")
+pytestmark = pytest.mark.slow  # builds and starts programs
+BUILT_FROM = ("alignmlm", "kernels", *DATA, "pyproject.toml", "README.md", "LICENSE")
+HELPS = f"""
+import contextlib, io
+from alignmlm import cli
+for name in {list(COMMANDS)}:
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        assert cli.dispatch([*name.split(), "--help"]) == 0, name
+    assert "Usage: alignmlm " + name in text.getvalue(), name
+"""
+
+
+def pip(*words: str) -> None:
+    """Run pip without the network."""
+    command = [sys.executable, "-m", "pip", *words]
+    subprocess.run(command, check=True, timeout=HANG_S, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, and the libraries of this one, in which it is not editable."""
+    place = tmp_path_factory.mktemp("wheel")
+    for name in BUILT_FROM:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, place / name, **({"symlinks": True} if copy is shutil.copytree else {}))
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(place))
+    (wheel,) = place.glob("*.whl")
+    folder = place / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    pip("--python", str(folder), "install", "--no-deps", "--no-index", str(wheel))
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return folder
+
+
+def alignmlm(environment: Path, folder: Path, *words: str, code: int = 0) -> str:
+    """What the installed program prints in a folder."""
+    own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "ALIGNMLM_DATA")}
+    done = subprocess.run(
+        [str(environment / "bin" / "alignmlm"), *words],
+        cwd=folder, env=own, capture_output=True, text=True, timeout=HANG_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_has_every_recipe_study_policy_and_launcher(environment):
+    (package,) = environment.glob("lib/python*/site-packages/alignmlm")
+    for folder in DATA:
+        shipped = package / "shipped" / folder
+        assert not shipped.is_symlink()
+        for path in (ROOT / folder).iterdir():
+            assert (shipped / path.name).read_bytes() == path.read_bytes()
+    tasks = [path.name for path in (ROOT / "alignmlm/tasks/shipped").iterdir()]
+    assert sorted(path.name for path in (package / "tasks/shipped").iterdir()) == sorted(tasks)
+
+
+def test_every_command_explains_itself_in_the_wheel(environment, tmp_path):
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(environment / "bin/python"), "-c", HELPS]
+    subprocess.run(command, cwd=tmp_path, env=own, check=True, timeout=HANG_S)
+
+
+def test_files_of_the_wheel_are_found_by_name_in_an_empty_folder(environment, tmp_path):
+    asked = ("launch", "pretrain", "--config=sample", "--deepspeed=zero2", "--dry-run")
+    assert "shipped/launchers/pretrain.sbatch" in alignmlm(environment, tmp_path, *asked)
+    assert "--array=1-2" in alignmlm(
+        environment, tmp_path, "launch", "study", "sample", "--dry-run"
+    )
+    assert "sample_pos" in alignmlm(environment, tmp_path, "eval", "ls")
+    assert list(tmp_path.iterdir()) == []
