@@ -35,13 +35,13 @@ from alignmlm.data.stored_orders import (
 )
 from alignmlm.data.tokenizer import describe, load_tokenizer, train_tokenizer
 from alignmlm.errors import AlignMLMError
-from alignmlm.evaluation.cache import read_model, write_model
-from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.finetune import classifier
-from alignmlm.evaluation.results import empty, read_results, with_task, write_results
-from alignmlm.evaluation.samples import Sample, recorded_samples
-from alignmlm.evaluation.study_file import study_document, study_text
-from alignmlm.evaluation.transfer import Scores
+from alignmlm.evaluation.evaluated_model import open_export
+from alignmlm.evaluation.fine_tuning.model_cache import read_model, write_model
+from alignmlm.evaluation.fine_tuning.training import classifier
+from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
+from alignmlm.evaluation.scores.samples import Sample, recorded_samples
+from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.languages.language import lay_out_scripts, parse_language
 from alignmlm.pretraining.checkpoints import (
     LATEST,

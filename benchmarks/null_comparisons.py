@@ -25,9 +25,9 @@ from rich.table import Table
 from scipy.stats import norm
 
 from alignmlm.draws import key
-from alignmlm.evaluation.compare import cell_difference
-from alignmlm.evaluation.samples import Answered
-from alignmlm.evaluation.statistics import Difference
+from alignmlm.evaluation.scores.compare import cell_difference
+from alignmlm.evaluation.scores.samples import Answered
+from alignmlm.evaluation.scores.statistics import Difference
 
 RESULTS = Path(__file__).parent / "results" / "null_comparisons.jsonl"
 SEEDS, EXAMPLES = (1, 2, 3, 5), (1, 5, 20, 200)

@@ -36,9 +36,9 @@ from torch import zeros_like
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.directions import Direction
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.task_data import read_examples, task_data
+from alignmlm.evaluation.evaluated_model import open_export
+from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.config import load_recipe
-from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.finetune import predictions
-from alignmlm.evaluation.rows import IGNORED, Example
-from alignmlm.evaluation.task_data import task_data
+from alignmlm.evaluation.evaluated_model import open_model
+from alignmlm.evaluation.examples.rendering import IGNORED, Example
+from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.fine_tuning.training import predictions
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.tasks.task import load_task

@@ -12,7 +12,7 @@ import pytest
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
-from alignmlm.evaluation.results import read_results
+from alignmlm.evaluation.scores.results import read_results
 from alignmlm.storage.plain_data import read_json
 from tests.conftest import SMALL
 from tests.toys import write_toy_task

@@ -4,7 +4,7 @@ import pytest
 
 from alignmlm.config import load_recipe
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.planning.jobs import Cluster, Speed
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.storage.typed_settings import explanation, setting_hints

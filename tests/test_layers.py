@@ -54,6 +54,19 @@ def test_imports_point_down(path):
     assert not wrong, f"{path} imports {wrong}"
 
 
+EVALUATION = ("examples", "scores", "fine_tuning")  # each imports those before it
+CALLERS = {"evaluate", "selection", "transfer", "retrieval", "language_counts"}  # of all three
+
+
+@pytest.mark.parametrize("name", EVALUATION)
+def test_the_rooms_of_evaluation_import_earlier_ones_alone(name):
+    later = CALLERS.union(EVALUATION[EVALUATION.index(name) + 1 :])
+    for path in sorted(Path("alignmlm/evaluation", name).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                assert not later.intersection(node.module.split(".")[2:3]), f"{path}: {node.module}"
+
+
 def module_of(path: Path) -> str:
     """The dotted name of a file's module."""
     parts = path.with_suffix("").parts[path.parts[0] == "kernels" :]

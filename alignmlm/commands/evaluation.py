@@ -10,7 +10,7 @@ from rich.text import Text
 from alignmlm.commands.options import PATH, as_json, command, models, parser, sample_folder
 from alignmlm.config import Several, setting_options
 from alignmlm.errors import ConfigError, ExitCode
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
+from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.terminal import WholeTable, console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def eval_run(
 
     name_accelerator()
     from alignmlm.evaluation.evaluate import evaluate, skipped_of
-    from alignmlm.evaluation.results import result_rows, retrieval_rows
+    from alignmlm.evaluation.scores.results import result_rows, retrieval_rows
     from alignmlm.reporting.tables import retrieval_table, transfer_table
 
     results = evaluate(model, list(tasks), config, output)
@@ -121,8 +121,8 @@ def eval_validate(
     usable = [report for report in reports if not report.error]
     changes: dict[str, LanguageCounts] = {}
     if model is not None:
-        from alignmlm.evaluation.changed import language_counts
-        from alignmlm.evaluation.export import open_export
+        from alignmlm.evaluation.evaluated_model import open_export
+        from alignmlm.evaluation.language_counts import language_counts
 
         syntax, export = SyntaxConfig(models=models, parser=parser), open_export(model)
         changes = {

@@ -12,7 +12,7 @@ from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE
 from alignmlm.commands.options import PATH, WHOLE, Shipped, as_json, command, deepspeed
 from alignmlm.config import GIVEN, Several, recipe_options, setting_options
 from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.shipped import shipped_launchers
 from alignmlm.slurm import (

@@ -17,11 +17,11 @@ from alignmlm.commands.options import (
     sample_folder,
 )
 from alignmlm.errors import ConfigError, ExitCode
-from alignmlm.evaluation.evaluation_config import SyntaxConfig
+from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.terminal import console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
-    from alignmlm.evaluation.preview import Change, Preview
+    from alignmlm.evaluation.examples.preview import Change, Preview
     from alignmlm.tasks.examples import Example
     from alignmlm.tasks.splits import SplitFile
     from alignmlm.tasks.task import Task
@@ -50,7 +50,7 @@ def eval_show(
     as_json: bool,
 ) -> int:
     """Show examples of TASK as they are read, and in derived languages; also what is invisible."""
-    from alignmlm.evaluation.preview import drawn
+    from alignmlm.evaluation.examples.preview import drawn
     from alignmlm.tasks.forms import read_split
     from alignmlm.tasks.task import found_file, load_task
     from alignmlm.tasks.validate import split_report, validate_task
@@ -87,9 +87,13 @@ def changes_of(
         ConfigError: a language that the task or the model lacks, or a syntax order without models.
         CheckpointError: there is no model.
     """
-    from alignmlm.evaluation.changed import trees_of
-    from alignmlm.evaluation.export import open_export
-    from alignmlm.evaluation.preview import asked_languages, change_of_model, change_without_model
+    from alignmlm.evaluation.evaluated_model import open_export
+    from alignmlm.evaluation.examples.preview import (
+        asked_languages,
+        change_of_model,
+        change_without_model,
+    )
+    from alignmlm.evaluation.language_counts import trees_of
 
     export = open_export(model) if model else None
     languages = asked_languages(task, export.languages if export else None, language)
@@ -105,7 +109,7 @@ def document(
     task: "Task", examples: "list[Example]", changes: "dict[str, Change]", report: "SplitReport"
 ) -> dict[str, Any]:
     """The examples and counts for programs."""
-    from alignmlm.evaluation.preview import as_json, previewed
+    from alignmlm.evaluation.examples.preview import as_json, previewed
 
     rows = []
     for example in examples:
@@ -123,7 +127,7 @@ def show_example(
     number: int, example: "Example", task: "Task", changes: "dict[str, Change]"
 ) -> None:
     """A table of an example, or one for each language with the original beside it."""
-    from alignmlm.evaluation.preview import previewed
+    from alignmlm.evaluation.examples.preview import previewed
 
     heading = f"{number + 1}: {example.id}"
     if not changes:
@@ -136,7 +140,7 @@ def show_side_by_side(
     heading: str, example: "Example", language: str, found: "Preview | None"
 ) -> None:
     """A table of an example, and of what a language makes of it."""
-    from alignmlm.evaluation.preview import lines_of, visible
+    from alignmlm.evaluation.examples.preview import lines_of, visible
     from alignmlm.tasks.examples import LabelledSentence
 
     words = isinstance(example, LabelledSentence)
@@ -161,7 +165,7 @@ def show_side_by_side(
 
 def show_counts(report: "SplitReport") -> None:
     """A table of what is in the split: examples, words, labels, what was left out."""
-    from alignmlm.evaluation.preview import visible
+    from alignmlm.evaluation.examples.preview import visible
 
     table = new_table("the whole split")
     table.add_column("")

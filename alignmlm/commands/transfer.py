@@ -34,7 +34,7 @@ def eval_compare(a: Path, b: Path, measures: tuple[str, ...], as_json: bool) -> 
 
     A and B: a run, an evaluation, a study or a results.json.
     """
-    from alignmlm.evaluation.compare import compare_paths
+    from alignmlm.evaluation.scores.compare import compare_paths
     from alignmlm.reporting.transfer_tables import comparison_cells, shared_cells
 
     found = compare_paths(a, b, measures)

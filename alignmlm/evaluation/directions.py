@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.export import Export
+from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.languages.language import parse_language
 from alignmlm.tasks.task import Task, load_task, load_tasks
 

@@ -9,23 +9,28 @@ from typing import Any
 
 import xxhash
 
-from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.directions import Direction, direction_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
-from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.reordering import syntax_contents
-from alignmlm.evaluation.results import Document, holds, with_retrieval, with_task
-from alignmlm.evaluation.results_folder import ResultsFolder, open_results
+from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
+from alignmlm.evaluation.examples.rendering import syntax_contents
+from alignmlm.evaluation.examples.task_data import TaskData, read_examples, task_data, task_trees
 from alignmlm.evaluation.retrieval import (
     Found,
-    Retrieved,
     language_pairs,
     lexicon_induction,
     sentence_retrieval,
 )
-from alignmlm.evaluation.task_data import read_examples, task_data, task_trees
-from alignmlm.evaluation.task_selection import Skipped, selected_tasks
-from alignmlm.evaluation.transfer import Measured, TaskData, Tuning, transfer_scores
+from alignmlm.evaluation.scores.results import (
+    Document,
+    ResultsFolder,
+    holds,
+    open_results,
+    with_retrieval,
+    with_task,
+)
+from alignmlm.evaluation.scores.scoring import Retrieved
+from alignmlm.evaluation.selection import Skipped, selected_tasks
+from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
+from alignmlm.evaluation.transfer import Measured, Tuning, transfer_scores
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.task import KINDS, Task, load_tasks, task_files
 

@@ -15,14 +15,14 @@ from transformers import PreTrainedModel
 from alignmlm.data.tokenizer import encode_words
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.directions import base_of
-from alignmlm.evaluation.evaluation_config import SyntaxConfig
-from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.pair_rows import token_texts
-from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import Trees
-from alignmlm.evaluation.running_text import text_words
-from alignmlm.evaluation.samples import Sample, doc_hash
-from alignmlm.evaluation.task_text import document_of
+from alignmlm.evaluation.evaluated_model import Export
+from alignmlm.evaluation.examples.pair_rows import token_texts
+from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
+from alignmlm.evaluation.examples.task_data import doc_hash, document_of
+from alignmlm.evaluation.examples.words import text_words
+from alignmlm.evaluation.scores.samples import Sample
+from alignmlm.evaluation.scores.scoring import Retrieved
+from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.dictionary import Word, from_pairs
 from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
 from alignmlm.probes.neighbours import nearest, units
@@ -32,19 +32,6 @@ from alignmlm.tasks.examples import ParallelPair, WordPair
 from alignmlm.tasks.task import Task
 
 LAYER_SHARE = 2 / 3  # of the layers: XTREME takes layer 8 of 12
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Retrieved:
-    """What one pair of languages scored; `percent` is the task's number."""
-
-    source: str
-    target: str
-    percent: float  # P@1 by cosine from source to target
-    layer: int | None  # whose vectors; none: word embeddings
-    items: int  # asked for
-    metrics: dict[str, float | int]  # both directions, by cosine, CSLS and margin, at all layers
-    counts: dict[str, int]
 
 
 Found = tuple[Retrieved, list[Sample]]  # the scores of one pair of languages, and every answer

@@ -4,112 +4,24 @@ Source: Tang et al., 2022 (arXiv:2211.08547), section 4.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from transformers import PreTrainedModel
 
-from alignmlm.evaluation.cache import cached_model, model_key
 from alignmlm.evaluation.directions import Direction
-from alignmlm.evaluation.evaluation_config import FineTuneConfig, SyntaxConfig
-from alignmlm.evaluation.export import Export
-from alignmlm.evaluation.finetune import fine_tune, predictions
-from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import Trees
-from alignmlm.evaluation.rows import Rendered
-from alignmlm.evaluation.samples import Arm, Sample
-from alignmlm.evaluation.scoring import SCORED, Scored, score_percent
-from alignmlm.evaluation.statistics import mean_interval
-from alignmlm.evaluation.task_text import ROWS, TaskText
-from alignmlm.tasks.task import Task
+from alignmlm.evaluation.evaluated_model import Export
+from alignmlm.evaluation.examples.rendering import Rendered
+from alignmlm.evaluation.examples.task_data import TaskData
+from alignmlm.evaluation.fine_tuning.model_cache import cached_model, model_key
+from alignmlm.evaluation.fine_tuning.training import fine_tune, predictions
+from alignmlm.evaluation.scores.samples import Arm, Sample
+from alignmlm.evaluation.scores.scoring import SCORED, Scored, Scores, score_percent
+from alignmlm.evaluation.settings import FineTuneConfig
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """Scores of one fine-tuning seed on one target language, each in percent."""
-
-    seed: int
-    source: str  # language fine-tuned on
-    target: str
-    source_dev: float | None = None  # fine-tuned on the source, its development split
-    source_test: float  # fine-tuned and tested on the source
-    bz: float  # fine-tuned on the source, tested on the target: zero-shot
-    bs: float | None  # fine-tuned and tested on the target; none where it has no training split
-
-    @property
-    def delta(self) -> float | None:
-        """What zero-shot transfer loses, in percentage points: BS - BZ; smaller is better."""
-        return None if self.bs is None else self.bs - self.bz
-
-    def to_json(self) -> dict[str, object]:
-        """Itself as a JSON object, Delta included."""
-        return {**asdict(self), "delta": self.delta}
-
-
-def mean(values: list[float]) -> float:
-    """The arithmetic mean of at least one number."""
-    return sum(values) / len(values)
-
-
-def measured(values: list[float | None]) -> tuple[float | None, list[float] | None]:
-    """Mean and 95 % interval over seeds; none where nothing, or one seed, was measured."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None, None
-    interval = mean_interval(np.array(known, np.float64))
-    bounds = [interval.low, interval.high]
-    return mean(known), None if any(map(math.isnan, bounds)) else bounds
-
-
-def summary(scores: list[Scores], metric: str = "acc") -> dict[str, object]:
-    """Means over seeds, and over targets where there are several, with 95 % intervals over seeds.
-
-    "acc,none" or "f1,none" is the zero-shot score in [0, 1] and "acc_stderr,none" its standard
-    error over seeds, lm-evaluation-harness's keys and range; source, bs and bz are in percent,
-    delta in percentage points. There is no interval over several targets: they are not a sample.
-    """
-    columns: dict[str, list[float | None]] = {
-        "source": [score.source_test for score in scores],
-        "bs": [score.bs for score in scores],
-        "bz": [score.bz for score in scores],
-        "delta": [score.delta for score in scores],
-    }
-    one_target = len({score.target for score in scores}) == 1
-    means: dict[str, object] = {}
-    for name, values in columns.items():
-        means[name], interval = measured(values)
-        means[f"{name}_ci95"] = interval if one_target else None
-    seeds = len({score.seed for score in scores})
-    zero_shot = [score.bz / 100 for score in scores]
-    spread = float(np.std(zero_shot, ddof=1)) if one_target and seeds > 1 else None
-    error = None if spread is None else spread / math.sqrt(seeds)
-    named = {f"{metric},none": mean(zero_shot), f"{metric}_stderr,none": error}
-    return {**named, **means, "n_seeds": seeds}
-
-
-@dataclass(frozen=True, slots=True)
-class TaskData:
-    """A task's splits as base tokens, ready for any language of a model."""
-
-    task: Task
-    labels: list[str]  # none of questions
-    splits: dict[str, TaskText]
-    documents: dict[str, list[tuple[str, str]]]  # id and hash of each example of a split
-    test_examples: int  # in the file, of which there may be a limit
-    syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
-    trees: Trees = field(default_factory=Trees)
-
-    def rendered(self, export: Export, language: str, split: str) -> Rendered:
-        """A split in a language of a model."""
-        reorderer = reorderer_of(export, language, self.syntax, self.trees)
-        renderer = renderer_of(export, language, reorderer)
-        return ROWS[self.task.kind](self.splits[split], renderer, export.seq_len)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

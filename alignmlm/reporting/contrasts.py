@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
-from alignmlm.evaluation.statistics import Difference, difference, holm, seed_noise
+from alignmlm.evaluation.scores.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
+from alignmlm.evaluation.scores.statistics import Difference, difference, holm, seed_noise
 from alignmlm.reporting.transfer_tables import SMALLER_IS_BETTER
 
 LEVEL = 0.05

@@ -7,11 +7,10 @@ from typing import Any
 import xxhash
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, SyntaxConfig
-from alignmlm.evaluation.export import open_export
-from alignmlm.evaluation.preview import change_of_model, lines_of, previewed
-from alignmlm.evaluation.task_data import task_trees
-from alignmlm.evaluation.task_text import document_of
+from alignmlm.evaluation.evaluated_model import open_export
+from alignmlm.evaluation.examples.preview import change_of_model, lines_of, previewed
+from alignmlm.evaluation.examples.task_data import document_of, task_trees
+from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.typed_settings import build

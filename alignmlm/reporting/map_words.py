@@ -10,7 +10,7 @@ from torch import Tensor
 from alignmlm.corpus.surfaces import decoder_kinds, surface_of
 from alignmlm.data.tokenizer import encode_words, load_tokenizer
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.export import Export, open_export
+from alignmlm.evaluation.evaluated_model import Export, open_export
 from alignmlm.languages.dictionary import Word, file_words
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.embedding_map import PairedWords, write_map

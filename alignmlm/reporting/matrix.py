@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from alignmlm.evaluation import score_rows
-from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
+from alignmlm.evaluation.scores import score_rows
+from alignmlm.evaluation.scores.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
 from alignmlm.reporting.contrasts import Place, Standing, standings
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.reporting.tables import MISSING

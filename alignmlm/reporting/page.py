@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from alignmlm import __version__
 from alignmlm.artifacts.names import STUDY
-from alignmlm.evaluation.score_rows import ScoreRow, study_score_rows
+from alignmlm.evaluation.scores.score_rows import ScoreRow, study_score_rows
 from alignmlm.pretraining.run_records import METRICS
 from alignmlm.reporting.flips import flip_data
 from alignmlm.reporting.matrix import Hole, MatrixTable, matrices, reasons

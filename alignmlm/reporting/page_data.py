@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alignmlm.evaluation.score_rows import (
+from alignmlm.evaluation.scores.score_rows import (
     MEASURES,
     Cell,
     ScoreRow,
@@ -15,8 +15,8 @@ from alignmlm.evaluation.score_rows import (
     mean_alignment,
     measured,
 )
-from alignmlm.evaluation.statistics import correlation, spearman
-from alignmlm.evaluation.upstream import CHANGE, METHOD, TASKS
+from alignmlm.evaluation.scores.statistics import correlation, spearman
+from alignmlm.evaluation.scores.upstream import CHANGE, METHOD, TASKS
 from alignmlm.reporting.records import Series, curves_of
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.reporting.tables import MISSING

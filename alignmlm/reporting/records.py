@@ -6,7 +6,7 @@ from typing import Any
 
 from alignmlm.artifacts.names import STUDY, SUMMARY
 from alignmlm.errors import DataError
-from alignmlm.evaluation.study_file import study_document
+from alignmlm.evaluation.scores.study_file import study_document
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
 
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from alignmlm.artifacts.names import RECIPE
 from alignmlm.code_record import CODE
 from alignmlm.errors import AlignMLMError
-from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
+from alignmlm.evaluation.scores.results import read_results, result_rows, retrieval_rows
 from alignmlm.pretraining.run_folder import DATA
 from alignmlm.reporting.records import Row, read_metrics, summary_of
 from alignmlm.storage.plain_data import read_json, read_yaml

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.score_rows import (
+from alignmlm.evaluation.scores.score_rows import (
     MEASURES,
     Cell,
     Measure,
@@ -24,7 +24,7 @@ from alignmlm.evaluation.score_rows import (
     measured,
     values,
 )
-from alignmlm.evaluation.statistics import Correlation, Interval, correlation
+from alignmlm.evaluation.scores.statistics import Correlation, Interval, correlation
 from alignmlm.reporting.figure_files import MARKS, colour, pattern
 from alignmlm.reporting.transfer_names import MEASURES as TITLES
 from alignmlm.reporting.transfer_names import (

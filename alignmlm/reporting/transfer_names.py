@@ -1,7 +1,7 @@
 """How objectives, tasks and languages are called in tables and figures."""
 
 from alignmlm.errors import AlignMLMError
-from alignmlm.evaluation.upstream import LANGUAGES, OBJECTIVES
+from alignmlm.evaluation.scores.upstream import LANGUAGES, OBJECTIVES
 from alignmlm.languages.language import Language, parse_language
 from alignmlm.languages.orders import ORDERS, split_order
 from alignmlm.languages.scripts import SCRIPTS, split_name

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from alignmlm.evaluation import score_rows
-from alignmlm.evaluation.compare import CellDifference
-from alignmlm.evaluation.score_rows import MEASURES, Cell, Measure, ScoreRow
-from alignmlm.evaluation.statistics import Interval
-from alignmlm.evaluation.upstream import CHANGE, METHOD, TASKS
+from alignmlm.evaluation.scores import score_rows
+from alignmlm.evaluation.scores.compare import CellDifference
+from alignmlm.evaluation.scores.score_rows import MEASURES, Cell, Measure, ScoreRow
+from alignmlm.evaluation.scores.statistics import Interval
+from alignmlm.evaluation.scores.upstream import CHANGE, METHOD, TASKS
 from alignmlm.reporting.escaping import csv_text, latex_text, markdown_text
 from alignmlm.reporting.tables import MISSING
 from alignmlm.reporting.transfer_names import (

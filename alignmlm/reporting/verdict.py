@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from alignmlm.evaluation.score_rows import Measure, ScoreRow
+from alignmlm.evaluation.scores.score_rows import Measure, ScoreRow
 from alignmlm.reporting.contrasts import Contrast, Place, by_place, contrasts, scores_by_seed
 from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
 from alignmlm.reporting.transfer_tables import p_text, shown, signless

@@ -19,9 +19,9 @@ import alignmlm
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
 from alignmlm.errors import AlignMLMError, ConfigError, DataError, ExitCode, nearest
 from alignmlm.evaluation.evaluate import evaluate, skipped_of
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
-from alignmlm.evaluation.results import read_results, result_rows, retrieval_rows
-from alignmlm.evaluation.study_file import study_document, study_text
+from alignmlm.evaluation.scores.results import read_results, result_rows, retrieval_rows
+from alignmlm.evaluation.scores.study_file import study_document, study_text
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.objectives.settings import NAMES
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary

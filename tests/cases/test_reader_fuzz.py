@@ -20,7 +20,7 @@ from alignmlm.corpus.readers import documents
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.data.tokenizer import train_tokenizer
 from alignmlm.errors import AlignMLMError
-from alignmlm.evaluation.word_tokens import tokens_of_words
+from alignmlm.evaluation.examples.words import tokens_of_words
 from alignmlm.hostfile import read_hostfile
 from alignmlm.languages.dictionary import file_words
 from alignmlm.probes.parallel import read_parallel_lines

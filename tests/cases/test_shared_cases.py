@@ -13,8 +13,8 @@ from alignmlm.corpus.sources import SourceConfig
 from alignmlm.data.text import words_of
 from alignmlm.data.tokenizer import encode_words, load_tokenizer, train_tokenizer
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.checkpoint import read_tokenizer
-from alignmlm.evaluation.word_tokens import tokens_of_words
+from alignmlm.evaluation.evaluated_model import read_tokenizer
+from alignmlm.evaluation.examples.words import tokens_of_words
 from alignmlm.tasks.forms import read_split
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task

@@ -16,7 +16,7 @@ from alignmlm.corpus.sources import SourceConfig, corpus_files
 from alignmlm.corpus.token_parts import SENTENCE, make_encoder, make_tokens
 from alignmlm.data.tokenizer import encode, train_tokenizer
 from alignmlm.errors import DataError
-from alignmlm.evaluation.labelled import tokens_of_words
+from alignmlm.evaluation.examples.words import tokens_of_words
 from tests.toys import read_sentences
 
 TEXT = " ".join(random.Random(0).choices("abcdefghijk", k=20_000)).encode()

@@ -8,7 +8,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 from alignmlm.artifacts.description import Description, write_description
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.data.tokenizer import describe, train_tokenizer
-from alignmlm.evaluation.export import Export, open_export
+from alignmlm.evaluation.evaluated_model import Export, open_export
 from alignmlm.languages.language import lay_out_scripts, parse_language
 
 LANGUAGES = ["qaa-Latn", "qaa-Latn-x-inv-trans"]

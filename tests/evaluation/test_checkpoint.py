@@ -8,13 +8,12 @@ import pytest
 
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.evaluation.checkpoint import open_model, read_tokenizer
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig, SyntaxConfig
-from alignmlm.evaluation.finetune import classifier, collator_of
-from alignmlm.evaluation.pair_rows import numbered_pairs, pair_rows
-from alignmlm.evaluation.rendering import renderer_of, reorderer_of
-from alignmlm.evaluation.reordering import Trees
+from alignmlm.evaluation.evaluated_model import open_model, read_tokenizer
+from alignmlm.evaluation.examples.pair_rows import numbered_pairs, pair_rows
+from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
+from alignmlm.evaluation.fine_tuning.training import classifier, collator_of
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.tasks.examples import SentencePair
 from tests.evaluation.conftest import LANGUAGES
 from tests.evaluation.shapes import write_checkpoint

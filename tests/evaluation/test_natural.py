@@ -8,13 +8,13 @@ import pytest
 
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.cache import make_room
-from alignmlm.evaluation.checkpoint import open_model
 from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.samples import recorded_samples
-from alignmlm.evaluation.task_selection import Skipped, named_tasks, selected_tasks
+from alignmlm.evaluation.evaluated_model import open_model
+from alignmlm.evaluation.fine_tuning.model_cache import make_room
+from alignmlm.evaluation.scores.samples import recorded_samples
+from alignmlm.evaluation.selection import Skipped, named_tasks, selected_tasks
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint
 from tests.toys import conllu

@@ -1,6 +1,6 @@
 import pytest
 
-from alignmlm.evaluation.transfer import Scores, summary
+from alignmlm.evaluation.scores.scoring import Scores, summary
 
 
 def scores(seed, bz, bs, target="qaa-Latn-x-trans"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
-from alignmlm.evaluation.export import Export, open_export
+from alignmlm.evaluation.evaluated_model import Export, open_export
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.probes.parallel import Reading
 from tests.evaluation.conftest import LANGUAGES, write_export

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alignmlm.evaluation.score_rows import Cell, ScoreRow
+from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
 from alignmlm.reporting.escaping import csv_text, latex_text, markdown_text
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import bars_figure

@@ -3,9 +3,9 @@ import shutil
 import pytest
 
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.results import read_results
-from alignmlm.evaluation.samples import recorded_samples
+from alignmlm.evaluation.scores.results import read_results
+from alignmlm.evaluation.scores.samples import recorded_samples
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.reporting.flips import STEPS, flip_data, share
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.run_facts import run_facts

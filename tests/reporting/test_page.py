@@ -5,9 +5,9 @@ import re
 import pytest
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.results import empty, with_task, write_results
-from alignmlm.evaluation.score_rows import score_rows
-from alignmlm.evaluation.transfer import Scores
+from alignmlm.evaluation.scores.results import empty, with_task, write_results
+from alignmlm.evaluation.scores.score_rows import score_rows
+from alignmlm.evaluation.scores.scoring import Scores
 from alignmlm.reporting.page import source_hash, write_page
 from tests.reporting.conftest import LANGUAGES
 from tests.reporting.studies import runs_of, write_study

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.evaluation.score_rows import study_score_rows
+from alignmlm.evaluation.scores.score_rows import study_score_rows
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.transfer_tables import latex_transfer, markdown_transfer, paper_csv
 from tests.reporting.studies import runs_of, study_rows, write_study, write_words

@@ -9,10 +9,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.results import empty, with_task, write_results
-from alignmlm.evaluation.samples import Sample, doc_hash
-from alignmlm.evaluation.score_rows import Cell, ScoreRow
-from alignmlm.evaluation.transfer import Scores
+from alignmlm.evaluation.examples.task_data import doc_hash
+from alignmlm.evaluation.scores.results import empty, with_task, write_results
+from alignmlm.evaluation.scores.samples import Sample
+from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
+from alignmlm.evaluation.scores.scoring import Scores
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import (
     bars_figure,

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from alignmlm.commands.transfer import comparison_table
-from alignmlm.evaluation.compare import Side, compare
-from alignmlm.evaluation.score_rows import Cell, ScoreRow, score_rows
-from alignmlm.evaluation.statistics import Interval
+from alignmlm.evaluation.scores.compare import Side, compare
+from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow, score_rows
+from alignmlm.evaluation.scores.statistics import Interval
 from alignmlm.reporting.escaping import latex_text
 from alignmlm.reporting.transfer_tables import (
     best_of,

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from alignmlm.evaluation.score_rows import Cell, ScoreRow
+from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
 from alignmlm.reporting.contrasts import Place, contrasts, standings
 from alignmlm.reporting.verdict import verdict
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from alignmlm.config import load_recipe
 from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.evaluation.evaluate import EvaluationConfig
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.storage.typed_settings import DataPath, build, from_text, nested, setting_hints
 from alignmlm.studies.study import StudyConfig

@@ -7,7 +7,7 @@ import pytest
 from alignmlm.config import load_recipe
 from alignmlm.corpus.sources import expand_path
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.evaluation_config import EvaluationConfig
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.storage.typed_settings import build
 from alignmlm.storage.variables import expanded
 from alignmlm.studies.study import load_study

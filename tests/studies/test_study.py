@@ -6,7 +6,7 @@ import pytest
 
 from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluation_config import EvaluationConfig, FineTuneConfig
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.studies.study import (
     PlannedRun,
     StudyConfig,

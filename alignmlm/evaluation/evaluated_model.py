@@ -1,0 +1,232 @@
+"""A model to evaluate: the export of a run, or any masked-LM checkpoint of transformers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from tokenizers import Tokenizer
+
+from alignmlm.artifacts.description import Description, export_folder, read_description
+from alignmlm.artifacts.model_files import model_xxh3, read_config
+from alignmlm.artifacts.names import DESCRIPTION, EXPORT
+from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer
+from alignmlm.errors import CheckpointError, ConfigError, DataError, nearest
+from alignmlm.languages.language import Language, lay_out_scripts, parse_language
+from alignmlm.storage.records import record
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A pre-trained model in a folder that transformers can load."""
+
+    path: Path
+    objective: str
+    languages: tuple[str, ...]  # a language's place here is its number in the model
+    language_embeddings: bool  # token types that mark each token's language
+    languages_seed: int  # of word permutations and overlaps
+    vocabulary: Vocabulary  # of the base languages
+    seq_len: int  # longest row, in tokens
+    step: int
+    data_id: str
+    model_xxh3: str  # of all files that its scores depend on
+    separators: int = 2  # between two texts of a row: </s></s> of RoBERTa, [SEP] of BERT
+    segments: bool = False  # token types that mark which of two texts a token is in
+    baseline: str = ""  # "random_embeddings", "monolingual": see EvaluationConfig
+
+    def number_of(self, language: str) -> int:
+        """A language's number in the model.
+
+        Raises:
+            ConfigError: the model was not trained on it.
+        """
+        if language not in self.languages:
+            known = f"be one of {list(self.languages)}{nearest(language, self.languages)}"
+            raise ConfigError(f"language of {self.path}", language, known)
+        return self.languages.index(language)
+
+    def parsed_languages(self) -> list[Language]:
+        """The languages, by their numbers."""
+        return [parse_language(name) for name in self.languages]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens of all scripts."""
+        alphabet = self.vocabulary.alphabet()
+        languages = self.parsed_languages()
+        return lay_out_scripts(languages, alphabet, self.languages_seed).vocabulary_size
+
+    def script_tables(self) -> Int[np.ndarray, "language vocab"]:
+        """The model's id of each base token in each language."""
+        alphabet = self.vocabulary.alphabet()
+        return lay_out_scripts(self.parsed_languages(), alphabet, self.languages_seed).tables
+
+    def identity(self) -> dict[str, object]:
+        """What identifies this model, independent of its folder."""
+        named = f" ({self.baseline.replace('_', ' ')})" if self.baseline else ""
+        return {
+            "objective": self.objective + named,
+            "languages": list(self.languages),
+            "step": self.step,
+            "data_id": self.data_id,
+            "model_xxh3": self.model_xxh3,
+        }
+
+
+def vocabulary_of(described: Description, path: Path) -> Vocabulary:
+    """The vocabulary that an export's description has.
+
+    Raises:
+        CheckpointError: a field is missing, unknown or of another type.
+    """
+    place = f"{path}: vocabulary"
+    vocabulary = record(Vocabulary, described.vocabulary, place, CheckpointError)
+    vocabulary.check_size(path.with_name("tokenizer.json"), CheckpointError)
+    return vocabulary
+
+
+def open_export(model: Path) -> Export:
+    """The export of a run folder or an export folder.
+
+    Raises:
+        CheckpointError: there is none, it has another schema version, or a file is damaged.
+    """
+    folder = export_folder(model)
+    described = read_description(folder)
+    return Export(
+        path=folder,
+        objective=described.objective,
+        languages=tuple(described.languages),
+        language_embeddings=described.language_embeddings,
+        languages_seed=described.languages_seed,
+        vocabulary=vocabulary_of(described, folder / DESCRIPTION),
+        seq_len=described.seq_len,
+        step=described.step,
+        data_id=described.data_id,
+        model_xxh3=model_xxh3(folder),
+    )
+
+
+TWO_SEPARATORS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+LONGEST_ROW_TOKENS = 512  # of models whose positions have no table
+
+
+def described(model: Path) -> bool:
+    """Whether a folder is a run or an export of alignmlm."""
+    return any((folder / DESCRIPTION).is_file() for folder in (model, model / EXPORT))
+
+
+def spaced(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with a space before each text, as before a word in running text."""
+    tokenizer_json = json.loads(tokenizer.to_str())
+    parts = tokenizer_json.get("pre_tokenizer") or {}
+    for part in [parts, *parts.get("pretokenizers", [])]:
+        if part.get("type") == "ByteLevel" and part.get("use_regex", True):
+            part["add_prefix_space"] = True
+    changed = Tokenizer.from_str(json.dumps(tokenizer_json))
+    changed.encode_special_tokens = tokenizer.encode_special_tokens  # not a part of its JSON
+    return changed
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model's folder, so that a text's first word is like any other.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    return spaced(load_tokenizer(folder))
+
+
+def longest_row(config: dict[str, Any]) -> int:
+    """How many tokens fit a row: RoBERTa's position table has two rows more than that."""
+    known = config.get("max_position_embeddings", LONGEST_ROW_TOKENS)
+    return min(known - 2 * (config.get("model_type") in TWO_SEPARATORS), LONGEST_ROW_TOKENS)
+
+
+def check_languages(languages: Sequence[str], folder: Path) -> None:
+    """Raise unless the languages of a checkpoint are named, and natural.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if not languages:
+        requirement = (
+            f"name the languages of {folder}, which has no {DESCRIPTION}: eng-Latn fra-Latn"
+        )
+        raise ConfigError("evaluation.languages", list(languages), requirement)
+    for name in languages:
+        if parse_language(name).derived:
+            requirement = f"be natural: {folder} says nothing of derived ones"
+            raise ConfigError("evaluation.languages", name, requirement)
+
+
+def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
+    """A checkpoint that transformers can load, with the natural languages given for it.
+
+    Raises:
+        CheckpointError: no config.json, no safetensors, or no tokenizer.
+        ConfigError: no language, or a derived one.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"there is no model at {folder}: neither {DESCRIPTION} nor config.json is there"
+        )
+    check_languages(languages, folder)
+    config, identity = read_config(folder), model_xxh3(folder)
+    try:
+        vocabulary = describe(load_tokenizer(folder))
+    except DataError as error:
+        raise CheckpointError(f"{folder} has no tokenizer that can be used: {error}") from error
+    kind = str(config.get("model_type"))
+    return Export(
+        path=folder,
+        objective=kind,
+        languages=tuple(languages),
+        language_embeddings=False,
+        languages_seed=0,
+        vocabulary=vocabulary,
+        seq_len=longest_row(config),
+        step=0,
+        data_id="",
+        model_xxh3=identity,
+        separators=2 if kind in TWO_SEPARATORS else 1,
+        segments=kind == "bert" and config.get("type_vocab_size", 2) > 1,
+    )
+
+
+def open_model(
+    model: Path, languages: Sequence[str] = (), max_tokens: int | None = None, baseline: str = ""
+) -> Export:
+    """A run, an export, or any checkpoint with the languages given for it.
+
+    `max_tokens` shortens the longest row. A baseline takes languages that an export lacks: their
+    tokens are untrained.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged.
+        ConfigError: languages that cannot be used.
+    """
+    if not described(model):
+        export = open_checkpoint(model, languages)
+    else:
+        export = replace(open_export(model), baseline=baseline)
+        extra = [name for name in languages if name not in export.languages]
+        if extra and baseline != "monolingual":
+            known = f"be languages of {model}, trained on {list(export.languages)}"
+            requirement = f"{known}, or evaluation.baseline be monolingual"
+            raise ConfigError("evaluation.languages", extra, requirement)
+        if extra and export.language_embeddings:
+            requirement = (
+                f"be languages of {model}: it has an embedding for each of its own, no others"
+            )
+            raise ConfigError("evaluation.languages", extra, requirement)
+        export = replace(export, languages=(*export.languages, *extra))
+    if max_tokens is not None:
+        if not 16 <= max_tokens <= export.seq_len:
+            requirement = f"lie in [16, {export.seq_len}], the longest row of {model}"
+            raise ConfigError("evaluation.max_tokens", max_tokens, requirement)
+        export = replace(export, seq_len=max_tokens)
+    return replace(export, baseline=baseline)

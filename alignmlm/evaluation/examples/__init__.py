@@ -1,0 +1,1 @@
+"""Labelled examples as rows of a model, in any of its languages."""

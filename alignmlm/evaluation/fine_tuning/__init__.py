@@ -1,0 +1,1 @@
+"""Fine-tuning of a model, its predictions, and the cache of fine-tuned models."""

@@ -1,0 +1,226 @@
+"""Fine-tuning of a model on examples of one language, and its predictions in any."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from alignmlm.errors import CheckpointError
+from alignmlm.evaluation.evaluated_model import Export
+from alignmlm.evaluation.examples.rendering import IGNORED, Example
+from alignmlm.evaluation.settings import FineTuneConfig
+from alignmlm.model_loading import load_pretrained
+from alignmlm.quiet import quiet_transformers
+
+log = logging.getLogger(__name__)
+
+MODELS: dict[str, Any] = {
+    "token_classification": AutoModelForTokenClassification,
+    "pair_classification": AutoModelForSequenceClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
+MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+Score = Callable[[PreTrainedModel], float]
+
+
+class Epochs(TrainerCallback):
+    """One log line an epoch in place of Trainer's own output; the best epoch's weights if asked."""
+
+    def __init__(self, score: Score | None) -> None:
+        self.score, self.best = score, -1.0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Log which epoch ended, and keep its weights if it is the best so far."""
+        score_text = ""
+        if self.score is not None:
+            model = others["model"]
+            score = self.score(model)
+            model.train()
+            score_text = f", development score {score:.1f}"
+            if score > self.best:
+                self.best = score
+                self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        log.info(
+            "epoch %d of %d, step %d%s",
+            round(state.epoch), args.num_train_epochs, state.global_step, score_text,
+        )  # fmt: skip
+
+
+def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndarray]:
+    """The labels under the argument names of transformers' models."""
+    first = examples[0].labels
+    if isinstance(first, tuple):
+        places = np.array([example.labels for example in examples])
+        return {"start_positions": places[:, 0], "end_positions": places[:, 1]}
+    if isinstance(first, int):
+        return {"labels": np.array([example.labels for example in examples])}
+    labels = np.full((len(examples), length), IGNORED)
+    for row, example in enumerate(examples):
+        labels[row, : len(example.input_ids)] = example.labels
+    return {"labels": labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Collator:
+    """Examples as a batch that is as long as its longest example."""
+
+    pad: int
+    language_embeddings: bool = False  # whether the model takes the language as token type
+    segments: bool = False  # whether it takes the number of the text, 0 or 1, as token type
+
+    def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
+        """Tensors of shape (examples, longest)."""
+        shape = (len(examples), max(len(example.input_ids) for example in examples))
+        ids, attention, types = (np.full(shape, value) for value in (self.pad, 0, 0))
+        for row, example in enumerate(examples):
+            length = len(example.input_ids)
+            ids[row, :length], attention[row, :length] = example.input_ids, 1
+            if self.language_embeddings:
+                types[row] = example.language
+            elif self.segments and example.second:
+                types[row, example.second : length] = 1
+        batch = {"input_ids": ids, "attention_mask": attention}
+        if self.language_embeddings or self.segments:
+            batch["token_type_ids"] = types
+        batch |= label_columns(examples, shape[1])
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+def collator_of(export: Export) -> Collator:
+    """The collator that a model of this export needs."""
+    return Collator(export.vocabulary.pad, export.language_embeddings, export.segments)
+
+
+def random_rows(weight: Tensor, first: int, spread: float) -> None:
+    """Reinitialise the rows of an embedding from `first` on, reproducibly."""
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        weight[first:] = torch.randn(weight[first:].shape, generator=drawn) * spread
+
+
+def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTrainedModel:
+    """The export's encoder below a new layer, random from the seed.
+
+    Rows of languages that the model was not trained on are reinitialised, and so are all rows of
+    the word embeddings where the export says so: baselines.
+
+    Raises:
+        CheckpointError: the model lacks weights, or has fewer tokens than its tokenizer.
+    """
+    set_seed(seed)
+    named: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+    model = load_pretrained(MODELS[kind], export.path, **(named if labels else {}))
+    spread, old = model.config.initializer_range, model.get_input_embeddings().num_embeddings
+    if export.vocabulary_size > old:
+        if export.baseline != "monolingual":
+            raise CheckpointError(
+                f"{export.path}: the tokenizer has {export.vocabulary_size:,} tokens, the model "
+                f"{old:,}"
+            )
+        with torch.random.fork_rng(devices=[]):
+            model.resize_token_embeddings(export.vocabulary_size, mean_resizing=False)
+        random_rows(model.get_input_embeddings().weight, old, spread)
+    if export.baseline == "random_embeddings":
+        random_rows(model.get_input_embeddings().weight, 0, spread)
+    return model
+
+
+def training_arguments(
+    config: FineTuneConfig, rows: int, seed: int, folder: str
+) -> TrainingArguments:
+    """Trainer's settings: nothing saved, nothing reported, the order of rows from the seed."""
+    steps = config.epochs * -(-rows // config.batch_rows)
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        warmup_steps=round(config.warmup * steps),
+        weight_decay=config.weight_decay,
+        per_device_train_batch_size=config.batch_rows,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        train_sampling_strategy="group_by_length" if config.group_by_length else "random",
+    )
+
+
+def fine_tune(
+    export: Export,
+    kind: str,
+    labels: list[str],
+    train: list[Example],
+    config: FineTuneConfig,
+    seed: int,
+    development: Score | None = None,
+) -> PreTrainedModel:
+    """The export fine-tuned on the examples; on CPU the same to the last bit for the same seed.
+
+    `development` scores an epoch's model, where the best one is to be kept.
+    """
+    began = perf_counter()
+    epochs = Epochs(development if config.selection == "source_dev" else None)
+    collate = collator_of(export)
+    with TemporaryDirectory() as folder, quiet_transformers():
+        model = classifier(export, kind, labels, seed)
+        trainer = Trainer(
+            model=model,
+            args=training_arguments(config, len(train), seed, folder),
+            train_dataset=[{"input_ids": row.input_ids, "row": row} for row in train],
+            data_collator=lambda rows: collate([row["row"] for row in rows]),
+            callbacks=[epochs],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    if epochs.weights:
+        model.load_state_dict(epochs.weights)
+    log.info("fine-tuned on %d rows in %.1f s", len(train), perf_counter() - began)
+    return model
+
+
+@torch.no_grad()
+def predictions(
+    export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
+) -> list[tuple[Example, dict[str, np.ndarray]]]:
+    """Each example and its scores, padding cut off; rows are batched by length."""
+    model.eval()
+    collate = collator_of(export)
+    order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))
+    scores_of: dict[int, dict[str, np.ndarray]] = {}
+    of_rows = bool(examples) and isinstance(examples[0].labels, int)
+    for at in range(0, len(order), batch_rows):
+        numbers = order[at : at + batch_rows]
+        batch = collate([examples[number] for number in numbers])
+        inputs = {k: v.to(model.device) for k, v in batch.items() if k in MODEL_INPUTS}
+        outputs = {k: v.float().cpu().numpy() for k, v in model(**inputs).items() if v is not None}
+        for row, number in enumerate(numbers):
+            unpadded = slice(None) if of_rows else slice(len(examples[number].input_ids))
+            scores_of[number] = {name: scores[row][unpadded] for name, scores in outputs.items()}
+    return [(example, scores_of[number]) for number, example in enumerate(examples)]

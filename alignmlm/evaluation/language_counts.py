@@ -1,0 +1,89 @@
+"""Counts of what a model's languages do to the examples of a task, before any training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alignmlm.evaluation.directions import base_of
+from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
+from alignmlm.evaluation.examples.rendering import (
+    Trees,
+    gold_trees,
+    parser_of,
+    renderer_of,
+    reorderer_of,
+)
+from alignmlm.evaluation.examples.task_data import ROWS, task_text
+from alignmlm.evaluation.retrieval import text_rows
+from alignmlm.evaluation.settings import SyntaxConfig
+from alignmlm.languages.language import parse_language
+from alignmlm.languages.orders import is_syntax
+from alignmlm.tasks.examples import labels_of
+from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.spans import closed_tags
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.task import Task, found_file
+
+Tools = tuple[SyntaxConfig, Trees]  # what syntax languages need
+
+
+def labels_in(task: Task, examples: Sequence[Any]) -> list[str]:
+    """The labels of a task and of some examples."""
+    labels = sorted({label for example in examples for label in labels_of(example)})
+    closed = closed_tags(labels) if task.metric == "entity_f1" else ()
+    return sorted({*task.labels, *labels, *closed})
+
+
+def counts_in(
+    export: Export, language: str, task: Task, examples: list[Any], tools: Tools
+) -> dict[str, int]:
+    """Counts of what happens to the examples of a task in a language."""
+    tokenizer = read_tokenizer(export.path)
+    if task.kind not in ROWS:
+        texts = [example.source for example in examples]
+        return text_rows(export, language, texts, tokenizer, tools)[1]
+    text = task_text(task, examples, labels_in(task, examples), tokenizer, export)
+    renderer = renderer_of(export, language, reorderer_of(export, language, *tools))
+    return ROWS[task.kind](text, renderer, export.seq_len).counts
+
+
+def fitting_languages(export: Export, task: Task, asked: Sequence[str] | None) -> list[str]:
+    """The languages asked for, or all of a model's that are made from the task's language.
+
+    Raises:
+        ConfigError: an unknown language id, or one that the model lacks.
+    """
+    for name in asked or ():
+        parse_language(name)
+        export.number_of(name)
+    return [name for name in asked or export.languages if base_of(name) == task.language]
+
+
+def language_counts(
+    export: Export,
+    task: Task,
+    sample_folder: Path,
+    languages: Sequence[str] | None = None,
+    syntax: SyntaxConfig = SyntaxConfig(),  # noqa: B008 - frozen
+) -> dict[str, dict[str, int]]:
+    """Counts of what happens to the test examples of a task in each language of a model.
+
+    Raises:
+        ConfigError: an unknown language id, one that the model lacks, or a syntax order without
+            its models or a parser.
+        DataError: the files or the model's tokenizer are missing or damaged.
+    """
+    file = found_file(task, "test", sample_folder)
+    examples, fitting = read_split(file).examples, fitting_languages(export, task, languages)
+    needed = any(is_syntax(parse_language(name).order) for name in fitting)
+    trees = trees_of(file, syntax) if needed else Trees()
+    return {
+        name: {"examples": len(examples)} | counts_in(export, name, task, examples, (syntax, trees))
+        for name in fitting
+    }
+
+
+def trees_of(file: SplitFile, syntax: SyntaxConfig) -> Trees:
+    """Gold trees of a file that has them, and a parser where one is named."""
+    gold = gold_trees([file.file]) if file.form == "conllu_upos" else {}
+    return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)

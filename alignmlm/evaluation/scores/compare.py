@@ -1,0 +1,253 @@
+"""Comparison of two sets of results: which cells differ by more than noise.
+
+The noise is that of seeds and of test examples, as far as it can be estimated:
+- samples on both sides and one seed: that of examples, so that it is these two models that differ;
+- samples on both sides and several seeds: errors of both, added up;
+- several seeds without samples: that of seeds, the test examples taken as given;
+- one seed without samples, one example, or draws that are all equal: no p-value can be given.
+Holm's adjustment counts the cells of one measure that have a p-value. Differences are B - A.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.evaluation.scores.results import SAMPLES, read_results
+from alignmlm.evaluation.scores.samples import Answered, Arm, Sample, answered, recorded_samples
+from alignmlm.evaluation.scores.score_rows import (
+    MEASURES,
+    Cell,
+    Measure,
+    ScoreRow,
+    by_cell,
+    results_folder,
+    score_rows,
+    values,
+)
+from alignmlm.evaluation.scores.statistics import (
+    Difference,
+    Noise,
+    difference,
+    holm,
+    jackknife_error,
+    seed_noise,
+)
+
+Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
+ARMS_OF: dict[Measure, dict[Arm, int]] = {
+    "source": {"source": 1},
+    "bs": {"bs": 1},
+    "bz": {"bz": 1},
+    "delta": {"bs": 1, "bz": -1},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One set of results and the folder with its samples, if it has any."""
+
+    name: str
+    rows: list[ScoreRow]
+    folder: Path | None = None
+    recorded: dict[str, Any] = field(default_factory=dict)  # files of samples, by task and language
+
+    @property
+    def objectives(self) -> set[str]:
+        """The objectives of its rows."""
+        return {row.cell.objective for row in self.rows}
+
+    def samples(self, cell: Cell) -> list[Sample]:
+        """The samples of a cell, those on its source language included; none without files."""
+        if self.folder is None:
+            return []
+        languages = (cell.language, cell.source_language)
+        parts = (
+            recorded_samples(self.folder, self.recorded, cell.task, language)
+            for language in languages
+        )
+        return [sample for part in parts for sample in part]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellDifference:
+    """How one measure of one cell differs between A and B, in percentage points."""
+
+    cell: Cell  # its objective is "a -> b" where the sides have one each, and not the same
+    measure: Measure
+    a: float
+    b: float
+    seeds: int  # that both sides have
+    difference: Difference  # of B - A
+    p_holm: float = math.nan
+
+    def beyond_noise(self, level: float = 0.05) -> bool:
+        """Whether the difference is significant after Holm's adjustment."""
+        return self.p_holm <= level
+
+    def verdict(self, level: float = 0.05) -> str:
+        """Either "differs", "within noise" or "unknown"."""
+        if math.isnan(self.p_holm):
+            return "unknown"
+        return "differs" if self.beyond_noise(level) else "within noise"
+
+
+def side_of(path: Path) -> Side:
+    """The results of a folder, a run, a study or the paper's published files.
+
+    Raises:
+        DataError: there are none, or they are damaged.
+    """
+    folder = results_folder(path)
+    document = read_results(folder) if folder else None
+    recorded = document[SAMPLES] if document else {}
+    return Side(str(path), score_rows(path), folder, recorded)
+
+
+def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
+    """The cells of both sides; where each side has one objective, those need not be the same.
+
+    Raises:
+        DataError: the sides have no cell in common.
+    """
+    names = [side.objectives for side in (a, b)]
+    loose = all(len(objectives) == 1 for objectives in names) and names[0] != names[1]
+    label = " -> ".join(name for objectives in names for name in objectives)
+
+    def keyed(side: Side) -> dict[Cell, list[ScoreRow]]:
+        cells = by_cell(side.rows)
+        return {c._replace(objective=label): r for c, r in cells.items()} if loose else cells
+
+    cells_a, cells_b = keyed(a), keyed(b)
+    common = [(cell, (rows, cells_b[cell])) for cell, rows in cells_a.items() if cell in cells_b]
+    if not common:
+        cells = "; ".join(f"{s.name}: {sorted({r.cell[1:] for r in s.rows})}" for s in (a, b))
+        raise DataError(f"no task, source and target is in both: {cells}")
+    return common
+
+
+def same_seeds(rows_a: list[ScoreRow], rows_b: list[ScoreRow]) -> Pair:
+    """The rows of the seeds that both have, in pairs; all of both where they share no seed.
+
+    Raises:
+        DataError: they share no seed and have not equally many.
+    """
+    seeds = {row.seed for row in rows_a} & {row.seed for row in rows_b}
+    if seeds:
+        common_rows = [[row for row in rows if row.seed in seeds] for rows in (rows_a, rows_b)]
+        return common_rows[0], common_rows[1]
+    if len(rows_a) != len(rows_b):
+        cell, counts = rows_a[0].cell, f"{len(rows_a)} and {len(rows_b)}"
+        raise DataError(f"{' / '.join(cell)}: {counts} seeds, none of them on both sides")
+    return rows_a, rows_b
+
+
+def paired_answers(
+    samples: tuple[list[Sample], list[Sample]],
+    seeds: tuple[list[int], list[int]],
+    measure: Measure,
+) -> list[tuple[int, Answered]] | None:
+    """Sign and answers of each arm that the difference B - A sums; None without samples.
+
+    Raises:
+        DataError: the sides answered different examples.
+    """
+    parts = [
+        (sign * weight, answered(own_samples, arm, own))
+        for sign, own_samples, own in zip((-1, 1), samples, seeds, strict=True)
+        for arm, weight in ARMS_OF[measure].items()
+    ]
+    complete = [(sign, one) for sign, one in parts if one is not None]
+    if len(complete) < len(parts):
+        return None
+    if len({one.documents for _, one in complete}) > 1:
+        raise DataError("the two sides have answered other test examples; evaluate both again")
+    return complete
+
+
+def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
+    """The noise of the examples in the sum of the arms, seeds taken as fixed."""
+    left_out = np.zeros(len(parts[0][1].documents))  # percentage points, one example less each
+    for sign, answers in parts:
+        gained, possible = (x.sum(axis=0) - x for x in (answers.gained, answers.possible))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            left_out += sign * 100 * (gained / possible).mean(axis=1)
+    examples = len(left_out)
+    source = f"{examples} example{'s' if examples > 1 else ''}"
+    return Noise(source, jackknife_error(left_out), examples - 1)
+
+
+def cell_difference(
+    differences: Float[np.ndarray, " seed"], parts: list[tuple[int, Answered]] | None
+) -> Difference:
+    """The mean difference with all known noise: of seeds, of examples, or of both."""
+    of_examples = [] if parts is None else [example_noise(parts)]
+    return difference(float(differences.mean()), [*seed_noise(differences), *of_examples])
+
+
+def compare(a: Side, b: Side, measures: Iterable[Measure] = MEASURES) -> list[CellDifference]:
+    """The differences B - A of all cells that both have, by measure, Holm-adjusted in each.
+
+    Raises:
+        DataError: nothing is on both sides, or they answered other examples.
+    """
+    wanted = list(measures)
+    by_measure: list[list[CellDifference]] = [[] for _ in wanted]
+    for cell, rows in matched(a, b):
+        pair = same_seeds(*rows)
+        samples = a.samples(pair[0][0].cell), b.samples(pair[1][0].cell)
+        for measure, cells in zip(wanted, by_measure, strict=True):
+            cells.append(measured_cell(cell, pair, samples, measure))
+    return [row for cells in by_measure for row in adjusted(cells)]
+
+
+def adjusted(cells: list[CellDifference]) -> list[CellDifference]:
+    """The cells of one measure with p-values that account for their number."""
+    p_values = holm([row.difference.p for row in cells])
+    return [replace(row, p_holm=p) for row, p in zip(cells, p_values, strict=True)]
+
+
+def measured_cell(
+    cell: Cell, rows: Pair, samples: tuple[list[Sample], list[Sample]], measure: Measure
+) -> CellDifference:
+    """One cell, not yet adjusted."""
+    scores_a, scores_b = (values(side, measure) for side in rows)
+    seeds = [row.seed for row in rows[0]], [row.seed for row in rows[1]]
+    parts = paired_answers(samples, seeds, measure)
+    return CellDifference(
+        cell=cell,
+        measure=measure,
+        a=float(scores_a.mean()),
+        b=float(scores_b.mean()),
+        seeds=len(rows[0]),
+        difference=cell_difference(scores_b - scores_a, parts),
+    )
+
+
+def known_measures(names: Iterable[str]) -> list[Measure]:
+    """The measures of these names.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    by_name = {str(measure): measure for measure in ARMS_OF}
+    names = list(names)
+    for name in names:
+        if name not in by_name:
+            raise ConfigError("measures", name, f"be some of {list(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def compare_paths(a: Path, b: Path, measures: Iterable[str] = MEASURES) -> list[CellDifference]:
+    """The differences between two folders of results, runs or studies.
+
+    Raises:
+        ConfigError: an unknown measure.
+        DataError: there are no results, or nothing is on both sides.
+    """
+    return compare(side_of(a), side_of(b), known_measures(measures))

@@ -1,0 +1,312 @@
+"""results.json: scores, what they were measured on, and the settings.
+
+Its keys include those of EleutherAI/lm-evaluation-harness, evaluator.py: results, group_subtasks,
+configs, versions, n-samples, higher_is_better, date.
+"""
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alignmlm import __version__
+from alignmlm.artifacts.names import RESULTS
+from alignmlm.code_record import checkout, git_record, library_versions
+from alignmlm.errors import DataError, quoted
+from alignmlm.evaluation.scores.row_checks import check_per_seed, check_rows
+from alignmlm.evaluation.scores.samples import Sample, remove_samples, write_samples
+from alignmlm.evaluation.scores.scoring import Retrieved, Scores, mean, summary
+from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import verified, with_checksum
+from alignmlm.storage.locks import locked
+from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
+
+SCHEMA_VERSION = 3
+SAMPLES = "samples"  # by task and language: file, bytes and xxh3
+BY_TASK = (
+    "results", "group_subtasks", "configs", "versions", "n-samples", "higher_is_better", "per_seed",
+    "matrix", "retrieval", SAMPLES,
+)  # fmt: skip
+UNITS = {
+    "acc,none": "share in [0, 1]",
+    "f1,none": "share in [0, 1]",
+    "source": "percent",
+    "bs": "percent",
+    "bz": "percent",
+    "delta": "percentage points",
+    "retrieved": "percent",
+}
+MEASURES = ("source", "bs", "bz", "delta")
+RESULT_COLUMNS = (*MEASURES, *(f"{name}_ci95" for name in MEASURES))
+METRIC_KEYS = {  # as lm-evaluation-harness names them
+    "accuracy": "acc",
+    "entity_f1": "f1",
+    "macro_f1": "f1",
+    "squad_f1": "f1",
+    "squad_exact": "exact",
+    "retrieval_accuracy": "acc",
+    "precision_at_1": "p1",
+}
+Document = dict[str, Any]
+
+
+def empty(model: dict[str, object]) -> Document:
+    """A results document without results."""
+    parts: Document = {part: {} for part in BY_TASK}
+    fixed = {"schema_version": SCHEMA_VERSION, "units": UNITS, "model": model}
+    return {**fixed, **parts, "skipped": {}, "alignmlm_version": __version__, "seconds": 0.0}
+
+
+def environment() -> Document:
+    """The environment of the measurements: commit, versions and machine."""
+    code = git_record(checkout())
+    return {
+        "git_hash": code["commit"],
+        "uncommitted_changes": bool(code["diff_sha256"] or code["untracked"]),
+        "environment": {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            **library_versions(),
+        },
+    }
+
+
+def replaced(
+    document: Document, task: str, entry: Document, results: Document, seconds: float
+) -> Document:
+    """The document with a task's entries replaced."""
+    old = [key for key in document["results"] if key == task or key.startswith(f"{task}@")]
+    other_results = {key: row for key, row in document["results"].items() if key not in old}
+    parts = {part: {k: v for k, v in document[part].items() if k != task} for part in BY_TASK[1:]}
+    for part, value in entry.items():
+        parts[part][task] = value
+    total = round(document["seconds"] + seconds, 3)
+    measured_with = {"date": time.time(), "seconds": total, **environment()}
+    return {**document, **parts, "results": {**other_results, **results}, **measured_with}
+
+
+def target_key(task: str, target: str) -> str:
+    """The key of one target's results; the task's own key holds the mean over targets."""
+    return f"{task}@{target}"
+
+
+def with_task(
+    document: Document,
+    config: dict[str, Any],
+    scores: list[Scores],
+    samples: Document,
+    seconds: float,
+) -> Document:
+    """The document with one task's results added or replaced."""
+    task, targets = config["task"]["name"], list(dict.fromkeys(score.target for score in scores))
+    metric = METRIC_KEYS[config["task"]["metric"]]
+    rows = {
+        target_key(task, target): summary([s for s in scores if s.target == target], metric)
+        for target in targets
+    }
+    matrix: Document = {}
+    for target, row in zip(targets, rows.values(), strict=True):
+        matrix.setdefault(config["source"], {})[target] = row["bz"]
+    entry: Document = {
+        "group_subtasks": list(rows),
+        "configs": config,
+        "versions": config["task"]["version"],
+        "n-samples": samples,
+        "higher_is_better": {metric: True, "bs": True, "bz": True, "delta": False},
+        "per_seed": [score.to_json() for score in scores],
+        "matrix": matrix,
+    }
+    return replaced(document, task, entry, {task: summary(scores, metric), **rows}, seconds)
+
+
+def with_retrieval(
+    document: Document,
+    config: dict[str, Any],
+    retrieved: Sequence[Retrieved],
+    samples: Document,
+    seconds: float,
+) -> Document:
+    """The document with the results of one retrieval task, which needs no fine-tuning."""
+    task, metric = config["task"]["name"], METRIC_KEYS[config["task"]["metric"]]
+    rows = {
+        target_key(task, f"{one.source}:{one.target}"): {
+            f"{metric},none": one.percent / 100,
+            "layer": one.layer,
+        }
+        for one in retrieved
+    }
+    whole = {f"{metric},none": mean([one.percent / 100 for one in retrieved])}
+    entry: Document = {
+        "configs": config,
+        "versions": config["task"]["version"],
+        "n-samples": samples,
+        "higher_is_better": {metric: True},
+        "retrieval": [asdict(one) for one in retrieved],
+    }
+    return replaced(document, task, entry, {task: whole, **rows}, seconds)
+
+
+def retrieval_rows(document: Document) -> list[Document]:
+    """One row a task and pair of languages; `retrieved` is in percent, as scores in result_rows."""
+    objective = document["model"]["objective"]
+    return [
+        {
+            "objective": objective,
+            "task": task,
+            "language": f"{row['source']} to {row['target']}",
+            "retrieved": row["percent"],
+            **{name: row[name] for name in ("layer", "metrics")},
+        }
+        for task, rows in document["retrieval"].items()
+        for row in rows
+    ]
+
+
+def holds(document: Document, config: dict[str, Any]) -> bool:
+    """Whether the document has this task's results with exactly these settings and files."""
+    return document["configs"].get(config["task"]["name"]) == json.loads(json.dumps(config))
+
+
+def write_results(
+    folder: Path,
+    document: Document,
+    samples: dict[str, dict[str, list[Sample]]] | None = None,
+) -> Document:
+    """Write results.json and samples of some tasks by language; returns the document as written.
+
+    Samples are written first, then results.json with their hashes; samples that it no longer names
+    are removed last: results are never paired with samples of others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {
+        task: {name: write_samples(folder, task, name, part) for name, part in by_language.items()}
+        for task, by_language in (samples or {}).items()
+    }
+    document = {**document, SAMPLES: {**document[SAMPLES], **written}}
+    text = json.dumps(with_checksum(document), indent=1, ensure_ascii=False) + "\n"
+    replace_text(folder / RESULTS, text)
+    named = {file["file"] for part in document[SAMPLES].values() for file in part.values()}
+    remove_samples(folder, keep=named)
+    return document
+
+
+def read_results(folder: Path) -> Document | None:
+    """The results in a folder; None where there are none.
+
+    Raises:
+        DataError: results.json is damaged, or has another schema version.
+    """
+    path = folder / RESULTS
+    if not path.exists():
+        return None
+    try:
+        document = read_json(path, nan=True)
+        version = document.get("schema_version")
+        if version == SCHEMA_VERSION:
+            document = verified(document, path, DataError)
+            check_document(document, path)
+            return document
+    except DataError as error:
+        raise DataError(f"{error}; delete it to measure again") from error
+    remedy = f"this alignmlm reads {SCHEMA_VERSION}; delete it to measure again"
+    raise DataError(f"{path} has schema version {quoted(version)}; {remedy}")
+
+
+def check_document(document: Document, path: Path) -> None:
+    """Raise unless a results document has all that is read of one.
+
+    Raises:
+        DataError: it has not; the message names the file and the key.
+    """
+    kinds = dict.fromkeys(BY_TASK, dict) | {"model": dict, "seconds": int | float}
+    check_keys(document, kinds, path)
+    check_keys(document["model"], {"objective": str}, f"{path}: model")
+    try:
+        rows = [*result_rows(document), *retrieval_rows(document)]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} lacks parts of a task's results: {error!r}") from error
+    check_rows(rows, path)
+    check_per_seed(document["per_seed"], path)
+
+
+def result_rows(document: Document) -> list[Document]:
+    """One row per task and target, with the model's identity; units as in UNITS."""
+    model = document["model"]
+    return [
+        {
+            "objective": model["objective"],
+            "task": task,
+            "source_language": document["configs"][task]["source"],
+            "language": key.removeprefix(target_key(task, "")),
+            **{name: document["results"][key][name] for name in RESULT_COLUMNS},
+            "n_seeds": document["results"][key]["n_seeds"],
+        }
+        for task, keys in document["group_subtasks"].items()
+        for key in keys
+    ]
+
+
+log = logging.getLogger(__name__)
+
+PATH = "path"  # in the document's model: its location, which is not part of its identity
+
+
+def identity_of(document: Document | None) -> dict[str, Any] | None:
+    """The identity of a document's model; None without a document."""
+    return None if document is None else {k: v for k, v in document["model"].items() if k != PATH}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsFolder:
+    """results.json and samples of one model in a folder."""
+
+    path: Path
+    model: dict[str, Any]  # its identity and path
+    before: dict[str, Any] | None  # identity of the results in the folder when it was opened
+
+    def document(self) -> Document:
+        """The current results of the model, from any process; empty if there are none.
+
+        Raises:
+            DataError: results.json is damaged, or holds the results of another model since this
+                folder was opened.
+        """
+        document, own = read_results(self.path), identity_of({"model": self.model})
+        known = identity_of(document)
+        if document is not None and known == own:
+            return document
+        if known != self.before:
+            raise DataError(
+                f"{self.path / RESULTS} holds the results of another model since this evaluation "
+                f"began: {known}; name another output"
+            )
+        return empty(self.model)
+
+    def add(
+        self,
+        change: Callable[[Document], Document],
+        samples: dict[str, dict[str, list[Sample]]] | None = None,
+    ) -> Document:
+        """Apply a change to the current document and write it; returns the new document.
+
+        `samples` are those of tasks that the change adds, by task and language.
+
+        Raises:
+            DataError: as document() does.
+        """
+        with locked(self.path / RESULTS):
+            return write_results(self.path, change(self.document()), samples)
+
+
+def open_results(path: Path, model: dict[str, Any]) -> ResultsFolder:
+    """The results of a model in a folder; those of another model there will be replaced.
+
+    Raises:
+        DataError: results.json is damaged.
+    """
+    return ResultsFolder(path, model, identity_of(read_results(path)))

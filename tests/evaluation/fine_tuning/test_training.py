@@ -1,0 +1,60 @@
+import torch
+
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.evaluation.directions import direction_of
+from alignmlm.evaluation.evaluated_model import open_export
+from alignmlm.evaluation.examples.rendering import IGNORED, Example, Rendered
+from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, predictions
+from alignmlm.evaluation.scores.scoring import score_percent, scored_words
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.tasks.task import load_task
+from tests.evaluation.conftest import LANGUAGES, write_export
+
+QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)
+
+
+KIND = "token_classification"
+
+
+def tuned(export, toy_task, seed=0):
+    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
+    data = task_data(export, direction, EvaluationConfig())["toy"]
+    train, test = (
+        data.rendered(export, LANGUAGES[0], split).examples for split in ("train", "test")
+    )
+    model = fine_tune(export, KIND, data.labels, train, QUICK, seed)
+    answers = scored_words(
+        Rendered(test, {}), predictions(export, model, test, 8), data.labels, "accuracy"
+    )
+    return model, score_percent("accuracy", answers)
+
+
+def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, capfd):
+    first, accuracy = tuned(export, toy_task)
+    assert capfd.readouterr() == ("", "")
+    second, again = tuned(export, toy_task)
+    assert accuracy > 90
+    assert accuracy == again
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_batch_is_as_long_as_its_longest_example_and_padding_is_not_scored(export):
+    examples = [
+        Example([0, 7, 2], [IGNORED, 1, IGNORED], 0),
+        Example([0, 7, 8, 2], [IGNORED] * 4, 0),
+    ]
+    batch = collator_of(export)(examples)
+    assert batch["input_ids"].tolist() == [[0, 7, 2, export.vocabulary.pad], [0, 7, 8, 2]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch["labels"][0].tolist() == [IGNORED, 1, IGNORED, IGNORED]
+    assert "token_type_ids" not in batch
+
+
+def test_a_model_with_language_embeddings_is_told_the_language(tmp_path):
+    export = open_export(write_export(tmp_path / "export", LANGUAGES, token_types=2))
+    examples = [Example([0, 7, 2], [IGNORED, 1, IGNORED], 0), Example([0, 8, 2], [IGNORED] * 3, 1)]
+    fine_tune(export, KIND, ["a", "b"], examples, FineTuneConfig(epochs=1), 0)
+    assert collator_of(export)(examples)["token_type_ids"].tolist() == [[0] * 3, [1] * 3]
+    assert load_tokenizer(export.path).get_vocab_size() == export.vocabulary.size
