@@ -6,6 +6,7 @@ Commands are forks of this process, which has imported everything before.
 
     python benchmarks/interruptions.py                     # all commands, every operation
     python benchmarks/interruptions.py --commands train --ranks 2 --every 3
+    python benchmarks/interruptions.py --commands "eval run" --operations 110 111   # again
 
 Needs a C compiler: kill_at_operation.c counts the operations.
 """
@@ -356,13 +357,13 @@ def killed_at(stage: Stage, command: Command, operation: int, expected: object) 
         return f"no outcome: {error}"
 
 
-def campaign(stage: Stage, command: Command, every: int) -> Row:
-    """One command, killed at every operation, or every so many."""
+def campaign(stage: Stage, command: Command, options: argparse.Namespace) -> Row:
+    """One command, killed at every operation, every so many, or some."""
     expected, operations = whole(stage, command)
     kills, results = 0, []
     failures = []
     log.info("%s on %d ranks: %d operations", command.name, stage.ranks, len(operations))
-    for number in range(1, len(operations) + 1, every):
+    for number in options.operations or range(1, len(operations) + 1, options.every):
         wrong = killed_at(stage, command, number, expected)
         kills += wrong is not None
         results.append(wrong)
@@ -420,6 +421,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--commands", nargs="+", help="of those in the table; none: all")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2], help="2: of train alone")
     parser.add_argument("--every", type=int, default=1, help="only every so many operations")
+    parser.add_argument("--operations", type=int, nargs="+", help="only these, by number from 1")
     parser.add_argument("--output", type=Path, help="JSON lines, appended")
     return parser.parse_args()
 
@@ -454,12 +456,12 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Row]:
     for command in every:
         stage.ranks, stage.victim_rank = 1, 0
         if command.name in wanted and 1 in options.ranks:
-            rows.append(campaign(stage, command, options.every))
+            rows.append(campaign(stage, command, options))
         elif command.name in needed:
             whole(stage, command)
         if command.name == "train" and command.name in wanted and 2 in options.ranks:
             for stage.ranks, stage.victim_rank in ((2, 0), (2, 1)):
-                rows.append(campaign(stage, command, options.every))
+                rows.append(campaign(stage, command, options))
     if options.output:
         where = {"device": processor(), "commit": commit()}
         with options.output.open("a", encoding="utf-8") as file:

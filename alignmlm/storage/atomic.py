@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, and stay when the power fails.
 
 Whatever is written has a name of its own until it is on the disk, and is then renamed; a process
-that is killed leaves at most such a `<name>.tmp-<process>`.
+that is killed leaves at most such a `<name>.tmp-<machine>-<process>`, which the next one that
+writes the file on that machine removes.
 """
 
 import errno
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = ".tmp-"  # between the name of what is being written and the number of its process
+PARTIAL = ".tmp-"  # between the name of what is being written and its machine and process
+MACHINE = os.uname().nodename
 
 
 def sync(path: Path) -> None:
@@ -39,7 +41,7 @@ def rename(source: Path, target: Path) -> None:
 
 def partial_path(path: Path) -> Path:
     """The name of a file or a folder while this process writes it."""
-    return path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
+    return path.with_name(f"{path.name}{PARTIAL}{MACHINE}-{os.getpid()}")
 
 
 def remove(path: Path) -> None:
@@ -59,6 +61,26 @@ def remove_partial(path: Path) -> None:
     """Remove what killed processes left of a file or folder; the caller holds its lock."""
     for leftover in leftovers(path):
         remove(leftover)
+
+
+def remove_dead_partials(path: Path) -> None:
+    """Remove what processes of this machine left of a file and that no longer run."""
+    prefix = f"{path.name}{PARTIAL}{MACHINE}-"
+    for leftover in leftovers(path):
+        process = leftover.name.removeprefix(prefix)
+        if process.isdecimal() and not runs(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def runs(process: int) -> bool:
+    """Whether a process of this machine runs, whoever started it."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def set_aside(path: Path) -> Path:
@@ -88,6 +110,7 @@ def new_file(path: Path) -> Iterator[Path]:
     An error in the block leaves everything as it was.
     """
     partial = partial_path(path)
+    remove_dead_partials(path)
     try:
         yield partial
         sync(partial)

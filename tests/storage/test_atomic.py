@@ -1,10 +1,13 @@
 """Files and folders appear whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from alignmlm.storage.atomic import (
+    MACHINE,
     append_text,
     new_file,
     new_folder,
@@ -64,10 +67,21 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_by_the_next_one(tmp_p
 
 
 def test_the_name_of_an_unfinished_file_names_its_process(tmp_path):
-    assert partial_path(tmp_path / "a.json").name == f"a.json.tmp-{os.getpid()}"
+    assert partial_path(tmp_path / "a.json").name == f"a.json.tmp-{MACHINE}-{os.getpid()}"
 
 
 def test_text_is_appended(tmp_path):
     append_text(tmp_path / "log", "a\n")
     append_text(tmp_path / "log", "ü\n")
     assert (tmp_path / "log").read_text("utf-8") == "a\nü\n"
+
+
+def test_a_file_written_again_removes_what_dead_processes_of_this_machine_left(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    dead = f"a.json.tmp-{MACHINE}-{ended.stdout.strip()}"
+    others = [f"a.json.tmp-{MACHINE}-{os.getppid()}", "a.json.tmp-elsewhere-1", f"b{dead}"]
+    for name in (dead, *others):
+        (tmp_path / name).touch()
+    replace_text(tmp_path / "a.json", "{}")
+    assert names(tmp_path) == sorted(["a.json", *others])

@@ -180,7 +180,7 @@ def write_results(
     """Write results.json and samples of some tasks by language; returns the document as written.
 
     Samples are written first, then results.json with their hashes; samples that it no longer names
-    are removed last: results are never paired with samples of others.
+    are removed last: results are never paired with samples of others. The caller holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = {

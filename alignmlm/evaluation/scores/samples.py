@@ -17,7 +17,7 @@ import xxhash
 from jaxtyping import Float, Int
 
 from alignmlm.errors import DataError
-from alignmlm.storage.atomic import replace_bytes
+from alignmlm.storage.atomic import PARTIAL, replace_bytes
 from alignmlm.storage.checksums import damage_of
 from alignmlm.storage.plain_data import parse_json
 
@@ -56,7 +56,12 @@ def write_samples(
 
 
 def remove_samples(folder: Path, keep: Container[str]) -> None:
-    """Remove the samples of results that no longer exist."""
+    """Remove the samples of results that no longer exist, and what killed processes left of some.
+
+    The caller holds the lock of the results.
+    """
+    for path in folder.glob(f"samples_*@*.jsonl{PARTIAL}*"):
+        path.unlink(missing_ok=True)
     for path in folder.glob("samples_*@*.jsonl"):
         if path.name not in keep:
             path.unlink(missing_ok=True)

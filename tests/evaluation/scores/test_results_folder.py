@@ -15,6 +15,7 @@ from alignmlm.evaluation.scores.results import (
 )
 from alignmlm.evaluation.scores.samples import Sample, recorded_samples
 from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.storage.atomic import PARTIAL
 from alignmlm.storage.checksums import with_checksum
 
 MODEL = {"path": "/runs/a/export", "objective": "mlm", "model_xxh3": "1" * 16}
@@ -110,3 +111,12 @@ def test_results_of_an_earlier_version_are_refused_with_what_to_do(tmp_path):
     (tmp_path / RESULTS).write_text(json.dumps(old), "utf-8")
     with pytest.raises(DataError, match="schema version 2; this alignmlm reads 3; delete it to"):
         read_results(tmp_path)
+
+
+def test_samples_that_a_killed_evaluation_began_to_write_are_gone_after_the_next(tmp_path):
+    left, foreign = (tmp_path / f"{name}{PARTIAL}1" for name in ("samples_a@b_0.jsonl", "mine.txt"))
+    left.touch()
+    foreign.touch()
+    open_results(tmp_path, MODEL).add(change("one"))
+    assert foreign.exists()
+    assert not left.exists()
