@@ -20,6 +20,10 @@ TEST := $(VENV)/.test-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKERS ?= 2
 
+# Python compiles what it imports once and not in each process, wherever this is called from.
+unexport PYTHONDONTWRITEBYTECODE
+IMPORTED := deepspeed, transformers.trainer, alignmlm.studies.study, alignmlm.pretraining.run, alignmlm.reporting.page
+
 .PHONY: train test test-quick test-slow test-cluster kernels-compile lint format docs clean
 
 train: $(RUN)
@@ -72,6 +76,7 @@ $(RUN): pyproject.toml constraints.txt build-constraints.txt
 	$(call install,2/4,torch and numpy: the largest download,about 4 minutes left,$(PINNED) torch numpy)
 	$(call install,3/4,DeepSpeed: built from source,about 3 minutes left,$(PINNED) deepspeed)
 	$(call install,4/4,alignmlm and its libraries,about 2 minutes left,$(PINNED) --editable .)
+	@DS_ACCELERATOR=cpu $(BIN)/python -c "import $(IMPORTED)"
 	@touch $@
 
 $(TEST): $(RUN)

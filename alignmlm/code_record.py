@@ -105,10 +105,34 @@ def code_record() -> dict[str, Any]:
     }
 
 
-def record_start(folder: Path) -> None:
-    """Add this start to the folder's code.json, which holds all of them; rank 0 calls it."""
+def recorded_starts(folder: Path) -> list[dict[str, Any]]:
+    """The starts in a folder's code.json, the first one first; none where there is no such file.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     path = folder / CODE
     known = read_json(path, CheckpointError) if path.exists() else {"starts": []}
     check_keys(known, {"starts": list}, path, CheckpointError)
-    document = {"schema_version": 1, "starts": [*known["starts"], code_record()]}
-    replace_text(path, json.dumps(document, indent=1) + "\n")
+    starts: list[dict[str, Any]] = known["starts"]
+    return starts
+
+
+def record_start(folder: Path, **chosen: str) -> None:
+    """Add this start, and what it chose by itself, to the folder's code.json; rank 0 calls it."""
+    starts = [*recorded_starts(folder), code_record() | {"chosen": chosen}]
+    replace_text(
+        folder / CODE, json.dumps({"schema_version": 1, "starts": starts}, indent=1) + "\n"
+    )
+
+
+def chosen_before(folder: Path, name: str) -> str | None:
+    """What the newest start of a run in a folder chose; None where no start has chosen it."""
+    place = folder / CODE
+    for start in reversed(recorded_starts(folder)):
+        check_keys(start, {}, place, CheckpointError, optional={"chosen": dict})
+        found = start.get("chosen", {})
+        check_keys(found, {}, place, CheckpointError, optional={name: str})
+        if name in found:
+            return str(found[name])
+    return None

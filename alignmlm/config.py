@@ -6,7 +6,7 @@ types of the settings.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, Field, asdict, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -113,8 +113,19 @@ class Several(click.Option):
 
 def default_text(field: Field) -> str:
     """The default of a setting as it could stand on the command line."""
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    return default if isinstance(default, str) else json.dumps(default, default=asdict)
+    default = default_of(field)
+    return default if isinstance(default, str) else json.dumps(default, default=changed_settings)
+
+
+def changed_settings(settings: Any) -> dict[str, Any]:
+    """The settings of a dataclass that are not at their defaults."""
+    values = ((each, getattr(settings, each.name)) for each in fields(settings))
+    return {each.name: value for each, value in values if value != default_of(each)}
+
+
+def default_of(field: Field) -> Any:
+    """The default of a setting; MISSING where it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def setting_options(
@@ -296,9 +307,7 @@ def recipe_of(paths: Sequence[str], given: dict[str, str]) -> Recipe:
     if len(paths) > 1:
         raise ConfigError("--config", list(paths), "name one recipe; it may include others")
     plain = plain_settings(Recipe, "", given)
-    layers = [
-        layer for path in paths for layer in read_layered_yaml(shipped_file("recipe", path))
-    ]
+    layers = [layer for path in paths for layer in read_layered_yaml(shipped_file("recipe", path))]
     return build(Recipe, *layers, (COMMAND_LINE, plain))
 
 

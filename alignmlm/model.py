@@ -28,6 +28,7 @@ from alignmlm.language_embeddings import (
     restore_language_embeddings,
 )
 from alignmlm.model_settings import SIZES, ModelConfig, gated_width
+from alignmlm.ranks.pace import phase
 
 
 class Matrix(NamedTuple):
@@ -138,7 +139,8 @@ class MaskedLanguageModel(nn.Module):
         if self.language_embeddings:
             inputs["token_type_ids"] = batch.language_ids
         states = self.parts.encoder(self.model)(**inputs).last_hidden_state
-        hidden = self.parts.transform(self.model, states.flatten(0, 1)[batch.masked])
+        with phase("head and loss"):
+            hidden = self.parts.transform(self.model, states.flatten(0, 1)[batch.masked])
         decoder = self.parts.decoder(self.model)
         return MaskedOutput(hidden, decoder.weight, decoder.bias)
 

@@ -33,6 +33,7 @@ SMALL = [
     "--train.steps=8",
     "--train.seq_len=32",
     "--train.batch_rows=8",
+    "--train.precision=fp32",
     "--train.log_steps=1",
     "--train.validation_steps=4",
     "--train.validation_rows=8",

@@ -28,10 +28,20 @@ log = logging.getLogger(__name__)
 
 @command("train", *recipe_options())
 @deepspeed
+@click.option(
+    "--profile",
+    "profiled",
+    is_flag=True,
+    help="Print the largest costs of a step, by phase, and write trace.json into the run's folder.",
+)
 @click.option("--local_rank", type=WHOLE, hidden=True, help="Set by launchers; not used.")
 @as_json
 def train_command(
-    recipe: Recipe, deepspeed: Path | None, local_rank: int | None, as_json: bool
+    recipe: Recipe,
+    deepspeed: Path | None,
+    profiled: bool,
+    local_rank: int | None,
+    as_json: bool,
 ) -> None:
     """Pre-train a recipe, and draw its curves."""
     with listening():
@@ -39,7 +49,7 @@ def train_command(
         from alignmlm.reporting.curves import plot_curves
         from alignmlm.terminal import print_json
 
-        folder, result = pretrain(recipe, deepspeed)
+        folder, result = pretrain(recipe, deepspeed, profiled)
         if os.environ["RANK"] != "0":
             return
         plot_curves(folder)

@@ -214,7 +214,7 @@ def write_row(shard, orders, wanted, number, begin, end, changes, closing, scrat
             begin, end, cut, rows.halves[row] = pair[0], pair[1], pair, 2
         else:
             fell_back = True
-    length, slot = 0, -1
+    length, slot = np.int64(0), -1  # a plain 0 would have write_half compiled for it alone, too
     for half in range(rows.halves[row]):
         language = second if half else wanted.firsts[number]
         length, slot = write_half(

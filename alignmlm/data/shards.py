@@ -82,6 +82,8 @@ def write_shard(stem: Path, text: Sentences, dtype: np.dtype, documents: int) ->
     words = tokens.view("<u8").reshape(blocks, -1)
     flags = (text.word_starts, text.sentence_starts)
     bits = np.concatenate([pack_bits(flag, blocks) for flag in flags], axis=1)
+    for array in (words, bits):  # as where they are read, so that the hash is compiled once
+        array.flags.writeable = False
     contents = content_hashes(words, bits)
     digest = digest_of(contents, len(text.ids))
     hashes = stored_hashes(contents, shard_key(digest, len(text.ids)))

@@ -144,7 +144,9 @@ def ordinary(tokenizer: Tokenizer, ids: Int[np.ndarray, " token"]) -> Int[np.nda
     """Token ids of a text, with <unk> for special tokens: some models know these as pieces too."""
     added = tokenizer.get_added_tokens_decoder().items()
     special = [number for number, token in added if token.special]
-    is_special = np.isin(ids, special)
+    of_tokens = np.zeros(max([*special, int(ids.max(initial=0))]) + 1, bool)
+    of_tokens[special] = True
+    is_special = of_tokens[ids.astype(np.int64, copy=False)]
     return np.where(is_special, special_id(tokenizer, "unk"), ids) if is_special.any() else ids
 
 

@@ -24,7 +24,7 @@ def log_metrics(run: Run, metrics: Metrics) -> None:
     saving = run.saver.take_news() if run.saver else {}
     run.recorder.write(step, metrics | saving)
     seconds_left = (steps - step) * run.counters.seconds / step
-    run.recorder.show(progress_line(step, steps, metrics, seconds_left))
+    run.recorder.show(step, steps, progress_line(step, steps, metrics, seconds_left))
 
 
 def validate_run(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import CheckpointError, ConfigError, DataError
 from alignmlm.model import MaskedLanguageModel, Matrix
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.muon import Muon
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-from alignmlm.ranks.pace import DeviceTime
+from alignmlm.ranks.pace import DeviceTime, phase
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import asked
 
@@ -44,7 +45,8 @@ class TrainingModule(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         """The objective's losses of one micro-batch."""
         outputs = self.masked_model(batch)
-        return self.objective.loss(self.config, batch, outputs, self.pairs, self.languages)
+        with phase("head and loss"):
+            return self.objective.loss(self.config, batch, outputs, self.pairs, self.languages)
 
 
 def engine_settings(
@@ -60,12 +62,13 @@ def engine_settings(
         ConfigError: the file sets something else than the recipe.
     """
     micro, parts = micro_batches(train.batch_rows, train.micro_rows, world_size)
+    bf16 = chosen_precision(train)[0] == "bf16"
     owned: dict[str, Any] = {
         "train_batch_size": train.batch_rows,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": parts,
         "gradient_clipping": optimizer.clip_norm,
-        "bf16": {"enabled": precision(train) == "bf16"},
+        "bf16": {"enabled": bf16},
         "fp16": {"enabled": False},
         "optimizer": None,
         "scheduler": None,
@@ -84,7 +87,7 @@ def engine_settings(
         )
     settings = {key: value for key, value in owned.items() if value is not None}
     settings |= {key: value for key, value in policy.items() if key not in owned}
-    return settings | (bf16_settings(settings) if precision(train) == "bf16" else {})
+    return settings | (bf16_settings(settings) if bf16 else {})
 
 
 def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -98,17 +101,35 @@ def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {"data_types": {"grad_accum_dtype": "fp32"} | settings.get("data_types", {})}
 
 
-def in_bf16(settings: dict[str, Any]) -> bool:
-    """Whether matrix products are computed in bf16."""
+def precision_in(settings: dict[str, Any]) -> str:
+    """The precision of matrix products, "fp32" or "bf16", in DeepSpeed's configuration."""
     places = (settings["bf16"], settings.get("torch_autocast", {}))
-    return any(place.get("enabled", False) for place in places)
+    return "bf16" if any(place.get("enabled", False) for place in places) else "fp32"
 
 
-def precision(train: TrainConfig) -> str:
-    """The precision of a run on this machine: "fp32" or "bf16"."""
+def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[str, str]:
+    """The precision of a run, "fp32" or "bf16", and why; `before`: the one that it began with.
+
+    Raises:
+        CheckpointError: `before` is neither.
+    """
     if train.precision != "auto":
-        return train.precision
-    return "bf16" if torch.cuda.is_available() else "fp32"
+        return train.precision, "the recipe says so"
+    found, reason = fastest_precision()
+    if before in (None, found):
+        return found, reason
+    if before not in ("fp32", "bf16"):
+        raise CheckpointError(f"the run's precision must be fp32 or bf16, found {before!r:.80}")
+    return before, f"this run began so; alone, this machine would take {found}: {reason}"
+
+
+def fastest_precision() -> tuple[str, str]:
+    """The precision that is fastest on this machine, and why; docs/performance.md has times."""
+    if torch.cuda.is_available():
+        return "bf16", "there is a GPU"
+    if torch.cpu._is_amx_tile_supported():
+        return "bf16", "this CPU has AMX"
+    return "fp32", "this CPU has no AMX, without which bf16 is slower"
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
@@ -158,19 +179,20 @@ class Engine:
         self.optimizer = make_optimizer(module, optimizer, muon)
         deepspeed.utils.logger.addFilter(not_about_untested_optimizers)
         self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
-        with deepspeed_errors_named():
+        with deepspeed_errors_named(), redirect_stdout(StringIO()):  # it prints its memory
             self.deepspeed, *_ = deepspeed.initialize(
                 model=module,
                 optimizer=self.optimizer,
                 config=settings | ({"zero_allow_untested_optimizer": True} if muon else {}),
             )
         self.module = module
+        self.precision = precision_in(settings)
         self.stage = int(self.deepspeed.zero_optimization_stage())
         self.partitions = Partitions(self.deepspeed.optimizer, self.stage, muon)
         if muon:
             self.optimizer.partitions = self.partitions
             self.optimizer.momentum = optimizer.momentum
-            self.optimizer.dtype = torch.bfloat16 if in_bf16(settings) else torch.float32
+            self.optimizer.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.parts = int(self.deepspeed.gradient_accumulation_steps())
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
@@ -232,16 +254,18 @@ class Engine:
         collected = []
         for number, batch in enumerate(batches):
             torch.manual_seed(seed + number)
-            with self.forward_time:
+            with self.forward_time, phase("forward"):
                 losses = self.deepspeed(batch.to(self.device))
             total = losses.prediction_nats * (share / masked)
             for term in losses.auxiliary.values():
                 total = total + term
-            self.deepspeed.backward(spoiled_if_not_finite(total))
-            norm = self.gradient_norm() if number == self.parts - 1 else None
-            if norm is not None:
-                self.optimizer.found_inf = (~torch.isfinite(norm)).float()
-            self.deepspeed.step()
+            with phase("backward"):
+                self.deepspeed.backward(spoiled_if_not_finite(total))
+            with phase("optimizer"):
+                norm = self.gradient_norm() if number == self.parts - 1 else None
+                if norm is not None:
+                    self.optimizer.found_inf = (~torch.isfinite(norm)).float()
+                self.deepspeed.step()
             collected.append(losses)
         return add_up(collected), self.norm_after_step(norm)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
@@ -27,6 +28,7 @@ from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
 from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.training_run import Counters, Run
+from alignmlm.ranks.pace import phase
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import SavedAndStoppedError
 
@@ -129,10 +131,12 @@ def train_on(run: Run) -> None:
     first, last = (step - counters.first_step for step in (counters.step, config.steps))
     interval, begun = Interval(perf_counter()), counters.step
     for ready in in_order(partial(make_step, run), first, last, config.workers):
-        batches, masked = next_batches(engine, interval, ready)
-        if engine.asked_to_stop:
-            save_and_stop(run, interval, begun)
-        taken = take_step(run, interval, batches, masked)
+        with run.profile.step() if run.profile else nullcontext():
+            with phase("data"):
+                batches, masked = next_batches(engine, interval, ready)
+            if engine.asked_to_stop:
+                save_and_stop(run, interval, begun)
+            taken = take_step(run, interval, batches, masked)
         due = due_now(counters.step, run.recipe)
         if due.log:
             if rewound(run, interval):

@@ -6,11 +6,11 @@ import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
-from rich.live import Live
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
 
 from alignmlm.data.masking import Term
 from alignmlm.objectives.objective import Losses
@@ -22,6 +22,7 @@ from alignmlm.terminal import messages
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 10_000  # lines kept in memory
+QUIET_S = 30.0  # between two progress lines where messages go to no terminal
 Metrics = dict[str, float | int]
 
 
@@ -105,7 +106,10 @@ class Recorder:
         self.path = self.folder / METRICS
         self.path.touch()
         self.waiting: list[str] = []  # lines not yet written to disk
-        self.live = Live(console=messages, transient=True, auto_refresh=False)
+        columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
+        self.live = Progress(*columns, console=messages, transient=True, auto_refresh=False)
+        self.task = self.live.add_task("")
+        self.shown_at: float | None = None  # when the last line was printed
         if messages.is_terminal:
             self.live.start()
         self.tracker = self.start_wandb() if self.config.wandb else None
@@ -149,11 +153,15 @@ class Recorder:
         else:
             self.waiting = []
 
-    def show(self, line: str) -> None:
-        """Show the live line on a terminal, or print a line elsewhere."""
+    def show(self, step: int, steps: int, line: str) -> None:
+        """Show the live line on a terminal; elsewhere print one at times, and the last one."""
         if messages.is_terminal:
-            self.live.update(Text(line), refresh=True)
-        else:
+            live, task = self.live, self.task
+            live.update(task, description=line, completed=step, total=steps, refresh=True)
+            return
+        now = perf_counter()
+        if self.shown_at is None or now - self.shown_at >= QUIET_S or step == steps:
+            self.shown_at = now
             log.info("%s", line)
 
     def close(self) -> None:

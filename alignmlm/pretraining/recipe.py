@@ -105,7 +105,7 @@ class OptimizerConfig:
 class TrainConfig:
     """Lengths and sizes of the run."""
 
-    steps: int = 600
+    steps: int = 400
     """Optimizer steps of the whole run."""
     seq_len: int = 64
     """Tokens of a row, special ones included; even."""
@@ -114,14 +114,15 @@ class TrainConfig:
     micro_rows: int | None = None
     """Rows of one forward pass on one rank; null: all rows of the rank's share."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the model; auto: bf16 on CUDA, fp32 on CPU."""
+    """Arithmetic of the model; auto: bf16 on CUDA and on CPUs with AMX, fp32 on others, and what
+    the run began with where it is resumed."""
     seed: int = 0
     """Seed of row order, masks and drawn words."""
     workers: int = 1
     """Threads of each rank that prepare batches ahead; 0: none."""
     log_steps: int = 10
     """Steps between two lines of metrics."""
-    validation_steps: int = 200
+    validation_steps: int = 100
     """Steps between two validations."""
     validation_rows: int = 64
     """Validation rows of each language."""

@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
-from alignmlm.code_record import record_start
+from alignmlm.code_record import chosen_before, record_start
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
@@ -27,7 +27,13 @@ from alignmlm.pretraining.checkpoints import (
     saved_steps,
 )
 from alignmlm.pretraining.contents import differences, numbers_of
-from alignmlm.pretraining.engine import Engine, TrainingModule, engine_settings
+from alignmlm.pretraining.engine import (
+    Engine,
+    TrainingModule,
+    chosen_precision,
+    engine_settings,
+    precision_in,
+)
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
 from alignmlm.pretraining.loop import train
@@ -37,7 +43,7 @@ from alignmlm.pretraining.metrics import (
     keep_until,
 )
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Recipe, RunConfig
+from alignmlm.pretraining.recipe import Recipe, RunConfig, TrainConfig
 from alignmlm.pretraining.run_folder import (
     OFFER,
     as_recorded,
@@ -54,6 +60,7 @@ from alignmlm.pretraining.state import (
     resume,
     start_moments,
 )
+from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.training_run import Counters, Run
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
@@ -62,6 +69,8 @@ from alignmlm.ranks.watch import watched
 from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
+
+PRECISION = "precision"  # in code.json
 
 
 def build_sample(recipe: Recipe) -> None:
@@ -152,6 +161,7 @@ def summary(run: Run, metrics: Metrics) -> dict[str, object]:
         "tokens_per_s": round(run.counters.tokens / run.counters.seconds, 1),
         "world_size": run.engine.world_size,
         "zero_stage": run.engine.stage,
+        "precision": run.engine.precision,
         "validation_loss_nats": {name: metrics[f"validation/loss_nats/{name}"] for name in names},
         "alignment_percent": {
             part: metrics.get(f"alignment/{part}_percent") for part in ("in_dictionary", "held_out")
@@ -170,42 +180,58 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
     return result
 
 
-def pretrain(recipe: Recipe, policy: Path | None) -> tuple[Path, dict[str, object]]:
+def run_precision(train: TrainConfig, folder: Path) -> str:
+    """The precision of the run in a folder, which a resume on another machine keeps; rank 0's."""
+    precision, reason = chosen_precision(train, chosen_before(folder, PRECISION))
+    threads = torch.get_num_threads()
+    log.info("computing in %s (%s), %d CPU threads a rank", precision, reason, threads)
+    return precision
+
+
+def pretrain(
+    recipe: Recipe, policy: Path | None, profiled: bool = False
+) -> tuple[Path, dict[str, object]]:
     """Train the recipe to its end; returns the run's folder and summary, on every rank.
 
-    A finished run is left as it is, an unfinished one is resumed.
+    A finished run is left as it is, an unfinished one is resumed. `profiled`: rank 0 prints what
+    the time of a step goes to, and writes a trace.
     """
     _, world_size = start_distributed(recipe.run.collective_timeout_s)
-    settings = engine_settings(
-        read_policy(policy), policy, recipe.train, recipe.optimizer, world_size
-    )
-    on_first_rank(lambda: build_sample(recipe))
-    assembly = assemble(recipe)
+    asked = read_policy(policy)
     folder = on_first_rank(
         lambda: choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
     )
+    precision = on_first_rank(lambda: run_precision(recipe.train, folder))
+    in_precision = replace(recipe.train, precision=precision)
+    settings = engine_settings(asked, policy, in_precision, recipe.optimizer, world_size)
+    on_first_rank(lambda: build_sample(recipe))
+    assembly = assemble(recipe)
     recipe = replace(recipe, run=replace(recipe.run, dir=str(folder)))
     locks: list[FileLock] = []  # on rank 0
     on_first_rank(lambda: locks.append(open_folder(folder, recipe)))
     try:
-        return folder, pretrain_in(folder, recipe, assembly, settings)
+        return folder, pretrain_in(folder, recipe, assembly, settings, profiled)
     finally:
         for held in locks:
             held.release()
 
 
 def pretrain_in(
-    folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any]
+    folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any], profiled: bool
 ) -> dict[str, object]:
     """Train the recipe to its end in an open folder; returns the run's summary, on every rank."""
     on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
     if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
         return read_summary(folder)
-    on_first_rank(lambda: record_start(folder))
+    on_first_rank(lambda: record_start(folder, **{PRECISION: precision_in(settings)}))
     run = prepare(recipe, assembly, folder, settings)
+    if profiled and run.engine.rank == 0:
+        run.profile = StepProfile(folder, run.engine.device)
     with watched(recipe.run.collective_timeout_s, run.turn):
         metrics = train_to_the_end(run)
+        if run.profile is not None:
+            run.profile.close()
         return on_first_rank(lambda: finish(run, metrics))
 
 

@@ -13,6 +13,7 @@ from alignmlm.pretraining.metrics import Metrics, Recorder
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import as_recorded
 from alignmlm.pretraining.saving import Saver
+from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.probes.words import WordProbe
 from alignmlm.ranks.pace import SlowRank
 
@@ -40,6 +41,7 @@ class Run:
     recorder: Recorder | None  # on rank 0
     saver: Saver | None  # on rank 0
     slow_rank: SlowRank
+    profile: StepProfile | None = None  # on rank 0, if asked for
     validation: Metrics = field(default_factory=dict)  # the last one's
     validated_step: int | None = None  # after which the last validation was
     word_probes: dict[int | None, dict[str, WordProbe]] = field(default_factory=dict)  # by limit

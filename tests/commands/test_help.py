@@ -52,6 +52,12 @@ def test_train_py_has_the_help_of_train(capsys):
     assert "Optimizer steps of the whole run" in " ".join(done.stdout.split())
 
 
+def test_a_default_of_several_settings_is_shown_by_those_that_were_set(capsys):
+    shown = helped(capsys, "train", "--help")
+    assert '"files": ["sample:40000"]}])' in shown
+    assert "null}" not in shown
+
+
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
 def test_help_names_commands_and_groups(capsys, words):
     shown = helped(capsys, *words)

@@ -209,3 +209,14 @@ def test_wandb_works_offline_without_a_key(small_recipe, monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     folder, _ = pretrain(small_recipe("--run.wandb=true"), ZERO2)
     assert list((folder / "wandb").glob("offline-run-*"))
+
+
+def test_a_run_without_a_terminal_prints_its_first_and_last_step_and_one_line_in_30_s(
+    small_recipe, caplog
+):
+    caplog.set_level("INFO")
+    pretrain(small_recipe(), ZERO2)
+    shown = re.findall(r"step (\d+)/8 · loss .* tokens/s", caplog.text)
+    assert shown[0] == "1" and shown[-1] == "8"
+    assert len(shown) < 8
+    assert "validation after step 4: " in caplog.text
