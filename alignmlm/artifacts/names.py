@@ -5,6 +5,7 @@ LAUNCH, LOGS = "launch", "logs"  # in a run: what a launcher puts there before t
 EXPORT = "export"  # in a run: the model of its last checkpoint
 DESCRIPTION = "alignmlm.json"  # in an export: what the model is, and the hashes of its files
 SUMMARY = "summary.json"  # in a run that came to its end
+CURVES = "curves.png"  # in such a run, drawn after the summary was written
 EVALUATION = "evaluation"  # in a run: the results of its export
 RESULTS = "results.json"
 STUDY, STUDY_SETTINGS = "study.json", "pretraining.json"

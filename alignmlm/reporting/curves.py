@@ -5,10 +5,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alignmlm.artifacts.names import CURVES
 from alignmlm.reporting.records import RunCurves, Series, run_curves, summary_of
 from alignmlm.storage.atomic import new_file
 
-PNG = "curves.png"
 DOTS_PER_INCH = 150
 STYLES = ("-", "--", "-.", ":")  # lines and marks differ without colour, too
 MARKS = ("o", "s", "^", "D")
@@ -90,6 +90,6 @@ def plot_curves(run: Path) -> Path:
         DataError: it is no run, or its metrics are damaged.
     """
     figure = figure_of(run)
-    with new_file(run / PNG) as partial:
+    with new_file(run / CURVES) as partial:
         figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-    return run / PNG
+    return run / CURVES

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import alignmlm
-from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
+from alignmlm.artifacts.names import CURVES, DESCRIPTION, EXPORT, STUDY, STUDY_SETTINGS, SUMMARY
 from alignmlm.errors import AlignMLMError, ConfigError, DataError, ExitCode, nearest
 from alignmlm.evaluation.evaluate import evaluate, skipped_of
 from alignmlm.evaluation.scores.results import read_results, result_rows, retrieval_rows
@@ -127,8 +127,9 @@ class PlannedRun:
 
     @property
     def done(self) -> bool:
-        """Whether the run has finished and left a model."""
-        return (self.folder / SUMMARY).is_file() and (self.folder / EXPORT / DESCRIPTION).is_file()
+        """Whether the run has finished and left a model and its curves."""
+        left = (SUMMARY, CURVES, f"{EXPORT}/{DESCRIPTION}")
+        return all((self.folder / name).is_file() for name in left)
 
 
 def planned_runs(study: StudyConfig) -> list[PlannedRun]:

@@ -37,7 +37,16 @@ def finish(folder: Path) -> Path:
         "alignment_percent": {"in_dictionary": 98.1, "held_out": None},
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    (folder / "curves.png").touch()
     return folder
+
+
+@pytest.mark.parametrize("missing", ["summary.json", "curves.png", "export/alignmlm.json"])
+def test_a_run_is_done_when_all_that_it_leaves_is_there(tmp_path, missing):
+    folder = finish(tmp_path / "run")
+    assert PlannedRun("align_mlm", 0, folder).done
+    (folder / missing).unlink()
+    assert not PlannedRun("align_mlm", 0, folder).done
 
 
 def test_the_sample_study_compares_mlm_and_align_mlm():
