@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from alignmlm.errors import ConfigError
 from alignmlm.storage.typed_settings import DataPath
@@ -35,7 +36,14 @@ class DictionaryConfig:
     files: list[DictionaryFile] = field(default_factory=list)
     """Dictionaries of natural languages:
     [{path: en-fr.txt, source: eng-Latn, target: fra-Latn}]."""
+    induction: Literal["none", "contexts"] = "none"
+    """Pairs to train on beside the given ones: none, or those induced from the training text, of
+    words that stand near translations of each other. The held-out pairs only measure them."""
+    induction_tokens: int = 3_000_000
+    """Tokens of each language's training text to induce pairs from."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1:
             raise ConfigError("dictionary.fraction", self.fraction, "lie in [0, 1]")
+        if self.induction_tokens < 1:
+            raise ConfigError("dictionary.induction_tokens", self.induction_tokens, "be 1 or more")

@@ -259,10 +259,10 @@ class Assembly:
         words = zip(pairs.words(), known, strict=True)
         return from_pairs(pair for pair, leaks in words if not leaks)
 
-    def training_pairs(self, recipe: Recipe) -> WordPairs | None:
-        """The dictionary's pairs, for objectives that need them."""
+    def training_pairs(self, recipe: Recipe, induced: Dictionary) -> WordPairs | None:
+        """The dictionary's pairs and induced ones, for objectives that need pairs."""
         wanted = objective_of(recipe.objective).needs_pairs
-        return word_pairs(self.used) if wanted else None
+        return word_pairs(merged([self.used, induced])) if wanted else None
 
 
 def assemble(recipe: Recipe) -> Assembly:

@@ -15,6 +15,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
+from alignmlm.languages.dictionary import Dictionary
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
@@ -36,6 +37,7 @@ from alignmlm.pretraining.engine import (
 )
 from alignmlm.pretraining.export import export
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
+from alignmlm.pretraining.induced_pairs import induced_pairs
 from alignmlm.pretraining.loop import train
 from alignmlm.pretraining.metrics import (
     Metrics,
@@ -82,9 +84,9 @@ def build_sample(recipe: Recipe) -> None:
         build_store(recipe.data)
 
 
-def make_module(recipe: Recipe, assembly: Assembly) -> TrainingModule:
+def make_module(recipe: Recipe, assembly: Assembly, induced: Dictionary) -> TrainingModule:
     """Model and objective, before DeepSpeed wraps them."""
-    pairs = assembly.training_pairs(recipe)
+    pairs = assembly.training_pairs(recipe, induced)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TrainingModule(
         make_model(recipe, assembly),
@@ -115,7 +117,8 @@ def first_step_of(
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Model, engine and recorder of a run, resumed from its newest checkpoint."""
-    module = make_module(recipe, assembly)
+    induced = on_first_rank(lambda: induced_pairs(recipe, assembly, folder))
+    module = make_module(recipe, assembly, induced)
     saved = resume(folder)
     if saved is not None:
         load_parameters(module, saved[1])

@@ -21,7 +21,7 @@ def losses(recipe):
     model, loader = make_model(recipe, assembly).eval(), assembly.loader
     batch = make_batch(loader, batch_samples(loader, 0, 8, 0, 1, 8)[0], TRAIN)
     with torch.no_grad():
-        outputs, pairs = model(batch), assembly.training_pairs(recipe)
+        outputs, pairs = model(batch), assembly.training_pairs(recipe, from_pairs([]))
         objective = objective_of(recipe.objective)
         return objective.loss(recipe.objective, batch, outputs, pairs, 2), batch, outputs, pairs
 

@@ -133,3 +133,13 @@ def test_damage_that_one_rank_meets_ends_every_rank_with_its_place(small_store, 
         what = r"\S*shard-00000\.bin \(or its \.idx\) is damaged in block \d+"
         assert re.search(where + what, told)
     assert "Connection closed" not in done.stderr
+
+
+def test_two_ranks_train_on_the_pairs_that_one_rank_induces(small_store, tmp_path):
+    for ranks in (1, 2):
+        run = ["--dictionary.induction=contexts", f"--run.dir={tmp_path / str(ranks)}"]
+        done = torchrun(ranks, "train.py", *SMALL, f"--data.store={small_store}", *run)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (tmp_path / name / "induced_pairs.json" for name in ("1", "2"))
+    assert one.read_bytes() == two.read_bytes()
+    assert losses(two.parent) == pytest.approx(losses(one.parent), abs=1e-4)

@@ -1,0 +1,191 @@
+"""Pairs that a dictionary lacks, induced from text: words that occur near the same given pairs.
+
+No model is needed. A word is the vector of its associations with the given words around it, and
+dimension k is the k-th given pair in both languages, so the vectors of two languages lie in one
+space. The window is symmetric: counts do not change when a language is written in reverse.
+Sources: Rapp, 1999 (ACL), sections 2 and 3 (the vectors); Levy et al., 2015 (TACL 3), section 3
+(positive pointwise mutual information with context smoothing); Conneau et al., 2018
+(arXiv:1710.04087), section 2.3 (mutual neighbours by CSLS); Artetxe et al., 2017 (ACL), section 3
+(pairs found in one round are given ones in the next).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from alignmlm.data.batches import Loader, Samples, make_rows
+from alignmlm.data.schedule import rows_of_language
+from alignmlm.data.store import TRAIN
+from alignmlm.languages.dictionary import Dictionary, from_pairs
+from alignmlm.probes.neighbours import cosine_blocks, csls, nearest_mean, neighbourhood_means, units
+
+WINDOW = 2  # tokens on each side
+LEAST_COUNT = 10  # occurrences of a word in the text that was read
+WORDS = 20_000  # of each language, the most frequent
+CONTEXTS = 2048  # given pairs as dimensions, the most frequent
+SMOOTHING = 0.75  # exponent of the contexts' counts: Levy et al., 2015, section 3
+NEIGHBOURS = 10  # of CSLS
+MARGIN = 0.05  # least lead of the nearest word over the second, in CSLS
+ROUNDS = 20  # at most
+CHANGED = 0.01  # of the pairs: rounds that change fewer are the last
+CONTROL = 10  # one given pair in so many is set aside
+LEAST_PRECISION = 0.5  # of the control
+ROWS_AT_ONCE = 4096
+
+
+class Round(NamedTuple):
+    """How many pairs a round induced, and how many of those with a known answer are right."""
+
+    pairs: int
+    known: int  # pairs whose source word the held-out dictionary has
+    right: int  # of those
+
+
+@dataclass(frozen=True, slots=True)
+class Induction:
+    """Induced pairs of two languages; no word of them has a given partner."""
+
+    pairs: Dictionary
+    rounds: list[Round]  # compared with the held-out pairs; first, before any round
+    control: Round  # the last, compared with given pairs that were set aside
+
+
+def neighbour_counts(loader: Loader, language: int, limit_tokens: int, seed: int) -> csr_array:
+    """How often token b stands within WINDOW tokens of token a, in [a, b] of a symmetric matrix.
+
+    Reads training rows of a language, in its own order and script, drawn by the seed until
+    `limit_tokens` tokens of text or all rows are read. Special tokens are not counted.
+
+    Raises:
+        DataError: a damaged block of a shard.
+    """
+    size = len(loader.lexicon.special)
+    available = loader.rows(language, TRAIN)
+    numbers = np.arange(min(available, -(-limit_tokens // loader.payload_tokens)))
+    name = str(loader.languages[language])
+    counts = csr_array((size, size), dtype=np.int32)
+    for start in range(0, len(numbers), ROWS_AT_ONCE):
+        part = numbers[start : start + ROWS_AT_ONCE]
+        epochs, rows = rows_of_language(seed, name, part, available)
+        samples = Samples(part, np.full_like(part, language), epochs, rows)
+        ids = make_rows(loader, samples, TRAIN, np.full_like(part, -1))[0].ids
+        for distance in range(1, WINDOW + 1):
+            counts += pair_counts(ids[:, :-distance], ids[:, distance:], loader.lexicon.special)
+    return csr_array(counts + counts.T)
+
+
+def pair_counts(
+    left: Int[np.ndarray, "row seq"], right: Int[np.ndarray, "row seq"], special: np.ndarray
+) -> csr_array:
+    """How often each pair of tokens occurs; pairs with a special token are left out."""
+    text = ~(special[left] | special[right])
+    ones = np.ones(int(text.sum()), np.int32)
+    return csr_array((ones, (left[text], right[text])), shape=(len(special), len(special)))
+
+
+def associations(
+    counts: csr_array, words: Int[np.ndarray, " word"], contexts: Int[np.ndarray, " context"]
+) -> Float[Tensor, "word context"]:
+    """Positive pointwise mutual information of words with contexts, as unit vectors.
+
+    Source: Levy et al., 2015 (TACL 3), section 3.1.
+    """
+    table = counts[words][:, contexts].toarray().astype(np.float64)
+    of_words = table.sum(axis=1, keepdims=True)
+    of_contexts = table.sum(axis=0) ** SMOOTHING
+    expected = of_words * (of_contexts / max(of_contexts.sum(), 1.0))
+    ratios = np.divide(table, expected, out=np.ones_like(table), where=table > 0)
+    return units(torch.from_numpy(np.maximum(np.log(ratios), 0)).float())
+
+
+@torch.no_grad()
+def best_by_csls(
+    queries: Float[Tensor, "query hidden"], candidates: Float[Tensor, "candidate hidden"]
+) -> tuple[Int[Tensor, " query"], Float[Tensor, " query"]]:
+    """Each query's nearest candidate by CSLS, and its lead over the second."""
+    near = neighbourhood_means(candidates, queries, NEIGHBOURS)
+    best = torch.empty(len(queries), dtype=torch.int64)
+    lead = torch.empty(len(queries))
+    for part, cosines in cosine_blocks(queries, candidates):
+        scores = csls(cosines, nearest_mean(cosines, NEIGHBOURS), near)
+        top = scores.topk(2, dim=1)
+        best[part], lead[part] = top.indices[:, 0], top.values[:, 0] - top.values[:, 1]
+    return best, lead
+
+
+def mutual_pairs(
+    source: Float[Tensor, "source hidden"], target: Float[Tensor, "target hidden"]
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """Words that are each other's nearest by CSLS, with a lead of MARGIN or more both ways."""
+    if min(len(source), len(target)) < 2:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    forward, forward_lead = best_by_csls(source, target)
+    backward, backward_lead = best_by_csls(target, source)
+    mutual = backward[forward] == torch.arange(len(source))
+    mutual &= (forward_lead >= MARGIN) & (backward_lead[forward] >= MARGIN)
+    places = mutual.nonzero()[:, 0]
+    return places.numpy(), forward[places].numpy()
+
+
+def frequent(counts: csr_array, tokens: Int[np.ndarray, " token"], limit: int) -> np.ndarray:
+    """The most frequent of some tokens, in ascending order; rare ones are left out."""
+    occurrences = counts[tokens].sum(axis=1) // (2 * WINDOW)
+    order = np.argsort(-occurrences, kind="stable")[:limit]
+    return np.sort(tokens[order[occurrences[order] >= LEAST_COUNT]])
+
+
+def induce(
+    source: csr_array, target: csr_array, given: Dictionary, held_out: Dictionary
+) -> Induction:
+    """Pairs of one-token words that the given pairs lack.
+
+    `source` and `target` are neighbour counts. One given pair in CONTROL is set aside as a control:
+    if less than LEAST_PRECISION of what was induced for the words of these is right, nothing is
+    induced. The held-out pairs are only compared, for precision and recall.
+    """
+    pairs = given.single_tokens()
+    control, known = pairs[::CONTROL], np.delete(pairs, np.s_[::CONTROL], axis=0)
+    every = np.arange(source.shape[0])
+    source_words = frequent(source, np.setdiff1d(every, known[:, 0]), WORDS)
+    target_words = frequent(target, np.setdiff1d(every, known[:, 1]), WORDS)
+    induced: set[tuple[int, int]] = set()
+    rounds = [Round(0, 0, 0)]
+    while len(known) and len(rounds) <= ROUNDS:
+        contexts = frequent_pairs(source, target, np.array([*known.tolist(), *sorted(induced)]))
+        places = mutual_pairs(
+            associations(source, source_words, contexts[:, 0]),
+            associations(target, target_words, contexts[:, 1]),
+        )
+        before = induced
+        words = source_words[places[0]].tolist(), target_words[places[1]].tolist()
+        induced = set(zip(*words, strict=True))
+        rounds.append(compared(induced, held_out.single_tokens()))
+        if len(induced ^ before) <= CHANGED * len(induced):
+            break
+    check = compared(induced, control)
+    if check.right < LEAST_PRECISION * check.known:
+        return Induction(from_pairs([]), rounds, check)
+    aside = set(control[:, 0].tolist()), set(control[:, 1].tolist())
+    new = [((a,), (b,)) for a, b in induced if a not in aside[0] and b not in aside[1]]
+    return Induction(from_pairs(new), rounds, check)
+
+
+def compared(induced: set[tuple[int, int]], answers: Int[np.ndarray, "pair 2"]) -> Round:
+    """Counts of the induced pairs, of those with a source word of the answers, and of the right."""
+    right = {(int(a), int(b)) for a, b in answers}
+    asked = {source_word for source_word, _ in right}
+    checked = [pair in right for pair in induced if pair[0] in asked]
+    return Round(len(induced), len(checked), sum(checked))
+
+
+def frequent_pairs(
+    source: csr_array, target: csr_array, pairs: Int[np.ndarray, "pair 2"]
+) -> Int[np.ndarray, "context 2"]:
+    """The pairs that occur most often in both languages, as many as there are dimensions."""
+    occurrences = source[pairs[:, 0]].sum(axis=1) * float(1) * target[pairs[:, 1]].sum(axis=1)
+    return pairs[np.sort(np.argsort(-occurrences, kind="stable")[:CONTEXTS])]

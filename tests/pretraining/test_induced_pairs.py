@@ -1,0 +1,55 @@
+"""Runs with induced pairs: recorded once, read at resume, refused where something differs."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from alignmlm.errors import CheckpointError
+from alignmlm.pretraining.assembly import assemble
+from alignmlm.pretraining.induced_pairs import INDUCED, induced_pairs
+from alignmlm.pretraining.run import pretrain
+from tests.pretraining.test_run import ZERO2, losses
+
+
+@pytest.fixture
+def recipe(small_recipe):
+    return small_recipe("--dictionary.induction=contexts")
+
+
+def test_a_resumed_run_reads_the_pairs_that_it_induced(recipe, tmp_path, caplog):
+    caplog.set_level("INFO")
+    folder, summary = pretrain(recipe, ZERO2)
+    record = json.loads((folder / INDUCED).read_text("utf-8"))
+    assert "198 given pairs, 83 induced; precision on given pairs set aside 100.0 %" in caplog.text
+    assert record["inductions"][0]["induced"] == len(record["pairs"]) == 83
+    before = losses(folder)
+    (folder / "summary.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "step-8")
+    caplog.clear()
+    again, resumed = pretrain(recipe, ZERO2)
+    assert losses(again) == before
+    assert resumed["alignment_percent"] == summary["alignment_percent"]
+    assert "induced" not in caplog.text
+
+
+def test_objectives_without_pairs_induce_none(recipe, tmp_path):
+    plain = replace(recipe, objective=replace(recipe.objective, name="mlm"))
+    assert len(induced_pairs(plain, assemble(plain), tmp_path)) == 0
+    assert not (tmp_path / INDUCED).exists()
+
+
+def test_damaged_pairs_and_pairs_of_other_settings_are_refused_with_what_to_do(recipe, tmp_path):
+    assembly = assemble(recipe)
+    pairs = induced_pairs(recipe, assembly, tmp_path)
+    assert induced_pairs(recipe, assembly, tmp_path).words() == pairs.words()
+    path = tmp_path / INDUCED
+    text = path.read_text("utf-8")
+    other = replace(recipe, dictionary=replace(recipe.dictionary, induction_tokens=10_000))
+    with pytest.raises(CheckpointError, match=r"'tokens': 10000.*delete it to induce"):
+        induced_pairs(other, assembly, tmp_path)
+    for damaged in (text.replace('"pairs": [[[', '"pairs": [[[1'), text[:-9], "[]", "{}", "\0"):
+        path.write_text(damaged, "utf-8")
+        with pytest.raises(CheckpointError, match=r"induced_pairs\.json"):
+            induced_pairs(recipe, assembly, tmp_path)

@@ -1,0 +1,112 @@
+"""Pairs induced from text: counts of neighbours, and what is induced from them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from alignmlm.languages.dictionary import from_pairs
+from alignmlm.pretraining.assembly import assemble
+from alignmlm.probes.induction import WINDOW, induce, neighbour_counts, pair_counts
+
+VOCABULARY, SPECIAL = 300, 5
+
+
+def text_counts(seed: int, tokens: int = 200_000) -> csr_array:
+    """Neighbour counts of text in which each word prefers some words after it."""
+    words = VOCABULARY - SPECIAL
+    preferred = np.random.default_rng(0).dirichlet(np.full(words, 0.1), size=words).cumsum(axis=1)
+    draws, text = np.random.default_rng(seed).random(tokens), np.zeros(tokens, np.int64)
+    for place in range(1, tokens):
+        text[place] = np.searchsorted(preferred[text[place - 1]], draws[place]) % words
+    text += SPECIAL
+    special = np.arange(VOCABULARY) < SPECIAL
+    counts = csr_array((VOCABULARY, VOCABULARY), dtype=np.int32)
+    for distance in range(1, WINDOW + 1):
+        counts += pair_counts(text[None, :-distance], text[None, distance:], special)
+    return csr_array(counts + counts.T)
+
+
+@pytest.fixture(scope="module")
+def two_texts() -> tuple[csr_array, csr_array]:
+    """Counts of two texts of one language that have no sentence in common."""
+    return text_counts(1), text_counts(2)
+
+
+def renamed(counts: csr_array, names: np.ndarray) -> csr_array:
+    """The same counts of words with other ids."""
+    coordinates = counts.tocoo()
+    places = names[coordinates.row], names[coordinates.col]
+    return csr_array((coordinates.data, places), shape=counts.shape)
+
+
+def dictionaries(fraction: float):
+    """Ids of the second language, the given pairs and the held-out ones."""
+    random = np.random.default_rng(3)
+    names = np.arange(VOCABULARY)
+    names[SPECIAL:] = random.permutation(names[SPECIAL:])
+    pairs = [((int(a),), (int(names[a]),)) for a in random.permutation(names[SPECIAL:])]
+    cut = round(fraction * len(pairs))
+    return names, from_pairs(pairs[:cut]), from_pairs(pairs[cut:])
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.1])
+def test_words_with_the_same_given_neighbours_are_paired(two_texts, fraction):
+    names, given_pairs, held_out = dictionaries(fraction)
+    induction = induce(two_texts[0], renamed(two_texts[1], names), given_pairs, held_out)
+    pairs = set(induction.pairs.words())
+    right = pairs & set(held_out.words())
+    assert len(right) >= 0.95 * len(pairs)
+    assert len(right) >= 0.8 * len(held_out)
+    for side in (0, 1):
+        assert not {pair[side] for pair in pairs} & {pair[side] for pair in given_pairs.words()}
+
+
+def test_the_held_out_pairs_change_nothing_but_the_measures(two_texts):
+    names, given_pairs, held_out = dictionaries(0.5)
+    target = renamed(two_texts[1], names)
+    told, untold = (
+        induce(two_texts[0], target, given_pairs, known) for known in (held_out, from_pairs([]))
+    )
+    assert told.pairs.words() == untold.pairs.words()
+    assert told.control == untold.control
+    assert told.rounds[-1].known > untold.rounds[-1].known == 0
+
+
+def test_nothing_is_induced_where_the_control_fails(two_texts):
+    names, given_pairs, held_out = dictionaries(0.5)
+    sources, targets = zip(*given_pairs.words(), strict=True)
+    wrong = from_pairs(zip(sources, targets[1:] + targets[:1], strict=True))
+    induction = induce(two_texts[0], renamed(two_texts[1], names), wrong, held_out)
+    assert len(induction.pairs) == 0
+    assert induction.control.right < induction.control.known
+
+
+@pytest.mark.parametrize("pairs", [[], [((7,), (8,))], [((7, 9), (8,))]])
+def test_too_few_given_pairs_induce_nothing(two_texts, pairs):
+    assert len(induce(*two_texts, from_pairs(pairs), from_pairs([])).pairs) == 0
+
+
+tokens = st.lists(st.lists(st.integers(0, 6), min_size=4, max_size=4), min_size=1, max_size=5)
+
+
+@given(tokens)
+def test_neighbours_are_counted_one_by_one(rows):
+    ids, special = np.array(rows), np.arange(7) < 2
+    expected = np.zeros((7, 7), np.int64)
+    for left, right in zip(ids[:, :-1].ravel(), ids[:, 1:].ravel(), strict=True):
+        expected[left, right] += left >= 2 and right >= 2
+    counted = pair_counts(ids[:, :-1], ids[:, 1:], special)
+    assert np.array_equal(counted.toarray(), expected)
+    backwards = ids[:, ::-1]
+    reverse = pair_counts(backwards[:, :-1], backwards[:, 1:], special)
+    assert np.array_equal((counted + counted.T).toarray(), (reverse + reverse.T).toarray())
+
+
+def test_counts_of_a_language_are_of_its_own_script_and_do_not_exceed_the_text(small_recipe):
+    loader = assemble(small_recipe()).loader
+    whole, part = (neighbour_counts(loader, 1, tokens, seed=0) for tokens in (10**9, 100))
+    assert set(np.unique(whole.nonzero()[0])) <= set(loader.lexicon.tables[1].tolist())
+    assert (whole != whole.T).nnz == 0
+    assert 0 < part.sum() <= 2 * WINDOW * 4 * loader.payload_tokens < whole.sum()
