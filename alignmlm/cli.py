@@ -17,6 +17,7 @@ from alignmlm.guard import guarded
 from alignmlm.storage.docstrings import docstrings
 
 COMMANDS = {  # where each command is; its module is imported when it runs
+    "init": "init:init_command",
     "train": "runs:train_command",
     "data build": "build:data_build",
     "data verify": "data:data_verify",
@@ -37,7 +38,11 @@ COMMANDS = {  # where each command is; its module is imported when it runs
     "eval compare": "transfer:eval_compare",
     "eval figures": "transfer:eval_figures",
     "eval map": "transfer:eval_map",
-    "study run": "runs:study_run",
+    "study plan": "study:study_plan",
+    "study run": "study:study_run",
+    "study status": "study:study_status",
+    "study stop": "study:study_stop",
+    "study report": "study:study_report",
     "launch pretrain": "launch:launch_pretrain",
     "launch evaluate": "launch:launch_evaluate",
     "launch study": "launch:launch_study",
@@ -53,7 +58,7 @@ GROUPS = {
     "": "Pre-train multilingual encoders, and measure how well they transfer.",
     "data": "Stores: build, check, show, exchange; parses and orders of their sentences.",
     "eval": "Tasks, and the transfer of models on them.",
-    "study": "Objectives and seeds, pre-trained and measured together.",
+    "study": "Objectives, settings and seeds, pre-trained and measured together.",
     "launch": "Hand work to SLURM.",
 }
 

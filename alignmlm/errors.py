@@ -6,6 +6,7 @@ from enum import IntEnum
 
 QUOTED_CHARACTERS = 300
 LISTED = 10
+ERROR_FILE = "ALIGNMLM_ERROR_FILE"  # a variable: where a command writes the error that ends it, too
 
 
 class ExitCode(IntEnum):

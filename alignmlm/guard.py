@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from alignmlm.errors import AlignMLMError, ExitCode
+from alignmlm.errors import ERROR_FILE, AlignMLMError, ExitCode
 from alignmlm.ranks.signals import SavedAndStoppedError
 from alignmlm.storage.system_errors import storage_error
 
@@ -46,6 +47,8 @@ def show(text: str) -> None:
 def show_error(error: AlignMLMError, notes: Sequence[str]) -> None:
     """Tell an error, and where it arose if only one rank knows it."""
     show(f"error on {notes[0]}: {error}" if notes else f"error: {error}")
+    if path := os.environ.get(ERROR_FILE):
+        Path(path).write_text(str(error), encoding="utf-8")
 
 
 def interrupted(arguments: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ from machine import commit, processor
 from alignmlm.cli import dispatch, guarded, leave
 from alignmlm.pretraining.checkpoints import STATE
 from alignmlm.ranks.network import free_port
-from alignmlm.studies import study
+from alignmlm.studies import running
 from alignmlm.terminal import console, new_table, set_up_logging
 
 log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def commands(store: Path) -> list[Command]:
 class ForkedTraining:
     """In place of the process that a study trains in: a fork, which need not import anything."""
 
-    def __init__(self, line: list[str]) -> None:
+    def __init__(self, line: list[str], env: dict[str, str]) -> None:
         self.pid = forked(partial(end_of, ["train", *line[2:]]))
 
     def __enter__(self) -> "ForkedTraining":
@@ -274,7 +274,7 @@ class Stage:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(root)
-        vars(study)["subprocess"] = SimpleNamespace(Popen=ForkedTraining)  # of studies alone
+        vars(running)["subprocess"] = SimpleNamespace(Popen=ForkedTraining)  # of studies alone
         if self.ranks > 1:
             take_place(rank, self.ranks, LOOPBACK, port)
         self.trap.arm(root, self.record)

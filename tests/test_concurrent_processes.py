@@ -168,7 +168,7 @@ def test_an_evaluation_while_a_study_measures_the_same_run(place):
 def test_two_processes_run_one_study(place):
     path = study(place)
     outcomes = pair(["study", "run", path], ["study", "run", path], place)
-    one_was_refused(outcomes, "another process trains there")
+    one_was_refused(outcomes, "another process runs the study")
     assert len(read_json(place / "study" / "study.json")["rows"]) == 1
 
 

@@ -8,5 +8,5 @@ SUMMARY = "summary.json"  # in a run that came to its end
 CURVES = "curves.png"  # in such a run, drawn after the summary was written
 EVALUATION = "evaluation"  # in a run: the results of its export
 RESULTS = "results.json"
-STUDY, STUDY_SETTINGS = "study.json", "pretraining.json"
+STUDY = "study.json"
 WORDS = "words.json"  # in a run: words and their nearest ones in the other language

@@ -1,6 +1,5 @@
-"""Commands about runs: train, export, study run, report."""
+"""Commands about runs: train, export, report."""
 
-import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,18 +11,15 @@ import click
 from alignmlm.commands.options import (
     PATH,
     WHOLE,
-    Shipped,
     as_json,
     command,
     deepspeed,
     run_recipe,
 )
 from alignmlm.config import recipe_options
-from alignmlm.errors import AlignMLMError, ConfigError, ExitCode
+from alignmlm.errors import ConfigError
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.ranks.signals import listening
-
-log = logging.getLogger(__name__)
 
 
 @command("train", *recipe_options())
@@ -92,53 +88,6 @@ def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> 
         print_json({"export": str(exported)})
     else:
         print_line(f"exported {exported}")
-
-
-@command("run")
-@click.argument("study", type=Shipped("study"))
-@click.option("--only", type=WHOLE, metavar="N", help="Only run N, from 1; no table is written.")
-@as_json
-def study_run(study: Path, only: int | None, as_json: bool) -> int:
-    """Pre-train and measure the runs of STUDY (YAML); what is done is not done again."""
-    from alignmlm.devices import name_accelerator
-
-    name_accelerator()
-    from alignmlm.commands.evaluation import show_skipped
-    from alignmlm.reporting.page import write_page
-    from alignmlm.reporting.tables import tables_of, terminal_table
-    from alignmlm.studies.study import load_study, run_one, run_study, skipped_tasks
-    from alignmlm.terminal import console, print_json, print_line
-
-    config = load_study(study)
-    if only is not None:
-        run_one(config, only)
-        return ExitCode.DONE
-    rows = run_study(config)
-    folder = Path(config.folder)
-    runs = sorted(path.parent for path in folder.glob("*/summary.json"))
-    write_words_of(runs)
-    page = write_page(runs, [folder], folder / "report.html")
-    skipped = skipped_tasks(config)
-    if as_json:
-        parts = {"study": config.name, "rows": rows, "skipped": skipped, "report": str(page)}
-        print_json(parts)
-    else:
-        for table in tables_of(rows):
-            console.print(terminal_table(table))
-        show_skipped(skipped)
-        print_line(f"report: {page}")
-    return ExitCode.PARTIAL if skipped else ExitCode.DONE
-
-
-def write_words_of(runs: Sequence[Path]) -> None:
-    """Write the words of runs for the page; a run whose data is gone goes without."""
-    from alignmlm.studies.run_words import write_words
-
-    for run in runs:
-        try:
-            write_words(run_recipe(run), run)
-        except AlignMLMError as error:
-            log.warning("%s: the page will have no words of it: %s", run, error)
 
 
 @command("report")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.studies.study import load_study, run_study
+from alignmlm.studies.running import run_study
+from alignmlm.studies.study import load_study
 
 
 @pytest.mark.slow
 def test_align_mlm_transfers_better_than_mlm_at_three_seeds(tmp_path):
     sample = load_study(Path("studies/sample.yaml"))
-    rows = run_study(replace(sample, seeds=[0, 1, 2], folder=str(tmp_path / "study")))
+    rows = run_study(replace(sample, seeds=[0, 1, 2], folder=str(tmp_path / "study"))).rows
     delta = {(row["objective"], row["seed"]): row["delta"] for row in rows}
     assert len(delta) == 6
     for seed in (0, 1, 2):

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -7,14 +9,15 @@ import pytest
 from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.pretraining.contents import numbers_of
+from alignmlm.studies.cells import Status, is_complete, read_cell, statuses
+from alignmlm.studies.running import command, pretrain, run_study
 from alignmlm.studies.study import (
     PlannedRun,
     StudyConfig,
-    command,
     load_study,
     planned_runs,
-    pretrain,
-    run_study,
+    recipe_of,
 )
 from tests.evaluation.conftest import LANGUAGES, export, run_folder, write_export  # noqa: F401
 
@@ -104,13 +107,13 @@ def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):
     run = finish(tmp_path / "align_mlm-seed0")
     weights = (run / "export" / "model.safetensors").stat().st_mtime_ns
     config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
-    (row,) = run_study(config)
+    (row,) = run_study(config).rows
     assert (row["objective"], row["seed"], row["language"]) == ("align_mlm", 0, LANGUAGES[1])
     assert row["alignment_in_dictionary_percent"] == 98.1
     assert row["alignment_held_out_percent"] is None
     assert row["delta"] == pytest.approx(row["bs"] - row["bz"])
     measured = evaluate(run, [str(toy_task.path)], QUICK)["date"]
-    assert run_study(config) == [row]
+    assert run_study(config).rows == [row]
     assert evaluate(run, [str(toy_task.path)], QUICK)["date"] == measured
     assert (run / "export" / "model.safetensors").stat().st_mtime_ns == weights
     assert json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))["rows"] == [row]
@@ -119,11 +122,11 @@ def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):
 def test_a_damaged_study_file_is_named_set_aside_and_made_again(tmp_path, toy_task, caplog):
     finish(tmp_path / "align_mlm-seed0")
     config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
-    rows = run_study(config)
+    rows = run_study(config).rows
     path = tmp_path / "study.json"
     whole = path.read_text("utf-8")
     path.write_text(damaged := whole.replace("98.1", "99.1"), encoding="utf-8")
-    assert run_study(config) == rows
+    assert run_study(config).rows == rows
     assert path.read_text("utf-8") == whole
     assert (tmp_path / "study.json.damaged-1").read_text("utf-8") == damaged
     assert f"{path} was changed or is damaged" in caplog.text
@@ -143,16 +146,125 @@ def test_a_run_that_fails_is_an_error_with_its_command_and_exit_code(tmp_path):
 
 
 def test_runs_of_other_settings_are_never_mixed(tmp_path, toy_task):
-    finish(tmp_path / "align_mlm-seed0")
+    config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
+    run = finish(tmp_path / "align_mlm-seed0")
+    numbers = numbers_of(recipe_of(config, planned_runs(config)[0]))
+    (run / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
+    assert len(run_study(config).rows) == 1
     settings = {"tasks": [str(toy_task.path)], "evaluation": QUICK}
+    other = study(tmp_path, overrides={"train.steps": 5}, **settings)
+    with pytest.raises(AlignMLMError, match=r"a run of this recipe; it differs in\s+train\.steps"):
+        run_study(other)
+
+
+AXES = {"dictionary.fraction": [0.25, 0.5], "model.size": ["tiny", "small"]}
+
+
+def test_axes_are_every_combination_of_settings_less_those_excluded_and_those_included_more():
+    config = StudyConfig(
+        name="x", objectives=["mlm", "align_mlm"], folder="f", axes=AXES, seeds=[0, 1],
+        exclude=[
+            {"objective.name": "mlm", "dictionary.fraction": 0.25},
+            {"model.size": "small", "seed": 1},
+        ],
+        include=[{"objective.name": "tlm", "train.steps": 50}],
+    )  # fmt: skip
+    assert [run.folder.name for run in planned_runs(config)] == [
+        "mlm-fraction0.5-sizetiny-seed0", "mlm-fraction0.5-sizesmall-seed0",
+        "align_mlm-fraction0.25-sizetiny-seed0", "align_mlm-fraction0.25-sizesmall-seed0",
+        "align_mlm-fraction0.5-sizetiny-seed0", "align_mlm-fraction0.5-sizesmall-seed0",
+        "tlm-steps50-seed0",
+        "mlm-fraction0.5-sizetiny-seed1", "align_mlm-fraction0.25-sizetiny-seed1",
+        "align_mlm-fraction0.5-sizetiny-seed1", "tlm-steps50-seed1",
+    ]  # fmt: skip
+    recipe = recipe_of(config, planned_runs(config)[3])
+    assert (recipe.dictionary.fraction, recipe.model.size) == (0.25, "small")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"axes": {"train.stepz": [1]}}, "did you mean 'train.steps'"),
+        ({"axes": {"train.steps": []}}, "have values"),
+        ({"axes": {"train.steps": ["many"]}}, "be an integer"),
+        ({"axes": {"train.steps": [1]}, "overrides": {"train.steps": 2}}, "neither in overrides"),
+        ({"axes": {"model.seed": [1]}}, "that the study sets"),
+        ({"exclude": [{"train.stepz": 1}]}, "did you mean 'train.steps'"),
+        ({"include": [{"train.steps": 1}]}, "have an objective.name"),
+    ],
+)
+def test_axes_that_are_no_settings_are_errors(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        StudyConfig(name="x", objectives=["mlm"], folder="f", **settings)
+
+
+def test_a_study_of_which_no_run_is_left_is_an_error():
+    config = StudyConfig(name="x", objectives=["mlm"], folder="f", exclude=[{"seed": 0}])
+    with pytest.raises(ConfigError, match="have runs"):
+        planned_runs(config)
+
+
+def test_a_run_that_fails_stops_no_other_and_its_error_is_kept(tmp_path, toy_task):
+    config = study(
+        tmp_path, seeds=[0, 1], tasks=[str(toy_task.path)], evaluation=QUICK,
+        overrides={"data.store": str(tmp_path / "nowhere"),
+                   "data.sources": [{"language": "eng-Latn", "files": ["nowhere.txt"]}]},
+    )  # fmt: skip
+    finish(tmp_path / "align_mlm-seed1")
+    outcome = run_study(config)
+    assert [row["seed"] for row in outcome.rows] == [1]
+    assert "nowhere" in outcome.failed["align_mlm-seed0"]
+    states = {each.run: (each.state, each.error) for each in statuses(config)}
+    assert states["align_mlm-seed0"] == ("failed", outcome.failed["align_mlm-seed0"])
+    assert states["align_mlm-seed1"] == ("done", "")
+
+
+def test_a_new_run_is_made_without_touching_those_that_are_there(tmp_path, toy_task):
+    settings = {"tasks": [str(toy_task.path)], "evaluation": QUICK}
+    finish(tmp_path / "align_mlm-seed0")
     run_study(study(tmp_path, **settings))
-    with pytest.raises(ConfigError, match="hold runs of this recipe and these overrides"):
-        run_study(study(tmp_path, overrides={"train.steps": 5}, **settings))
+    record = tmp_path / "cells" / "align_mlm-seed0.json"
+    before = record.stat().st_mtime_ns
+    finish(tmp_path / "align_mlm-seed1")
+    larger = study(tmp_path, seeds=[0, 1], **settings)
+    assert not is_complete(larger, record)
+    assert [row["seed"] for row in run_study(larger).rows] == [0, 1]
+    assert record.stat().st_mtime_ns == before
+
+
+def test_a_finished_study_is_complete_until_a_file_that_it_depends_on_changes(tmp_path, toy_task):
+    run = finish(tmp_path / "align_mlm-seed0")
+    config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
+    run_study(config)
+    page = tmp_path / "report.html"
+    assert not is_complete(config, page)
+    page.write_text("")
+    assert is_complete(config, page)
+    (run / "export" / "alignmlm.json").write_text("{}")
+    assert not is_complete(config, page)
+
+
+def test_the_status_of_a_run_says_how_far_it_is(tmp_path):
+    config = study(tmp_path, overrides={"train.steps": 40}, tasks=[])
+    run = tmp_path / "align_mlm-seed0"
+    assert list(statuses(config)) == [Status("align_mlm-seed0", "waiting", 0, 40)]
+    run.mkdir()
+    row = {"step": 10, "tokens": 5000, "train/tokens_per_s": 100.0, "train/loss_nats": 6.5}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert list(statuses(config)) == [
+        Status("align_mlm-seed0", "stopped", 10, 40, 100.0, None, 6.5)
+    ]
+    (run / "run.lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    (found,) = statuses(config)
+    assert (found.state, found.left_s) == ("training", 150.0)
+    assert read_cell(config, planned_runs(config)[0]).error == ""
 
 
 def test_a_recipe_that_does_not_exist_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"study\.recipe = 'nowhere\.yaml'"):
-        run_study(study(tmp_path, recipe="nowhere.yaml"))
+    path = tmp_path / "study.yaml"
+    path.write_text("name: x\nobjectives: [mlm]\nfolder: f\nrecipe: nowhere.yaml\n")
+    with pytest.raises(ConfigError, match=r"recipe = 'nowhere\.yaml', but .* an existing file"):
+        load_study(path)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +276,8 @@ def test_a_recipe_that_does_not_exist_is_an_error(tmp_path):
             "name: x\nobjectives: [mlm]\nfolder: f\nseeds: [one]\n",
             r"seeds\[0\] = 'one', but it must be an integer",
         ),
-        ("name: x\nobjectives: []\nfolder: f\n", "at least one, each once"),
+        ("name: x\nobjectives: []\nfolder: f\n", "at least one seed and one objective"),
+        ("name: x\nobjectives: [mlm, mlm]\nfolder: f\n", "name each once"),
         (
             "name: x\nobjectives: [mlm]\nfolder: f\noverrides: {train: {steps: 3}}\n",
             "dotted settings",

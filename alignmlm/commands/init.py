@@ -1,0 +1,394 @@
+"""`alignmlm init`: a recipe and a study for text of one's own."""
+
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+from jinja2 import Environment
+
+from alignmlm.commands.options import NUMBER, PATH, as_json, command
+from alignmlm.config import Several, load_recipe
+from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.atomic import replace_text
+from alignmlm.terminal import messages, print_json, print_line
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from alignmlm.corpus.sources import SourceConfig
+    from alignmlm.pretraining.recipe import Recipe
+    from alignmlm.studies.speed import Speed
+
+RECIPE, STUDY = "recipe.yaml", "study.yaml"
+ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst", ".jsonl", ".parquet", ".conllu")
+SAMPLE_CHARACTERS = 2**21  # of each language, to measure with
+VOCABULARIES = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 300)
+MOST_TOKENS = 7.0  # of the vocabulary, for the square root of the number of words
+FEW_DOCUMENTS = 20  # of a text whose lines then are its documents
+TRIAL_VALIDATION = 0.1
+OBJECTIVES = ("mlm", "align_mlm")
+
+RECIPE_TEXT = """\
+# Written by `alignmlm init`; paths are relative to the folder in which commands are given.
+# Every setting that is not here has its default: `alignmlm settings` explains them all.
+data:
+  store: {{ quoted(store) }}
+  sources:
+{%- for language, text in texts.items() %}
+    - language: {{ language }}
+      files: {{ quoted(text.files) }}
+      # {{ text.documents }} documents, together about {{ text.tokens }} tokens
+      documents: {{ text.ends }}  # what ends a document: blank_line or line
+{%- endfor %}
+  vocabulary_size: {{ vocabulary_size }}
+  validation: {{ validation }}  # share of the documents that is held out
+languages:
+  ids: {{ quoted(languages) }}
+dictionary:
+  fraction: 0.5  # half of the words are given to training, the others measure what it learned
+{%- if dictionaries %}
+  files:
+{%- for each in dictionaries %}
+    - {path: {{ quoted(each.path) }}, source: {{ each.source }}, target: {{ each.target }}}
+{%- endfor %}
+{%- endif %}
+model:
+  size: tiny  # or small, paper, base
+train:
+  steps: {{ steps }}  # {{ minutes }} minutes of this machine for all runs of the study
+  seq_len: {{ seq_len }}  # tokens of a row
+  batch_rows: {{ batch_rows }}
+  validation_steps: {{ often }}
+run:
+  name: {{ quoted(name) }}
+  checkpoint_steps: {{ often }}
+"""
+STUDY_TEXT = """\
+# Written by `alignmlm init`: what is trained, and how it is measured.
+# Add to a list and give the same command again: only what is new is done.
+name: {{ quoted(name) }}
+recipe: {{ quoted(recipe) }}
+objectives: {{ quoted(objectives) }}
+seeds: [0]  # a run of each objective for each; at least 3 to tell differences from noise
+# Tasks of `alignmlm eval ls`, or YAML files of your own; without any, losses are compared.
+tasks: {{ quoted(tasks) }}
+evaluation:
+  seeds: [0]  # of fine-tuning
+folder: {{ quoted(folder) }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The text of one language, as the readers find it."""
+
+    source: "SourceConfig"
+    documents: int
+    sample: list[list[str]]  # sentences of its first documents
+    share: float  # of all its characters that are in the sample
+
+    def tokens(self, tokenizer: "Tokenizer") -> int:
+        """About how many tokens the whole text has."""
+        sentences = [text for document in self.sample for text in document]
+        return round(sum(map(len, tokenizer.encode_batch(sentences))) / self.share)
+
+
+@command("init")
+@click.argument("folder", type=PATH)
+@click.option(
+    "--languages", cls=Several, metavar="ID...", help="eng-Latn fra-Latn; of one: derived too."
+)
+@click.option(
+    "--text", cls=Several, metavar="PATH...", help="A file or folder for each natural language."
+)
+@click.option(
+    "--dictionary",
+    cls=Several,
+    metavar="FILE...",
+    help="MUSE format, from the first natural language to each other one.",
+)
+@click.option("--minutes", type=NUMBER, help="For pre-training all runs of the study.")
+@click.option("--tasks", cls=Several, metavar="TASK...", help="See `alignmlm eval ls`; or YAML.")
+@as_json
+def init_command(
+    folder: Path,
+    languages: tuple[str, ...],
+    text: tuple[str, ...],
+    dictionary: tuple[str, ...],
+    minutes: float | None,
+    tasks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write a recipe and a study for text of your own to FOLDER; asks for what is missing."""
+    for name in (RECIPE, STUDY):
+        if (folder / name).exists():
+            raise ConfigError("folder", str(folder), f"have no {name} yet; name another folder")
+    languages = with_derived(languages or asked("languages", "Languages (eng-Latn fra-Latn)"))
+    bases = natural(languages)
+    text = text or asked("text", f"A file or folder of text for each of {', '.join(bases)}")
+    if len(bases) > 1 and not dictionary:
+        dictionary = asked("dictionary", f"A dictionary from {bases[0]} to each other language")
+    check_number("--text", text, len(bases))
+    check_number("--dictionary", dictionary, len(bases) - 1)
+    if minutes is None:
+        minutes = NUMBER.convert(" ".join(asked("minutes", "Minutes for pre-training")), None, None)
+    if minutes <= 0:
+        raise ConfigError("--minutes", minutes, "be positive")
+    check_tasks(tasks)
+    corpora = [surveyed(base, path) for base, path in zip(bases, text, strict=True)]
+    files = [
+        {"path": path, "source": bases[0], "target": target}
+        for path, target in zip(dictionary, bases[1:], strict=True)
+    ]
+    tokenizer = fitting_tokenizer(corpora)
+    recipe = first_recipe(languages, files, tokenizer.get_vocab_size())
+    speed = trial(recipe, corpora, tokenizer)
+    draft = drafted(folder, recipe, corpora, tokenizer, speed, minutes)
+    draft["tasks"] = list(tasks)
+    write(folder, draft)
+    if as_json:
+        print_json(draft)
+    else:
+        show(draft)
+
+
+def asked(option: str, question: str) -> tuple[str, ...]:
+    """The words that a user answers on a terminal.
+
+    Raises:
+        ConfigError: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(f"--{option}", None, f"be given where no terminal can ask: {question}")
+    return tuple(shlex.split(click.prompt(question, err=True)))
+
+
+def with_derived(languages: Sequence[str]) -> tuple[str, ...]:
+    """The languages; of a single one also its inversion in a script of its own."""
+    return (*languages, f"{languages[0]}-x-inv-trans") if len(languages) == 1 else tuple(languages)
+
+
+def natural(languages: Sequence[str]) -> list[str]:
+    """The natural languages that some languages are, or are made from.
+
+    Raises:
+        ConfigError: an id that is none.
+    """
+    from alignmlm.languages.language import parse_language
+
+    return list(dict.fromkeys(parse_language(name).base for name in languages))
+
+
+def check_number(option: str, given: Sequence[str], count: int) -> None:
+    """Raise unless an option has as many values as it must.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    if len(given) != count:
+        raise ConfigError(option, list(given), f"be {count}, one for each natural language")
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Raise unless there are such tasks.
+
+    Raises:
+        ConfigError: there is one that is not.
+    """
+    from alignmlm.tasks.task import load_tasks
+
+    for name in tasks:
+        load_tasks(name)
+
+
+def patterns(path: Path) -> list[str]:
+    """The files of a text as a recipe names them: a file, or patterns for those of a folder.
+
+    Raises:
+        DataError: there are none.
+    """
+    if path.is_file():
+        return [str(path)]
+    found = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
+    if not found:
+        raise DataError(f"{path} is no file, and no folder with files in {', '.join(ENDINGS)}")
+    return [f"{path}/**/*{ending}" for ending in found]
+
+
+def surveyed(language: str, path: str) -> Corpus:
+    """The text of a language, read once from end to end.
+
+    Raises:
+        DataError: there is none, or a reader refuses it.
+    """
+    from alignmlm.corpus.sources import SourceConfig
+
+    files = patterns(Path(path))
+    corpus = surveyed_as(SourceConfig(language=language, files=files))
+    if corpus.documents < FEW_DOCUMENTS:
+        by_line = surveyed_as(replace(corpus.source, documents="line"))
+        corpus = by_line if by_line.documents >= FEW_DOCUMENTS else corpus
+    if corpus.documents < FEW_DOCUMENTS:
+        must = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
+        raise DataError(f"{path} has {corpus.documents} documents of {language}; it must {must}")
+    return corpus
+
+
+def surveyed_as(source: "SourceConfig") -> Corpus:
+    """The text of a source, its first documents as sentences."""
+    from alignmlm.corpus.readers import read_file
+    from alignmlm.corpus.sources import corpus_files
+    from alignmlm.data.text import plain_line
+
+    sample: list[list[str]] = []
+    documents = characters = sampled = 0
+    for file in corpus_files(source):
+        for raw in read_file(file, source):
+            if sampled < SAMPLE_CHARACTERS:
+                sample.append([plain_line(line) for line in raw.lines()])
+                sampled += raw.characters
+            documents += 1
+            characters += raw.characters
+    return Corpus(source, documents, sample, sampled / max(characters, 1))
+
+
+def fitting_tokenizer(corpora: Sequence[Corpus]) -> "Tokenizer":
+    """A tokenizer of the largest vocabulary that the text supports, trained on half of the sample.
+
+    Raises:
+        DataError: there is too little text.
+    """
+    from alignmlm.data.tokenizer import train_tokenizer
+
+    sentences = [text for each in corpora for document in each.sample[::2] for text in document]
+    words = sum(len(text.split()) for text in sentences) * 2 / min(each.share for each in corpora)
+    for size in VOCABULARIES:
+        if size > MOST_TOKENS * words**0.5:
+            continue
+        try:
+            return train_tokenizer(sentences, size)
+        except ConfigError:  # the text has not so many different words
+            continue
+    raise DataError(f"{words:,.0f} words are too few to learn from; give more text")
+
+
+def first_recipe(
+    languages: Sequence[str], dictionaries: list[dict[str, str]], vocabulary_size: int
+) -> "Recipe":
+    """The recipe, but for its text and its steps."""
+    settings = {
+        "languages.ids": list(languages),
+        "dictionary.files": dictionaries,
+        "dictionary.fraction": 0.5,
+        "data.vocabulary_size": vocabulary_size,
+    }
+    return load_recipe(None, [f"--{key}={json.dumps(value)}" for key, value in settings.items()])
+
+
+def trial(recipe: "Recipe", corpora: Sequence[Corpus], tokenizer: "Tokenizer") -> "Speed":
+    """How fast this machine trains the recipe, by a build and a run of a few steps on the sample.
+
+    Raises:
+        AlignMLMError: the recipe cannot be trained on this text.
+    """
+    from alignmlm.corpus.build import build_store
+    from alignmlm.studies.speed import measured_speed
+
+    with TemporaryDirectory(prefix="alignmlm-") as place, messages.status("measuring the speed"):
+        tokenizer.save(str(path := Path(place) / "tokenizer.json"))
+        data = replace(
+            recipe.data,
+            store=f"{place}/store",
+            sources=[replace(each.source, max_documents=len(each.sample)) for each in corpora],
+            tokenizer=str(path),
+            validation=TRIAL_VALIDATION,
+        )
+        build_store(data)
+        return measured_speed(replace(recipe, data=data))
+
+
+def rounded(steps: float) -> int:
+    """Steps with two digits, at least 20."""
+    digits = 10 ** max(0, len(str(int(steps))) - 2)
+    return max(20, int(steps / digits) * digits)
+
+
+def drafted(
+    folder: Path,
+    recipe: "Recipe",
+    corpora: Sequence[Corpus],
+    tokenizer: "Tokenizer",
+    speed: "Speed",
+    minutes: float,
+) -> dict[str, Any]:
+    """What the recipe and the study say, as plain values."""
+    train, documents = recipe.train, min(each.documents for each in corpora)
+    texts: dict[str, dict[str, Any]] = {
+        each.source.language: {
+            "files": each.source.files,
+            "ends": each.source.documents,
+            "documents": each.documents,
+            "tokens": each.tokens(tokenizer),
+        }
+        for each in corpora
+    }
+    steps = rounded((60 * minutes / len(OBJECTIVES) - speed.other_s) / speed.step_s)
+    tokens = steps * train.batch_rows * train.seq_len
+    shares = Counter(natural([name])[0] for name in recipe.languages.ids)
+    read = {
+        name: tokens * shares[name] / len(recipe.languages.ids) / text["tokens"]
+        for name, text in texts.items()
+    }
+    return {
+        "recipe": str(folder / RECIPE),
+        "study": str(folder / STUDY),
+        "name": folder.resolve().name,
+        "folder": str(folder / "runs"),
+        "store": str(folder / "store"),
+        "texts": texts,
+        "times_read": {name: round(times, 1) for name, times in read.items()},
+        "vocabulary_size": recipe.data.vocabulary_size,
+        "validation": min(0.1, max(0.01, round(50 / documents, 2))),
+        "languages": recipe.languages.ids,
+        "dictionaries": [asdict(each) for each in recipe.dictionary.files],
+        "objectives": list(OBJECTIVES),
+        "steps": steps,
+        "step_s": round(speed.step_s, 4),
+        "minutes": round(len(OBJECTIVES) * speed.run_s(steps) / 60, 1),
+        "seq_len": train.seq_len,
+        "batch_rows": train.batch_rows,
+        "often": max(10, steps // 4),
+    }
+
+
+def write(folder: Path, draft: dict[str, Any]) -> None:
+    """Write the recipe and the study."""
+    quoted = partial(json.dumps, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((RECIPE, RECIPE_TEXT), (STUDY, STUDY_TEXT)):
+        template = Environment(autoescape=False, keep_trailing_newline=True).from_string(text)
+        replace_text(folder / name, template.render(draft, quoted=quoted))
+
+
+def show(draft: dict[str, Any]) -> None:
+    """Print what was found, and the next commands."""
+    for name, text in draft["texts"].items():
+        times = draft["times_read"][name]
+        counts = f"{text['documents']:,} documents, about {text['tokens']:,} tokens"
+        print_line(f"{name}: {counts}, each read {times:g} times")
+    print_line(
+        f"{draft['steps']:,} steps of {1000 * draft['step_s']:,.0f} ms for each of "
+        f"{len(draft['objectives'])} objectives: about {draft['minutes']:g} minutes here"
+    )
+    print_line(f"wrote {draft['recipe']} and {draft['study']}; look at them, then:")
+    print_line("  " + shlex.join(["alignmlm", "data", "build", "--config", draft["recipe"]]))
+    print_line("  " + shlex.join(["alignmlm", "study", "run", draft["study"]]))
+    print_line("  " + shlex.join(["alignmlm", "report", draft["folder"], "--watch"]))

@@ -1,0 +1,177 @@
+"""What came of each run of a study: a record in <folder>/cells, and how far it is."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY
+from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.pretraining.contents import numbers_of
+from alignmlm.pretraining.run_folder import LOCK
+from alignmlm.pretraining.run_records import METRICS, metric_rows
+from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import verified
+from alignmlm.storage.locks import holder, lock_of
+from alignmlm.storage.plain_data import read_json
+from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
+from alignmlm.tasks.task import load_tasks, task_files
+
+CELLS, LOGS = "cells", "logs"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What came of a run when it was last tried."""
+
+    inputs: str = ""  # the hash of what its rows depend on; none where it failed
+    rows: list[Row] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # tasks, and why
+    error: str = ""
+
+
+def record_of(study: StudyConfig, run: PlannedRun) -> Path:
+    """The record of a run; it lies beside the runs, as a new run's folder has to be empty."""
+    return Path(study.folder) / CELLS / f"{run.folder.name}.json"
+
+
+def write_cell(study: StudyConfig, run: PlannedRun, cell: Cell) -> None:
+    """Write the record of a run."""
+    path = record_of(study, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(asdict(cell), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_cell(study: StudyConfig, run: PlannedRun) -> Cell:
+    """The record of a run; an empty one where there is none that can be used."""
+    try:
+        return Cell(**read_json(record_of(study, run), nan=True))
+    except (AlignMLMError, TypeError):
+        return Cell()
+
+
+def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
+    """The hash of what the rows of a run depend on: recipe, model, tasks and their files.
+
+    Raises:
+        AlignMLMError: a task or one of its files does not exist.
+    """
+    sample = Path(study.evaluation.sample_folder)
+    parts: list[Any] = [numbers_of(recipe_of(study, run)), asdict(study.evaluation)]
+    for task in (task for name in study.tasks for task in load_tasks(name)):
+        states = (path.stat() for path in task_files(task, sample).values())
+        parts.append([task.settings(), [(one.st_size, one.st_mtime_ns) for one in states]])
+    parts.append((run.folder / EXPORT / DESCRIPTION).read_text("utf-8"))
+    return xxhash.xxh3_64_hexdigest(json.dumps(parts, sort_keys=True).encode())
+
+
+def measured_cell(study: StudyConfig, run: PlannedRun) -> Cell | None:
+    """The record of a run of which nothing is left to do; None where something is."""
+    cell = read_cell(study, run)
+    if not run.done or cell.error or cell.skipped or not cell.inputs:
+        return None
+    try:
+        return cell if cell.inputs == inputs_of(study, run) else None
+    except AlignMLMError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a study."""
+
+    rows: list[Row] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # by run and task, and why
+    failed: dict[str, str] = field(default_factory=dict)  # by run, and why
+
+
+def outcome_of(study: StudyConfig) -> Outcome:
+    """What the records of all runs say."""
+    outcome = Outcome()
+    for run in planned_runs(study):
+        cell = read_cell(study, run)
+        outcome.rows.extend(cell.rows)
+        outcome.skipped.update({f"{run.folder.name}: {k}": why for k, why in cell.skipped.items()})
+        if cell.error:
+            outcome.failed[run.folder.name] = cell.error
+    return outcome
+
+
+def is_complete(study: StudyConfig, page: Path) -> bool:
+    """Whether all is measured, study.json is whole and the page is of these results."""
+    path = Path(study.folder) / STUDY
+    try:
+        verified(read_json(path, nan=True), path, DataError)
+    except AlignMLMError:
+        return False
+    runs = planned_runs(study)
+    return (
+        all(measured_cell(study, run) for run in runs)
+        and page.is_file()
+        and all(record_of(study, run).stat().st_mtime_ns <= page.stat().st_mtime_ns for run in runs)
+    )
+
+
+def study_lock(study: StudyConfig) -> Path:
+    """The lock that a process holds while it runs the study."""
+    return lock_of(Path(study.folder) / "study")
+
+
+def living_holder(lock: Path) -> int | None:
+    """The process of this machine that took a lock last, if it is still there."""
+    words = holder(lock).split() if lock.is_file() else []
+    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
+        return None
+    try:
+        os.kill(int(words[1]), 0)
+    except OSError:
+        return None
+    return int(words[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a run is."""
+
+    run: str
+    state: str  # waiting, training, stopped, trained, done or failed
+    step: int
+    steps: int
+    tokens_per_s: float | None = None
+    left_s: float | None = None  # of training
+    loss_nats: float | None = None
+    error: str = ""
+
+
+def status_of(study: StudyConfig, run: PlannedRun) -> Status:
+    """How far a run is."""
+    name, steps = run.folder.name, recipe_of(study, run).train.steps
+    path = run.folder / METRICS
+    rows = (
+        [row for row in metric_rows(path) if "train/tokens_per_s" in row] if path.is_file() else []
+    )
+    last = rows[-1] if rows else {}
+    step, speed = last.get("step", 0), last.get("train/tokens_per_s")
+    loss = last.get("train/loss_nats")
+    cell = read_cell(study, run)
+    if measured_cell(study, run):
+        return Status(name, "done", step, steps, speed, None, loss)
+    if living_holder(run.folder / LOCK) and not run.done:
+        left = (steps - step) * last["tokens"] / step / speed if step and speed else None
+        return Status(name, "training", step, steps, speed, left, loss)
+    if cell.error or cell.skipped:
+        told = cell.error or "; ".join(f"{task}: {why}" for task, why in cell.skipped.items())
+        return Status(name, "failed", step, steps, speed, None, loss, told)
+    state = "trained" if run.done else "stopped" if step else "waiting"
+    return Status(name, state, step, steps, speed, None, loss)
+
+
+def statuses(study: StudyConfig) -> Iterator[Status]:
+    """How far each run is."""
+    return (status_of(study, run) for run in planned_runs(study))
