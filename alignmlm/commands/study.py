@@ -178,18 +178,18 @@ def status_table(found: "Sequence[Status]") -> Table:
 @as_json
 def study_stop(study: Path, as_json: bool) -> None:
     """End the process that runs STUDY (YAML) here; it saves, and the same command goes on."""
-    from alignmlm.studies.cells import living_holder, study_lock
+    from alignmlm.studies.cells import is_running, living_holder, study_lock
     from alignmlm.studies.study import load_study
 
     config = load_study(study)
-    process = living_holder(study_lock(config))
+    process = living_holder(study_lock(config)) if is_running(config) else None
     if process is None:
         must = "be run on this machine; a job of SLURM ends by scancel"
         raise ConfigError("study", config.name, must)
     os.kill(process, signal.SIGTERM)
     log.info("process %d saves and ends", process)
     until = time.monotonic() + STOP_S
-    while living_holder(study_lock(config)) == process:
+    while is_running(config):
         if time.monotonic() > until:
             raise AlignMLMError(f"process {process} goes on after {STOP_S:.0f} s; see its output")
         time.sleep(0.2)

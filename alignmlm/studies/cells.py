@@ -17,7 +17,7 @@ from alignmlm.pretraining.run_folder import LOCK
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified
-from alignmlm.storage.locks import holder, lock_of
+from alignmlm.storage.locks import LockHeldError, held_or_refused, holder, lock_of
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
 from alignmlm.tasks.task import load_tasks, task_files
@@ -121,6 +121,15 @@ def is_complete(study: StudyConfig, page: Path) -> bool:
 def study_lock(study: StudyConfig) -> Path:
     """The lock that a process holds while it runs the study."""
     return lock_of(Path(study.folder) / "study")
+
+
+def is_running(study: StudyConfig) -> bool:
+    """Whether a process runs the study."""
+    try:
+        with held_or_refused(study_lock(study)):
+            return False
+    except LockHeldError:
+        return True
 
 
 def living_holder(lock: Path) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 
 from alignmlm.cli import COMMANDS, GROUPS, load_command
 from alignmlm.config import Several, spread
-from tests.documented import PAGES, ROOT, alignmlm_commands
+from tests.documented import LEFT_OUT, PAGES, ROOT, RUN, alignmlm_commands, commands_of, how_to
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -48,6 +48,15 @@ def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page):
             titles = re.findall(r"^#+ (.*)$", found.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in slugs, f"{page.name}: {target}"
+
+
+PROGRAMS = ("alignmlm", "deepspeed", "torchrun", "mpirun", "python", "make")
+
+
+def test_each_command_of_readme_and_how_to_pages_is_run_or_left_out_for_a_reason():
+    told = {" ".join(w) for page in how_to() for w in commands_of(page) if w[0] in PROGRAMS}
+    run = {" ".join(w) for name in RUN for w in commands_of(ROOT / "docs" / f"{name}.md")}
+    assert told - (run - LEFT_OUT.keys()) == LEFT_OUT.keys()
 
 
 def test_every_command_is_on_a_page():
