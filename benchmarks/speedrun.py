@@ -6,34 +6,29 @@ trainer modernbert  ModernBERT as published, with its own sparse prediction, lik
 alignmlm before     this project's loop with RoBERTa and AdamW
 alignmlm            this project's defaults
 
-All see the same rows with the same masks, have layers of the same size and the same schedule, and
-take turns of some steps. The trainer's sides and ours compute in bf16 where `train.precision: auto`
-does. The learning rate of each is the best of one grid, after --grid-tokens. Held-out text is
-scored after each turn, off the clock. A side ends at its lowest target, or at --cap tokens. A row
-for each side is appended to results/.
+On the CPU. All see the same rows with the same masks, have layers of the same size and the same
+schedule, and take turns of some steps. The trainer's sides and ours compute in bf16 where
+`train.precision: auto` does. The learning rate of each is the best of one grid, after
+--grid-tokens. Held-out text is scored after each turn, off the clock. A side ends at its lowest
+target, or at --cap tokens. A row for each side is appended to results/.
 """
 
 import argparse
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from transformers import (
-    ModernBertConfig,
-    ModernBertForMaskedLM,
-    PreTrainedModel,
-    RobertaForMaskedLM,
-)
+from transformers import ModernBertConfig, ModernBertForMaskedLM, RobertaForMaskedLM
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
@@ -69,17 +64,7 @@ SMOKE_ASKED = {
 }  # fmt: skip
 
 
-class Learner(Protocol):
-    """A model and its optimizer."""
-
-    def step(self, batch: Batch, rate: float) -> None:
-        """One update."""
-
-    def nats(self, batch: Batch) -> Tensor:
-        """Mean loss at the masked positions."""
-
-
-def full_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+def full_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss that the model computes itself, from labels at every position."""
     labels = torch.full((batch.input_ids.numel(),), UNSCORED)
     labels[batch.masked] = batch.labels.long()
@@ -88,7 +73,7 @@ def full_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     return loss
 
 
-def masked_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+def masked_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss of a RoBERTa whose head is given the masked positions alone."""
     states = model.roberta(batch.input_ids, batch.attention_mask).last_hidden_state
     logits = model.lm_head(states.flatten(0, 1)[batch.masked])
@@ -98,9 +83,7 @@ def masked_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
 class Plain:
     """transformers' own class under torch's AdamW with Trainer's defaults."""
 
-    def __init__(
-        self, model: PreTrainedModel, loss: Callable[..., Tensor], bf16: bool = False
-    ) -> None:
+    def __init__(self, model: nn.Module, loss: Callable[..., Tensor], bf16: bool = False) -> None:
         self.model, self.loss = model, loss
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
         self.arithmetic = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
@@ -140,7 +123,7 @@ class Ours:
         return losses.nats.sum() / losses.positions.sum()
 
 
-def modernbert(recipe: Recipe, assembly: Assembly) -> PreTrainedModel:
+def modernbert(recipe: Recipe, assembly: Assembly) -> nn.Module:
     """ModernBERT as published, with layers of a size of ours."""
     layers, hidden, heads, feed_forward = SIZES[recipe.model.size]
     vocabulary = assembly.store.vocabulary
@@ -154,14 +137,14 @@ def modernbert(recipe: Recipe, assembly: Assembly) -> PreTrainedModel:
     return ModernBertForMaskedLM(shape)
 
 
-def roberta(recipe: Recipe, assembly: Assembly) -> PreTrainedModel:
+def roberta(recipe: Recipe, assembly: Assembly) -> nn.Module:
     """RoBERTa with layers of a size of ours, without dropout: in so short a run it only hurts."""
     size, seq_len = assembly.vocabulary_size, recipe.train.seq_len
     shape = roberta_config(recipe.model, assembly.store.vocabulary, size, seq_len, 1)
     return RobertaForMaskedLM(shape)
 
 
-def learner_of(side: str, recipe: Recipe, assembly: Assembly) -> Learner:
+def learner_of(side: str, recipe: Recipe, assembly: Assembly) -> Plain | Ours:
     """A new model of one side, random from one seed."""
     torch.manual_seed(recipe.model.seed)
     bf16 = chosen_precision(recipe.train)[0] == "bf16"
@@ -190,11 +173,21 @@ class Side:
     name: str
     recipe: Recipe
     assembly: Assembly
-    learner: Learner
+    learner: Plain | Ours
     held_out: list[Batch]
     tokens: int = 0
     seconds_s: float = 0.0
     curve: list[tuple[int, float, float]] = field(default_factory=list)  # tokens, s, nats
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of a step, padding included."""
+        return self.recipe.train.batch_rows * self.recipe.train.seq_len
+
+    @property
+    def at_cap(self) -> bool:
+        """Whether all steps are taken."""
+        return self.tokens >= self.recipe.train.steps * self.step_tokens
 
     @property
     def nats(self) -> float:
@@ -203,23 +196,16 @@ class Side:
 
     def take_turn(self, steps: int) -> None:
         """Train some steps on the clock, then score the held-out text."""
-        config, began = self.recipe.train, perf_counter()
-        first = self.tokens // (config.batch_rows * config.seq_len)
-        for step in range(first, first + steps):
-            [samples] = batch_samples(
-                self.assembly.loader, step, config.batch_rows, 0, 1, config.batch_rows
-            )
-            batch = make_batch(self.assembly.loader, samples, TRAIN)
+        config, loader, began = self.recipe.train, self.assembly.loader, perf_counter()
+        first, rows = self.tokens // self.step_tokens, config.batch_rows
+        for step in range(first, min(first + steps, config.steps)):
+            batch = make_batch(loader, batch_samples(loader, step, rows, 0, 1, rows)[0], TRAIN)
             self.learner.step(batch, learning_rate(step, self.recipe.optimizer, config.steps))
             self.tokens += batch.input_ids.numel()
         self.seconds_s += perf_counter() - began
-        counts = [len(batch.labels) for batch in self.held_out]
-        sums = [
-            float(self.learner.nats(batch)) * n
-            for batch, n in zip(self.held_out, counts, strict=True)
-        ]
-        point = (self.tokens, round(self.seconds_s, 2), round(sum(sums) / sum(counts), 4))
-        self.curve.append(point)
+        sums = [len(each.labels) * float(self.learner.nats(each)) for each in self.held_out]
+        nats = sum(sums) / sum(len(each.labels) for each in self.held_out)
+        self.curve.append((self.tokens, round(self.seconds_s, 2), round(nats, 4)))
 
     def reached(self, target: float) -> dict[str, float] | None:
         """Tokens and seconds at the first score that is not above a target; None: it had none."""
@@ -234,9 +220,9 @@ def side_of(name: str, rate: float, asked: argparse.Namespace, folder: Path) -> 
     size = [f"--data.vocabulary_size={asked.vocabulary}", f"--model.size={asked.size}"]
     rates = [f"--optimizer.learning_rate={rate}", f"--optimizer.matrix_learning_rate={10 * rate}"]
     path = None if asked.smoke else Path("recipes/wikipedia-laptop.yaml")
-    whole = load_recipe(path, [*base, *places, *size])
-    steps = f"--train.steps={asked.cap // (whole.train.batch_rows * whole.train.seq_len)}"
-    recipe = load_recipe(path, [*base, *places, *size, *rates, steps, *SIDES[name]])
+    recipe = load_recipe(path, [*base, *places, *size, *rates, *SIDES[name]])
+    steps = asked.cap // (recipe.train.batch_rows * recipe.train.seq_len)
+    recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     if not (expand_path(recipe.data.store) / MANIFEST).is_file():
         build_store(recipe.data)
     assembly = assemble(recipe)
@@ -246,29 +232,27 @@ def side_of(name: str, rate: float, asked: argparse.Namespace, folder: Path) -> 
     return Side(name, recipe, assembly, learner_of(name, recipe, assembly), held_out)
 
 
-def tried(name: str, rate: float, asked: argparse.Namespace, folder: Path) -> float:
-    """The held-out loss of a side with one learning rate after the grid's tokens."""
-    side = side_of(name, rate, asked, folder)
-    config = side.recipe.train
-    side.take_turn(max(1, asked.grid_tokens // (config.batch_rows * config.seq_len)))
-    return side.nats
+def best_rate(name: str, asked: argparse.Namespace, folder: Path) -> tuple[float, dict[str, float]]:
+    """The learning rate of the lowest held-out loss after the grid's tokens, and all losses."""
+    grid = {}
+    for rate in asked.grid:
+        side = side_of(name, rate, asked, folder)
+        side.take_turn(max(1, asked.grid_tokens // side.step_tokens))
+        grid[rate] = side.nats
+    best = min(grid, key=grid.__getitem__)
+    return best, {f"{rate:g}": nats for rate, nats in grid.items()}
 
 
 def race(sides: Sequence[Side], targets: Sequence[float], asked: argparse.Namespace) -> None:
     """Let sides take turns until each is at its lowest target or at the cap."""
     turn = 0
-    while running := [s for s in sides if s.nats > min(targets) and s.tokens < asked.cap]:
+    while running := [side for side in sides if side.nats > min(targets) and not side.at_cap]:
         for side in running if turn % 2 == 0 else reversed(running):
-            config = side.recipe.train
-            left = (asked.cap - side.tokens) // (config.batch_rows * config.seq_len)
-            if left == 0:
-                side.tokens = asked.cap  # the rest is less than a step
-                continue
-            side.take_turn(min(asked.turn_steps, left))
+            side.take_turn(asked.turn_steps)
         turn += 1
 
 
-def row_of(side: Side, grid: dict[float, float], targets: Sequence[float]) -> dict[str, Any]:
+def row_of(side: Side, grid: dict[str, float], targets: Sequence[float]) -> dict[str, Any]:
     """One side as it is kept."""
     precision = "fp32" if side.name == "authors" else chosen_precision(side.recipe.train)[0]
     return {
@@ -276,7 +260,7 @@ def row_of(side: Side, grid: dict[float, float], targets: Sequence[float]) -> di
         "vocabulary": side.assembly.vocabulary_size, "seq_len": side.recipe.train.seq_len,
         "batch_rows": side.recipe.train.batch_rows,
         "learning_rate": side.recipe.optimizer.learning_rate,
-        "grid_nats": {str(rate): round(nats, 4) for rate, nats in grid.items()},
+        "grid_nats": grid,
         "reached": {str(target): side.reached(target) for target in targets},
         "tokens": side.curve[-1][0], "seconds_s": side.curve[-1][1], "nats": side.nats,
         "curve": side.curve, "threads": torch.get_num_threads(), "torch": torch.__version__,
@@ -335,10 +319,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         grids, sides = {}, []
         for name in asked.sides:
-            nats = {rate: tried(name, rate, asked, Path(folder)) for rate in asked.grid}
-            grids[name], best = nats, min(nats, key=nats.__getitem__)
-            console.print(f"{name}: learning rate {best:g}, {nats[best]:.3f} nats in the grid")
-            sides.append(side_of(name, best, asked, Path(folder)))
+            rate, grids[name] = best_rate(name, asked, Path(folder))
+            console.print(f"{name}: learning rate {rate:g} of {grids[name]}")
+            sides.append(side_of(name, rate, asked, Path(folder)))
         race(sides, targets, asked)
     rows = [row_of(side, grids[side.name], targets) for side in sides]
     out = asked.out or (None if asked.smoke else RESULTS)

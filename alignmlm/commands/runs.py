@@ -42,12 +42,13 @@ def train_command(
     """Pre-train a recipe, and draw its curves."""
     with listening():
         from alignmlm.pretraining.run import pretrain
-        from alignmlm.reporting.curves import plot_curves
         from alignmlm.terminal import print_json
 
         folder, result = pretrain(recipe, deepspeed, profiled)
         if os.environ["RANK"] != "0":
             return
+        from alignmlm.reporting.curves import plot_curves  # matplotlib, which no step waits for
+
         plot_curves(folder)
         if as_json:
             print_json({"run": str(folder), **result})

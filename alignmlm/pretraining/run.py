@@ -11,11 +11,10 @@ from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
 from alignmlm.code_record import chosen_before, record_start
-from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.store import MANIFEST
 from alignmlm.errors import AlignMLMError, CheckpointError
-from alignmlm.languages.dictionary import Dictionary
+from alignmlm.languages.dictionary import Dictionary, from_pairs
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (
@@ -80,13 +79,17 @@ def build_sample(recipe: Recipe) -> None:
     files = [file for source in recipe.data.sources for file in source.files]
     missing = not (expand_path(recipe.data.store) / MANIFEST).is_file()
     if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
+        from alignmlm.corpus.build import build_store  # most runs have their corpus
+
         log.info("building the sample world in %s", recipe.data.store)
         build_store(recipe.data)
 
 
-def make_module(recipe: Recipe, assembly: Assembly, induced: Dictionary) -> TrainingModule:
+def make_module(
+    recipe: Recipe, assembly: Assembly, induced: Dictionary | None = None
+) -> TrainingModule:
     """Model and objective, before DeepSpeed wraps them."""
-    pairs = assembly.training_pairs(recipe, induced)
+    pairs = assembly.training_pairs(recipe, induced or from_pairs([]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TrainingModule(
         make_model(recipe, assembly),
