@@ -1,6 +1,9 @@
 """Tables of what may be added: records built in, and those of other packages' entry points.
 
-A package adds a record by an entry point, read only where a name is asked for that is not built in:
+A built-in record may stand in its table as a place, "module:NAME", as an entry point does: then it
+is imported when it is first asked for, so that a table of names needs neither torch nor what lies
+above it. A package adds a record by an entry point, read only where a name is asked for that is not
+built in:
 
     [project.entry-points."alignmlm.orders"]
     rot = "my_package:ROTATION"
@@ -9,11 +12,16 @@ A package adds a record by an entry point, read only where a name is asked for t
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from alignmlm.errors import AlignMLMError
 
 Record = TypeVar("Record")
+
+
+def at_place(place: str) -> Any:
+    """What a place such as "alignmlm.objectives.mlm:MLM" names."""
+    return EntryPoint("", place, "").load()
 
 
 def source_of(point: EntryPoint) -> str:
@@ -61,8 +69,10 @@ class Names:
 class Registry(Mapping[str, Record], Generic[Record]):
     """The records of one kind by name."""
 
-    def __init__(self, kind: str, types: tuple[type, ...], built_in: dict[str, Record]) -> None:
-        self.names, self.types, self.records = Names(kind, *built_in), types, dict(built_in)
+    def __init__(
+        self, kind: str, types: tuple[type | str, ...], built_in: Mapping[str, Record | str]
+    ) -> None:
+        self.names, self.types, self.built_in = Names(kind, *built_in), types, dict(built_in)
         self.loaded: dict[str, Record] = {}
 
     def __getitem__(self, name: str) -> Record:
@@ -72,10 +82,14 @@ class Registry(Mapping[str, Record], Generic[Record]):
             KeyError: there is none.
             AlignMLMError: a package's record cannot be loaded, or is none.
         """
-        if name in self.records:
-            return self.records[name]
         if name not in self.loaded:
-            self.loaded[name] = self.load(plugins(self.names.kind, self.names.built_in)[name])
+            if name not in self.built_in:
+                record = self.load(plugins(self.names.kind, self.names.built_in)[name])
+            elif isinstance(place := self.built_in[name], str):
+                record = at_place(place)
+            else:
+                record = place
+            self.loaded[name] = record
         return self.loaded[name]
 
     def load(self, point: EntryPoint) -> Record:
@@ -92,8 +106,9 @@ class Registry(Mapping[str, Record], Generic[Record]):
             raise AlignMLMError(
                 f"{place} cannot be loaded ({what}); mend or remove that package"
             ) from error
-        if not isinstance(record, self.types):
-            found, allowed = type(record).__name__, " or ".join(t.__name__ for t in self.types)
+        types = tuple(at_place(each) if isinstance(each, str) else each for each in self.types)
+        if not isinstance(record, types):
+            found, allowed = type(record).__name__, " or ".join(t.__name__ for t in types)
             raise AlignMLMError(f"{place} is of type {found}, but must be {allowed}")
         return record
 

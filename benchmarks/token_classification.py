@@ -38,8 +38,8 @@ from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.fine_tuning.training import fine_tune, tested
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.export import PREFIX, export
@@ -129,15 +129,15 @@ def our_side(work: Work) -> Side:
     """The fine-tuning that is measured."""
     export, task, language = open_export(work.model), work.task, work.task.language
     data = task_data(export, Direction(task, language, task, (language,)), work.evaluation)
-    bench = bench_of(export, data, Tuning(config=work.settings, seeds=[]))
+    ours = data[task.name]
 
     def score_percent(seed: int) -> float:
-        model = bench.tuned(data[task.name], language, seed)
-        return bench.tested(model, data[task.name], language, "test").percent
+        model = fine_tune(ours, language, work.settings, seed)
+        return tested(model, ours, language, "test", work.settings.batch_rows).percent
 
-    test = bench.rendered(task.name, language, "test").examples
+    test = ours.rendered(language, "test").examples
     scored = sum(label != UNSCORED for example in test for label in example.labels)
-    tokens = [dict(enumerate(words)) for words in data[task.name].splits["test"].words]
+    tokens = [dict(enumerate(words)) for words in ours.splits["test"].words]
     return Side("alignmlm", score_percent, tokens, scored)
 
 

@@ -21,9 +21,9 @@ from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import predictions
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
-from alignmlm.evaluation.transfer import Tuning, bench_of
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.tasks.task import load_task
 
@@ -66,15 +66,15 @@ def measured(run: Path, task_name: str, epochs: int, seeds: list[int]) -> list[d
     config = EvaluationConfig(finetune=FineTuneConfig(epochs=epochs))
     data = task_data(export, direction, config)
     models = run / "evaluation" / "models"
-    tuning = Tuning(config=config.finetune, seeds=seeds, models=models)
-    bench, target = bench_of(export, data, tuning), direction.targets[0]
-    usual = most_frequent(bench.rendered(task.name, target, "train").examples)
+    tuning = Tuning(config=config.finetune, models=models)
+    ours, target = data[task.name], direction.targets[0]
+    usual = most_frequent(ours.rendered(target, "train").examples)
     right: Counter[str] = Counter()
     right_usual: Counter[str] = Counter()
     words: Counter[str] = Counter()
-    test = bench.rendered(task.name, target, "test").examples
+    test = ours.rendered(target, "test").examples
     for seed in seeds:
-        model = bench.tuned(data[task.name], direction.source, seed)
+        model = fine_tuned(ours, direction.source, seed, tuning)
         for example, outputs in predictions(export, model, test, 64):
             for place, group in word_groups(example, used, held_out):
                 label = example.labels[place]

@@ -15,10 +15,14 @@ from alignmlm.data.reference import reference_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.languages.language import parse_language
-from alignmlm.objectives.registry import OBJECTIVES
-from alignmlm.objectives.settings import NAMES
+from alignmlm.languages.orders import ORDERS
+from alignmlm.languages.scripts import SCRIPTS
+from alignmlm.objectives.settings import OBJECTIVES
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.reporting.transfer_names import language_name
+from alignmlm.tasks.formats import FORMATS
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.metrics import METRICS
 from tests.conftest import SMALL
 from tests.limits import HANG_S
 
@@ -127,8 +131,14 @@ def environment(package: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *sys.path])}
 
 
-def test_settings_know_the_objectives_that_are_built_in():
-    assert tuple(OBJECTIVES.records) == NAMES.built_in
+TABLES = [ORDERS, SCRIPTS, OBJECTIVES, KINDS, FORMATS, METRICS]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.names.kind)
+def test_every_record_that_is_built_in_is_of_its_type(table):
+    types = tuple(registry.at_place(t) if isinstance(t, str) else t for t in table.types)
+    assert table.names.built_in
+    assert all(isinstance(table[name], types) for name in table.names.built_in)
 
 
 def test_names_are_told_where_one_is_unknown(package, small_recipe):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignmlm.tasks.examples import LabelledSentence
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.splits import SplitFile
 
 

@@ -51,7 +51,7 @@ def eval_show(
 ) -> int:
     """Show examples of TASK as they are read, and in derived languages; also what is invisible."""
     from alignmlm.evaluation.examples.preview import drawn
-    from alignmlm.tasks.forms import read_split
+    from alignmlm.tasks.formats import read_split
     from alignmlm.tasks.task import found_file, load_task
     from alignmlm.tasks.validate import split_report, validate_task
 

@@ -11,14 +11,11 @@ import xxhash
 
 from alignmlm.evaluation.directions import Direction, direction_of
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
-from alignmlm.evaluation.examples.rendering import syntax_contents
+from alignmlm.evaluation.examples.parallel_pairs import language_pairs
+from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
 from alignmlm.evaluation.examples.task_data import TaskData, read_examples, task_data, task_trees
-from alignmlm.evaluation.retrieval import (
-    Found,
-    language_pairs,
-    lexicon_induction,
-    sentence_retrieval,
-)
+from alignmlm.evaluation.fine_tuning.model_cache import Tuning
+from alignmlm.evaluation.retrieval import Found
 from alignmlm.evaluation.scores.results import (
     Document,
     ResultsFolder,
@@ -30,9 +27,10 @@ from alignmlm.evaluation.scores.results import (
 from alignmlm.evaluation.scores.scoring import Retrieved
 from alignmlm.evaluation.selection import Skipped, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
-from alignmlm.evaluation.transfer import Measured, Tuning, transfer_scores
+from alignmlm.evaluation.transfer import TransferResult, transfer_scores
 from alignmlm.probes.encoder import load_encoder
-from alignmlm.tasks.task import KINDS, Task, load_tasks, task_files
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.task import Task, load_tasks, task_files
 
 log = logging.getLogger(__name__)
 
@@ -106,20 +104,17 @@ def measure_transfer(
     models = Path(config.models) if config.models else results.path / "models"
     tuning = Tuning(
         config=config.finetune,
-        seeds=config.seeds,
         models=models if config.models_gib else None,
         models_gib=config.models_gib,
     )
-    result = transfer_scores(export, data, direction, tuning)
+    result = transfer_scores(data, direction, config.seeds, tuning)
     counts, seconds = sample_counts(data[task.name], result), perf_counter() - began
-
-    def change(document: Document) -> Document:
-        return with_task(document, settings, result.scores, counts, seconds)
-
-    return results.add(change, {task.name: result.samples})
+    with results.current() as document:
+        document = with_task(document, settings, result.scores, counts, seconds)
+        return results.write(document, {task.name: result.samples})
 
 
-def sample_counts(data: TaskData, result: Measured) -> dict[str, Any]:
+def sample_counts(data: TaskData, result: TransferResult) -> dict[str, Any]:
     """Numbers of test examples, and what happened to them in each language."""
     tested = len(data.documents["test"])
     return {"original": data.test_examples, "effective": tested, "counts": result.counts}
@@ -139,7 +134,7 @@ def measure_retrieval(
     results_of_pairs = retrieved(export, task, limited, config)
     for one, _ in results_of_pairs:
         log.info("%s, %s to %s: %.1f %%", task.name, one.source, one.target, one.percent)
-    if config.limit is not None and task.kind == "lexicon_induction":
+    if config.limit is not None:
         warn_of_few_candidates(task, [one for one, _ in results_of_pairs])
     counts = {
         "original": len(examples["test"]),
@@ -148,16 +143,16 @@ def measure_retrieval(
     }
     rows, seconds = [one for one, _ in results_of_pairs], perf_counter() - began
     samples = {f"{one.source}:{one.target}": answers for one, answers in results_of_pairs}
-
-    def change(document: Document) -> Document:
-        return with_retrieval(document, settings, rows, counts, seconds)
-
-    return results.add(change, {task.name: samples})
+    with results.current() as document:
+        document = with_retrieval(document, settings, rows, counts, seconds)
+        return results.write(document, {task.name: samples})
 
 
 def warn_of_few_candidates(task: Task, rows: list[Retrieved]) -> None:
     """Log why a limited lexicon's score cannot be compared with one of all its words."""
     for one in rows:
+        if "candidate_words" not in one.counts:
+            continue
         log.warning(
             "%s, %s to %s: evaluation.limit leaves %d candidate words, and %d pairs share a token "
             "(cognates, names); the score is higher than among all words",
@@ -171,12 +166,12 @@ def retrieved(
 ) -> list[Found]:
     """Retrieval results of a model on a task, for each pair of languages."""
     tokenizer, model = read_tokenizer(export.path), load_encoder(export.path)
-    pairs = language_pairs(export, task, config.languages)
-    if task.kind == "lexicon_induction":
-        return [lexicon_induction(export, model, pair, splits, tokenizer) for pair in pairs]
-    tools = config.syntax, task_trees(export, [task], config)
+    kind = KINDS[task.kind]
+    trees = task_trees(export, [task], config) if kind.sentences else Trees()
+    tools = config.syntax, trees
     return [
-        sentence_retrieval(export, model, pair, splits["test"], tokenizer, tools) for pair in pairs
+        kind.retrieve(export, model, pair, splits, tokenizer, tools)
+        for pair in language_pairs(export, task, config.languages)
     ]
 
 
@@ -216,12 +211,16 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(chosen, start=1):
         log.info("task %d of %d: %s", number, len(chosen), task.name)
-        measure = measure_retrieval if KINDS[task.kind].two_languages else measure_transfer
+        measure = measure_transfer if KINDS[task.kind].model else measure_retrieval
         with skipped.on_error(task.name):
             measure(export, task, config, results)
     if all(task.name in skipped.errors for task in chosen):
         raise skipped.all_failed()
-    return with_skipped(results, before, skipped.reasons())
+    reasons, document = skipped.reasons(), results.document()
+    if with_skipped(document, before, reasons) == document:
+        return document
+    with results.current() as document:
+        return results.write(with_skipped(document, before, reasons))
 
 
 def asked_names(names: Iterable[str]) -> set[str]:
@@ -237,18 +236,11 @@ def skipped_of(document: Document, names: Iterable[str]) -> dict[str, str]:
     return {k: v for k, v in document.get("skipped", {}).items() if k in asked}
 
 
-def with_skipped(
-    results: ResultsFolder, before: dict[str, str], reasons: dict[str, str]
-) -> Document:
+def with_skipped(document: Document, before: dict[str, str], reasons: dict[str, str]) -> Document:
     """The document that says why tasks of this evaluation were skipped.
 
     Entries from before this evaluation are replaced; what another one has added since stays.
     """
-
-    def change(document: Document) -> Document:
-        skipped = document.get("skipped", {})
-        added = {name: reason for name, reason in skipped.items() if before.get(name) != reason}
-        return {**document, "skipped": {**added, **reasons}}
-
-    document = results.document()
-    return document if change(document) == document else results.add(change)
+    skipped = document.get("skipped", {})
+    added = {name: reason for name, reason in skipped.items() if before.get(name) != reason}
+    return {**document, "skipped": {**added, **reasons}}

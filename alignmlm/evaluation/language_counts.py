@@ -13,13 +13,14 @@ from alignmlm.evaluation.examples.rendering import (
     renderer_of,
     reorderer_of,
 )
-from alignmlm.evaluation.examples.task_data import ROWS, task_text
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.examples import labels_of
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import FORMATS, read_split
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.metrics import METRICS
 from alignmlm.tasks.spans import closed_tags
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task, found_file
@@ -30,7 +31,7 @@ Tools = tuple[SyntaxConfig, Trees]  # what syntax languages need
 def labels_in(task: Task, examples: Sequence[Any]) -> list[str]:
     """The labels of a task and of some examples."""
     labels = sorted({label for example in examples for label in labels_of(example)})
-    closed = closed_tags(labels) if task.metric == "entity_f1" else ()
+    closed = closed_tags(labels) if METRICS[task.metric].entities else ()
     return sorted({*task.labels, *labels, *closed})
 
 
@@ -39,12 +40,14 @@ def counts_in(
 ) -> dict[str, int]:
     """Counts of what happens to the examples of a task in a language."""
     tokenizer = read_tokenizer(export.path)
-    if task.kind not in ROWS:
+    kind = KINDS[task.kind]
+    if not kind.model:
         texts = [example.source for example in examples]
         return text_rows(export, language, texts, tokenizer, tools)[1]
-    text = task_text(task, examples, labels_in(task, examples), tokenizer, export)
+    tokens = kind.as_tokens(task, examples, labels_in(task, examples), tokenizer, export)
     renderer = renderer_of(export, language, reorderer_of(export, language, *tools))
-    return ROWS[task.kind](text, renderer, export.seq_len).counts
+    counts: dict[str, int] = kind.rows(tokens, renderer, export.seq_len).counts
+    return counts
 
 
 def fitting_languages(export: Export, task: Task, asked: Sequence[str] | None) -> list[str]:
@@ -85,5 +88,5 @@ def language_counts(
 
 def trees_of(file: SplitFile, syntax: SyntaxConfig) -> Trees:
     """Gold trees of a file that has them, and a parser where one is named."""
-    gold = gold_trees([file.file]) if file.form == "conllu_upos" else {}
+    gold = gold_trees([file.file]) if FORMATS[file.form].trees else {}
     return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)

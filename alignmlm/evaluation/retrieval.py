@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from alignmlm.data.tokenizer import encode_words
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export
-from alignmlm.evaluation.examples.pair_rows import token_texts
+from alignmlm.evaluation.examples.pair_classification import token_texts
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
 from alignmlm.evaluation.examples.task_data import doc_hash, document_of
 from alignmlm.evaluation.examples.words import text_words
@@ -29,31 +28,11 @@ from alignmlm.probes.neighbours import nearest, units
 from alignmlm.probes.probe import retrieval_metrics
 from alignmlm.probes.words import Questions, unit_vectors, word_metrics, word_probe
 from alignmlm.tasks.examples import ParallelPair, WordPair
-from alignmlm.tasks.task import Task
 
 LAYER_SHARE = 2 / 3  # of the layers: XTREME takes layer 8 of 12
 
 
 Found = tuple[Retrieved, list[Sample]]  # the scores of one pair of languages, and every answer
-
-
-def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """The model's languages of either side of a task, each with each; `among` some, if any.
-
-    Raises:
-        ConfigError: the model has none of one side.
-    """
-    sides = [
-        [name for name in among or export.languages if base_of(name) == base]
-        for base in (task.language, task.other_language)
-    ]
-    for base, side in zip((task.language, task.other_language), sides, strict=True):
-        if not side:
-            requirement = f"hold {base}, or a language made from it, for task {task.name}"
-            raise ConfigError(
-                f"languages of {export.path}", list(among or export.languages), requirement
-            )
-    return [(source, target) for source, target in product(*sides)]
 
 
 def text_rows(
@@ -81,7 +60,7 @@ def sentence_retrieval(
     export: Export,
     model: PreTrainedModel,
     languages: tuple[str, str],
-    pairs: Sequence[ParallelPair],
+    splits: dict[str, Sequence[ParallelPair]],
     tokenizer: Tokenizer,
     tools: tuple[SyntaxConfig, Trees],
 ) -> Found:
@@ -89,6 +68,7 @@ def sentence_retrieval(
 
     Source: Hu et al., 2020 (XTREME, arXiv:2003.11080), section 3.3 (Tatoeba).
     """
+    pairs = splits["test"]
     texts = [pair.source for pair in pairs], [pair.target for pair in pairs]
     sides = [
         text_rows(export, language, side, tokenizer, tools)
@@ -169,6 +149,7 @@ def lexicon_induction(
     languages: tuple[str, str],
     splits: dict[str, Sequence[WordPair]],
     tokenizer: Tokenizer,
+    tools: tuple[SyntaxConfig, Trees],
 ) -> Found:
     """Each test word's translation among the words of all splits, by word embeddings.
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, nearest
 from alignmlm.evaluation.directions import direction_of, measurable
 from alignmlm.evaluation.evaluated_model import Export
+from alignmlm.evaluation.examples.parallel_pairs import language_pairs
 from alignmlm.evaluation.examples.rendering import syntax_models
 from alignmlm.evaluation.examples.task_data import check_labels, check_trainable, read_examples
-from alignmlm.evaluation.retrieval import language_pairs
 from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
-from alignmlm.tasks.task import KINDS, Task, load_tasks, split_files
+from alignmlm.tasks.formats import FORMATS
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.task import Task, load_tasks, split_files
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +128,8 @@ def check_task(
         ConfigError: a language, a split, or what a syntax order needs is missing.
         DataError: a file is missing or unusable, or has labels that the source task lacks.
     """
-    if KINDS[task.kind].two_languages:
+    kind = KINDS[task.kind]
+    if not kind.model:
         languages = [
             name for pair in language_pairs(export, task, config.languages) for name in pair
         ]
@@ -141,7 +144,7 @@ def check_task(
         if each.name not in labels:
             labels[each.name] = read_examples(each, config)[1]
     check_labels(task, labels[task.name], labels[tasks[0].name], tasks[0])
-    if task.kind != "lexicon_induction":
+    if kind.sentences:
         check_syntax(languages, tasks, config)
 
 
@@ -156,7 +159,7 @@ def check_syntax(languages: Sequence[str], tasks: Sequence[Task], config: Evalua
     for order in sorted(orders):
         syntax_models(order, config.syntax)
     files = [f for t in tasks for f in split_files(t, Path(config.sample_folder)).values()]
-    if orders and config.syntax.parser is None and all(f.form != "conllu_upos" for f in files):
+    if orders and config.syntax.parser is None and not any(FORMATS[f.form].trees for f in files):
         requirement = f"name a parser for {tasks[-1].name}, whose sentences have no trees: see "
         raise ConfigError(
             "evaluation.syntax.parser", None, f"{requirement}`alignmlm data train-parser`"

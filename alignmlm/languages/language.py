@@ -74,13 +74,13 @@ def kind_of(part: str, name: str) -> int:
     stem = part.rstrip("0123456789")
     if REPLACEMENT.fullmatch(part):
         return 1
-    for known_orders, known_scripts in ((ORDERS.records, SCRIPTS.records), (ORDERS, SCRIPTS)):
+    for known_orders, known_scripts in ((ORDERS.built_in, SCRIPTS.built_in), (ORDERS, SCRIPTS)):
         if stem in known_orders and stem != "syn":
             return 0
         if stem in known_scripts:
             return 2
-    places = {tag: "<places>" for tag, order in ORDERS.records.items() if order.takes_number}
-    shares = {tag: "<percent>" for tag, script in SCRIPTS.records.items() if script.takes_percent}
+    places = {tag: "<places>" for tag in ORDERS.names.built_in if ORDERS[tag].takes_number}
+    shares = {tag: "<percent>" for tag in SCRIPTS.names.built_in if SCRIPTS[tag].takes_percent}
     orders = ", ".join(tag + places.get(tag, "") for tag in ORDERS if tag != "syn")
     scripts = ", ".join(tag + shares.get(tag, "") for tag in SCRIPTS)
     allowed = (

@@ -106,10 +106,10 @@ def split_order(name: str) -> tuple[str, int]:
         allowed = f"be one of {sorted(ORDERS)}{nearest(kind, ORDERS)}"
         raise ConfigError("language order", name, allowed)
     if kind == "syn" or bool(digits) != ORDERS[kind].takes_number or digits == "0":
+        known = {name: ORDERS[name] for name in (*ORDERS.names.built_in, kind) if name != "syn"}
         tags = ", ".join(
             f"{tag!r} with a number ({tag + '3'!r})" if order.takes_number else repr(tag)
-            for tag, order in {**ORDERS.records, kind: ORDERS[kind]}.items()
-            if tag != "syn"
+            for tag, order in known.items()
         )
         requirement = f"be {tags}, 'syn-fra' or 'syn-fra-N-hin-V'"
         raise ConfigError("language order", name, requirement)

@@ -4,17 +4,26 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from alignmlm.errors import ConfigError
-from alignmlm.registry import Names
+from alignmlm.registry import Names, Registry
 
-BASES = Names("objectives", "mlm", "tlm", "dict_mlm")
-NAMES = Names("objectives", *BASES.built_in, "align_mlm")
+OBJECTIVES: Registry = Registry(  # of Objective and Term
+    "objectives",
+    ("alignmlm.objectives.objective:Objective", "alignmlm.objectives.objective:Term"),
+    {
+        "mlm": "alignmlm.objectives.mlm:MLM",
+        "tlm": "alignmlm.objectives.tlm:TLM",
+        "dict_mlm": "alignmlm.objectives.dict_mlm:DICT_MLM",
+        "align_mlm": "alignmlm.objectives.align_mlm:ALIGN_MLM",
+    },
+)
+BASES = Names("objectives", *(name for name in OBJECTIVES.built_in if name != "align_mlm"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveConfig:
     """Which objective, and the settings of each."""
 
-    name: Annotated[str, NAMES] = "align_mlm"
+    name: Annotated[str, OBJECTIVES.names] = "align_mlm"
     """Objective."""
     base: Annotated[str, BASES] = "mlm"
     """Prediction objective that align_mlm adds its alignment loss to."""

@@ -14,7 +14,7 @@ from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.typed_settings import build
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task, found_file
 

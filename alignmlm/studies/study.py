@@ -11,7 +11,7 @@ from typing import Any
 from alignmlm.artifacts.names import CURVES, DESCRIPTION, EXPORT, SUMMARY
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.evaluation.settings import EvaluationConfig
-from alignmlm.objectives.settings import NAMES
+from alignmlm.objectives.settings import OBJECTIVES
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.shipped import shipped_file
 from alignmlm.storage.plain_data import read_layered_yaml, read_yaml
@@ -62,8 +62,8 @@ class StudyConfig:
             found = {"seeds": self.seeds, "objectives": self.objectives}
             raise ConfigError("study", found, "name at least one seed and one objective")
         for objective in self.objectives:
-            if objective not in NAMES:
-                requirement = f"be one of {sorted(NAMES)}{nearest(objective, NAMES)}"
+            if objective not in OBJECTIVES:
+                requirement = f"be one of {sorted(OBJECTIVES)}{nearest(objective, OBJECTIVES)}"
                 raise ConfigError("study.objectives", objective, requirement)
         check_overrides("study.overrides", self.overrides, OWN)
         self.check_variants()

@@ -1,22 +1,15 @@
 """One split of a task: its files, and how to read them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alignmlm.corpus.sources import HUB_PREFIX, expand_path
-from alignmlm.errors import ConfigError, nearest
+from alignmlm.errors import ConfigError
 from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
 
 IDS = ("file", "rows")
-ROLES = {  # the columns that a format may have
-    "conll_columns": ("word", "label"),
-    "token_table": ("words", "labels", "id"),
-    "pair_table": ("first", "second", "label", "id"),
-    "question_table": ("context", "question", "answers", "id"),
-    "sentence_table": ("source", "target", "id"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,21 +74,6 @@ class SplitFile:
                 return
             if number >= start:
                 yield example
-
-
-def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str) -> None:
-    """Raise unless columns are those of some forms.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    allowed = [role for form in forms for role in ROLES.get(form, ())]
-    for role in columns:
-        if role not in allowed:
-            requirement = (
-                f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
-            )
-            raise ConfigError(f"{place}: key", role, f"{requirement} (form {', '.join(forms)})")
 
 
 def check_split_keys(mapping: dict[str, Any], place: str) -> None:

@@ -11,32 +11,19 @@ from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, nearest
 from alignmlm.languages.settings import BASE
 from alignmlm.storage.typed_settings import Verbatim, build
-from alignmlm.tasks.forms import HUB_FORMS, TWO_FILES
-from alignmlm.tasks.splits import SplitFile, check_roles, check_split_keys
+from alignmlm.tasks.formats import FORMATS, check_roles, formats_of
+from alignmlm.tasks.kinds import KINDS, TaskKind
+from alignmlm.tasks.metrics import METRICS, metrics_of
+from alignmlm.tasks.splits import SplitFile, check_split_keys
 from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What tasks of one kind may have."""
-
-    forms: tuple[str, ...]  # of files
-    metrics: tuple[str, ...]
-    two_languages: bool = False  # whether each example holds text of another language too
-
-
-KINDS = {
-    "token_classification": Kind(
-        ("conllu_upos", "conll_columns", "token_table"), ("accuracy", "entity_f1")
-    ),
-    "pair_classification": Kind(("pair_table",), ("accuracy", "macro_f1")),
-    "question_answering": Kind(("squad_json", "question_table"), ("squad_f1", "squad_exact")),
-    "sentence_retrieval": Kind(("line_files", "sentence_table"), ("retrieval_accuracy",), True),
-    "lexicon_induction": Kind(("word_pairs",), ("precision_at_1",), True),
-}
+def takes_format(kind: TaskKind, form: str) -> bool:
+    """Whether the examples of a format are of a kind."""
+    return form in FORMATS and FORMATS[form].example is kind.example
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +49,10 @@ class Task:
     def __post_init__(self) -> None:
         self.demand("kind", KINDS)
         kind = KINDS[self.kind]
-        for key, allowed in (("form", kind.forms), ("metric", kind.metrics)):
-            self.demand(key, allowed)
+        if not takes_format(kind, self.form):
+            self.demand("form", formats_of(kind.example))
+        if self.metric not in METRICS or self.kind not in METRICS[self.metric].kinds:
+            self.demand("metric", metrics_of(self.kind))
         languages = ["language", *(["other_language"] if kind.two_languages else [])]
         for key in languages:
             if not BASE.fullmatch(getattr(self, key)):
@@ -92,7 +81,7 @@ class Task:
         Raises:
             ConfigError: it is not so.
         """
-        place = f"task {self.name}: files"
+        place, kind = f"task {self.name}: files", KINDS[self.kind]
         if not set(self.files) <= set(SPLITS):
             raise ConfigError(place, self.files, f"name {', '.join(SPLITS)}")
         if "test" not in self.files:
@@ -101,14 +90,16 @@ class Task:
             own = value if isinstance(value, dict) else {"path": value}
             check_split_keys(own, f"{place}: {split}")
             file = self.split(split)
-            if file.form not in KINDS[self.kind].forms:
-                allowed = list(KINDS[self.kind].forms)
+            if not takes_format(kind, file.form):
+                allowed = formats_of(kind.example)
                 raise ConfigError(f"{place}: {split}: form", file.form, f"be one of {allowed}")
-            if bool(file.other) != (file.form in TWO_FILES):
-                requirement = f"name a second file for the forms {sorted(TWO_FILES)} and no others"
+            if bool(file.other) != FORMATS[file.form].two_files:
+                names = sorted(name for name in FORMATS if FORMATS[name].two_files)
+                requirement = f"name a second file for the forms {names} and no others"
                 raise ConfigError(f"{place}: {split}: other", file.other, requirement)
-            if file.is_hub and file.form not in HUB_FORMS:
-                requirement = f"be a file, or its form one of {sorted(HUB_FORMS)}"
+            if file.is_hub and not FORMATS[file.form].hub:
+                names = sorted(name for name in FORMATS if FORMATS[name].hub)
+                requirement = f"be a file, or its form one of {names}"
                 raise ConfigError(f"{place}: {split}: path", file.path, requirement)
         files = [self.split(split) for split in self.files]
         forms = list(dict.fromkeys(file.form for file in files))

@@ -1,16 +1,17 @@
 """Validation of a task's data, and its statistics."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from alignmlm.errors import AlignMLMError, DataError, listed, nearest
-from alignmlm.tasks.examples import LabelledSentence, Question, labels_of, texts_of, word_count
-from alignmlm.tasks.forms import Split, label_names, read_split
-from alignmlm.tasks.spans import begins, check_entity_tags, closed_tags
+from alignmlm.tasks.examples import labels_of, texts_of, word_count
+from alignmlm.tasks.formats import Split, label_names, read_split
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.metrics import METRICS
+from alignmlm.tasks.spans import check_entity_tags, closed_tags
 from alignmlm.tasks.task import SPLITS, Task, split_files
 
 
@@ -64,38 +65,10 @@ def task_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
     named = {str(task.split(split).path): read.examples for split, read in splits.items()}
     names = sorted(declared_labels(task, splits)) if task.labels else []
     names = names or label_names(splits[first].examples, named)
-    if task.metric == "entity_f1":
+    if METRICS[task.metric].entities:
         check_entity_tags(names, f"task {task.name}")
         return closed_tags(names)
     return names
-
-
-def sentence_details(examples: Sequence[LabelledSentence], entities: bool) -> Counter[str]:
-    """Entities of labelled sentences, and those whose first tag is not B-."""
-    counts: Counter[str] = Counter()
-    for example in examples if entities else ():
-        for label, before in zip(example.labels, ("O", *example.labels), strict=False):
-            if begins(label, before):
-                counts["entities"] += 1
-                counts["entities_without_b"] += label[0] != "B"
-    return counts
-
-
-def question_details(examples: Sequence[Question]) -> Counter[str]:
-    """Contexts and answers of questions."""
-    contexts = len({example.context for example in examples})
-    return Counter(contexts=contexts, answers=sum(len(example.answers) for example in examples))
-
-
-def details_of(task: Task, examples: Sequence[Any]) -> Counter[str]:
-    """Counts specific to one kind of task."""
-    if task.kind == "token_classification":
-        return sentence_details(examples, task.metric == "entity_f1")
-    if task.kind == "question_answering":
-        return question_details(examples)
-    if task.kind == "lexicon_induction":
-        return Counter(source_words=len({example.source for example in examples}))
-    return Counter()
 
 
 def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> SplitReport:
@@ -110,7 +83,7 @@ def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> Split
         dropped=split.dropped,
         same_text=len(texts) - len(set(texts)),
         in_train=sum(text in train for text in texts),
-        details=details_of(task, split.examples),
+        details=KINDS[task.kind].details(split.examples, METRICS[task.metric]),
     )
 
 

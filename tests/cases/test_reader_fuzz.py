@@ -29,7 +29,7 @@ from alignmlm.syntax.ordering import read_orm
 from alignmlm.syntax.parser import treebank_text
 from alignmlm.syntax.trees import read_conllu
 from alignmlm.tasks.examples import LabelledSentence, texts_of
-from alignmlm.tasks.forms import FORMS
+from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.splits import SplitFile
 
 INPUTS = int(os.environ.get("ALIGNMLM_FUZZ_INPUTS", "100"))
@@ -110,7 +110,7 @@ def task(form, **how):
 
     def read(path):
         file = SplitFile(path=str(path), form=form, other=how.get("other", ""), **columns)
-        for example in FORMS[form](file, Counter()):
+        for example in FORMATS[form].read(file, Counter()):
             "".join(texts_of(example)).encode()
             if isinstance(example, LabelledSentence):
                 (tokens,) = tokens_of_words(TOKENIZER, [example], unk=3)
@@ -252,7 +252,7 @@ def test_words_and_labels_come_back_aligned(name, tmp_path):
             write(path, sentences)
         if mark and write not in (None, LABELLED["x.parquet"][1]):
             path.write_bytes("\ufeff".encode() + path.read_bytes())
-        found = list(FORMS[form](SplitFile(path=str(path), form=form), Counter()))
+        found = list(FORMATS[form].read(SplitFile(path=str(path), form=form), Counter()))
         assert [list(zip(s.words, s.labels, strict=True)) for s in found] == sentences
         for sentence, tokens in zip(found, tokens_of_words(TOKENIZER, found, unk=3), strict=True):
             assert len(tokens) == len(sentence.labels)

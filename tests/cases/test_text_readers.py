@@ -25,7 +25,7 @@ from alignmlm.storage.compression import open_stream
 from alignmlm.syntax.ordering import read_orm
 from alignmlm.syntax.parser import treebank_text
 from alignmlm.syntax.trees import read_conllu
-from alignmlm.tasks.forms import FORMS
+from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.splits import SplitFile
 
 
@@ -38,7 +38,7 @@ def examples(form, **settings):
     def read(path):
         other = str(path) if form == "line_files" else ""
         file = SplitFile(path=str(path), form=form, other=other, **settings)
-        return list(FORMS[form](file, Counter()))
+        return list(FORMATS[form].read(file, Counter()))
 
     return read
 

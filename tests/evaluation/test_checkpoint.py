@@ -10,7 +10,7 @@ from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_model, read_tokenizer
-from alignmlm.evaluation.examples.pair_rows import numbered_pairs, pair_rows
+from alignmlm.evaluation.examples.pair_classification import numbered_pairs, pair_rows
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
 from alignmlm.evaluation.fine_tuning.training import classifier, collator_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig

@@ -67,7 +67,7 @@ def test_what_can_run_runs_and_the_rest_is_listed_with_reasons(
 def test_all_tasks_are_checked_before_a_model_is_loaded(
     run_folder, no_test_labels, untrainable, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "MODELS", {})  # nothing can be loaded
+    monkeypatch.setattr(training, "load_pretrained", None)  # nothing can be loaded
     with pytest.raises(AlignMLMError, match=r"(?s)no task can be measured.*broken: .*lonely: "):
         evaluate(run_folder, [no_test_labels, untrainable], QUICK, tmp_path / "out")
     assert not (tmp_path / "out").exists()

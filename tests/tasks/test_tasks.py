@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.tasks.forms import FORMS
-from alignmlm.tasks.task import KINDS, load_task, load_tasks, task_files, task_names
+from alignmlm.tasks.formats import FORMATS, formats_of
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.task import load_task, load_tasks, task_files, task_names
 
 
 def changed(toy_task, tmp_path: Path, old: str, new: str) -> str:
@@ -21,7 +22,7 @@ def test_every_task_that_comes_with_alignmlm_loads_under_its_name():
 
 
 def test_every_form_of_every_kind_can_be_read():
-    assert {form for kind in KINDS.values() for form in kind.forms} == set(FORMS)
+    assert {form for kind in KINDS.values() for form in formats_of(kind.example)} == set(FORMATS)
 
 
 def test_an_unknown_task_names_the_nearest():

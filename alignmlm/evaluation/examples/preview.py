@@ -15,7 +15,11 @@ from alignmlm.data.text import normalise
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
-from alignmlm.evaluation.examples.question_rows import moved_question, question_text, question_words
+from alignmlm.evaluation.examples.question_answering import (
+    moved_question,
+    question_text,
+    question_words,
+)
 from alignmlm.evaluation.examples.rendering import (
     Reorderer,
     Trees,
@@ -35,6 +39,7 @@ from alignmlm.tasks.examples import (
     SentencePair,
     WordPair,
 )
+from alignmlm.tasks.metrics import METRICS
 from alignmlm.tasks.spans import MovedEntities, moved_entities
 from alignmlm.tasks.task import Task
 
@@ -186,7 +191,7 @@ def previewed(example: Example, task: Task, language: str, change: Change) -> Pr
     """
     match example:
         case LabelledSentence():
-            return sentence_preview(example, task.metric == "entity_f1", change)
+            return sentence_preview(example, METRICS[task.metric].entities, change)
         case SentencePair():
             words = pair_words(example, task.language)
             first, second = change(words.first), change(words.second)

@@ -23,6 +23,7 @@ from alignmlm.syntax.ordering import reorder_tree
 from alignmlm.syntax.trees import Tree, parse_conllu, read_conllu, version_1
 
 IGNORED = -100  # label of a position that is not scored
+Outputs = dict[str, np.ndarray]  # a model's scores of one row, by their name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Rendered:
     counts: dict[str, int]  # of what was lost or changed, by name; all zero where nothing was
 
 
+Predictions = Iterable[tuple[Example, Outputs]]
 Parse = Callable[[list[list[str]]], list[str | None]]  # sentences of words to CoNLL-U blocks
 
 

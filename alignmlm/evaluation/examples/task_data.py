@@ -1,77 +1,59 @@
 """The files of a task as examples, and as tokens and label numbers of a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import xxhash
-from tokenizers import Tokenizer
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
-from alignmlm.evaluation.examples.pair_rows import PairText, numbered_pairs, pair_rows
-from alignmlm.evaluation.examples.question_rows import (
-    QuestionText,
-    numbered_questions,
-    question_rows,
-)
 from alignmlm.evaluation.examples.rendering import (
     Rendered,
-    Renderer,
     Trees,
     gold_trees,
     parser_of,
     renderer_of,
     reorderer_of,
 )
-from alignmlm.evaluation.examples.token_rows import LabelledText, numbered, sentence_rows
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.examples import Example, texts_of
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import FORMATS, read_split
+from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.task import SPLITS, Task, split_files
 from alignmlm.tasks.validate import task_labels
-
-TaskText = LabelledText | PairText | QuestionText
-ROWS: dict[str, Callable[[Any, Renderer, int], Rendered]] = {
-    "token_classification": sentence_rows,
-    "pair_classification": pair_rows,
-    "question_answering": question_rows,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
     """A task's splits as base tokens, ready for any language of a model."""
 
+    export: Export
     task: Task
     labels: list[str]  # none of questions
-    splits: dict[str, TaskText]
+    splits: dict[str, Any]  # what the task's kind makes of the examples, see TaskKind.as_tokens
     documents: dict[str, list[tuple[str, str]]]  # id and hash of each example of a split
     test_examples: int  # in the file, of which there may be a limit
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
     trees: Trees = field(default_factory=Trees)
+    known: dict[tuple[str, str], Rendered] = field(default_factory=dict)  # by language and split
 
-    def rendered(self, export: Export, language: str, split: str) -> Rendered:
-        """A split in a language of a model."""
-        reorderer = reorderer_of(export, language, self.syntax, self.trees)
-        renderer = renderer_of(export, language, reorderer)
-        return ROWS[self.task.kind](self.splits[split], renderer, export.seq_len)
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind."""
+        return KINDS[self.task.kind]
 
-
-def task_text(
-    task: Task, examples: Sequence[Any], labels: list[str], tokenizer: Tokenizer, export: Export
-) -> TaskText:
-    """The examples of a task for fine-tuning, as tokens and numbers."""
-    if task.kind == "token_classification":
-        entities = task.metric == "entity_f1"
-        return numbered(list(examples), tokenizer, export.vocabulary, labels, entities)
-    unk = export.vocabulary.unk
-    if task.kind == "pair_classification":
-        return numbered_pairs(list(examples), tokenizer, unk, task.language, labels)
-    return numbered_questions(list(examples), tokenizer, unk, task.language)
+    def rendered(self, language: str, split: str) -> Rendered:
+        """A split in a language of the model; made once."""
+        if (language, split) not in self.known:
+            reorderer = reorderer_of(self.export, language, self.syntax, self.trees)
+            renderer = renderer_of(self.export, language, reorderer)
+            tokens, seq_len = self.splits[split], self.export.seq_len
+            self.known[language, split] = self.kind.rows(tokens, renderer, seq_len)
+        return self.known[language, split]
 
 
 def doc_hash(text: str) -> str:
@@ -115,7 +97,7 @@ def task_trees(export: Export, tasks: Sequence[Task], config: EvaluationConfig) 
         file.file
         for task in tasks
         for file in split_files(task, Path(config.sample_folder)).values()
-        if file.form == "conllu_upos"
+        if FORMATS[file.form].trees
     ]
     parser = config.syntax.parser
     return Trees(gold_trees(treebanks), parser_of(parser) if parser else None)
@@ -145,7 +127,7 @@ def task_data(
     """
     source, task = direction.source_task, direction.task
     check_trainable(source, config.finetune.selection)
-    tokenizer = read_tokenizer(export.path)
+    tokenizer, as_tokens = read_tokenizer(export.path), KINDS[task.kind].as_tokens
     trees = task_trees(export, [source, task], config)
     by_name: dict[str, TaskData] = {}
     known: list[str] = []
@@ -156,9 +138,10 @@ def task_data(
         check_labels(now, labels, known, source)
         limited = {split: part[: config.limit] for split, part in examples.items()}
         by_name[one] = TaskData(
+            export,
             now,
             known,
-            {k: task_text(now, part, known, tokenizer, export) for k, part in limited.items()},
+            {k: as_tokens(now, part, known, tokenizer, export) for k, part in limited.items()},
             {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
             len(examples["test"]),
             config.syntax,

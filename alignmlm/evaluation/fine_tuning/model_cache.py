@@ -3,9 +3,9 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import Example
-from alignmlm.evaluation.fine_tuning.training import MODELS
+from alignmlm.evaluation.examples.task_data import TaskData
+from alignmlm.evaluation.fine_tuning.training import fine_tune, model_class
 from alignmlm.evaluation.settings import FineTuneConfig
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
@@ -30,6 +31,15 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 VERSION = 2  # increases when the same rows and settings would give another model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """How a model is fine-tuned, and where fine-tuned ones are kept."""
+
+    config: FineTuneConfig
+    models: Path | None = None  # folder; none: not kept
+    models_gib: float = 20.0
 
 
 def rows_hash(examples: Sequence[Example]) -> str:
@@ -111,7 +121,7 @@ def read_model(path: Path, kind: str, key: str) -> PreTrainedModel:
     if manifest.get("key") != key:
         raise CheckpointError(f"{place} is not that of model {key}")
     check_files(path, manifest["files"], CheckpointError)
-    return load_pretrained(MODELS[kind], path, exact=True)
+    return load_pretrained(model_class(kind), path, exact=True)
 
 
 def write_model(path: Path, model: PreTrainedModel, key: str) -> None:
@@ -124,32 +134,37 @@ def write_model(path: Path, model: PreTrainedModel, key: str) -> None:
         replace_text(partial / MANIFEST, json.dumps(manifest, indent=1))
 
 
-def cached_model(
-    folder: Path | None,
-    kind: str,
-    key: str,
-    limit_gib: float,
-    make: Callable[[], PreTrainedModel],
-) -> PreTrainedModel:
-    """The model of a key: the cached one, or one made now and cached atomically.
-
-    No folder: no cache. A damaged model is reported, set aside and made again. Of several processes
-    one makes a model, and the others wait for it.
-    """
-    if folder is None:
-        return make()
+def cached_model(folder: Path, kind: str, key: str) -> PreTrainedModel | None:
+    """The model of a key in the cache, verified; a damaged one is reported and set aside."""
     path = folder / key
-    with locked(path):
-        if path.is_dir():
-            try:
-                model = read_model(path, kind, key)
-            except CheckpointError as error:
-                log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
-            else:
-                os.utime(path)
-                log.info("fine-tuned before: %s", path)
-                return model
-        model = make()
-        write_model(path, model, key)
-    make_room(folder, limit_gib * 2**30)
+    if not path.is_dir():
+        return None
+    try:
+        model = read_model(path, kind, key)
+    except CheckpointError as error:
+        log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
+        return None
+    os.utime(path)
+    log.info("fine-tuned before: %s", path)
+    return model
+
+
+def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreTrainedModel:
+    """The export fine-tuned on a task in a language, from the cache if it is there.
+
+    Of several processes one fine-tunes, and the others wait for it.
+    """
+    config, kind = tuning.config, data.task.kind
+    if tuning.models is None:
+        return fine_tune(data, language, config, seed)
+    splits = ("train", "dev") if config.selection == "source_dev" else ("train",)
+    rows = [data.rendered(language, split).examples for split in splits]
+    key = model_key(data.export, kind, data.labels, rows, config, seed)
+    with locked(tuning.models / key):
+        model = cached_model(tuning.models, kind, key)
+        if model is not None:
+            return model
+        model = fine_tune(data, language, config, seed)
+        write_model(tuning.models / key, model, key)
+    make_room(tuning.models, tuning.models_gib * 2**30)
     return model

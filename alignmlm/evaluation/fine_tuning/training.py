@@ -1,7 +1,7 @@
 """Fine-tuning of a model on examples of one language, and its predictions in any."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     PreTrainedModel,
     PrinterCallback,
     Trainer,
@@ -25,34 +23,32 @@ from transformers import (
 from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
+from alignmlm.evaluation.examples.task_data import TaskData
+from alignmlm.evaluation.scores.scoring import Tested
 from alignmlm.evaluation.settings import FineTuneConfig
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.metrics import METRICS, score_percent
 
 log = logging.getLogger(__name__)
 
-MODELS: dict[str, Any] = {
-    "token_classification": AutoModelForTokenClassification,
-    "pair_classification": AutoModelForSequenceClassification,
-    "question_answering": AutoModelForQuestionAnswering,
-}
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
-Score = Callable[[PreTrainedModel], float]
 
 
 class Epochs(TrainerCallback):
     """One log line an epoch in place of Trainer's own output; the best epoch's weights if asked."""
 
-    def __init__(self, score: Score | None) -> None:
-        self.score, self.best = score, -1.0
+    def __init__(self, data: TaskData, language: str, config: FineTuneConfig) -> None:
+        self.data, self.language, self.config, self.best = data, language, config, -1.0
         self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Log which epoch ended, and keep its weights if it is the best so far."""
         score_text = ""
-        if self.score is not None:
+        if self.config.selection == "source_dev":
             model = others["model"]
-            score = self.score(model)
+            score = tested(model, self.data, self.language, "dev", self.config.batch_rows).percent
             model.train()
             score_text = f", development score {score:.1f}"
             if score > self.best:
@@ -130,7 +126,7 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
         "id2label": dict(enumerate(labels)),
         "label2id": {label: number for number, label in enumerate(labels)},
     }
-    model = load_pretrained(MODELS[kind], export.path, **(named if labels else {}))
+    model = load_pretrained(model_class(kind), export.path, **(named if labels else {}))
     spread, old = model.config.initializer_range, model.get_input_embeddings().num_embeddings
     if export.vocabulary_size > old:
         if export.baseline != "monolingual":
@@ -172,24 +168,21 @@ def training_arguments(
     )
 
 
-def fine_tune(
-    export: Export,
-    kind: str,
-    labels: list[str],
-    train: list[Example],
-    config: FineTuneConfig,
-    seed: int,
-    development: Score | None = None,
-) -> PreTrainedModel:
-    """The export fine-tuned on the examples; on CPU the same to the last bit for the same seed.
+def model_class(kind: str) -> Any:
+    """The class of transformers for tasks of a kind."""
+    return getattr(transformers, KINDS[kind].model)
 
-    `development` scores an epoch's model, where the best one is to be kept.
+
+def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) -> PreTrainedModel:
+    """The export fine-tuned on a training split in one of its languages.
+
+    On CPU it is the same to the last bit for the same seed.
     """
-    began = perf_counter()
-    epochs = Epochs(development if config.selection == "source_dev" else None)
-    collate = collator_of(export)
+    began, export = perf_counter(), data.export
+    train = data.rendered(language, "train").examples
+    epochs, collate = Epochs(data, language, config), collator_of(export)
     with TemporaryDirectory() as folder, quiet_transformers():
-        model = classifier(export, kind, labels, seed)
+        model = classifier(export, data.task.kind, data.labels, seed)
         trainer = Trainer(
             model=model,
             args=training_arguments(config, len(train), seed, folder),
@@ -224,3 +217,13 @@ def predictions(
             unpadded = slice(None) if of_rows else slice(len(examples[number].input_ids))
             scores_of[number] = {name: scores[row][unpadded] for name, scores in outputs.items()}
     return [(example, scores_of[number]) for number, example in enumerate(examples)]
+
+
+def tested(
+    model: PreTrainedModel, data: TaskData, language: str, split: str, batch_rows: int
+) -> Tested:
+    """The predictions of a fine-tuned model on a split in one of its languages, scored."""
+    rendered, metric = data.rendered(language, split), METRICS[data.task.metric]
+    outputs = predictions(data.export, model, rendered.examples, batch_rows)
+    scored = data.kind.scored(rendered, outputs, data.labels, metric)
+    return Tested(scored, score_percent(metric, scored), data.documents[split])

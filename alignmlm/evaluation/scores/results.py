@@ -8,7 +8,8 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.locks import locked
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
+from alignmlm.tasks.metrics import METRICS
 
 SCHEMA_VERSION = 3
 SAMPLES = "samples"  # by task and language: file, bytes and xxh3
@@ -43,15 +45,6 @@ UNITS = {
 }
 MEASURES = ("source", "bs", "bz", "delta")
 RESULT_COLUMNS = (*MEASURES, *(f"{name}_ci95" for name in MEASURES))
-METRIC_KEYS = {  # as lm-evaluation-harness names them
-    "accuracy": "acc",
-    "entity_f1": "f1",
-    "macro_f1": "f1",
-    "squad_f1": "f1",
-    "squad_exact": "exact",
-    "retrieval_accuracy": "acc",
-    "precision_at_1": "p1",
-}
 Document = dict[str, Any]
 
 
@@ -104,7 +97,7 @@ def with_task(
 ) -> Document:
     """The document with one task's results added or replaced."""
     task, targets = config["task"]["name"], list(dict.fromkeys(score.target for score in scores))
-    metric = METRIC_KEYS[config["task"]["metric"]]
+    metric = METRICS[config["task"]["metric"]].key
     rows = {
         target_key(task, target): summary([s for s in scores if s.target == target], metric)
         for target in targets
@@ -132,7 +125,7 @@ def with_retrieval(
     seconds: float,
 ) -> Document:
     """The document with the results of one retrieval task, which needs no fine-tuning."""
-    task, metric = config["task"]["name"], METRIC_KEYS[config["task"]["metric"]]
+    task, metric = config["task"]["name"], METRICS[config["task"]["metric"]].key
     rows = {
         target_key(task, f"{one.source}:{one.target}"): {
             f"{metric},none": one.percent / 100,
@@ -287,20 +280,24 @@ class ResultsFolder:
             )
         return empty(self.model)
 
-    def add(
-        self,
-        change: Callable[[Document], Document],
-        samples: dict[str, dict[str, list[Sample]]] | None = None,
-    ) -> Document:
-        """Apply a change to the current document and write it; returns the new document.
-
-        `samples` are those of tasks that the change adds, by task and language.
+    @contextmanager
+    def current(self) -> Iterator[Document]:
+        """The current document, which no other process changes meanwhile.
 
         Raises:
             DataError: as document() does.
         """
         with locked(self.path / RESULTS):
-            return write_results(self.path, change(self.document()), samples)
+            yield self.document()
+
+    def write(
+        self, document: Document, samples: dict[str, dict[str, list[Sample]]] | None = None
+    ) -> Document:
+        """Replace the current document; returns the new one as written.
+
+        `samples` are those of tasks that were added, by task and language.
+        """
+        return write_results(self.path, document, samples)
 
 
 def open_results(path: Path, model: dict[str, Any]) -> ResultsFolder:

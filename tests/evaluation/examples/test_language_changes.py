@@ -11,7 +11,7 @@ from alignmlm.corpus.sources import expand_path
 from alignmlm.data.text import normalise
 from alignmlm.data.tokenizer import describe, train_tokenizer
 from alignmlm.evaluation.examples.preview import moved_entity_sentence, moved_sentence
-from alignmlm.evaluation.examples.question_rows import (
+from alignmlm.evaluation.examples.question_answering import (
     numbered_questions,
     question_rows,
     question_text,
@@ -23,12 +23,12 @@ from alignmlm.evaluation.examples.rendering import (
     gold_trees,
     syntax_models,
 )
-from alignmlm.evaluation.examples.token_rows import numbered
+from alignmlm.evaluation.examples.token_classification import numbered
 from alignmlm.evaluation.examples.words import tokens_of_words
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.orders import FINAL_MARKS, word_order
 from alignmlm.languages.sentences import from_words
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.spans import moved_spans, spans_of, tags_of
 from alignmlm.tasks.task import SPLITS, load_task
 

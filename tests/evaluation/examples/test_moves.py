@@ -11,7 +11,11 @@ from alignmlm.evaluation.examples.preview import (
     pair_text,
     pair_words,
 )
-from alignmlm.evaluation.examples.question_rows import moved_question, question_text, question_words
+from alignmlm.evaluation.examples.question_answering import (
+    moved_question,
+    question_text,
+    question_words,
+)
 from alignmlm.evaluation.examples.words import TextWords, placed_words, text_words, written
 from alignmlm.tasks.examples import Answer, LabelledSentence, Question, SentencePair
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from alignmlm.evaluation.evaluated_model import read_tokenizer
-from alignmlm.evaluation.examples.pair_rows import cut_pair, numbered_pairs, pair_rows
-from alignmlm.evaluation.examples.question_rows import (
+from alignmlm.evaluation.examples.pair_classification import cut_pair, numbered_pairs, pair_rows
+from alignmlm.evaluation.examples.question_answering import (
     answer_place,
     answered_text,
     best_span,

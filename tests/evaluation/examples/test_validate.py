@@ -8,7 +8,7 @@ from alignmlm.commands.evaluation import eval_ls, eval_validate
 from alignmlm.errors import CheckpointError, ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.language_counts import language_counts
-from alignmlm.tasks.forms import read_split
+from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.task import load_task
 from alignmlm.tasks.validate import task_labels, validate_task
 from tests.evaluation.conftest import LANGUAGES

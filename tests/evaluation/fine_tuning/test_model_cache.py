@@ -10,31 +10,39 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST, cached_model
-from alignmlm.evaluation.fine_tuning.training import classifier
+from alignmlm.evaluation.directions import direction_of
+from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST, Tuning, fine_tuned
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.storage.atomic import remove
 from alignmlm.storage.checksums import file_hashes, with_checksum
+from alignmlm.tasks.task import load_task
+from tests.evaluation.conftest import LANGUAGES
 
-KIND, KEY, LABELS = "token_classification", "0123456789abcdef", ["a", "b"]
-
-
-class Maker:
-    """Makes a classifier and counts how often."""
-
-    def __init__(self, export):
-        self.export, self.calls = export, 0
-
-    def __call__(self):
-        self.calls += 1
-        return classifier(self.export, KIND, LABELS, seed=3)
+SOURCE, OTHER = LANGUAGES
 
 
 @pytest.fixture
-def make(export):
-    return Maker(export)
+def data(export, toy_task):
+    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
+    return task_data(export, direction, EvaluationConfig())["toy"]
 
 
-def model_of(folder, make, limit_gib=1.0):
-    return cached_model(folder, KIND, KEY, limit_gib, make)
+@pytest.fixture
+def made(caplog):
+    """The number of models that were fine-tuned, and not read."""
+    caplog.set_level(logging.INFO)
+    return lambda: caplog.text.count("fine-tuned on")
+
+
+def model_of(folder, data, language=SOURCE, limit_gib=1.0):
+    config = FineTuneConfig(epochs=1, batch_rows=8)
+    return fine_tuned(data, language, 3, Tuning(config=config, models=folder, models_gib=limit_gib))
+
+
+def keys(folder):
+    """The names of the models in a folder."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
 def same_weights(a, b):
@@ -42,9 +50,9 @@ def same_weights(a, b):
     return ours.keys() == theirs.keys() and all(ours[k].equal(theirs[k]) for k in ours)
 
 
-def test_a_model_is_made_once(make, tmp_path):
-    first, second = model_of(tmp_path, make), model_of(tmp_path, make)
-    assert make.calls == 1
+def test_a_model_is_made_once(data, made, tmp_path):
+    first, second = model_of(tmp_path, data), model_of(tmp_path, data)
+    assert made() == 1
     assert same_weights(first, second)
 
 
@@ -60,63 +68,71 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", MANIFEST])
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
-def test_a_damaged_model_is_named_set_aside_and_made_again(make, tmp_path, caplog, name, damage):
-    first = model_of(tmp_path, make)
-    damage(tmp_path / KEY / name)
-    with caplog.at_level(logging.WARNING):
-        second = model_of(tmp_path, make)
-    assert make.calls == 2
+def test_a_damaged_model_is_named_set_aside_and_made_again(
+    data, made, tmp_path, caplog, name, damage
+):
+    first = model_of(tmp_path, data)
+    (key,) = keys(tmp_path)
+    damage(tmp_path / key / name)
+    second = model_of(tmp_path, data)
+    assert made() == 2
     assert same_weights(first, second)
-    assert f"{KEY}/{name}" in caplog.text
-    assert f"set aside as {KEY}.damaged-1" in caplog.text
-    assert (tmp_path / f"{KEY}.damaged-1").is_dir()
-    model_of(tmp_path, make)
-    assert make.calls == 2
+    assert f"{key}/{name}" in caplog.text
+    assert f"set aside as {key}.damaged-1" in caplog.text
+    assert keys(tmp_path) == [key, f"{key}.damaged-1"]
+    model_of(tmp_path, data)
+    assert made() == 2
 
 
 @pytest.mark.parametrize("name", ["classifier.weight", "unknown.weight"])
 def test_a_tensor_that_is_missing_or_too_much_is_noticed_though_all_hashes_are_right(
-    make, tmp_path, caplog, name
+    data, made, tmp_path, caplog, name
 ):
-    model_of(tmp_path, make)
-    file = tmp_path / KEY / "model.safetensors"
+    model_of(tmp_path, data)
+    (key,) = keys(tmp_path)
+    file = tmp_path / key / "model.safetensors"
     tensors = load_file(file)
     if name in tensors:
         del tensors[name]
     else:
         tensors[name] = torch.zeros(2)
     save_file(tensors, file, {"format": "pt"})
-    names = [path.name for path in (tmp_path / KEY).iterdir() if path.name != MANIFEST]
-    manifest = {"key": KEY, "files": file_hashes(tmp_path / KEY, names)}
-    (tmp_path / KEY / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
-    model_of(tmp_path, make)
-    assert make.calls == 2
+    names = [path.name for path in (tmp_path / key).iterdir() if path.name != MANIFEST]
+    manifest = {"key": key, "files": file_hashes(tmp_path / key, names)}
+    (tmp_path / key / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
+    model_of(tmp_path, data)
+    assert made() == 2
     assert name in caplog.text
 
 
-def test_the_model_of_another_key_is_not_taken(make, tmp_path, caplog):
-    cached_model(tmp_path, KIND, "f" * 16, 1.0, make)
-    (tmp_path / ("f" * 16)).rename(tmp_path / KEY)
-    model_of(tmp_path, make)
-    assert make.calls == 2
-    assert f"not that of model {KEY}" in caplog.text
+def test_the_model_of_another_key_is_not_taken(data, made, tmp_path, caplog):
+    model_of(tmp_path, data)
+    (key,) = keys(tmp_path)
+    (tmp_path / key).rename(tmp_path / "other")
+    model_of(tmp_path, data, OTHER)
+    (second,) = set(keys(tmp_path)) - {"other"}
+    remove(tmp_path / second)
+    (tmp_path / "other").rename(tmp_path / second)
+    model_of(tmp_path, data, OTHER)
+    assert made() == 3
+    assert f"not that of model {second}" in caplog.text
 
 
-def test_models_over_the_limit_are_removed_but_not_one_that_a_process_uses(make, tmp_path):
+def test_models_over_the_limit_are_removed_but_not_one_that_a_process_uses(data, tmp_path):
+    model_of(tmp_path, data)
+    (key,) = keys(tmp_path)
     code = f"""
 import sys
 from pathlib import Path
-from alignmlm.storage.locks import locked
-with locked(Path({str(tmp_path / KEY)!r})):
+with locked(Path({str(tmp_path / key)!r})):
     print("held", flush=True)
     sys.stdin.read()
 """
-    model_of(tmp_path, make)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         process.stdout.readline()
-        cached_model(tmp_path, KIND, "f" * 16, 0.0, make)
-        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [KEY]
+        model_of(tmp_path, data, OTHER, limit_gib=0.0)
+        assert keys(tmp_path) == [key]
         process.stdin.close()
-    cached_model(tmp_path, KIND, "f" * 16, 0.0, make)
-    assert not [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    model_of(tmp_path, data, OTHER, limit_gib=0.0)
+    assert not keys(tmp_path)

@@ -3,10 +3,9 @@ import torch
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluated_model import open_export
-from alignmlm.evaluation.examples.rendering import IGNORED, Example, Rendered
+from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.examples.task_data import task_data
-from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, predictions
-from alignmlm.evaluation.scores.scoring import score_percent, scored_words
+from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, tested
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
@@ -14,20 +13,15 @@ from tests.evaluation.conftest import LANGUAGES, write_export
 QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)
 
 
-KIND = "token_classification"
+def data_of(export, toy_task):
+    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
+    return task_data(export, direction, EvaluationConfig())["toy"]
 
 
 def tuned(export, toy_task, seed=0):
-    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
-    data = task_data(export, direction, EvaluationConfig())["toy"]
-    train, test = (
-        data.rendered(export, LANGUAGES[0], split).examples for split in ("train", "test")
-    )
-    model = fine_tune(export, KIND, data.labels, train, QUICK, seed)
-    answers = scored_words(
-        Rendered(test, {}), predictions(export, model, test, 8), data.labels, "accuracy"
-    )
-    return model, score_percent("accuracy", answers)
+    data = data_of(export, toy_task)
+    model = fine_tune(data, LANGUAGES[0], QUICK, seed)
+    return model, tested(model, data, LANGUAGES[0], "test", 8).percent
 
 
 def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, capfd):
@@ -52,9 +46,11 @@ def test_a_batch_is_as_long_as_its_longest_example_and_padding_is_not_scored(exp
     assert "token_type_ids" not in batch
 
 
-def test_a_model_with_language_embeddings_is_told_the_language(tmp_path):
+def test_a_model_with_language_embeddings_is_told_the_language(tmp_path, toy_task):
     export = open_export(write_export(tmp_path / "export", LANGUAGES, token_types=2))
-    examples = [Example([0, 7, 2], [IGNORED, 1, IGNORED], 0), Example([0, 8, 2], [IGNORED] * 3, 1)]
-    fine_tune(export, KIND, ["a", "b"], examples, FineTuneConfig(epochs=1), 0)
-    assert collator_of(export)(examples)["token_type_ids"].tolist() == [[0] * 3, [1] * 3]
+    data = data_of(export, toy_task)
+    fine_tune(data, LANGUAGES[1], FineTuneConfig(epochs=1), 0)
+    rows = [data.rendered(language, "test").examples[0] for language in LANGUAGES]
+    width = len(rows[0].input_ids)
+    assert collator_of(export)(rows)["token_type_ids"].tolist() == [[0] * width, [1] * width]
     assert load_tokenizer(export.path).get_vocab_size() == export.vocabulary.size

@@ -22,13 +22,19 @@ MODEL = {"path": "/runs/a/export", "objective": "mlm", "model_xxh3": "1" * 16}
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"
 
 
-def change(task, bz=70.0):
-    """A change that adds a task's results to a document."""
+def with_one(document, task):
+    """The document with a task's results."""
     config = {"task": {"name": task, "version": 1, "metric": "accuracy"}, "source": SOURCE}
     score = Scores(
-        seed=0, source=SOURCE, target=TARGET, source_dev=1.0, source_test=90.0, bs=80.0, bz=bz
+        seed=0, source=SOURCE, target=TARGET, source_dev=1.0, source_test=90.0, bs=80.0, bz=70.0
     )
-    return lambda document: with_task(document, config, [score], {}, 1.0)
+    return with_task(document, config, [score], {}, 1.0)
+
+
+def add(results, task, samples=None):
+    """Add a task's results to those in a folder."""
+    with results.current() as document:
+        return results.write(with_one(document, task), samples)
 
 
 def samples(answer):
@@ -45,31 +51,31 @@ def sample_files(folder):
 
 def test_what_two_processes_add_is_kept(tmp_path):
     first, second = open_results(tmp_path, MODEL), open_results(tmp_path, MODEL)
-    first.add(change("one"))
-    found = second.add(change("two"))
+    add(first, "one")
+    found = add(second, "two")
     assert found["configs"].keys() == {"one", "two"}
     assert read_results(tmp_path) == found
 
 
 def test_the_place_of_a_model_does_not_matter(tmp_path):
-    open_results(tmp_path, MODEL).add(change("one"))
+    add(open_results(tmp_path, MODEL), "one")
     found = open_results(tmp_path, MODEL | {"path": "/elsewhere"}).document()
     assert found["configs"].keys() == {"one"}
 
 
 def test_another_model_replaces_the_results_of_one_that_was_there_before(tmp_path):
-    open_results(tmp_path, MODEL).add(change("one"), {"one": {TARGET: samples("A")}})
+    add(open_results(tmp_path, MODEL), "one", {"one": {TARGET: samples("A")}})
     other = open_results(tmp_path, MODEL | {"model_xxh3": "2" * 16})
     assert other.document()["configs"] == {}
-    assert other.add(change("two"))["configs"].keys() == {"two"}
+    assert add(other, "two")["configs"].keys() == {"two"}
     assert sample_files(tmp_path) == []
 
 
 def test_the_results_of_another_model_that_came_meanwhile_are_not_replaced(tmp_path):
     mine = open_results(tmp_path, MODEL)
-    found = open_results(tmp_path, MODEL | {"model_xxh3": "2" * 16}).add(change("two"))
+    found = add(open_results(tmp_path, MODEL | {"model_xxh3": "2" * 16}), "two")
     with pytest.raises(DataError, match="another model since this evaluation began"):
-        mine.add(change("one"))
+        add(mine, "one")
     assert read_results(tmp_path) == found
 
 
@@ -77,7 +83,7 @@ def test_samples_are_named_by_results_and_older_ones_are_removed(tmp_path):
     (tmp_path / f"samples_one@{TARGET}.jsonl").write_text("of a killed evaluation")
     results = open_results(tmp_path, MODEL)
     for answer in ("A", "B"):
-        found = results.add(change("one"), {"one": {TARGET: samples(answer)}})
+        found = add(results, "one", {"one": {TARGET: samples(answer)}})
         (file,) = found["samples"]["one"].values()
         assert sample_files(tmp_path) == [file["file"]]
         read = recorded_samples(tmp_path, found["samples"], "one", TARGET)
@@ -86,7 +92,7 @@ def test_samples_are_named_by_results_and_older_ones_are_removed(tmp_path):
 
 def test_changed_samples_are_an_error(tmp_path):
     results = open_results(tmp_path, MODEL)
-    found = results.add(change("one"), {"one": {TARGET: samples("A")}})
+    found = add(results, "one", {"one": {TARGET: samples("A")}})
     (name,) = sample_files(tmp_path)
     text = (tmp_path / name).read_text()
     for other in (text.replace('["A"]', '["B"]'), text[:-1], None):
@@ -96,7 +102,7 @@ def test_changed_samples_are_an_error(tmp_path):
 
 
 def test_changed_results_are_an_error(tmp_path):
-    write_results(tmp_path, change("one")(empty(MODEL)))
+    write_results(tmp_path, with_one(empty(MODEL), "one"))
     text = (tmp_path / RESULTS).read_text("utf-8")
     for old, new in (("70.0", "71.0"), ('"seconds": 1.0', '"seconds": 2.0'), ("mlm", "tlm")):
         (tmp_path / RESULTS).write_text(text.replace(old, new, 1), "utf-8")
@@ -107,7 +113,7 @@ def test_changed_results_are_an_error(tmp_path):
 
 
 def test_results_of_an_earlier_version_are_refused_with_what_to_do(tmp_path):
-    old = with_checksum(change("one")(empty(MODEL)) | {"schema_version": 2})
+    old = with_checksum(with_one(empty(MODEL), "one") | {"schema_version": 2})
     (tmp_path / RESULTS).write_text(json.dumps(old), "utf-8")
     with pytest.raises(DataError, match="schema version 2; this alignmlm reads 3; delete it to"):
         read_results(tmp_path)

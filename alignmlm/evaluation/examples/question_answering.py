@@ -4,16 +4,25 @@ A context longer than a row is shown in windows that overlap by half, as SQuAD's
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples.pair_rows import TokenText, token_texts
-from alignmlm.evaluation.examples.rendering import Example, Rendered, RenderedWords, Renderer
+from alignmlm.evaluation.examples.pair_classification import TokenText, token_texts
+from alignmlm.evaluation.examples.rendering import (
+    Example,
+    Predictions,
+    Rendered,
+    RenderedWords,
+    Renderer,
+)
 from alignmlm.evaluation.examples.words import TextWords, placed_words, text_words, written
 from alignmlm.tasks.examples import Answer, Question
+from alignmlm.tasks.kinds import TaskKind
+from alignmlm.tasks.metrics import Metric, Scored
 
 LONGEST_ANSWER_TOKENS = 30  # as in the SQuAD scripts of BERT and transformers
 
@@ -235,3 +244,44 @@ def answered_text(document: AskedDocument, first_token: int, last_token: int) ->
     """The words that two tokens of the context lie in, and those between them."""
     first, last = document.word_of_token[[first_token, last_token]].tolist()
     return question_text(replace(document.words, answers=((first, last + 1),))).answers[0].text
+
+
+def scored_questions(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+) -> list[Scored]:
+    """The answer to each question: of all its windows, the span with the highest score."""
+    if not isinstance(rendered, RenderedQuestions):
+        raise TypeError(f"questions are rendered with their documents, not as {type(rendered)}")
+    best: dict[int, tuple[float, int, int]] = {}
+    for example, outputs in predictions:
+        inside = slice(example.second, len(example.input_ids) - 1)
+        score, *span = best_span(*(outputs[f"{side}_logits"][inside] for side in ("start", "end")))
+        first, last = (token + example.offset_tokens for token in span)
+        if score > best.get(example.document, (-np.inf,))[0]:
+            best[example.document] = score, first, last
+    scored = []
+    for number, (_, first, last) in best.items():
+        document = rendered.documents[number]
+        answer = answered_text(document, first, last)
+        gained = [metric.gained([gold], [answer])[0] for gold in document.golds]
+        nearest = document.golds[int(np.argmax(gained))]
+        scored.append(Scored(number, [nearest], [answer], max(gained), 1.0))
+    return scored
+
+
+def question_details(examples: Sequence[Question], metric: Metric) -> Counter[str]:
+    """Contexts and answers of questions."""
+    contexts = len({example.context for example in examples})
+    return Counter(contexts=contexts, answers=sum(len(example.answers) for example in examples))
+
+
+QUESTION_ANSWERING = TaskKind(
+    example=Question,
+    details=question_details,
+    model="AutoModelForQuestionAnswering",
+    as_tokens=lambda task, examples, labels, tokenizer, export: numbered_questions(
+        examples, tokenizer, export.vocabulary.unk, task.language
+    ),
+    rows=question_rows,
+    scored=scored_questions,
+)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.evaluation.examples.rendering import IGNORED, Example, Rendered, Renderer
+from alignmlm.evaluation.examples.rendering import IGNORED, Example, Predictions, Rendered, Renderer
 from alignmlm.evaluation.examples.words import TokensOfWord, tokens_of_words
 from alignmlm.tasks.examples import LabelledSentence
-from alignmlm.tasks.spans import moved_entities
+from alignmlm.tasks.kinds import TaskKind
+from alignmlm.tasks.metrics import METRICS, Metric, Scored
+from alignmlm.tasks.spans import begins, moved_entities
 
 log = logging.getLogger(__name__)
 
@@ -94,3 +97,41 @@ def report(counts: Counter[str], words: int, seq_len: int) -> None:
         log.warning("%d of %d words lie beyond the longest row, %d tokens", lost, words, seq_len)
     if torn := counts["spans_torn"]:
         log.info("%d of %d entities are in pieces", torn, counts["spans"])
+
+
+def scored_words(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+) -> list[Scored]:
+    """The label of each word at its first token; words that the longest row cut off are not."""
+    scored = []
+    for example, outputs in predictions:
+        right = np.array(example.labels)
+        places = np.flatnonzero(right != IGNORED)
+        target = [labels[number] for number in right[places]]
+        predicted = [labels[number] for number in outputs["logits"][places].argmax(axis=-1)]
+        gained, possible = metric.gained(target, predicted)
+        scored.append(Scored(example.document, target, predicted, gained, possible))
+    return scored
+
+
+def sentence_details(examples: Sequence[LabelledSentence], metric: Metric) -> Counter[str]:
+    """Entities of labelled sentences, and those whose first tag is not B-."""
+    counts: Counter[str] = Counter()
+    for example in examples if metric.entities else ():
+        for label, before in zip(example.labels, ("O", *example.labels), strict=False):
+            if begins(label, before):
+                counts["entities"] += 1
+                counts["entities_without_b"] += label[0] != "B"
+    return counts
+
+
+TOKEN_CLASSIFICATION = TaskKind(
+    example=LabelledSentence,
+    details=sentence_details,
+    model="AutoModelForTokenClassification",
+    as_tokens=lambda task, examples, labels, tokenizer, export: numbered(
+        examples, tokenizer, export.vocabulary, labels, METRICS[task.metric].entities
+    ),
+    rows=sentence_rows,
+    scored=scored_words,
+)

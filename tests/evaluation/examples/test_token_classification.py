@@ -13,7 +13,7 @@ from alignmlm.evaluation.examples.rendering import (
     renderer_of,
     reorderer_of,
 )
-from alignmlm.evaluation.examples.token_rows import numbered, sentence_rows
+from alignmlm.evaluation.examples.token_classification import numbered, sentence_rows
 from alignmlm.evaluation.examples.words import tokens_of_words
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.tasks.examples import LabelledSentence

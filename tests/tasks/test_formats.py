@@ -5,7 +5,7 @@ import pytest
 
 from alignmlm.errors import DataError
 from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, WordPair
-from alignmlm.tasks.forms import label_names, read_split
+from alignmlm.tasks.formats import label_names, read_split
 from alignmlm.tasks.splits import SplitFile
 from tests.toys import conllu, read_sentences
 

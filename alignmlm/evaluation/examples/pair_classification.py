@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples.rendering import Example, Rendered, Renderer
+from alignmlm.evaluation.examples.rendering import Example, Predictions, Rendered, Renderer
 from alignmlm.evaluation.examples.words import TextWords, TokensOfWord, text_words, tokens_of_words
 from alignmlm.tasks.examples import SentencePair
+from alignmlm.tasks.kinds import TaskKind
+from alignmlm.tasks.metrics import Metric, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +73,27 @@ def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> Rendered:
         row, start = renderer.pair(one, two)
         examples.append(Example(row, label, renderer.number, len(examples), start))
     return Rendered(examples, dict(counts))
+
+
+def scored_pairs(
+    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+) -> list[Scored]:
+    """The label of each pair."""
+    scored = []
+    for example, outputs in predictions:
+        target = [labels[int(np.array(example.labels))]]
+        predicted = [labels[int(outputs["logits"].argmax())]]
+        gained, possible = metric.gained(target, predicted)
+        scored.append(Scored(example.document, target, predicted, gained, possible))
+    return scored
+
+
+PAIR_CLASSIFICATION = TaskKind(
+    example=SentencePair,
+    model="AutoModelForSequenceClassification",
+    as_tokens=lambda task, examples, labels, tokenizer, export: numbered_pairs(
+        examples, tokenizer, export.vocabulary.unk, task.language, labels
+    ),
+    rows=pair_rows,
+    scored=scored_pairs,
+)

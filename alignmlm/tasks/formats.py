@@ -1,0 +1,159 @@
+"""Readers of labelled files: one for each known format."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from alignmlm.errors import ConfigError, DataError, listed, nearest, quoted
+from alignmlm.registry import Registry
+from alignmlm.tasks.examples import (
+    Example,
+    LabelledSentence,
+    ParallelPair,
+    Question,
+    SentencePair,
+    WordPair,
+    labels_of,
+    texts_of,
+)
+from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
+from alignmlm.tasks.questions import question_table, squad_json
+from alignmlm.tasks.sentences import conll_columns, conllu_upos, token_table
+from alignmlm.tasks.splits import SplitFile
+
+Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts dropped examples
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of labelled files, and how its examples are read."""
+
+    read: Reader
+    example: type  # of one example; tasks of the kinds of such examples may have this format
+    columns: tuple[str, ...] = ()  # that a task may name
+    two_files: bool = False
+    hub: bool = False  # whether a dataset of the hub may have it
+    trees: bool = False  # whether it holds the trees of its sentences
+
+
+FORMATS: Registry[Format] = Registry(
+    "formats",
+    (Format,),
+    {
+        # Universal Dependencies: words and their parts of speech
+        "conllu_upos": Format(conllu_upos, LabelledSentence, trees=True),
+        # a word a line, blank lines between sentences
+        "conll_columns": Format(conll_columns, LabelledSentence, ("word", "label")),
+        # rows with a list of words and a list of labels
+        "token_table": Format(token_table, LabelledSentence, ("words", "labels", "id"), hub=True),
+        # rows with two sentences and a label
+        "pair_table": Format(
+            pair_table, SentencePair, ("first", "second", "label", "id"), hub=True
+        ),
+        # the JSON of SQuAD 1.1 and 2.0
+        "squad_json": Format(squad_json, Question),
+        # rows with a context, a question and its answers
+        "question_table": Format(
+            question_table, Question, ("context", "question", "answers", "id"), hub=True
+        ),
+        # two files, line by line translations
+        "line_files": Format(line_files, ParallelPair, two_files=True),
+        # rows with two sentences
+        "sentence_table": Format(
+            sentence_table, ParallelPair, ("source", "target", "id"), hub=True
+        ),
+        # two words a line
+        "word_pairs": Format(word_pairs, WordPair),
+    },
+)
+
+
+def formats_of(example: type) -> list[str]:
+    """The formats that give examples of a type."""
+    return [name for name in FORMATS if FORMATS[name].example is example]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The examples of one split, and how many were dropped."""
+
+    examples: list[Any]  # all of one record of alignmlm.tasks.examples
+    dropped: Counter[str]  # examples, by reason
+
+
+def without_repeats(
+    examples: Iterator[Example], file: SplitFile, dropped: Counter[str]
+) -> Iterator[Example]:
+    """Examples with unique ids; exact repeats are dropped.
+
+    Raises:
+        DataError: one id with two contents.
+    """
+    seen: dict[str, Example] = {}
+    for number, example in enumerate(examples):
+        known = replace(example, id=str(number)) if file.ids == "rows" else example
+        first = seen.setdefault(known.id, known)
+        if first is known:
+            yield known
+        elif first == known:
+            dropped["repeated"] += 1
+        else:
+            raise DataError(
+                f"{file.path}: id {quoted(known.id)} is of two different examples, "
+                f"{shown(first)} and {shown(known)}; 'ids: rows' numbers the rows instead"
+            )
+
+
+def shown(example: Example) -> str:
+    """The beginning of an example's last text, for messages."""
+    return repr(texts_of(example)[-1][:60])
+
+
+def read_split(file: SplitFile) -> Split:
+    """The examples of a split.
+
+    Raises:
+        DataError: it has none, or cannot be read.
+    """
+    dropped: Counter[str] = Counter()
+    raw_examples = file.taken(FORMATS[file.form].read(file, dropped))
+    examples = list(without_repeats(raw_examples, file, dropped))
+    if not examples:
+        left_out = f": all were left out, {dict(dropped)}" if dropped else ""
+        raise DataError(f"{file.path} has no examples{left_out}")
+    return Split(examples, dropped)
+
+
+def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]]) -> list[str]:
+    """The labels of the training examples, sorted.
+
+    Raises:
+        DataError: another split has a label that the training examples lack.
+    """
+    known = sorted(set(chain.from_iterable(map(labels_of, train))))
+    for split, examples in others.items():
+        split_labels = set(chain.from_iterable(map(labels_of, examples)))
+        if unknown := sorted(split_labels.difference(known)):
+            hint = nearest(unknown[0], known)
+            raise DataError(
+                f"{split} has labels that train lacks: {listed(unknown)}; "
+                f"train has {listed(known)}{hint}"
+            )
+    return known
+
+
+def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str) -> None:
+    """Raise unless columns are those of some forms.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    allowed = [role for form in forms for role in FORMATS[form].columns]
+    for role in columns:
+        if role not in allowed:
+            requirement = (
+                f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
+            )
+            raise ConfigError(f"{place}: key", role, f"{requirement} (form {', '.join(forms)})")
