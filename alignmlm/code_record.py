@@ -14,6 +14,7 @@ from typing import Any
 
 import alignmlm
 from alignmlm.errors import CheckpointError
+from alignmlm.ranks.placement import LAUNCHERS, launcher_of
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
@@ -23,13 +24,6 @@ LIBRARIES = (
     "torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "numba", "triton",
     "safetensors", "mpi4py",
 )  # fmt: skip
-LAUNCHERS = {  # a variable that only this launcher sets; the innermost launcher comes first
-    "TORCHELASTIC_RUN_ID": "torchrun",
-    "CROSS_RANK": "deepspeed",
-    "OMPI_COMM_WORLD_SIZE": "mpirun (OpenMPI)",
-    "MPI_LOCALRANKID": "mpirun (MPICH)",
-    "SLURM_STEP_ID": "srun",
-}
 RECORDED = (
     "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT",
     "SLURM_JOB_NODELIST", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
@@ -86,7 +80,8 @@ def library_versions() -> dict[str, str]:
 
 def launcher() -> str:
     """What started this process: torchrun, srun, deepspeed and so on, or python."""
-    return next((name for key, name in LAUNCHERS.items() if key in os.environ), "python")
+    name = launcher_of(os.environ)
+    return "python" if name is None else LAUNCHERS[name].shown or name
 
 
 def code_record() -> dict[str, Any]:

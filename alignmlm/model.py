@@ -1,7 +1,7 @@
 """A transformers encoder whose head runs on masked positions only."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from alignmlm.language_embeddings import (
     add_language_embeddings,
     restore_language_embeddings,
 )
-from alignmlm.model_settings import SIZES, ModelConfig, gated_width
+from alignmlm.model_settings import ARCHITECTURES, SIZES, ModelConfig, gated_width
 from alignmlm.ranks.pace import phase
 
 
@@ -38,16 +38,19 @@ class Matrix(NamedTuple):
     blocks: int = 1  # matrices that lie on each other in its rows
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Where an architecture keeps what the masked-LM head needs."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """A masked-LM architecture of transformers, whose name is its model_type there."""
 
-    encoder: Callable[[Any], nn.Module]
+    encoder: Callable[[Any], nn.Module]  # of the model with its head
     transform: Callable[[Any, Tensor], Tensor]  # between the encoder and the vocabulary
     decoder: Callable[[Any], nn.Linear]  # its weight is tied to the input embedding
-    matrices: Callable[[Any], list[Matrix]]  # of the layers: no embedding, no head
-    first_position: Callable[[Any], int]
-    token_types: bool  # which serve as language embeddings; elsewhere those are added
+    matrices: Callable[[Any], list[Matrix]]  # of the encoder's layers: no embedding, no head
+    first_position: Callable[[PretrainedConfig], int] = lambda shape: 0  # of a row's first token
+    token_types: bool = False  # which serve as language embeddings; elsewhere those are added
+    # (settings, vocabulary, tokens of all scripts, seq_len, languages): the configuration of a new
+    # model; none: it can only be gone on from
+    shape: Callable[[ModelConfig, Vocabulary, int, int, int], PretrainedConfig] | None = None
 
 
 def roberta_transform(model: Any, hidden: Tensor) -> Tensor:
@@ -76,36 +79,6 @@ def modernbert_matrices(encoder: Any) -> list[Matrix]:
     ]
 
 
-ROBERTA = Parts(
-    lambda model: model.roberta,
-    roberta_transform,
-    lambda model: model.lm_head.decoder,
-    bert_matrices,
-    lambda model: model.config.pad_token_id + 1,
-    True,
-)
-ARCHITECTURES = {
-    "roberta": ROBERTA,
-    "xlm-roberta": ROBERTA,
-    "bert": Parts(
-        lambda model: model.bert,
-        lambda model, hidden: model.cls.predictions.transform(hidden),
-        lambda model: model.cls.predictions.decoder,
-        bert_matrices,
-        lambda model: 0,
-        True,
-    ),
-    "modernbert": Parts(
-        lambda model: model.model,
-        lambda model, hidden: model.head(hidden),
-        lambda model: model.decoder,
-        modernbert_matrices,
-        lambda model: 0,
-        False,
-    ),
-}
-
-
 DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob",
     "attention_dropout", "embedding_dropout", "mlp_dropout",
@@ -127,14 +100,14 @@ class MaskedLanguageModel(nn.Module):
     def __init__(self, model: PreTrainedModel, language_embeddings: bool = False) -> None:
         super().__init__()
         self.model, self.language_embeddings = model, language_embeddings
-        self.parts = ARCHITECTURES[model.config.model_type]
+        self.parts: Architecture = ARCHITECTURES[model.config.model_type]
 
     def forward(self, batch: Batch) -> MaskedOutput:
         """Hidden states at the masked positions, and the tied matrix."""
         inputs: dict[str, Tensor | None] = {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
-            "position_ids": batch.position_ids + self.parts.first_position(self.model),
+            "position_ids": batch.position_ids + self.parts.first_position(self.model.config),
         }
         if self.language_embeddings:
             inputs["token_type_ids"] = batch.language_ids
@@ -190,7 +163,7 @@ def layer_kinds(layers: int, local_attention: int) -> list[Any]:
 
 
 def modernbert_config(
-    config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int
+    config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
 ) -> ModernBertConfig:
     """ModernBERT of a named size, for rows of at most a few hundred tokens.
 
@@ -226,6 +199,32 @@ def modernbert_config(
     )
 
 
+ROBERTA = Architecture(
+    encoder=lambda model: model.roberta,
+    transform=roberta_transform,
+    decoder=lambda model: model.lm_head.decoder,
+    matrices=bert_matrices,
+    first_position=lambda shape: shape.pad_token_id + 1,
+    token_types=True,
+    shape=roberta_config,
+)
+XLM_ROBERTA = replace(ROBERTA, shape=None)
+BERT = Architecture(
+    encoder=lambda model: model.bert,
+    transform=lambda model, hidden: model.cls.predictions.transform(hidden),
+    decoder=lambda model: model.cls.predictions.decoder,
+    matrices=bert_matrices,
+    token_types=True,
+)
+MODERNBERT = Architecture(
+    encoder=lambda model: model.model,
+    transform=lambda model, hidden: model.head(hidden),
+    decoder=lambda model: model.decoder,
+    matrices=modernbert_matrices,
+    shape=modernbert_config,
+)
+
+
 def new_model(
     config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
 ) -> MaskedLanguageModel:
@@ -234,19 +233,20 @@ def new_model(
     `languages` is how many language embeddings the objective wants; 1 means none.
 
     Raises:
-        ConfigError: model.start is no masked LM that we know, or cannot hold the recipe.
+        ConfigError: model.start is no masked LM that we know, or cannot hold the recipe; or the
+            architecture can only be gone on from.
     """
     torch.manual_seed(config.seed)
     if config.start is not None:
         model = started_model(config.start, config.dropout, size, seq_len, languages)
-    elif config.architecture == "modernbert":
-        shape = modernbert_config(config, vocabulary, size, seq_len)
-        model = AutoModelForMaskedLM.from_config(shape)
-        if languages > 1:
-            add_language_embeddings(model, languages)
     else:
-        token_types = roberta_config(config, vocabulary, size, seq_len, languages)
-        model = AutoModelForMaskedLM.from_config(token_types)
+        architecture = ARCHITECTURES[config.architecture]
+        if architecture.shape is None:
+            raise ConfigError("model.architecture", config.architecture, "be one of a new model")
+        shape = architecture.shape(config, vocabulary, size, seq_len, languages)
+        model = AutoModelForMaskedLM.from_config(shape)
+        if languages > 1 and not architecture.token_types:
+            add_language_embeddings(model, languages)
     return MaskedLanguageModel(model, languages > 1)
 
 
@@ -285,7 +285,7 @@ def started_model(
         found = f"{start} of type {shape.model_type}"
         raise ConfigError("model.start", found, f"be one of {sorted(ARCHITECTURES)}")
     parts = ARCHITECTURES[shape.model_type]
-    room = shape.max_position_embeddings - (shape.pad_token_id + 1 if parts is ROBERTA else 0)
+    room = shape.max_position_embeddings - parts.first_position(shape)
     if room < seq_len:
         raise ConfigError("train.seq_len", seq_len, f"be at most {room} with model.start = {start}")
     for name in DROPOUTS:

@@ -1,10 +1,23 @@
 """The settings of a model, apart from the model, which needs torch and seconds to import."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from alignmlm.errors import ConfigError
+from alignmlm.registry import Names, Registry
 from alignmlm.storage.typed_settings import FolderPath
+
+ARCHITECTURES: Registry = Registry(  # of Architecture
+    "architectures",
+    ("alignmlm.model:Architecture",),
+    {
+        "roberta": "alignmlm.model:ROBERTA",
+        "modernbert": "alignmlm.model:MODERNBERT",
+        "bert": "alignmlm.model:BERT",
+        "xlm-roberta": "alignmlm.model:XLM_ROBERTA",
+    },
+)
+NEW_MODELS = Names("architectures", "roberta", "modernbert")
 
 SIZES = {  # layers, hidden, heads, feed-forward
     "tiny": (2, 128, 2, 512),
@@ -30,7 +43,7 @@ class ModelConfig:
     norms before each part, gated feed-forward layers of about as many parameters, and local layers.
     """
 
-    architecture: Literal["roberta", "modernbert"] = "modernbert"
+    architecture: Annotated[str, NEW_MODELS] = "modernbert"
     """Architecture of a new model."""
     size: Literal["tiny", "small", "paper", "base"] = "tiny"
     """Size of a new model."""

@@ -14,7 +14,7 @@ from tests.limits import HANG_S
 RANKS = {
     "errors": 0, "registry": 0.5, "shipped": 0.5, "terminal": 1, "storage": 1,
     "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
-    "artifacts": 2, "code_record": 2, "ranks": 2, "slurm": 3,
+    "artifacts": 2, "code_record": 2.5, "ranks": 2, "slurm": 3,
     "alignmlm_kernels": 1, "hostfile": 2, "doctor": 8,
     "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5,
     "language_embeddings": 4, "model": 5, "model_loading": 5,

@@ -1,10 +1,6 @@
-"""Records of another package, installed into a folder: an order, a script and an objective."""
+"""Tables of records: those built in, those of other packages, and what is wrong with some."""
 
-import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,14 +13,16 @@ from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import ORDERS
 from alignmlm.languages.scripts import SCRIPTS
-from alignmlm.objectives.settings import OBJECTIVES
+from alignmlm.model_settings import ARCHITECTURES
+from alignmlm.objectives.settings import DISTANCES, OBJECTIVES
 from alignmlm.pretraining.assembly import assemble
+from alignmlm.pretraining.recipe import OPTIMIZERS
+from alignmlm.ranks.placement import LAUNCHERS
 from alignmlm.reporting.transfer_names import language_name
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.metrics import METRICS
-from tests.conftest import SMALL
-from tests.limits import HANG_S
+from tests.packages import install
 
 CODE = """
 import numpy as np
@@ -49,8 +47,7 @@ EVENS = Order(evens_first, shown="evens first")
 LATE = Script(lambda change: np.arange(change.alphabet.size) + change.first_id * (
     np.isin(np.arange(change.alphabet.size), change.alphabet.ordinary()[::2])), shown="half new")
 HALF = replace(MLM, loss=half)
-DOUBLE = Term(lambda base: replace(base, loss=lambda *given: base.loss(*given)._replace(
-    auxiliary={"twice": base.loss(*given).prediction_nats / len(given[1].labels)})))
+DOUBLE = Term(lambda base: base)
 BROKEN = Order(lambda words: words.index[:1])
 NO_ORDER = "a text"
 """
@@ -68,15 +65,6 @@ late = my_changes:LATE
 half_mlm = my_changes:HALF
 double = my_changes:DOUBLE
 """
-
-
-def install(folder: Path, name: str, code: str, points: str) -> None:
-    """Put a package of one module into a folder, as pip --target does."""
-    (folder / f"{name}.py").write_text(code)
-    about = folder / f"{name}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(points)
 
 
 @pytest.fixture
@@ -110,28 +98,10 @@ def test_an_order_and_a_script_of_another_package_are_read_as_specified(package,
     assert language_name("qaa-Latn-x-evens-late") == "qaa, half new + evens first"
 
 
-def test_an_objective_of_another_package_trains_by_the_command_line(package, small_store, tmp_path):
-    common = [*SMALL, f"--data.store={small_store}", "--train.steps=2", "--train.log_steps=1"]
-    line = ["train.py", *common, "--languages.ids=[qaa-Latn, qaa-Latn-x-evens-trans]"]
-    folder = tmp_path / "run"
-    own = ["--objective.name=double", "--objective.base=half_mlm", f"--run.dir={folder}", "--json"]
-    done = subprocess.run(
-        [sys.executable, *line, *own],
-        env=environment(package), capture_output=True, text=True, timeout=HANG_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["objective"] == "double"
-    rows = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-    (logged,) = [row for row in rows if row["step"] == 2 and "train/loss_nats" in row]
-    assert logged["train/twice_loss"] == pytest.approx(logged["train/loss_nats"] / 2, rel=1e-5)
-
-
-def environment(package: Path) -> dict[str, str]:
-    """The environment of a process that finds the package."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *sys.path])}
-
-
-TABLES = [ORDERS, SCRIPTS, OBJECTIVES, KINDS, FORMATS, METRICS]
+TABLES = [
+    ORDERS, SCRIPTS, OBJECTIVES, DISTANCES, OPTIMIZERS, ARCHITECTURES, LAUNCHERS, KINDS, FORMATS,
+    METRICS,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.names.kind)

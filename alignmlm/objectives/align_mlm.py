@@ -10,6 +10,7 @@ from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 from alignmlm.data.batches import Batch
 from alignmlm.model import MaskedOutput
 from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig, Term
+from alignmlm.objectives.settings import DISTANCES
 
 ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
 
@@ -30,7 +31,7 @@ def with_alignment(prediction: Loss) -> Loss:
         distance = alignment_loss(
             outputs.weight,
             pairs,
-            config.distance,
+            DISTANCES[config.distance].between,
             share=config.share,
             step=batch.step,
             margin=config.margin,

@@ -1,11 +1,32 @@
 """The settings of an objective, apart from its loss, which needs torch and seconds to import."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from alignmlm.errors import ConfigError
 from alignmlm.registry import Names, Registry
 
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """A distance of the two words of a dictionary pair, in the alignment loss."""
+
+    # a name of alignmlm_kernels; or a function of the vectors [pair, hidden] of the pairs' first
+    # and second words to the distance of each pair, in torch, whose gradient torch finds
+    between: Literal["cosine", "l2", "margin", "infonce"] | Callable[[Any, Any], Any]
+
+
+DISTANCES: Registry[Distance] = Registry(
+    "distances",
+    (Distance,),
+    {
+        "cosine": Distance("cosine"),
+        "l2": Distance("l2"),
+        "margin": Distance("margin"),
+        "infonce": Distance("infonce"),
+    },
+)
 OBJECTIVES: Registry = Registry(  # of Objective and Term
     "objectives",
     ("alignmlm.objectives.objective:Objective", "alignmlm.objectives.objective:Term"),
@@ -31,7 +52,7 @@ class ObjectiveConfig:
     """Labels of the two words of a given pair: one each, or (unified) one for both."""
     alpha: float = 10.0
     """Weight of the alignment loss of align_mlm."""
-    distance: Literal["cosine", "l2", "margin", "infonce"] = "cosine"
+    distance: Annotated[str, DISTANCES.names] = "cosine"
     """Distance of a pair's embeddings in the alignment loss of align_mlm."""
     share: float = 1.0
     """Share of the dictionary's pairs in each step's alignment loss, drawn anew at each step."""

@@ -14,17 +14,15 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.errors import CheckpointError, ConfigError, DataError
-from alignmlm.model import MaskedLanguageModel, Matrix
+from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
-from alignmlm.pretraining.muon import Muon
+from alignmlm.pretraining.optimizers import MUON_MOMENTS, make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
-from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
+from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, TrainConfig
 from alignmlm.ranks.pace import DeviceTime, phase
 from alignmlm.ranks.shares import micro_batches
 from alignmlm.ranks.signals import asked
-
-ADAM_MOMENTS, MUON_MOMENTS = ("exp_avg", "exp_avg_sq"), ("momentum",)
 
 
 class TrainingModule(nn.Module):
@@ -80,8 +78,9 @@ def engine_settings(
             )
             raise ConfigError(f"{path}: {key}", value, requirement)
     offload = policy.get("zero_optimization", {}).get("offload_optimizer")
-    if optimizer.name == "muon" and offload and offload.get("device") == "nvme":
-        requirement = "be cpu or none with optimizer.name = muon, which needs whole matrices"
+    if OPTIMIZERS[optimizer.name].matrices and offload and offload.get("device") == "nvme":
+        name = optimizer.name
+        requirement = f"be cpu or none with optimizer.name = {name}, which needs whole matrices"
         raise ConfigError(
             f"{path}: zero_optimization.offload_optimizer.device", "nvme", requirement
         )
@@ -132,33 +131,6 @@ def fastest_precision() -> tuple[str, str]:
     return "fp32", "this CPU has no AMX, without which bf16 is slower"
 
 
-def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
-    """Weight decay for matrices, none for biases and norms. Muon's matrices are a group apart."""
-    apart = {id(matrix.weight) for matrix in muon}
-    named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
-    decay = [parameter for parameter in named if parameter.ndim > 1]
-    plain = [parameter for parameter in named if parameter.ndim <= 1]
-    groups = [
-        {"params": decay, "weight_decay": weight_decay, "muon": False},
-        {"params": plain, "weight_decay": 0.0, "muon": False},
-    ]
-    matrices = [matrix.weight for matrix in muon]
-    whole = {"params": matrices, "weight_decay": weight_decay, "muon": True}
-    return [*groups, whole] if muon else groups
-
-
-def make_optimizer(module: nn.Module, config: OptimizerConfig, muon: list[Matrix]) -> Any:
-    """AdamW, or Muon; the learning rate of each step comes from learning_rate()."""
-    kind = Muon if config.name == "muon" else torch.optim.AdamW
-    return kind(
-        parameter_groups(module, config.weight_decay, muon),
-        lr=0.0,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
-    )
-
-
 def not_about_untested_optimizers(record: logging.LogRecord) -> bool:
     """A logging filter: tests/pretraining/test_muon.py is the test that DeepSpeed misses."""
     return "untested optimizer" not in record.getMessage()
@@ -175,7 +147,8 @@ class Engine:
     ) -> None:
         import deepspeed
 
-        muon = module.masked_model.matrices if optimizer.name == "muon" else []
+        self.kind = OPTIMIZERS[optimizer.name]
+        muon = module.masked_model.matrices if self.kind.matrices else []
         self.optimizer = make_optimizer(module, optimizer, muon)
         deepspeed.utils.logger.addFilter(not_about_untested_optimizers)
         self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
@@ -183,7 +156,7 @@ class Engine:
             self.deepspeed, *_ = deepspeed.initialize(
                 model=module,
                 optimizer=self.optimizer,
-                config=settings | ({"zero_allow_untested_optimizer": True} if muon else {}),
+                config=settings | {"zero_allow_untested_optimizer": True},
             )
         self.module = module
         self.precision = precision_in(settings)
@@ -272,7 +245,7 @@ class Engine:
     def moments_of(self, parameter: nn.Parameter) -> tuple[str, ...]:
         """The moments of a parameter that a checkpoint must have."""
         matrices = {id(matrix.weight) for matrix in self.partitions.matrices}
-        return MUON_MOMENTS if id(parameter) in matrices else ADAM_MOMENTS
+        return MUON_MOMENTS if id(parameter) in matrices else self.kind.moments
 
     def gradient_norm(self) -> Tensor | None:
         """The norm before clipping where DeepSpeed does not report it: without ZeRO in fp32."""

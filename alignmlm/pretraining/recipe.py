@@ -1,7 +1,7 @@
 """A recipe: everything that a pre-training run depends on. The defaults are the sample recipe."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.settings import MaskConfig
@@ -10,7 +10,17 @@ from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.model_settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
 from alignmlm.pretraining.faults import FaultConfig
+from alignmlm.registry import Registry
 from alignmlm.storage.typed_settings import FolderPath
+
+OPTIMIZERS: Registry = Registry(  # of Optimizer
+    "optimizers",
+    ("alignmlm.pretraining.optimizers:Optimizer",),
+    {
+        "adamw": "alignmlm.pretraining.optimizers:ADAMW",
+        "muon": "alignmlm.pretraining.optimizers:MUON",
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +74,7 @@ class OptimizerConfig:
     (arXiv:2404.06395, warm-up, stable, decay) and Hägele et al., 2024 (arXiv:2405.18392, 1 - sqrt).
     """
 
-    name: Literal["adamw", "muon"] = "muon"
+    name: Annotated[str, OPTIMIZERS.names] = "muon"
     """Optimizer; muon: Muon for the encoder's matrices, AdamW for all other parameters."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW, reached at the end of the warm-up."""

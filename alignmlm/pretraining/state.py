@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, load_state, newest_checkpoint
-from alignmlm.pretraining.engine import ADAM_MOMENTS, MUON_MOMENTS, Engine
+from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.optimizers import MUON_MOMENTS
 from alignmlm.ranks.first_rank import on_first_rank
 
 
@@ -63,9 +64,10 @@ def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -
         CheckpointError: a tensor is missing, too much, or of another shape or type.
     """
     expected: dict[str, torch.Size] = {}
+    kept = {key.partition("/")[0] for key in state} - {"parameter", *MUON_MOMENTS}
     for name, parameter in module.named_parameters():
         muon = f"{MUON_MOMENTS[0]}/{prefix}{name}" in state
-        kinds = ("parameter", *(MUON_MOMENTS if muon else ADAM_MOMENTS))
+        kinds = ("parameter", *(MUON_MOMENTS if muon else kept))
         expected |= {f"{kind}/{prefix}{name}": parameter.shape for kind in kinds}
     if odd := sorted(expected.keys() ^ state.keys()):
         raise CheckpointError(f"the checkpoint is of another model; they differ in {odd[:3]}")
@@ -97,7 +99,7 @@ def start_moments(engine: Engine, steps: int) -> None:
     parts = engine.partitions
     moments_of: dict[Any, dict[str, Tensor]] = parts.base.state
     for master, group in parts.masters():
-        moments = (*MUON_MOMENTS, "update") if group["muon"] else ADAM_MOMENTS
+        moments = (*MUON_MOMENTS, "update") if group["muon"] else engine.kind.moments
         moments_of[master] = {moment: torch.zeros_like(master) for moment in moments}
         moments_of[master]["step"] = torch.tensor(float(steps), device=master.device)
     if parts.divided and parts.stage < 3:

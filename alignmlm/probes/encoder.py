@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
 from alignmlm.errors import DataError
-from alignmlm.model import ARCHITECTURES
 from alignmlm.model_loading import load_pretrained
+from alignmlm.model_settings import ARCHITECTURES
 
 BATCH_TOKENS = 2**13  # padding included
 NO_LIMIT = 2**31  # of models whose positions have no table
@@ -54,7 +54,7 @@ def token_embedding(model: PreTrainedModel) -> Float[Tensor, "vocab hidden"]:
 def longest_row_tokens(model: PreTrainedModel) -> int:
     """The longest row, in tokens, that a model has positions for."""
     known = ARCHITECTURES.get(model.config.model_type)
-    first = known.first_position(model) if known else 0
+    first = known.first_position(model.config) if known else 0
     return getattr(model.config, "max_position_embeddings", NO_LIMIT) - first
 
 

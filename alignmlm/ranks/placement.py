@@ -1,10 +1,13 @@
 """This process's place among the ranks, read from its launcher's variables."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from alignmlm.errors import ConfigError
+from alignmlm.registry import Registry
+
+Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,146 +34,12 @@ class Placement:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Launcher:
-    """The variables in which a launcher gives a process its place; the first one set counts.
-
-    `marks` are set in every process that it starts, and in no other.
-    """
-
-    name: str
-    marks: tuple[str, ...]
-    rank: str
-    world_size: tuple[str, ...]
-    local_rank: tuple[str, ...]
-    local_world_size: tuple[str, ...]
-
-
-BY_HAND = Launcher(
-    "RANK", ("RANK",), "RANK", ("WORLD_SIZE",), ("LOCAL_RANK",), ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")
-)
-OPENMPI = Launcher(
-    "OpenMPI",
-    ("OMPI_COMM_WORLD_RANK",),
-    "OMPI_COMM_WORLD_RANK",
-    ("OMPI_COMM_WORLD_SIZE",),
-    ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    ("OMPI_COMM_WORLD_LOCAL_SIZE",),
-)
-MPICH = Launcher(
-    "MPICH",
-    ("PMI_RANK", "MPI_LOCALRANKID"),
-    "PMI_RANK",
-    ("PMI_SIZE",),
-    ("LOCAL_RANK", "MPI_LOCALRANKID"),
-    ("MPI_LOCALNRANKS",),
-)
-# a batch script has SLURM_PROCID too, but is no task of a step: only srun gives it a node list
-SLURM = Launcher(
-    "SLURM",
-    ("SLURM_PROCID", "SLURM_STEP_NODELIST"),
-    "SLURM_PROCID",
-    ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
-    ("LOCAL_RANK", "SLURM_LOCALID"),
-    (),
-)
-# These start processes below an mpirun or srun of their own: what those tell is about themselves.
-INNERMOST = (
-    Launcher(
-        "torchrun",
-        ("RANK", "TORCHELASTIC_RUN_ID"),
-        "RANK",
-        ("WORLD_SIZE",),
-        ("LOCAL_RANK",),
-        ("LOCAL_WORLD_SIZE",),
-    ),
-    Launcher(
-        "deepspeed",
-        ("RANK", "CROSS_RANK"),
-        "RANK",
-        ("WORLD_SIZE",),
-        ("LOCAL_RANK",),
-        ("LOCAL_SIZE",),
-    ),
-)
-
-
-def launched_by(environ: Mapping[str, str]) -> Placement:
-    """The placement of the process of an environment; without a launcher it is alone.
-
-    torchrun and deepspeed count before mpirun, and mpirun before srun, as each may start the
-    other. RANK by itself has to agree with mpirun or srun where one of them started the process.
-
-    Raises:
-        ConfigError: settings that contradict each other, or that make no sense.
-    """
-    launcher = found_in((*INNERMOST, OPENMPI, MPICH, SLURM), environ)
-    if launcher is None:
-        launcher = BY_HAND if "RANK" in environ else None
-    elif launcher not in INNERMOST and "RANK" in environ:
-        check_agreement(launcher, environ)
-    if launcher is None:
-        return alone(environ)
-    placement = Placement(
-        launcher=launcher.name,
-        rank=number((launcher.rank,), environ),
-        world_size=number(launcher.world_size, environ),
-        local_rank=number(launcher.local_rank, environ),
-        local_world_size=ranks_of_node(launcher, environ),
-        master_addr=master_address(launcher, environ),
-        master_port=master_port(launcher, environ),
-    )
-    if not 0 <= placement.rank < placement.world_size:
-        requirement = (
-            f"lie below {first_set(launcher.world_size, environ)} = {placement.world_size}"
-        )
-        raise ConfigError(launcher.rank, placement.rank, requirement)
-    return placement
-
-
-def found_in(launchers: tuple[Launcher, ...], environ: Mapping[str, str]) -> Launcher | None:
-    """The first of some launchers that started the process."""
-    for launcher in launchers:
-        if all(mark in environ for mark in launcher.marks):
-            return launcher
-    return None
-
-
-def alone(environ: Mapping[str, str]) -> Placement:
-    """The only rank there is."""
-    port = number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
-    return Placement(
-        launcher="no launcher",
-        rank=0,
-        world_size=1,
-        local_rank=0,
-        local_world_size=1,
-        master_addr="127.0.0.1",
-        master_port=port,
-    )
-
-
-def check_agreement(launcher: Launcher, environ: Mapping[str, str]) -> None:
-    """Raise unless RANK and WORLD_SIZE agree with the launcher.
-
-    Raises:
-        ConfigError: they do not; the message names both variables.
-    """
-    for mine, names in (("RANK", (launcher.rank,)), ("WORLD_SIZE", launcher.world_size)):
-        expected = number(names, environ)
-        if mine in environ and number((mine,), environ) != expected:
-            requirement = (
-                f"agree with {first_set(names, environ)} = {expected} of {launcher.name}; unset it"
-            )
-            raise ConfigError(mine, environ[mine], requirement)
-
-
-def first_set(names: tuple[str, ...], environ: Mapping[str, str]) -> str:
+def first_set(names: tuple[str, ...], environ: Environment) -> str:
     """The first of some variables that is set; where none is, the last."""
     return next((name for name in names if name in environ), names[-1])
 
 
-def number(names: tuple[str, ...], environ: Mapping[str, str]) -> int:
+def number(names: tuple[str, ...], environ: Environment) -> int:
     """The value of the first variable that is set.
 
     Raises:
@@ -181,15 +50,6 @@ def number(names: tuple[str, ...], environ: Mapping[str, str]) -> int:
     if value is None or not re.fullmatch(r"\d+", value):
         raise ConfigError(name, value, "be set to a whole number by what starts the ranks")
     return int(value)
-
-
-def ranks_of_node(launcher: Launcher, environ: Mapping[str, str]) -> int:
-    """Number of ranks on this node; 1 if unknown."""
-    if launcher is SLURM:
-        counts = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ.get("SLURM_TASKS_PER_NODE")
-        return tasks_on_node(counts or "1", int(environ.get("SLURM_NODEID", "0")))
-    names = [name for name in launcher.local_world_size if name in environ]
-    return number((names[0],), environ) if names else 1
 
 
 def tasks_on_node(counts: str, node: int) -> int:
@@ -207,31 +67,178 @@ def first_host(nodelist: str) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)
 
 
-def master_address(launcher: Launcher, environ: Mapping[str, str]) -> str | None:
-    """Where rank 0 listens; none if rank 0 has to be asked.
+def slurm_ranks_of_node(environ: Environment) -> int:
+    """The number of ranks on this node of a SLURM step."""
+    counts = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ.get("SLURM_TASKS_PER_NODE")
+    return tasks_on_node(counts or "1", int(environ.get("SLURM_NODEID", "0")))
+
+
+def slurm_master(environ: Environment) -> tuple[str, int]:
+    """The first host of a SLURM step, and a port that its job's number gives."""
+    address = first_host(environ["SLURM_STEP_NODELIST"])
+    return address, 20000 + number(("SLURM_JOB_ID",), environ) % 20000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launcher:
+    """The variables in which a launcher gives a process its place; the first one set counts.
+
+    `marks` are set in every process that it starts, and in no other. MASTER_ADDR and MASTER_PORT
+    count before `master`.
+    """
+
+    marks: tuple[str, ...]
+    rank: str
+    world_size: tuple[str, ...]
+    local_rank: tuple[str, ...]
+    local_world_size: tuple[str, ...] = ()
+    ranks_of_node: Callable[[Environment], int] | None = None  # where no variable says it
+    master: Callable[[Environment], tuple[str, int]] | None = None  # address and port of rank 0
+    mpi: bool = False  # whether rank 0 can be asked for them by MPI
+    # whether it starts processes below an mpirun or srun of its own, which tell about themselves
+    innermost: bool = False
+    shown: str = ""  # its name in code.json; none: its name
+
+
+BY_HAND = Launcher(
+    marks=("RANK",),
+    rank="RANK",
+    world_size=("WORLD_SIZE",),
+    local_rank=("LOCAL_RANK",),
+    local_world_size=("LOCAL_WORLD_SIZE", "LOCAL_SIZE"),
+)
+LAUNCHERS: Registry[Launcher] = Registry(  # one that may start another comes after it
+    "launchers",
+    (Launcher,),
+    {
+        "torchrun": replace(BY_HAND, marks=("RANK", "TORCHELASTIC_RUN_ID"), innermost=True),
+        "deepspeed": replace(BY_HAND, marks=("RANK", "CROSS_RANK"), innermost=True),
+        "OpenMPI": Launcher(
+            marks=("OMPI_COMM_WORLD_RANK",),
+            rank="OMPI_COMM_WORLD_RANK",
+            world_size=("OMPI_COMM_WORLD_SIZE",),
+            local_rank=("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+            local_world_size=("OMPI_COMM_WORLD_LOCAL_SIZE",),
+            mpi=True,
+            shown="mpirun (OpenMPI)",
+        ),
+        "MPICH": Launcher(
+            marks=("PMI_RANK", "MPI_LOCALRANKID"),
+            rank="PMI_RANK",
+            world_size=("PMI_SIZE",),
+            local_rank=("LOCAL_RANK", "MPI_LOCALRANKID"),
+            local_world_size=("MPI_LOCALNRANKS",),
+            mpi=True,
+            shown="mpirun (MPICH)",
+        ),
+        # a batch script has SLURM_PROCID too, but is no task of a step: only srun gives it a list
+        # of nodes
+        "SLURM": Launcher(
+            marks=("SLURM_PROCID", "SLURM_STEP_NODELIST"),
+            rank="SLURM_PROCID",
+            world_size=("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+            local_rank=("LOCAL_RANK", "SLURM_LOCALID"),
+            ranks_of_node=slurm_ranks_of_node,
+            master=slurm_master,
+            shown="srun",
+        ),
+    },
+)
+
+
+def launcher_of(environ: Environment) -> str | None:
+    """The launcher that started the process of an environment; None without one.
+
+    Those of other packages count before those that are built in.
+    """
+    own = LAUNCHERS.names.built_in
+    for name in (*(name for name in LAUNCHERS if name not in own), *own):
+        if all(mark in environ for mark in LAUNCHERS[name].marks):
+            return name
+    return None
+
+
+def ranks_of_node(launcher: Launcher, environ: Environment) -> int:
+    """Number of ranks on this node; 1 if unknown."""
+    if launcher.ranks_of_node is not None:
+        return launcher.ranks_of_node(environ)
+    names = [name for name in launcher.local_world_size if name in environ]
+    return number((names[0],), environ) if names else 1
+
+
+def master_of(launcher: Launcher, environ: Environment) -> tuple[str | None, int | None]:
+    """Where rank 0 listens; none of what rank 0 has to be asked for.
 
     Raises:
         ConfigError: nobody says it, and there is no MPI to ask.
     """
-    if address := environ.get("MASTER_ADDR"):
-        return address
-    if launcher is SLURM:
-        return first_host(environ["SLURM_STEP_NODELIST"])
-    if launcher in (OPENMPI, MPICH):
-        return None
-    raise ConfigError("MASTER_ADDR", None, "be the address of rank 0 where RANK is set")
+    address: str | None = environ.get("MASTER_ADDR")
+    port = number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
+    if launcher.master is not None and not (address and port):
+        known = launcher.master(environ)
+        return address or known[0], port or known[1]
+    if not address and not launcher.mpi:
+        raise ConfigError("MASTER_ADDR", None, "be the address of rank 0 where RANK is set")
+    if port is None and not launcher.mpi:
+        raise ConfigError("MASTER_PORT", None, "be a free port of rank 0 where RANK is set")
+    return address or None, port
 
 
-def master_port(launcher: Launcher, environ: Mapping[str, str]) -> int | None:
-    """The port that rank 0 listens on; none if rank 0 has to be asked.
+def launched_by(environ: Environment) -> Placement:
+    """The placement of the process of an environment; without a launcher it is alone.
+
+    torchrun and deepspeed count before mpirun, and mpirun before srun, as each may start the
+    other. RANK by itself has to agree with mpirun or srun where one of them started the process.
 
     Raises:
-        ConfigError: nobody says it, and there is no MPI to ask.
+        ConfigError: settings that contradict each other, or that make no sense.
     """
-    if environ.get("MASTER_PORT"):
-        return number(("MASTER_PORT",), environ)
-    if launcher is SLURM:
-        return 20000 + number(("SLURM_JOB_ID",), environ) % 20000
-    if launcher in (OPENMPI, MPICH):
-        return None
-    raise ConfigError("MASTER_PORT", None, "be a free port of rank 0 where RANK is set")
+    name = launcher_of(environ)
+    if name is None and "RANK" not in environ:
+        return alone(environ)
+    launcher = BY_HAND if name is None else LAUNCHERS[name]
+    if name is not None and not launcher.innermost and "RANK" in environ:
+        check_agreement(name, launcher, environ)
+    address, port = master_of(launcher, environ)
+    placement = Placement(
+        launcher=name or "RANK",
+        rank=number((launcher.rank,), environ),
+        world_size=number(launcher.world_size, environ),
+        local_rank=number(launcher.local_rank, environ),
+        local_world_size=ranks_of_node(launcher, environ),
+        master_addr=address,
+        master_port=port,
+    )
+    if not 0 <= placement.rank < placement.world_size:
+        requirement = (
+            f"lie below {first_set(launcher.world_size, environ)} = {placement.world_size}"
+        )
+        raise ConfigError(launcher.rank, placement.rank, requirement)
+    return placement
+
+
+def alone(environ: Environment) -> Placement:
+    """The only rank there is."""
+    port = number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
+    return Placement(
+        launcher="no launcher",
+        rank=0,
+        world_size=1,
+        local_rank=0,
+        local_world_size=1,
+        master_addr="127.0.0.1",
+        master_port=port,
+    )
+
+
+def check_agreement(name: str, launcher: Launcher, environ: Environment) -> None:
+    """Raise unless RANK and WORLD_SIZE agree with the launcher.
+
+    Raises:
+        ConfigError: they do not; the message names both variables.
+    """
+    for mine, names in (("RANK", (launcher.rank,)), ("WORLD_SIZE", launcher.world_size)):
+        expected = number(names, environ)
+        if mine in environ and number((mine,), environ) != expected:
+            requirement = f"agree with {first_set(names, environ)} = {expected} of {name}; unset it"
+            raise ConfigError(mine, environ[mine], requirement)

@@ -37,7 +37,7 @@ OF_OTHERS = ("torch/distributed", "deepspeed/comm")  # where a rank waits for ot
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Heartbeat:
     """A heartbeat: the state of one rank."""
 
     beat: int  # increases with every heartbeat
@@ -89,54 +89,56 @@ class RankWatch:
     left: str = ""
     over: threading.Event = field(default_factory=threading.Event)
     ending: threading.Lock = field(default_factory=threading.Lock)
-    signs: dict[int, Sign] = field(default_factory=dict)
+    heartbeats: dict[int, Heartbeat] = field(default_factory=dict)
     seen: dict[int, float] = field(default_factory=dict)  # when a rank's heartbeat last changed
     reached: float = field(default_factory=monotonic)  # when the store last answered
     lost: str = ""  # why the store cannot be reached
 
     def start(self) -> None:
         """Start publishing heartbeats and checking those of others."""
-        self.talk(1)
+        self.publish(1)
         torch.distributed.barrier()  # from here on every rank has published one
-        for work in (self.give_signs, self.look):
+        for work in (self.publish_heartbeats, self.end_when_stuck):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
 
-    def sign(self, beat: int) -> Sign:
+    def heartbeat(self, beat: int) -> Heartbeat:
         """The heartbeat of this rank."""
         turn, step = self.turn()
         place, waits = place_of(self.main)
-        return Sign(beat, turn, step, place, waits, socket.gethostname(), os.getpid(), self.left)
+        return Heartbeat(
+            beat, turn, step, place, waits, socket.gethostname(), os.getpid(), self.left
+        )
 
-    def talk(self, beat: int) -> None:
+    def publish(self, beat: int) -> None:
         """Publish a heartbeat."""
-        sign = self.sign(beat)
-        text = json.dumps([getattr(sign, name) for name in Sign.__slots__])
+        heartbeat = self.heartbeat(beat)
+        text = json.dumps([getattr(heartbeat, name) for name in Heartbeat.__slots__])
         self.store.set(f"rank/{self.rank}", text)
 
-    def listen(self) -> None:
+    def read_all(self) -> None:
         """Read all heartbeats."""
         keys = [f"rank/{rank}" for rank in range(self.size)]
         for rank, text in enumerate(self.store.multi_get(keys)):
-            sign = Sign(*json.loads(text))
-            if rank not in self.signs or sign.beat != self.signs[rank].beat:
+            heartbeat = Heartbeat(*json.loads(text))
+            if rank not in self.heartbeats or heartbeat.beat != self.heartbeats[rank].beat:
                 self.seen[rank] = monotonic()
-            self.signs[rank] = sign
+            self.heartbeats[rank] = heartbeat
 
-    def give_signs(self) -> None:
+    def publish_heartbeats(self) -> None:
         """The thread that talks to the store; it may hang as long as the network does."""
         beat = 1
         while not self.over.is_set() or self.left:
             beat += 1
             try:
-                self.talk(beat)
-                self.listen()
+                self.publish(beat)
+                self.read_all()
             except (RuntimeError, ValueError) as error:
                 self.lost = str(error).splitlines()[0]
                 return
             self.reached = monotonic()
             sleep(self.interval_s)
 
-    def look(self) -> None:
+    def end_when_stuck(self) -> None:
         """The thread that ends this process when nothing has moved for too long.
 
         It counts its own rounds, so that time in which this process was frozen does not count, and
@@ -148,30 +150,30 @@ class RankWatch:
             now, waits = self.turn()[0], place_of(self.main)[1]
             stuck_s = stuck_s + self.interval_s if now == turn and waits else 0.0
             turn = now
-            leaving = any(s.left for r, s in list(self.signs.items()) if r != self.rank)
+            leaving = any(s.left for r, s in list(self.heartbeats.items()) if r != self.rank)
             if stuck_s >= limit_s or (leaving and stuck_s >= PATIENCE * self.interval_s):
                 self.end(f"nothing has moved for {stuck_s:.0f} s", stacks=True)
 
     def verdict(self) -> list[str]:
         """What is wrong with the other ranks, by name."""
-        signs, reached = dict(self.signs), self.reached
+        heartbeats, reached = dict(self.heartbeats), self.reached
         silent_s = monotonic() - reached
-        problems, mine = [], self.sign(0)
-        furthest = max((sign.turn for sign in signs.values()), default=0)
-        for rank, sign in signs.items():
-            name = f"rank {rank} (host {sign.host}, pid {sign.pid})"
-            was = f"at step {sign.step}, in {sign.place}"
+        problems, mine = [], self.heartbeat(0)
+        furthest = max((heartbeat.turn for heartbeat in heartbeats.values()), default=0)
+        for rank, heartbeat in heartbeats.items():
+            name = f"rank {rank} (host {heartbeat.host}, pid {heartbeat.pid})"
+            was = f"at step {heartbeat.step}, in {heartbeat.place}"
             quiet_s = reached - self.seen[rank]
             if rank == self.rank:
                 continue
-            if sign.left:
-                problems.append(f"{name} ended {was}: {sign.left}")
+            if heartbeat.left:
+                problems.append(f"{name} ended {was}: {heartbeat.left}")
             elif quiet_s >= 2.5 * self.interval_s:
                 problems.append(f"{name} gives no sign of life for {quiet_s:.0f} s; it was {was}")
-            elif sign.turn < furthest or (mine.waits and not sign.waits):
+            elif heartbeat.turn < furthest or (mine.waits and not heartbeat.waits):
                 problems.append(f"{name} is alive but did not arrive: it is {was}")
         if self.rank and not problems and (self.lost or silent_s >= 2.5 * self.interval_s):
-            first = signs.get(0)
+            first = heartbeats.get(0)
             name = f"rank 0 (host {first.host}, pid {first.pid})" if first else "rank 0"
             why = f"closed the connection ({self.lost})" if self.lost else "does not answer"
             problems.append(
@@ -183,7 +185,7 @@ class RankWatch:
     def find_out(self) -> None:
         """Wait until it is clear which rank is gone."""
         for _ in range(4 * PATIENCE):
-            if self.lost or any(s.left for r, s in list(self.signs.items()) if r != self.rank):
+            if self.lost or any(s.left for r, s in list(self.heartbeats.items()) if r != self.rank):
                 break
             sleep(self.interval_s / 4)
         sleep(self.interval_s / 2)

@@ -11,8 +11,8 @@ from alignmlm.errors import CheckpointError
 from alignmlm.model import Matrix
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import load_state
-from alignmlm.pretraining.engine import make_optimizer
 from alignmlm.pretraining.muon import orthogonal
+from alignmlm.pretraining.optimizers import make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.recipe import OptimizerConfig
 from alignmlm.pretraining.run import make_module, pretrain

@@ -11,19 +11,27 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignmlm.pretraining import loop
+from alignmlm.pretraining.engine import Engine
+from alignmlm.ranks import first_rank
 from alignmlm.ranks.pace import DeviceTime, SlowRank
-from alignmlm.ranks.watch import RankWatch, Sign, broke_with_others, place_of
+from alignmlm.ranks.watch import NOWHERE, READING, Heartbeat, RankWatch, broke_with_others, place_of
 from tests.limits import HANG_S
 
 NAMES = ["rank 0 on a", "rank 1 on b", "rank 2 on c"]
-FINE = Sign(beat=5, turn=10, step=4, place="engine.py:1 agreed", waits=True, host="b", pid=7)
+FINE = Heartbeat(beat=5, turn=10, step=4, place="engine.py:1 agreed", waits=True, host="b", pid=7)
 
 
-def watch_of(signs: dict[int, Sign], quiet_s: dict[int, float], rank: int = 0) -> RankWatch:
-    """Rank `rank`'s view of signs that came so many seconds before the last look."""
-    watch = RankWatch(rank, len(signs) + 1, 60.0, None, lambda: (10, 4), signs=dict(signs))
-    watch.seen = {other: watch.reached - quiet_s.get(other, 0.0) for other in signs}
+def watch_of(known: dict[int, Heartbeat], quiet_s: dict[int, float], rank: int = 0) -> RankWatch:
+    """Rank `rank`'s view of heartbeats that came so many seconds before the last look."""
+    watch = RankWatch(rank, len(known) + 1, 60.0, None, lambda: (10, 4), heartbeats=dict(known))
+    watch.seen = {other: watch.reached - quiet_s.get(other, 0.0) for other in known}
     return watch
+
+
+def test_functions_that_the_watch_knows_by_name_exist():
+    known = {name for part in (loop, first_rank, Engine) for name in vars(part)}
+    assert known >= {*NOWHERE, *READING}
 
 
 def test_a_rank_without_signs_of_life_is_named_with_its_place():
@@ -62,15 +70,15 @@ def test_a_rank_that_is_cut_off_names_the_first_rank():
 def test_signs_go_over_a_store_and_grow_old():
     store = torch.distributed.HashStore()
     first, second = (RankWatch(r, 2, 60.0, store, lambda: (1, 1)) for r in range(2))
-    first.talk(1)
-    second.talk(1)
-    first.listen()
+    first.publish(1)
+    second.publish(1)
+    first.read_all()
     before = first.seen[1]
     time.sleep(0.01)
-    first.listen()
+    first.read_all()
     assert first.seen[1] == before
-    second.talk(2)
-    first.listen()
+    second.publish(2)
+    first.read_all()
     assert first.seen[1] > before
 
 

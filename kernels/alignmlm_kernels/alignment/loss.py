@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from alignmlm_kernels.alignment.attraction import ATTRACTIONS
 from alignmlm_kernels.alignment.choice import chosen_count
 from alignmlm_kernels.alignment.index import PairIndex
 from alignmlm_kernels.alignment.operators import align, choose_pairs, retrieval
@@ -17,7 +19,8 @@ from alignmlm_kernels.alignment.reference import CONTRASTED, DISTANCES, Contrast
 from alignmlm_kernels.alignment.tables import exact_type
 from alignmlm_kernels.errors import KernelError
 
-Distance = Literal["cosine", "l2", "margin", "infonce"]
+Between = Callable[[Tensor, Tensor], Tensor]  # vectors of the first and second words to distances
+Distance = Literal["cosine", "l2", "margin", "infonce"] | Between
 Implementation = Literal["auto", "reference", "cpu", "triton"]
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SAMPLED_PAIRS = 512
@@ -38,7 +41,8 @@ class AlignmentOptions:
     impl: Implementation = "auto"
 
     def __post_init__(self) -> None:
-        self.one_of("distance", DISTANCES)
+        if not callable(self.distance):
+            self.one_of("distance", DISTANCES)
         self.one_of("impl", get_args(Implementation))
         if not 0 < self.share <= 1:
             raise KernelError(f"share must lie in (0, 1], found {self.share}")
@@ -48,8 +52,10 @@ class AlignmentOptions:
             raise KernelError(f"temperature must be above 0, found {self.temperature}")
         if self.group_pairs < 2:
             raise KernelError(f"group_pairs must be at least 2, found {self.group_pairs}")
-        if self.impl == "triton" and self.distance in CONTRASTED:
+        if self.impl == "triton" and self.distance not in ATTRACTIONS:
             raise KernelError(f"impl 'triton' has cosine and l2 only, found {self.distance!r}")
+        if self.impl == "cpu" and callable(self.distance):
+            raise KernelError(f"impl 'cpu' has {list(DISTANCES)} only, found {self.distance!r}")
 
     def one_of(self, name: str, allowed: tuple[str, ...]) -> None:
         """Raise unless a setting has an allowed value.
@@ -104,9 +110,11 @@ def implementation(options: AlignmentOptions, embedding: Tensor) -> str:
     Raises:
         KernelError: Triton was asked for where it cannot run.
     """
+    if callable(options.distance):
+        return "reference"
     fast = embedding.dtype != torch.float64 and (embedding.is_cuda or INTERPRETED) and TRITON
     if options.impl == "auto":
-        fits = fast and embedding.is_cuda and options.distance not in CONTRASTED
+        fits = fast and embedding.is_cuda and options.distance in ATTRACTIONS
         return "triton" if fits else "cpu"
     if options.impl == "triton" and not fast:
         place = f"{embedding.dtype} on {embedding.device}"
@@ -143,7 +151,7 @@ def fused(
         list(pairs.sizes or ()),
         chosen.weights,
         chosen.order,
-        options.distance,
+        str(options.distance),
         list(options.contrast),
         dtype,
         with_gradient,
@@ -182,8 +190,9 @@ def alignment_loss(
     """Weighted mean distance of the two words of a pair; a word is the mean of its sub-words.
 
     cosine: 1 - cos, in [0, 2]. l2: squared Euclidean distance, at least 0. margin: hinge on the
-    hardest negative of the pair's group, at least 0. infonce: cross entropy in nats. Summed in
-    float32, float64 for float64 embeddings, under autocast too.
+    hardest negative of the pair's group, at least 0. infonce: cross entropy in nats. Or a function
+    of the vectors of the first and the second words, in plain PyTorch, of at least float32. Summed
+    in float32, float64 for float64 embeddings, under autocast too.
 
     With a share below 1 a step looks at that share of the pairs, drawn by (seed, step): the same
     on every rank. Nothing is communicated: each rank computes the whole loss, so gradients are to
@@ -271,7 +280,7 @@ def add_alignment_gradient(
         actual = f"{embedding_grad.dtype} of shape {tuple(embedding_grad.shape)}"
         expected = f"{exact_type(embedding)} of shape {tuple(embedding.shape)}"
         raise KernelError(f"embedding_grad must be {expected}, found {actual}")
-    if options.impl == "reference":
+    if options.impl == "reference" or callable(options.distance):
         raise KernelError("impl 'reference' adds to no buffer")
     chosen = choose(index, options, step)
     loss, rows = fused(embedding, pairs, chosen, options, embedding_grad.dtype, True)

@@ -1,5 +1,6 @@
 """The specification of the alignment loss, in plain PyTorch."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -138,14 +139,15 @@ def reference_loss(
     pairs: WordPairs,
     weights: Float[Tensor, " pair"],
     order: Int[Tensor, " chosen"],
-    distance: str,
+    distance: str | Callable[[Tensor, Tensor], Tensor],
     contrast: Contrast,
 ) -> Float[Tensor, ""]:
     """Weighted mean distance; for distances with negatives, over the pairs of `order`."""
     weights = weights.to(torch.promote_types(embedding.dtype, torch.float32))
-    if distance in CONTRASTED:
+    if isinstance(distance, str) and distance in CONTRASTED:
         distances = contrasted(embedding, pairs, order, distance, contrast)
         return weighted_mean(distances, weights[order])
     source = word_vectors(embedding, pairs.source_ids, pairs.source_offsets)
     target = word_vectors(embedding, pairs.target_ids, pairs.target_offsets)
-    return weighted_mean(PAIRED[distance](source, target), weights)
+    between = PAIRED[distance] if isinstance(distance, str) else distance
+    return weighted_mean(between(source, target), weights)

@@ -87,7 +87,7 @@ def triton_attraction(asked: Asked, distance: str) -> Attraction:
         SMALLEST_NORM,
         LARGEST_NORM**2,
         SHRINK,
-        COSINE=distance == "cosine",
+        COSINE={"cosine": True, "l2": False}[distance],
         SEVERAL=sizes.single < sizes.words,
         GRADIENT=wanted,
         BLOCK_P=tile.block_p,

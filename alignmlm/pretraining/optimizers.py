@@ -1,0 +1,61 @@
+"""Optimizers: how one is made of the parameters, and what of its state a checkpoint holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmlm.model import Matrix
+from alignmlm.pretraining.muon import Muon
+from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig
+
+ADAM_MOMENTS, MUON_MOMENTS = ("exp_avg", "exp_avg_sq"), ("momentum",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimizer:
+    """One optimizer; the learning rate of each step is written into its parameter groups.
+
+    Without ZeRO a step whose gradient is not finite must change nothing where the optimizer's
+    attribute `found_inf` is 1, as torch's own optimizers see to with fused=True.
+    """
+
+    make: Callable[[list[dict], OptimizerConfig], Any]  # of parameter groups
+    moments: tuple[str, ...]  # its state of a parameter, in tensors of the parameter's shape
+    matrices: bool = False  # whether it is Muon, which has the encoder's matrices in a group apart
+
+
+def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
+    """Weight decay for matrices, none for biases and norms. Muon's matrices are a group apart."""
+    apart = {id(matrix.weight) for matrix in muon}
+    named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
+    decay = [parameter for parameter in named if parameter.ndim > 1]
+    plain = [parameter for parameter in named if parameter.ndim <= 1]
+    groups = [
+        {"params": decay, "weight_decay": weight_decay, "muon": False},
+        {"params": plain, "weight_decay": 0.0, "muon": False},
+    ]
+    matrices = [matrix.weight for matrix in muon]
+    whole = {"params": matrices, "weight_decay": weight_decay, "muon": True}
+    return [*groups, whole] if muon else groups
+
+
+def made_by(kind: Any) -> Callable[[list[dict], OptimizerConfig], Any]:
+    """A function that makes an optimizer of AdamW's kind."""
+
+    def make(groups: list[dict], config: OptimizerConfig) -> Any:
+        betas = config.beta1, config.beta2
+        return kind(groups, lr=0.0, betas=betas, eps=config.epsilon, fused=True)
+
+    return make
+
+
+ADAMW = Optimizer(make=made_by(torch.optim.AdamW), moments=ADAM_MOMENTS)
+MUON = Optimizer(make=made_by(Muon), moments=ADAM_MOMENTS, matrices=True)
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig, muon: list[Matrix]) -> Any:
+    """The optimizer of a recipe; the learning rate of each step comes from learning_rate()."""
+    return OPTIMIZERS[config.name].make(parameter_groups(module, config.weight_decay, muon), config)
