@@ -112,8 +112,8 @@ def train_steps(
     """The losses of steps [first, stop) over all ranks, in nats."""
     losses_nats = []
     for step in range(first, stop):
-        make = partial(step_batches, engine, assembly.loader, recipe.train, step)
-        batches, masked = engine.agreed(make)
+        batches = step_batches(engine, assembly.loader, recipe.train, step)
+        masked = engine.sync_batches(batches)
         rate = learning_rate(step, recipe.optimizer, STEPS)
         losses, _ = engine.step(batches, masked, rate, key("dropout", 0, step, engine.rank) % 2**62)
         nats = engine.sum_over_ranks(losses.nats.double().sum())

@@ -158,8 +158,7 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
     }
 
     def step() -> None:
-        ready, masked = engine.agreed(lambda: batches)
-        engine.step(ready, masked, 1e-4, 0)
+        engine.step(batches, engine.sync_batches(batches), 1e-4, 0)
 
     step()
     measured["held_bytes"] = tensor_bytes() - before

@@ -181,20 +181,15 @@ class Engine:
         torch.distributed.all_reduce(value)
         return value
 
-    def agreed(self, make: Callable[[], list[Batch]]) -> tuple[list[Batch], Float[Tensor, ""]]:
-        """This rank's batches of a step, and the masked positions of all ranks' batches.
+    def sync_batches(self, batches: list[Batch], error: str | None = None) -> Float[Tensor, ""]:
+        """The masked positions of all ranks' batches of a step.
 
-        The same exchange between the CPUs agrees on whether a signal came to any rank.
+        The same exchange between the CPUs agrees on whether making the batches failed on any rank,
+        and on whether a signal came to any.
 
         Raises:
-            DataError: making them failed on some rank; raised on every rank.
+            DataError: there is an error on some rank; raised on every rank.
         """
-        batches: list[Batch] = []
-        error = None
-        try:
-            batches = make()
-        except DataError as raised:
-            error = str(raised)
         masked = float(sum(len(batch.labels) for batch in batches))
         counts = torch.tensor([masked, float(error is not None), float(asked())])
         self.turns += 1
@@ -206,7 +201,7 @@ class Engine:
             torch.distributed.all_gather_object(errors, error, group=self.control)
             rank = next(rank for rank, text in enumerate(errors) if text is not None)
             raise DataError(f"{errors[rank]} (found by rank {rank})")
-        return batches, counts[0]
+        return counts[0]
 
     def step(
         self, batches: list[Batch], masked: Float[Tensor, ""], rate: float, seed: int
@@ -285,6 +280,14 @@ class Engine:
         weight = self.module.masked_model.embedding
         with self.whole([weight]):
             return weight.detach().float().clone()
+
+
+def made_batches(ready: Callable[[], list[Batch]]) -> tuple[list[Batch], str | None]:
+    """Batches made ahead, or why they could not be: an error that all ranks are to be told."""
+    try:
+        return ready(), None
+    except DataError as error:
+        return [], str(error)
 
 
 def spoiled_if_not_finite(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:

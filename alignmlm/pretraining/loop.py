@@ -22,7 +22,7 @@ from alignmlm.pretraining.between_steps import (
     save_checkpoint,
     validate_run,
 )
-from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.engine import Engine, made_batches
 from alignmlm.pretraining.faults import Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
@@ -120,7 +120,8 @@ def train(run: Run) -> None:
     """
     engine, counters, last = run.engine, run.counters, run.recipe.train.steps
     if counters.step < last:  # compiles the Numba code before the clock starts
-        engine.agreed(partial(make_step, run, counters.step - counters.first_step))
+        first = partial(make_step, run, counters.step - counters.first_step)
+        engine.sync_batches(*made_batches(first))
     while counters.step < last:
         train_on(run)
 
@@ -161,13 +162,9 @@ def next_batches(
 ) -> tuple[list[Batch], torch.Tensor]:
     """This rank's batches of the next step, and the masked positions of all ranks'."""
     asked = perf_counter()
-
-    def timed() -> list[Batch]:
-        batches = ready()
-        interval.own_s += perf_counter() - asked
-        return batches
-
-    batches, masked = engine.agreed(timed)
+    batches, error = made_batches(ready)
+    interval.own_s += perf_counter() - asked
+    masked = engine.sync_batches(batches, error)
     interval.data_s += perf_counter() - asked
     return batches, masked
 

@@ -12,7 +12,7 @@ from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.assembly import merged
-from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.engine import Engine, made_batches
 from alignmlm.pretraining.metrics import Metrics, loss_metrics
 from alignmlm.probes.probe import TRAINING, Asked, probe_words
 from alignmlm.probes.words import WordProbe, word_probe
@@ -48,8 +48,9 @@ def validation_losses(
     for turn in range(0, len(chunks), engine.world_size):
         mine = turn + engine.rank
         chunk = chunks[mine] if mine < len(chunks) else chunks[0]
-        (batch,), _ = engine.agreed(partial(validation_batch, loader, chunk))
-        losses = engine.evaluate(batch)
+        batches, error = made_batches(partial(validation_batch, loader, chunk))
+        engine.sync_batches(batches, error)
+        losses = engine.evaluate(batches[0])
         if mine < len(chunks):
             total += torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(total)

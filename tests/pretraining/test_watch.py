@@ -19,7 +19,9 @@ from alignmlm.ranks.watch import NOWHERE, READING, Heartbeat, RankWatch, broke_w
 from tests.limits import HANG_S
 
 NAMES = ["rank 0 on a", "rank 1 on b", "rank 2 on c"]
-FINE = Heartbeat(beat=5, turn=10, step=4, place="engine.py:1 agreed", waits=True, host="b", pid=7)
+FINE = Heartbeat(
+    beat=5, turn=10, step=4, place="engine.py:1 sync_batches", waits=True, host="b", pid=7
+)
 
 
 def watch_of(known: dict[int, Heartbeat], quiet_s: dict[int, float], rank: int = 0) -> RankWatch:
@@ -38,7 +40,7 @@ def test_a_rank_without_signs_of_life_is_named_with_its_place():
     told = watch_of({1: FINE, 2: replace(FINE, pid=8)}, {2: 9.0}).verdict()
     assert told == [
         "rank 2 (host b, pid 8) gives no sign of life for 9 s; it was at step 4, in "
-        "engine.py:1 agreed"
+        "engine.py:1 sync_batches"
     ]
 
 
@@ -53,7 +55,7 @@ def test_a_rank_that_lives_but_did_not_arrive_is_named():
 def test_a_rank_that_left_says_why():
     left = replace(FINE, left="MemoryError: 2 GiB")
     assert (
-        "ended at step 4, in engine.py:1 agreed: MemoryError: 2 GiB"
+        "ended at step 4, in engine.py:1 sync_batches: MemoryError: 2 GiB"
         in (watch_of({1: left}, {}).verdict()[0])
     )
 

@@ -123,6 +123,6 @@ def test_samples_that_a_killed_evaluation_began_to_write_are_gone_after_the_next
     left, foreign = (tmp_path / f"{name}{PARTIAL}1" for name in ("samples_a@b_0.jsonl", "mine.txt"))
     left.touch()
     foreign.touch()
-    open_results(tmp_path, MODEL).add(change("one"))
+    add(open_results(tmp_path, MODEL), "one")
     assert foreign.exists()
     assert not left.exists()
