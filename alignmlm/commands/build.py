@@ -32,7 +32,7 @@ LOG_S = 30.0  # between two lines of a build without a terminal
 
 
 class BuildCommand(Command):
-    """A command whose errors rank 0 tells, under an MPI launcher too."""
+    """A command whose errors are reported by rank 0, under an MPI launcher too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words of the command, after its rank is known."""
@@ -82,7 +82,7 @@ def check_languages(recipe: Recipe) -> None:
 
 
 def say_stopped(number: int, frame: FrameType | None) -> None:
-    """Tell that the launcher ends this rank, as another was killed, and end it."""
+    """Report that the launcher ends this rank because another was killed, and exit."""
     messages.print(
         Text("alignmlm: the build was stopped; the same command goes on from there", "bold red"),
         soft_wrap=True,
@@ -92,7 +92,7 @@ def say_stopped(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def ended_together(ranks: Ranks) -> Iterator[None]:
-    """An error of one rank is told once and ends all of them; the others may wait for it."""
+    """Report an error of one rank once and end all ranks, which may be waiting for it."""
     if ranks.size == 1:
         yield
         return
@@ -115,7 +115,7 @@ def ended_together(ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def progress_shown(ranks: Ranks) -> "Iterator[Report]":
-    """What a build reports to: a bar on a terminal, else a line now and then; rank 0 alone."""
+    """The progress of a build: a bar on a terminal, else a line now and then; on rank 0 alone."""
     if not ranks.first:
         yield lambda progress: None
     elif not messages.is_terminal:

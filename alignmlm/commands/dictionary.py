@@ -32,7 +32,7 @@ class ReadPairs:
 def derived_dictionaries(
     store: Store, languages: list[Language], scripts: Scripts
 ) -> Iterator[ReadPairs]:
-    """The dictionaries that languages of another script bring along."""
+    """The automatic dictionaries of languages in another script."""
     from alignmlm.pretraining.assembly import source_of
 
     ordinary = store.vocabulary.alphabet().ordinary()

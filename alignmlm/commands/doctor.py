@@ -62,7 +62,7 @@ def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:
 
 
 def cell(check: Check | None) -> Text:
-    """What was found, in the colour of its state."""
+    """The result of a check, in the colour of its state."""
     return Text() if check is None else Text(check.found, COLOURS[check.state])
 
 

@@ -78,8 +78,8 @@ def eval_ls(names: tuple[str, ...], counts: bool, sample_folder: Path, as_json: 
     tasks = named_tasks(names)
     reports = [validate_task(task, sample_folder) for task in tasks] if counts else []
     if as_json:
-        found = {report.task.name: report_json(report) for report in reports}
-        print_json([task.settings() | found.get(task.name, {}) for task in tasks])
+        counted = {report.task.name: report_json(report) for report in reports}
+        print_json([task.settings() | counted.get(task.name, {}) for task in tasks])
         return
     table = task_table("group", "kind", "language", "metric", "splits")
     for number, task in enumerate(tasks):
@@ -149,9 +149,10 @@ def show_reports(reports: "Sequence[TaskReport]", changes: Mapping[str, Language
         name = report.task.name
         for row in report_rows(report):
             table.add_row(*row)
-        for language, found in changes.get(name, {}).items():
-            others = {key: count for key, count in found.items() if key != "examples"}
-            table.add_row(name, language, f"{found['examples']:,}", "", "", "", told(others))
+        for language, in_language in changes.get(name, {}).items():
+            examples = f"{in_language['examples']:,}"
+            others = {key: count for key, count in in_language.items() if key != "examples"}
+            table.add_row(name, language, examples, "", "", "", counts_text(others))
     console.print(table)
 
 
@@ -166,8 +167,8 @@ def report_json(report: "TaskReport") -> dict[str, Any]:
     """What is in the splits of a task, or why it cannot be used."""
     return {
         "splits": {
-            split: {name: getattr(found, name) for name in found.__slots__}
-            for split, found in report.splits.items()
+            split: {name: getattr(part, name) for name in part.__slots__}
+            for split, part in report.splits.items()
         },
         "error": report.error or None,
     }
@@ -193,7 +194,7 @@ def named_tasks(names: Sequence[str]) -> "list[Task]":
     return [task for name in names or task_names() for task in load_tasks(name)]
 
 
-def told(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """Counts that are not 0, as words."""
     return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if n)
 
@@ -201,10 +202,10 @@ def told(counts: Mapping[str, int]) -> str:
 def report_rows(report: "TaskReport") -> list[list[str]]:
     """A row for each split of a task."""
     rows = []
-    for split, found in report.splits.items():
-        repeats = {"with the texts of another": found.same_text, "also in train": found.in_train}
-        left_out = {f"left out ({reason})": n for reason, n in found.dropped.items()}
-        numbers = [f"{n:,}" for n in (found.examples, found.words, found.longest_words)]
-        remarks = told({**found.details, **left_out, **repeats})
-        rows.append([report.task.name, split, *numbers, str(len(found.labels) or ""), remarks])
+    for split, part in report.splits.items():
+        repeats = {"with the texts of another": part.same_text, "also in train": part.in_train}
+        left_out = {f"left out ({reason})": n for reason, n in part.dropped.items()}
+        numbers = [f"{n:,}" for n in (part.examples, part.words, part.longest_words)]
+        remarks = counts_text({**part.details, **left_out, **repeats})
+        rows.append([report.task.name, split, *numbers, str(len(part.labels) or ""), remarks])
     return rows

@@ -14,7 +14,7 @@ from alignmlm.terminal import messages, print_json, print_line
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[float, str], None]]:
-    """What is told the share that is done and a text beside it; a bar on a terminal alone."""
+    """A progress reporter, called with the share done and a text; a bar on a terminal alone."""
     columns = (
         TextColumn(name),
         BarColumn(),

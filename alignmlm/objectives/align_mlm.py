@@ -16,7 +16,7 @@ ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
 
 
 def with_alignment(prediction: Loss) -> Loss:
-    """A prediction loss with alpha times the mean distance of the pairs beside it."""
+    """A prediction loss plus alpha times the mean distance of the pairs."""
 
     def loss(
         config: ObjectiveConfig,

@@ -17,7 +17,7 @@ MACHINE = os.uname().nodename
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
+    """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -26,7 +26,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk."""
+    """Flush a folder and everything in it to the disk."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync(Path(place, name))
@@ -34,13 +34,13 @@ def sync_tree(folder: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file or a folder that is on the disk, and wait until its new name is, too."""
+    """Rename a file or a folder that was flushed, and flush its new name."""
     source.replace(target)
     sync(target.parent)
 
 
 def partial_path(path: Path) -> Path:
-    """The name of a file or a folder while this process writes it."""
+    """The temporary name under which this process writes a file or a folder."""
     return path.with_name(f"{path.name}{PARTIAL}{MACHINE}-{os.getpid()}")
 
 
@@ -53,12 +53,12 @@ def remove(path: Path) -> None:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """What killed processes, or one that is at work, left of a file or folder."""
+    """Partial copies of a file or folder, of killed processes or of one still writing."""
     return list(path.parent.glob(f"{glob_escaped(path.name)}{PARTIAL}*"))
 
 
 def remove_partial(path: Path) -> None:
-    """Remove what killed processes left of a file or folder; the caller holds its lock."""
+    """Remove the partial copies that killed processes left; the caller holds the lock."""
     for leftover in leftovers(path):
         remove(leftover)
 
@@ -73,7 +73,7 @@ def remove_dead_partials(path: Path) -> None:
 
 
 def runs(process: int) -> bool:
-    """Whether a process of this machine runs, whoever started it."""
+    """Whether a process of this machine is running, whoever started it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -84,7 +84,7 @@ def runs(process: int) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Where a damaged file or folder is now, out of the way of a new one; its lock is held."""
+    """The new path of a damaged file or folder, moved out of the way; its lock is held."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
@@ -99,13 +99,13 @@ def remove_partials_in(folder: Path) -> None:
 
 
 def glob_escaped(name: str) -> str:
-    """A name as a pattern that only it matches."""
+    """A glob pattern that matches this name alone."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Where to write a file that takes its place, also that of an older one, when the block ends.
+    """A path to write to; it replaces the file when the block ends.
 
     An error in the block leaves everything as it was.
     """
@@ -122,7 +122,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that takes its place, also that of an older one, when the block ends.
+    """An empty folder to fill; it replaces the folder when the block ends.
 
     The caller holds the lock of the folder. An error in the block leaves everything as it was; a
     kill while an older folder is replaced may leave none.

@@ -18,7 +18,7 @@ NAMES: list[tuple[type | tuple[type, ...], str]] = [
 
 
 def described(value: object) -> str:
-    """What a value is, and the value: "a list, [1, 2]"."""
+    """A value with its type, for errors: "a list, [1, 2]"."""
     if value is None:
         return "null"
     kind = next((name for type_, name in NAMES if isinstance(value, type_)), type(value).__name__)

@@ -22,7 +22,7 @@ def file_xxh3(path: Path) -> str:
 
 
 def document_xxh3(document: dict[str, Any]) -> str:
-    """The xxh3-64 of what a document says, however its text is laid out."""
+    """The xxh3-64 of a document's content, whatever the layout of its text."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return xxhash.xxh3_64_hexdigest(text.encode())
 
@@ -34,7 +34,7 @@ def with_checksum(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def verified(document: dict[str, Any], path: Path, kind: Kind) -> dict[str, Any]:
-    """A document without its checksum, which was compared; `path` names it in errors.
+    """A document without its checksum, once that is verified; `path` names it in errors.
 
     Raises:
         DataError, CheckpointError: the checksum is missing or another one.
@@ -60,7 +60,7 @@ def file_hashes(folder: Path, names: Iterable[str]) -> FileHashes:
 
 
 def damage_of(path: Path, expected: dict[str, Any]) -> str | None:
-    """How a file differs from what was recorded of it; None where it does not."""
+    """How a file differs from its recorded size and hash; None where it does not."""
     try:
         size = path.stat().st_size
         if size != expected["bytes"]:
@@ -74,7 +74,7 @@ def damage_of(path: Path, expected: dict[str, Any]) -> str | None:
 
 
 def check_files(folder: Path, recorded: FileHashes, kind: Kind) -> None:
-    """Compare files of a folder with what was recorded of them.
+    """Raise unless the files of a folder have their recorded sizes and hashes.
 
     Raises:
         DataError, CheckpointError: one is missing or damaged; the message names it.

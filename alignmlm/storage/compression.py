@@ -72,7 +72,7 @@ def inner_suffix(path: Path) -> str:
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
-    """The content of a file, and the file below, whose position says how much of it was read.
+    """The decompressed content of a file, and the file itself, whose position is the progress.
 
     Raises:
         DataError: the file cannot be read, or is damaged.
@@ -88,7 +88,7 @@ def open_stream(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedRead
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Errors of reading a file become one that names it.
+    """Turn errors of reading a file into one that names it.
 
     Raises:
         DataError: the file is missing or cannot be read, or a compressed file is damaged or cut.

@@ -77,7 +77,7 @@ def held_or_refused(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file or a folder, waiting for it; a long wait is told with its holder."""
+    """Hold the lock of a file or folder, waiting for it; a long wait is logged with the holder."""
     lock = lock_of(path)
     try:
         found = taken(lock, PATIENCE_S)

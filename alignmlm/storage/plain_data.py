@@ -83,7 +83,7 @@ def parse_json(text: str | bytes, place: str, kind: Kind = DataError, *, nan: bo
 
 @contextmanager
 def json_named(text: str) -> Iterator[None]:
-    """Errors of the JSON parser become ones that quote the line.
+    """Turn errors of the JSON parser into ones that quote the line.
 
     Raises:
         NotPlainError: the text is not JSON.
@@ -101,7 +101,7 @@ def json_named(text: str) -> Iterator[None]:
 
 
 def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object.
+    """The JSON object of some pairs.
 
     Raises:
         NotPlainError: it has a key twice.
@@ -115,7 +115,7 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_constant(text: str) -> float:
-    """Never a number.
+    """Refuse what JSON has no number for.
 
     Raises:
         NotPlainError: always, for NaN and Infinity.
@@ -190,7 +190,7 @@ def read_layered_yaml(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """The mapping below with the keys of the one above put over it, also in mappings of both."""
+    """The lower mapping, recursively updated by the upper one."""
     both = {
         key: merged(below[key], value)
         for key, value in above.items()

@@ -95,7 +95,7 @@ class OpenNode:
 
 
 class Builder:
-    """Puts the parser's events together to plain data."""
+    """Builds plain data from the parser's events."""
 
     def __init__(self) -> None:
         self.open: list[OpenNode] = []
@@ -103,7 +103,7 @@ class Builder:
         self.documents = 0
 
     def take(self, event: Any) -> None:
-        """Add what an event says.
+        """Process one event.
 
         Raises:
             NotPlainError: it is not plain data.
@@ -150,7 +150,7 @@ class Builder:
 
 @contextmanager
 def yaml_named(text: str) -> Iterator[None]:
-    """Errors of the YAML parser become ones that quote the line.
+    """Turn errors of the YAML parser into ones that quote the line.
 
     Raises:
         NotPlainError: the text is not YAML.

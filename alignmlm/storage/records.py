@@ -1,4 +1,4 @@
-"""What other files say in JSON, as frozen dataclasses: types, counts and sizes are not believed."""
+"""JSON of files as frozen dataclasses; types, counts and sizes are checked, not trusted."""
 
 from pathlib import Path
 from typing import Any, TypeVar

@@ -45,7 +45,7 @@ RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers have no O
 
 
 def storage_error(error: BaseException) -> StorageError | None:
-    """An error of a disk as one that names the file and a remedy; None where it is none."""
+    """A disk error as one that names the file and a remedy; None for any other error."""
     number, names = None, []
     if isinstance(error, OSError):
         number = error.errno

@@ -46,7 +46,7 @@ def check_encoding(path: Path, start: bytes) -> None:
 
 
 def not_utf8(place: str, byte: int, column: int) -> DataError:
-    """The error for a byte that is no UTF-8; `column` is a character of its line, from 1."""
+    """The error for a byte that is not UTF-8; `column` is a character of its line, from 1."""
     return DataError(f"{place}: byte 0x{byte:02x} at column {column} is not UTF-8")
 
 
@@ -66,7 +66,7 @@ def check_line(place: str, line: str) -> None:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[tuple[io.TextIOWrapper, io.BufferedReader]]:
-    """A text file behind its byte-order mark, and the file below.
+    """A text file past its byte-order mark, and the underlying file.
 
     Bytes that are no UTF-8 are lone surrogates, see check_line.
     """
@@ -98,7 +98,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def split_blanks(line: str) -> list[str]:
-    """What spaces and tabs separate; a no-break space belongs to its field."""
+    """The fields between spaces and tabs; a no-break space belongs to its field."""
     return [field for field in line.replace("\t", " ").split(" ") if field]
 
 
