@@ -1,6 +1,7 @@
 import pytest
 import torch
 from alignmlm_kernels import KernelError, WordPairs, alignment_loss
+from alignmlm_kernels.alignment.reference import squared_distances
 
 
 def pairs(words: list[tuple[list[int], list[int]]]) -> WordPairs:
@@ -35,6 +36,21 @@ def test_the_gradients_are_those_of_finite_differences(distance):
     embedding = torch.randn(9, 3, generator=torch.Generator().manual_seed(1)).double()
     loss = lambda e: alignment_loss(e, pairs(HUBS), distance=distance)  # noqa: E731
     assert torch.autograd.gradcheck(loss, (embedding.requires_grad_(),))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_a_function_is_a_distance_that_is_computed_in_plain_pytorch(share):
+    embedding = torch.randn(9, 6, generator=torch.Generator().manual_seed(1)).double()
+    distances = [squared_distances, "l2"]
+    losses, gradients = [], []
+    for distance in distances:
+        own = embedding.clone().requires_grad_()
+        losses.append(alignment_loss(own, pairs(HUBS), distance, share=share, step=3))
+        gradients.append(torch.autograd.grad(losses[-1], own)[0])
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-9)
+    assert torch.allclose(*gradients, rtol=1e-9)
+    with pytest.raises(KernelError, match="impl 'triton' has cosine and l2 only"):
+        alignment_loss(embedding, pairs(HUBS), squared_distances, impl="triton")
 
 
 def test_equal_vectors_are_at_0_and_opposite_ones_at_2():
