@@ -11,10 +11,10 @@ import xxhash
 
 from alignmlm.evaluation.directions import Direction, direction_of
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
-from alignmlm.evaluation.examples.parallel_pairs import language_pairs
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
 from alignmlm.evaluation.examples.task_data import TaskData, read_examples, task_data, task_trees
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning
+from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.retrieval import Found
 from alignmlm.evaluation.scores.results import (
     Document,

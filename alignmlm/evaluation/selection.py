@@ -9,9 +9,9 @@ from pathlib import Path
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, nearest
 from alignmlm.evaluation.directions import direction_of, measurable
 from alignmlm.evaluation.evaluated_model import Export
-from alignmlm.evaluation.examples.parallel_pairs import language_pairs
 from alignmlm.evaluation.examples.rendering import syntax_models
 from alignmlm.evaluation.examples.task_data import check_labels, check_trainable, read_examples
+from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax

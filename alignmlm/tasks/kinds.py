@@ -58,7 +58,7 @@ KINDS: Registry[TaskKind] = Registry(
         "token_classification": f"{EXAMPLES}.token_classification:TOKEN_CLASSIFICATION",
         "pair_classification": f"{EXAMPLES}.pair_classification:PAIR_CLASSIFICATION",
         "question_answering": f"{EXAMPLES}.question_answering:QUESTION_ANSWERING",
-        "sentence_retrieval": f"{EXAMPLES}.parallel_pairs:SENTENCE_RETRIEVAL",
-        "lexicon_induction": f"{EXAMPLES}.parallel_pairs:LEXICON_INDUCTION",
+        "sentence_retrieval": "alignmlm.evaluation.parallel_pairs:SENTENCE_RETRIEVAL",
+        "lexicon_induction": "alignmlm.evaluation.parallel_pairs:LEXICON_INDUCTION",
     },
 )
