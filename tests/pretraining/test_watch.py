@@ -87,13 +87,13 @@ def test_signs_go_over_a_store_and_grow_old():
 def test_the_place_of_a_thread_is_the_innermost_line_of_ours():
     event, watch = threading.Event(), watch_of({}, {})
     watch.interval_s, watch.over = 0.05, event
-    thread = threading.Thread(target=watch.look)
+    thread = threading.Thread(target=watch.end_when_stuck)
     thread.start()
     place, waits = place_of(thread.ident)
     event.set()
     thread.join()
     assert place.startswith("watch.py:")
-    assert place.endswith(" look")
+    assert place.endswith(" end_when_stuck")
     assert not waits
 
 
