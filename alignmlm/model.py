@@ -242,7 +242,8 @@ def new_model(
     else:
         architecture = ARCHITECTURES[config.architecture]
         if architecture.shape is None:
-            raise ConfigError("model.architecture", config.architecture, "be one of a new model")
+            must = "be one that new models can have, or go on from model.start"
+            raise ConfigError("model.architecture", config.architecture, must)
         shape = architecture.shape(config, vocabulary, size, seq_len, languages)
         model = AutoModelForMaskedLM.from_config(shape)
         if languages > 1 and not architecture.token_types:
