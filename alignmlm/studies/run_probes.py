@@ -44,6 +44,17 @@ SCHEMA_VERSION = 1
 PROBES = "probes.json"
 
 
+def check_sizes(section: str, sizes: dict[str, int]) -> None:
+    """Raise unless all sizes of a section are at least 1.
+
+    Raises:
+        ConfigError: one is smaller.
+    """
+    for name, value in sizes.items():
+        if value < 1:
+            raise ConfigError(f"{section}.{name}", value, "be at least 1")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSizes:
     """How much of the validation text is read."""
@@ -52,9 +63,7 @@ class ProbeSizes:
     sentences: int = 500  # for word alignment and geometry, of languages of one base
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1:
-                raise ConfigError(f"probe.{name}", value, "be at least 1")
+        check_sizes("probe", asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from alignmlm.artifacts.names import WORDS
 from alignmlm.data.inspect import base_of
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import Word
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
@@ -54,7 +53,7 @@ from alignmlm.probes.words import (
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.plain_data import read_json
-from alignmlm.studies.run_probes import pair_counts
+from alignmlm.studies.run_probes import check_sizes, pair_counts
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +70,7 @@ class WordSizes:
     checkpoints: int = 6  # the newest among them
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1:
-                raise ConfigError(f"words.{name}", value, "be at least 1")
+        check_sizes("words", asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
