@@ -124,6 +124,7 @@ def test_models_over_the_limit_are_removed_but_not_one_that_a_process_uses(data,
     code = f"""
 import sys
 from pathlib import Path
+from alignmlm.storage.locks import locked
 with locked(Path({str(tmp_path / key)!r})):
     print("held", flush=True)
     sys.stdin.read()
