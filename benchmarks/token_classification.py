@@ -38,7 +38,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.task_data import read_examples, task_data
-from alignmlm.evaluation.fine_tuning.training import fine_tune, tested
+from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
@@ -133,7 +133,7 @@ def our_side(work: Work) -> Side:
 
     def score_percent(seed: int) -> float:
         model = fine_tune(ours, language, work.settings, seed)
-        return tested(model, ours, language, "test", work.settings.batch_rows).percent
+        return scored_split(model, ours, language, "test", work.settings.batch_rows).percent
 
     test = ours.rendered(language, "test").examples
     scored = sum(label != UNSCORED for example in test for label in example.labels)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.examples.task_data import TaskData
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
-from alignmlm.evaluation.fine_tuning.training import tested
+from alignmlm.evaluation.fine_tuning.training import scored_split
 from alignmlm.evaluation.scores.samples import Arm, Sample
 from alignmlm.evaluation.scores.scoring import Scores, Tested
 
@@ -34,16 +34,20 @@ def transfer_scores(
     source = direction.source
     for seed in seeds:
         model = fine_tuned(start, source, seed, tuning)
-        own = tested(model, start, source, "test", rows)
-        dev = tested(model, start, source, "dev", rows).percent if "dev" in start.splits else None
+        own = scored_split(model, start, source, "test", rows)
+        dev = (
+            scored_split(model, start, source, "dev", rows).percent
+            if "dev" in start.splits
+            else None
+        )
         keep(result, source, own, seed, "source")
         for target in direction.targets:
-            zero = tested(model, task, target, "test", rows)
+            zero = scored_split(model, task, target, "test", rows)
             keep(result, target, zero, seed, "bz")
             supervised = None
             if "train" in task.splits:
                 other = fine_tuned(task, target, seed, tuning)
-                supervised = tested(other, task, target, "test", rows)
+                supervised = scored_split(other, task, target, "test", rows)
                 keep(result, target, supervised, seed, "bs")
             scores = Scores(
                 seed=seed, source=source, target=target, source_dev=dev, source_test=own.percent,

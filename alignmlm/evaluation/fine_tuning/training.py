@@ -48,7 +48,9 @@ class Epochs(TrainerCallback):
         score_text = ""
         if self.config.selection == "source_dev":
             model = others["model"]
-            score = tested(model, self.data, self.language, "dev", self.config.batch_rows).percent
+            score = scored_split(
+                model, self.data, self.language, "dev", self.config.batch_rows
+            ).percent
             model.train()
             score_text = f", development score {score:.1f}"
             if score > self.best:
@@ -219,7 +221,7 @@ def predictions(
     return [(example, scores_of[number]) for number, example in enumerate(examples)]
 
 
-def tested(
+def scored_split(
     model: PreTrainedModel, data: TaskData, language: str, split: str, batch_rows: int
 ) -> Tested:
     """The predictions of a fine-tuned model on a split in one of its languages, scored."""

@@ -5,7 +5,7 @@ from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.examples.task_data import task_data
-from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, tested
+from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
@@ -21,7 +21,7 @@ def data_of(export, toy_task):
 def tuned(export, toy_task, seed=0):
     data = data_of(export, toy_task)
     model = fine_tune(data, LANGUAGES[0], QUICK, seed)
-    return model, tested(model, data, LANGUAGES[0], "test", 8).percent
+    return model, scored_split(model, data, LANGUAGES[0], "test", 8).percent
 
 
 def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, capfd):
