@@ -68,6 +68,7 @@ def test_every_key_of_a_task_file_is_on_its_page():
     from dataclasses import fields
 
     from alignmlm.tasks.forms import FORMS
+
     from alignmlm.tasks.splits import ROLES, SplitFile
     from alignmlm.tasks.task import KINDS, Task
 
