@@ -67,13 +67,14 @@ def test_every_command_is_on_a_page():
 def test_every_key_of_a_task_file_is_on_its_page():
     from dataclasses import fields
 
-    from alignmlm.tasks.forms import FORMS
-
-    from alignmlm.tasks.splits import ROLES, SplitFile
-    from alignmlm.tasks.task import KINDS, Task
+    from alignmlm.tasks.formats import FORMATS
+    from alignmlm.tasks.kinds import KINDS
+    from alignmlm.tasks.metrics import METRICS
+    from alignmlm.tasks.splits import SplitFile
+    from alignmlm.tasks.task import Task
 
     page = (ROOT / "docs/howto-task.md").read_text("utf-8")
     keys = {field.name for kind in (Task, SplitFile) for field in fields(kind)}
-    keys |= {*KINDS, *FORMS, *(role for roles in ROLES.values() for role in roles)}
-    keys |= {metric for kind in KINDS.values() for metric in kind.metrics}
+    keys |= {*KINDS, *FORMATS, *METRICS}
+    keys |= {role for each in FORMATS.values() for role in each.columns}
     assert sorted(key for key in keys if f"`{key}`" not in page) == []
