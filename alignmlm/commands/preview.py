@@ -99,7 +99,7 @@ def changes_of(
     languages = asked_languages(task, export.languages if export else None, language)
     if not languages:
         return {}
-    trees = trees_of(file, syntax)
+    trees = trees_of(file, languages, syntax)
     if export is None:
         return {name: change_without_model(name, syntax, trees) for name in languages}
     return {name: change_of_model(export, name, syntax, trees) for name in languages}

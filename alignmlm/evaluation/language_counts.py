@@ -78,15 +78,19 @@ def language_counts(
     """
     file = found_file(task, "test", sample_folder)
     examples, fitting = read_split(file).examples, fitting_languages(export, task, languages)
-    needed = any(is_syntax(parse_language(name).order) for name in fitting)
-    trees = trees_of(file, syntax) if needed else Trees()
+    trees = trees_of(file, fitting, syntax)
     return {
         name: {"examples": len(examples)} | counts_in(export, name, task, examples, (syntax, trees))
         for name in fitting
     }
 
 
-def trees_of(file: SplitFile, syntax: SyntaxConfig) -> Trees:
-    """Gold trees of a file that has them, and a parser where one is named."""
+def trees_of(file: SplitFile, languages: Sequence[str], syntax: SyntaxConfig) -> Trees:
+    """Gold trees of a file that has them, and a parser where one is named.
+
+    Nothing is read where none of the languages needs trees: heads may then be missing.
+    """
+    if not any(is_syntax(parse_language(name).order) for name in languages):
+        return Trees()
     gold = gold_trees([file.file]) if FORMATS[file.form].trees else {}
     return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)

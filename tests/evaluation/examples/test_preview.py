@@ -171,3 +171,16 @@ def test_a_split_that_can_be_read_is_shown_though_another_makes_the_task_unusabl
     out = capsys.readouterr().out
     assert "A<U+200B>nn" in out
     assert "odd is unusable" in out
+
+
+@pytest.mark.parametrize("options", [[], [f"--language={INVERTED}"]])
+def test_heads_are_not_asked_for_where_no_language_needs_trees(odd_task, tmp_path, capsys, options):
+    columns = [("Ann", "PROPN"), ("sings", "VERB"), (".", "PUNCT")]
+    rows = ((str(n), word, "_", tag, *"______") for n, (word, tag) in enumerate(columns, start=1))
+    (tmp_path / "odd.tsv").write_text("\n".join(map("\t".join, rows)) + "\n\n", "utf-8")
+    text = odd_task.read_text("utf-8").replace("conll_columns", "conllu_upos")
+    odd_task.write_text(text.replace("entity_f1", "accuracy"), "utf-8")
+    assert eval_show([str(odd_task), *options]) == 0
+    assert ["label", "PROPN", "1"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
