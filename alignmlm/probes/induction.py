@@ -26,7 +26,7 @@ from alignmlm.probes.neighbours import cosine_blocks, csls, nearest_mean, neighb
 
 WINDOW = 2  # tokens on each side
 LEAST_COUNT = 10  # occurrences of a word in the text that was read
-WORDS = 20_000  # of each language, the most frequent
+WORDS = 5000  # of each language, the most frequent: the time of a round grows with the square
 CONTEXTS = 2048  # given pairs as dimensions, the most frequent
 SMOOTHING = 0.75  # exponent of the contexts' counts: Levy et al., 2015, section 3
 NEIGHBOURS = 10  # of CSLS
