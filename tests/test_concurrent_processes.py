@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.config import load_recipe
@@ -86,7 +87,7 @@ def evaluation(place: Path, task: str, *more: object) -> list[object]:
 def study(place: Path) -> Path:
     """A study of one run, which is not trained yet."""
     settings = dict(item[2:].split("=", 1) for item in SMALL)
-    overrides = {name: json.loads(value) for name, value in settings.items()}
+    overrides = {name: yaml.safe_load(value) for name, value in settings.items()}
     overrides["data.store"] = str(place / "store")
     document = {
         "name": "pairs", "folder": str(place / "study"), "objectives": ["mlm"],
