@@ -14,7 +14,7 @@ NONE = np.array([], np.int64)
 bounded = settings(deadline=None, max_examples=50)
 names = [
     tag + number
-    for tag, order in ORDERS.records.items()
+    for tag, order in ORDERS.items()
     for number in (("1", "3") if order.takes_number else ("",))
     if tag != "syn"
 ]

@@ -121,8 +121,10 @@ def test_each_start_of_a_run_is_recorded(tmp_path):
 
 
 def test_the_launcher_is_the_innermost_one(monkeypatch):
-    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node01")
     assert code_record()["launcher"] == "srun"
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     assert code_record()["launcher"] == "torchrun"
 
