@@ -4,6 +4,9 @@ Both sides answer test examples with the same chance of being right, so that the
 0. A comparison is a false positive where its p-value is at most 0.05; the share is that of the
 comparisons that have a p-value. Compared with answers (samples on both sides) and without.
 
+The share of 20,000 comparisons has a sampling error of 0.16 points. So a cell above the limit is
+measured again, by ten times as many other comparisons, and both rows are kept.
+
     python benchmarks/null_comparisons.py
 
 Rows are appended to results/null_comparisons.jsonl.
@@ -95,11 +98,13 @@ def compared(right: Float[np.ndarray, "side seed example"], answers: bool) -> Di
     return cell_difference(scores[1] - scores[0], parts)
 
 
-def measured(world: World, answers: bool, seeds: int, examples: int, comparisons: int) -> Cell:
-    """One cell of the table."""
+def measured(
+    world: World, answers: bool, seeds: int, examples: int, comparisons: int, start: int = 0
+) -> Cell:
+    """One cell of the table, from its comparison `start` on."""
     found = [
         compared(right, answers)
-        for batch in range(comparisons // AT_ONCE)
+        for batch in range(start // AT_ONCE, (start + comparisons) // AT_ONCE)
         for right in right_answers(world, batch, seeds, examples)
     ]
     known = [one for one in found if not np.isnan(one.p)]
@@ -136,6 +141,18 @@ def cells(comparisons: int) -> list[Cell]:
         return pool.starmap(measured, asked, chunksize=1)
 
 
+def above_limit(cell: Cell) -> bool:
+    """Whether it has more false positives than it may."""
+    return (cell.false_positive_percent or 0.0) > MOST_PERCENT
+
+
+def measured_again(cell: Cell) -> Cell:
+    """A cell by ten times as many other comparisons."""
+    world = next(world for world in WORLDS if world.name == cell.world)
+    return measured(world, cell.answers, cell.seeds, cell.examples,
+                    10 * cell.comparisons, cell.comparisons)  # fmt: skip
+
+
 def show(found: list[Cell], console: Console) -> None:
     """Print the table, and whether every cell keeps what is promised."""
     titles = ("world", "answers", "seeds", "examples", "p given %", "false positives %",
@@ -148,9 +165,9 @@ def show(found: list[Cell], console: Console) -> None:
         table.add_row(cell.world, answers, str(cell.seeds), str(cell.examples), *texts, cell.reason)
     console.print(table)
     rates = [rate for cell in found if (rate := cell.false_positive_percent) is not None]
-    over = sum(rate > MOST_PERCENT for rate in rates)
+    over = sum(map(above_limit, found))
     console.print(
-        f"{len(found)} cells: {len(found) - len(rates)} without a p-value, {over} with more than "
+        f"{len(found)} rows: {len(found) - len(rates)} without a p-value, {over} with more than "
         f"{MOST_PERCENT} % false positives (the most: {max(rates)} %)"
     )
 
@@ -162,6 +179,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="500 of each cell; not kept")
     asked = parser.parse_args()
     found = cells(AT_ONCE if asked.smoke else asked.comparisons)
+    if not asked.smoke:
+        found += [measured_again(cell) for cell in found if above_limit(cell)]
     if not asked.smoke:
         rows = (json.dumps(asdict(cell) | {"commit": commit()}) + "\n" for cell in found)
         with RESULTS.open("a", encoding="utf-8") as file:
