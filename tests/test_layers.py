@@ -55,7 +55,7 @@ def test_imports_point_down(path):
 
 
 EVALUATION = ("examples", "scores", "fine_tuning")  # each imports those before it
-CALLERS = {"evaluate", "selection", "transfer", "retrieval", "language_counts"}  # of all three
+CALLERS = {"evaluate", "selection", "retrieval", "language_counts"}  # of all three
 
 
 @pytest.mark.parametrize("name", EVALUATION)

@@ -1,8 +1,11 @@
-"""Evaluating a model on tasks into results.json; existing results are reused."""
+"""Evaluating a model on tasks into results.json: zero-shot transfer (BS, BZ, Delta), retrieval.
+
+Existing results are reused.
+"""
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,7 +16,8 @@ from alignmlm.evaluation.directions import Direction, direction_of
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
 from alignmlm.evaluation.examples.task_data import TaskData, read_examples, task_data, task_trees
-from alignmlm.evaluation.fine_tuning.model_cache import Tuning
+from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
+from alignmlm.evaluation.fine_tuning.training import scored_split
 from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.retrieval import Found
 from alignmlm.evaluation.scores.results import (
@@ -24,10 +28,10 @@ from alignmlm.evaluation.scores.results import (
     with_retrieval,
     with_task,
 )
-from alignmlm.evaluation.scores.scoring import Retrieved
+from alignmlm.evaluation.scores.samples import Arm, Sample
+from alignmlm.evaluation.scores.scoring import Retrieved, Scores, Tested
 from alignmlm.evaluation.selection import Skipped, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
-from alignmlm.evaluation.transfer import TransferResult, transfer_scores
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import Task, load_tasks, task_files
@@ -112,6 +116,68 @@ def measure_transfer(
     with results.current() as document:
         document = with_task(document, settings, result.scores, counts, seconds)
         return results.write(document, {task.name: result.samples})
+
+
+@dataclass(slots=True)
+class TransferResult:
+    """The results of one task."""
+
+    scores: list[Scores] = field(default_factory=list)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)  # by language
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # of test texts, by language
+
+
+def transfer_scores(
+    data: dict[str, TaskData], direction: Direction, seeds: list[int], tuning: Tuning
+) -> TransferResult:
+    """Scores of each seed and target, every answer, and what happened to the test texts.
+
+    Source: Tang et al., 2022 (arXiv:2211.08547), section 4.
+    """
+    result, rows = TransferResult(), tuning.config.batch_rows
+    start, task = data[direction.source_task.name], data[direction.task.name]
+    source = direction.source
+    for seed in seeds:
+        model = fine_tuned(start, source, seed, tuning)
+        own = scored_split(model, start, source, "test", rows)
+        dev = (
+            scored_split(model, start, source, "dev", rows).percent
+            if "dev" in start.splits
+            else None
+        )
+        add_answers(result, source, own, seed, "source")
+        for target in direction.targets:
+            zero = scored_split(model, task, target, "test", rows)
+            add_answers(result, target, zero, seed, "bz")
+            supervised = None
+            if "train" in task.splits:
+                other = fine_tuned(task, target, seed, tuning)
+                supervised = scored_split(other, task, target, "test", rows)
+                add_answers(result, target, supervised, seed, "bs")
+            scores = Scores(
+                seed=seed, source=source, target=target, source_dev=dev, source_test=own.percent,
+                bz=zero.percent, bs=supervised.percent if supervised else None,
+            )  # fmt: skip
+            log_scores(direction.task.name, scores)
+            result.scores.append(scores)
+    result.counts[source] = start.rendered(source, "test").counts
+    for target in direction.targets:
+        result.counts[target] = task.rendered(target, "test").counts
+    return result
+
+
+def add_answers(result: TransferResult, language: str, tested: Tested, seed: int, arm: Arm) -> None:
+    """Add the answers of one model to the results."""
+    result.samples.setdefault(language, []).extend(tested.samples(seed, arm))
+
+
+def log_scores(task: str, scores: Scores) -> None:
+    """Log the scores of one seed and target."""
+    supervised = "" if scores.bs is None else f", BS {scores.bs:.1f}, Delta {scores.delta:.1f}"
+    log.info(
+        "%s, seed %d, %s to %s: source %.1f, BZ %.1f%s",
+        task, scores.seed, scores.source, scores.target, scores.source_test, scores.bz, supervised,
+    )  # fmt: skip
 
 
 def sample_counts(data: TaskData, result: TransferResult) -> dict[str, Any]:
