@@ -5,10 +5,9 @@ configs, versions, n-samples, higher_is_better, date.
 """
 
 import json
-import logging
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from alignmlm import __version__
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError, quoted
-from alignmlm.evaluation.scores.row_checks import check_per_seed, check_rows
 from alignmlm.evaluation.scores.samples import Sample, remove_samples, write_samples
 from alignmlm.evaluation.scores.scoring import Retrieved, Scores, mean, summary
 from alignmlm.storage.atomic import replace_text
@@ -29,6 +27,7 @@ from alignmlm.storage.records import check_keys
 from alignmlm.tasks.metrics import METRICS
 
 SCHEMA_VERSION = 3
+PATH = "path"  # in the document's model: its location, which is not part of its identity
 SAMPLES = "samples"  # by task and language: file, bytes and xxh3
 BY_TASK = (
     "results", "group_subtasks", "configs", "versions", "n-samples", "higher_is_better", "per_seed",
@@ -46,6 +45,19 @@ UNITS = {
 MEASURES = ("source", "bs", "bz", "delta")
 RESULT_COLUMNS = (*MEASURES, *(f"{name}_ci95" for name in MEASURES))
 Document = dict[str, Any]
+
+# keys of the rows that tables, charts and statistics read, and the types of their values
+NUMBER, SCORE, BOUNDS = int | float, int | float | None, list | None
+ROW: dict[str, Any] = {"objective": str, "task": str, "language": str}
+STUDY_ROW: dict[str, Any] = {"source_language": str, "seed": int, **dict.fromkeys(MEASURES, SCORE)}
+OPTIONAL: dict[str, Any] = {
+    **STUDY_ROW, "n_seeds": int, "retrieved": NUMBER, "layer": int | None, "metrics": dict,
+    "validation_loss_nats": dict, "alignment_in_dictionary_percent": SCORE,
+    "alignment_held_out_percent": SCORE,
+    **dict.fromkeys((f"{name}_ci95" for name in MEASURES), BOUNDS),
+}  # fmt: skip
+SEED: dict[str, Any] = {"source": str, "target": str, "seed": int, "source_test": NUMBER}
+SEED |= {"bs": SCORE, "bz": NUMBER, "delta": SCORE}
 
 
 def empty(model: dict[str, object]) -> Document:
@@ -227,6 +239,31 @@ def check_document(document: Document, path: Path) -> None:
     check_per_seed(document["per_seed"], path)
 
 
+def check_rows(rows: Iterable[Any], place: str | Path) -> None:
+    """Raise unless each row has the keys that identify it, with values of the right types.
+
+    Raises:
+        DataError: a key is missing, or its value has another type.
+    """
+    for number, row in enumerate(rows):
+        check_keys(row, ROW, f"{place}: row {number}", DataError, OPTIONAL)
+        for name, nats in row.get("validation_loss_nats", {}).items():
+            check_keys({name: nats}, {name: NUMBER}, f"{place}: row {number}")
+
+
+def check_per_seed(by_task: dict[str, Any], place: str | Path) -> None:
+    """Raise unless the scores of each seed of each task are complete.
+
+    Raises:
+        DataError: they are not.
+    """
+    for task, rows in by_task.items():
+        if not isinstance(rows, list):
+            raise DataError(f"{place}: per_seed, {task} must be a list, found {rows!r:.80}")
+        for row in rows:
+            check_keys(row, SEED, f"{place}: per_seed, {task}")
+
+
 def result_rows(document: Document) -> list[Document]:
     """One row per task and target, with the model's identity; units as in UNITS."""
     model = document["model"]
@@ -242,11 +279,6 @@ def result_rows(document: Document) -> list[Document]:
         for task, keys in document["group_subtasks"].items()
         for key in keys
     ]
-
-
-log = logging.getLogger(__name__)
-
-PATH = "path"  # in the document's model: its location, which is not part of its identity
 
 
 def identity_of(document: Document | None) -> dict[str, Any] | None:

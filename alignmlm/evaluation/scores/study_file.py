@@ -1,12 +1,12 @@
 """study.json: the rows of a study, and a checksum of them."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError, quoted
-from alignmlm.evaluation.scores.results import UNITS
-from alignmlm.evaluation.scores.row_checks import check_study_rows
+from alignmlm.evaluation.scores.results import STUDY_ROW, UNITS, check_rows
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
@@ -42,3 +42,15 @@ def study_document(path: Path) -> dict[str, Any]:
     check_study_rows(document["rows"], path)
     check_keys(document, {"name": str}, path)
     return document
+
+
+def check_study_rows(rows: Iterable[Any], place: str | Path) -> None:
+    """Raise unless a study's transfer rows have all scores.
+
+    Raises:
+        DataError: one has not.
+    """
+    check_rows(rows, place)
+    for number, row in enumerate(rows):
+        if "retrieved" not in row:
+            check_keys(row, STUDY_ROW, f"{place}: row {number}")
