@@ -35,9 +35,8 @@ from torch import zeros_like
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
-from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluated_model import open_export
-from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.examples.task_data import Direction, read_examples, task_data
 from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model

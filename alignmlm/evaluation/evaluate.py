@@ -12,10 +12,15 @@ from typing import Any
 
 import xxhash
 
-from alignmlm.evaluation.directions import Direction, direction_of
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
-from alignmlm.evaluation.examples.task_data import TaskData, read_examples, task_data, task_trees
+from alignmlm.evaluation.examples.task_data import (
+    Direction,
+    TaskData,
+    read_examples,
+    task_data,
+    task_trees,
+)
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import scored_split
 from alignmlm.evaluation.parallel_pairs import language_pairs
@@ -30,7 +35,7 @@ from alignmlm.evaluation.scores.results import (
 )
 from alignmlm.evaluation.scores.samples import Arm, Sample
 from alignmlm.evaluation.scores.scoring import Retrieved, Scores, Tested
-from alignmlm.evaluation.selection import Skipped, selected_tasks
+from alignmlm.evaluation.selection import Skipped, direction_of, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
     Trees,
@@ -15,7 +14,7 @@ from alignmlm.evaluation.examples.rendering import (
 )
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.settings import SyntaxConfig
-from alignmlm.languages.language import parse_language
+from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.examples import labels_of
 from alignmlm.tasks.formats import FORMATS, read_split

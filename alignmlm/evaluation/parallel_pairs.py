@@ -6,8 +6,8 @@ from itertools import product
 from typing import Any
 
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export
+from alignmlm.languages.language import base_of
 from alignmlm.tasks.examples import ParallelPair, WordPair
 from alignmlm.tasks.kinds import TaskKind
 from alignmlm.tasks.metrics import Metric

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from alignmlm.data.tokenizer import encode_words
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.pair_classification import token_texts
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
@@ -23,6 +22,7 @@ from alignmlm.evaluation.scores.samples import Sample
 from alignmlm.evaluation.scores.scoring import Retrieved
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.dictionary import Word, from_pairs
+from alignmlm.languages.language import base_of
 from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
 from alignmlm.probes.neighbours import nearest, units
 from alignmlm.probes.probe import retrieval_metrics

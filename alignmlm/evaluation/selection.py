@@ -1,4 +1,7 @@
-"""Which tasks of a command can be measured, checked before any model is loaded."""
+"""Which tasks of a command can be measured, and from which language to which.
+
+All are checked before any model is loaded.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,17 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, nearest
-from alignmlm.evaluation.directions import direction_of, measurable
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import syntax_models
-from alignmlm.evaluation.examples.task_data import check_labels, check_trainable, read_examples
+from alignmlm.evaluation.examples.task_data import (
+    Direction,
+    check_labels,
+    check_trainable,
+    read_examples,
+)
 from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.settings import EvaluationConfig
-from alignmlm.languages.language import parse_language
+from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks, split_files
+from alignmlm.tasks.task import Task, load_task, load_tasks, split_files
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +60,74 @@ class Skipped:
             return next(iter(self.errors.values()))
         lines = (f"{name}: {reason}" for name, reason in self.reasons().items())
         return AlignMLMError("\n  ".join(["no task can be measured", *lines]))
+
+
+def task_in(task: Task, base: str, name: str | None) -> Task:
+    """The task of the same group in another language, which can be fine-tuned on.
+
+    Raises:
+        ConfigError: there is none, or several and none is named.
+    """
+    if name is not None:
+        task_named = load_task(name)
+        if task_named.language != base or task_named.kind != task.kind:
+            requirement = f"be a {task.kind} task in {base}"
+            raise ConfigError("evaluation.source_task", name, requirement)
+        return task_named
+    members = load_tasks(task.group) if task.group else []
+    fitting = [one for one in members if one.language == base and "train" in one.files]
+    if len(fitting) != 1:
+        names = " and ".join(one.name for one in fitting) or "no task"
+        group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
+        requirement = (
+            f"have one task in {base} with a training split to be fine-tuned on, but {group}"
+        )
+        raise ConfigError(
+            "--tasks", task.name, f"{requirement}; name one with --evaluation.source_task"
+        )
+    return fitting[0]
+
+
+def direction_of(
+    export: Export,
+    task: Task,
+    source: str | None,
+    targets: Sequence[str],
+    source_task: str | None = None,
+) -> Direction:
+    """The languages in which a model is fine-tuned for a task and tested on it.
+
+    The source is the model's first language unless one is named; targets are all its other
+    languages that are the task's own or derived from it. A task in another language, or without a
+    training split, is fine-tuned for on the one of its group that has both.
+
+    Raises:
+        ConfigError: the model lacks a language, one is not the task's, or there is no target.
+    """
+    start = source or export.languages[0]
+    for name in (start, *targets):
+        export.number_of(name)
+    others = [name for name in targets or export.languages if name != start]
+    fitting = tuple(name for name in others if base_of(name) == task.language)
+    if not fitting:
+        key = "evaluation.targets" if targets else f"languages of {export.path}"
+        requirement = (
+            f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
+        )
+        raise ConfigError(key, list(targets or export.languages), requirement)
+    if base_of(start) == task.language and source_task is None and "train" in task.files:
+        return Direction(task, start, task, fitting)
+    return Direction(task_in(task, base_of(start), source_task), start, task, fitting)
+
+
+def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:
+    """Whether a model has any target for a task; groups contain tasks in many languages."""
+    start = source or export.languages[0]
+    others = [name for name in targets or export.languages if name != start]
+    if task.other_language:
+        bases = {base_of(name) for name in export.languages}
+        return {task.language, task.other_language} <= bases
+    return any(base_of(name) == task.language for name in others)
 
 
 def named_tasks(

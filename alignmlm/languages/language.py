@@ -65,6 +65,11 @@ def parse_language(name: str) -> Language:
     return Language(base, syntax or by_kind.get(0, ""), by_kind.get(2, ""), replaced)
 
 
+def base_of(language: str) -> str:
+    """The natural language of an id, or the one it is derived from."""
+    return parse_language(language).base
+
+
 def kind_of(part: str, name: str) -> int:
     """0 for an order, 1 for random words, 2 for a script.
 

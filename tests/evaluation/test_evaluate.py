@@ -5,10 +5,10 @@ import pytest
 
 from alignmlm.artifacts.description import read_description, write_description
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.scores.results import RESULTS, read_results
+from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export

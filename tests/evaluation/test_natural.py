@@ -8,12 +8,11 @@ import pytest
 
 from alignmlm.corpus.sample_world import plain_text, sample_documents
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.fine_tuning.model_cache import make_room
 from alignmlm.evaluation.scores.samples import recorded_samples
-from alignmlm.evaluation.selection import Skipped, named_tasks, selected_tasks
+from alignmlm.evaluation.selection import Skipped, direction_of, named_tasks, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint

@@ -13,7 +13,6 @@ from jaxtyping import Int
 from alignmlm.data.inspect import base_of as base_tokens
 from alignmlm.data.text import normalise
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.directions import base_of
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.question_answering import (
     moved_question,
@@ -29,7 +28,7 @@ from alignmlm.evaluation.examples.rendering import (
 )
 from alignmlm.evaluation.examples.words import TextWords, text_words, tokens_of_words, written
 from alignmlm.evaluation.settings import SyntaxConfig
-from alignmlm.languages.language import parse_language
+from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.tasks.examples import (
     Example,

@@ -8,7 +8,6 @@ from typing import Any
 import xxhash
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.directions import Direction
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
     Rendered,
@@ -25,6 +24,16 @@ from alignmlm.tasks.formats import FORMATS, read_split
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.task import SPLITS, Task, split_files
 from alignmlm.tasks.validate import task_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """From the training split of one task in one language to the test split of another."""
+
+    source_task: Task
+    source: str
+    task: Task
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 import torch
 
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.evaluation.directions import direction_of
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split
+from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
