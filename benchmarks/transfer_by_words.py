@@ -19,7 +19,7 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.examples.task_data import read_examples, task_data
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import predictions
 from alignmlm.evaluation.selection import direction_of
@@ -64,7 +64,8 @@ def measured(run: Path, task_name: str, epochs: int, seeds: list[int]) -> list[d
     export, task = open_model(run), load_task(task_name)
     direction = direction_of(export, task, None, [])
     config = EvaluationConfig(finetune=FineTuneConfig(epochs=epochs))
-    data = task_data(export, direction, config)
+    source, tested = (read_examples(t, config) for t in (direction.source_task, task))
+    data = task_data(export, source, tested, config)
     models = run / "evaluation" / "models"
     tuning = Tuning(config=config.finetune, models=models)
     ours, target = data[task.name], direction.targets[0]

@@ -93,13 +93,13 @@ def changes_of(
         change_of_model,
         change_without_model,
     )
-    from alignmlm.evaluation.language_counts import trees_of
+    from alignmlm.evaluation.examples.task_data import trees_of
 
     export = open_export(model) if model else None
     languages = asked_languages(task, export.languages if export else None, language)
     if not languages:
         return {}
-    trees = trees_of(file, languages, syntax)
+    trees = trees_of([file], languages, syntax)
     if export is None:
         return {name: change_without_model(name, syntax, trees) for name in languages}
     return {name: change_of_model(export, name, syntax, trees) for name in languages}

@@ -10,17 +10,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import xxhash
-
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
-from alignmlm.evaluation.examples.task_data import (
-    Direction,
-    TaskData,
-    read_examples,
-    task_data,
-    task_trees,
-)
+from alignmlm.evaluation.examples.task_data import TaskData, TaskExamples, task_data, trees_of
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import scored_split
 from alignmlm.evaluation.parallel_pairs import language_pairs
@@ -35,19 +27,13 @@ from alignmlm.evaluation.scores.results import (
 )
 from alignmlm.evaluation.scores.samples import Arm, Sample
 from alignmlm.evaluation.scores.scoring import Retrieved, Scores, Tested
-from alignmlm.evaluation.selection import Skipped, direction_of, selected_tasks
+from alignmlm.evaluation.selection import Direction, Selected, Skipped, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks, task_files
+from alignmlm.tasks.task import Task, load_tasks
 
 log = logging.getLogger(__name__)
-
-
-def file_hashes(task: Task, config: EvaluationConfig) -> dict[str, str]:
-    """The hash of each file of a task."""
-    files = task_files(task, Path(config.sample_folder))
-    return {split: xxhash.xxh3_64_hexdigest(p.read_bytes()) for split, p in files.items()}
 
 
 def settings_of(task: Task) -> dict[str, object]:
@@ -67,29 +53,31 @@ def syntax_settings(export: Export, syntax: SyntaxConfig) -> dict[str, Any]:
     return {"syntax": asdict(syntax), "syntax_files_xxh3": contents}
 
 
-def common_settings(export: Export, task: Task, config: EvaluationConfig) -> dict[str, Any]:
+def common_settings(
+    export: Export, tested: TaskExamples, config: EvaluationConfig
+) -> dict[str, Any]:
     """What the scores of any task depend on, apart from the model."""
     return {
-        "task": settings_of(task),
+        "task": settings_of(tested.task),
         **syntax_settings(export, config.syntax),
-        "files_xxh3": file_hashes(task, config),
+        "files_xxh3": tested.files_xxh3,
         "limit": config.limit,
         "max_tokens": export.seq_len,
     }
 
 
 def transfer_settings(
-    export: Export, direction: Direction, config: EvaluationConfig
+    export: Export, selected: Selected, direction: Direction, config: EvaluationConfig
 ) -> dict[str, Any]:
     """Everything that a fine-tuned task's scores depend on, apart from the model."""
-    other = direction.source_task
+    source = selected.source
     source_task = (
-        {"source_task": settings_of(other), "source_files_xxh3": file_hashes(other, config)}
-        if other.name != direction.task.name
+        {"source_task": settings_of(source.task), "source_files_xxh3": source.files_xxh3}
+        if source.task.name != selected.tested.task.name
         else {}
     )
     return {
-        **common_settings(export, direction.task, config),
+        **common_settings(export, selected.tested, config),
         **source_task,
         "source": direction.source,
         "targets": list(direction.targets),
@@ -99,17 +87,19 @@ def transfer_settings(
 
 
 def measure_transfer(
-    export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
+    export: Export,
+    selected: Selected,
+    direction: Direction,
+    config: EvaluationConfig,
+    results: ResultsFolder,
 ) -> Document:
     """The document with a fine-tuned task's results, measured unless they are already in it."""
-    source_task = config.source_task_of(task.name, task.group)
-    direction = direction_of(export, task, config.source, config.targets, source_task)
-    settings = transfer_settings(export, direction, config)
+    task, settings = direction.task, transfer_settings(export, selected, direction, config)
     if holds(document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
-    data = task_data(export, direction, config)
+    data = task_data(export, selected.source, selected.tested, config)
     models = Path(config.models) if config.models else results.path / "models"
     tuning = Tuning(
         config=config.finetune,
@@ -192,23 +182,22 @@ def sample_counts(data: TaskData, result: TransferResult) -> dict[str, Any]:
 
 
 def measure_retrieval(
-    export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
+    export: Export, tested: TaskExamples, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
     """The document with a retrieval task's results, measured unless they are already in it."""
-    settings = common_settings(export, task, config)
+    task, settings = tested.task, common_settings(export, tested, config)
     if holds(document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
-    examples, _ = read_examples(task, config)
-    limited = {split: part[: config.limit] for split, part in examples.items()}
-    results_of_pairs = retrieved(export, task, limited, config)
+    limited = {split: part[: config.limit] for split, part in tested.examples.items()}
+    results_of_pairs = retrieved(export, tested, limited, config)
     for one, _ in results_of_pairs:
         log.info("%s, %s to %s: %.1f %%", task.name, one.source, one.target, one.percent)
     if config.limit is not None:
         warn_of_few_candidates(task, [one for one, _ in results_of_pairs])
     counts = {
-        "original": len(examples["test"]),
+        "original": len(tested.examples["test"]),
         "effective": len(limited["test"]),
         "counts": {f"{one.source}:{one.target}": one.counts for one, _ in results_of_pairs},
     }
@@ -233,16 +222,16 @@ def warn_of_few_candidates(task: Task, rows: list[Retrieved]) -> None:
 
 
 def retrieved(
-    export: Export, task: Task, splits: dict[str, Any], config: EvaluationConfig
+    export: Export, tested: TaskExamples, splits: dict[str, Any], config: EvaluationConfig
 ) -> list[Found]:
     """Retrieval results of a model on a task, for each pair of languages."""
     tokenizer, model = read_tokenizer(export.path), load_encoder(export.path)
-    kind = KINDS[task.kind]
-    trees = task_trees(export, [task], config) if kind.sentences else Trees()
+    kind, files = KINDS[tested.task.kind], tested.files.values()
+    trees = trees_of(files, export.languages, config.syntax) if kind.sentences else Trees()
     tools = config.syntax, trees
     return [
         kind.retrieve(export, model, pair, splits, tokenizer, tools)
-        for pair in language_pairs(export, task, config.languages)
+        for pair in language_pairs(export, tested.task, config.languages)
     ]
 
 
@@ -280,12 +269,15 @@ def evaluate(
     before, skipped = results.document().get("skipped", {}), Skipped()
     chosen = selected_tasks(export, tasks, config, skipped)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, task in enumerate(chosen, start=1):
-        log.info("task %d of %d: %s", number, len(chosen), task.name)
-        measure = measure_transfer if KINDS[task.kind].model else measure_retrieval
-        with skipped.on_error(task.name):
-            measure(export, task, config, results)
-    if all(task.name in skipped.errors for task in chosen):
+    for number, one in enumerate(chosen, start=1):
+        name = one.tested.task.name
+        log.info("task %d of %d: %s", number, len(chosen), name)
+        with skipped.on_error(name):
+            if one.direction is None:
+                measure_retrieval(export, one.tested, config, results)
+            else:
+                measure_transfer(export, one, one.direction, config, results)
+    if all(one.tested.task.name in skipped.errors for one in chosen):
         raise skipped.all_failed()
     reasons, document = skipped.reasons(), results.document()
     if with_skipped(document, before, reasons) == document:

@@ -5,23 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
-from alignmlm.evaluation.examples.rendering import (
-    Trees,
-    gold_trees,
-    parser_of,
-    renderer_of,
-    reorderer_of,
-)
+from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
+from alignmlm.evaluation.examples.task_data import trees_of
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import base_of, parse_language
-from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.examples import labels_of
-from alignmlm.tasks.formats import FORMATS, read_split
+from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.metrics import METRICS
 from alignmlm.tasks.spans import closed_tags
-from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task, found_file
 
 Tools = tuple[SyntaxConfig, Trees]  # what syntax languages need
@@ -77,19 +70,8 @@ def language_counts(
     """
     file = found_file(task, "test", sample_folder)
     examples, fitting = read_split(file).examples, fitting_languages(export, task, languages)
-    trees = trees_of(file, fitting, syntax)
+    trees = trees_of([file], fitting, syntax)
     return {
         name: {"examples": len(examples)} | counts_in(export, name, task, examples, (syntax, trees))
         for name in fitting
     }
-
-
-def trees_of(file: SplitFile, languages: Sequence[str], syntax: SyntaxConfig) -> Trees:
-    """Gold trees of a file that has them, and a parser where one is named.
-
-    Nothing is read where none of the languages needs trees: heads may then be missing.
-    """
-    if not any(is_syntax(parse_language(name).order) for name in languages):
-        return Trees()
-    gold = gold_trees([file.file]) if FORMATS[file.form].trees else {}
-    return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)

@@ -7,24 +7,18 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, nearest
+from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, DataError, nearest
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import syntax_models
-from alignmlm.evaluation.examples.task_data import (
-    Direction,
-    check_labels,
-    check_trainable,
-    read_examples,
-)
+from alignmlm.evaluation.examples.task_data import TaskExamples, read_examples
 from alignmlm.evaluation.parallel_pairs import language_pairs
-from alignmlm.evaluation.settings import EvaluationConfig
+from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_task, load_tasks, split_files
+from alignmlm.tasks.task import Task, load_task, load_tasks
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +54,16 @@ class Skipped:
             return next(iter(self.errors.values()))
         lines = (f"{name}: {reason}" for name, reason in self.reasons().items())
         return AlignMLMError("\n  ".join(["no task can be measured", *lines]))
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """From the training split of one task in one language to the test split of another."""
+
+    source_task: Task
+    source: str
+    task: Task
+    targets: tuple[str, ...]
 
 
 def task_in(task: Task, base: str, name: str | None) -> Task:
@@ -172,58 +176,96 @@ def check_source_tasks(config: EvaluationConfig, tasks: Sequence[Task]) -> None:
             raise ConfigError("evaluation.source_task: key", name, requirement)
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A task that can be measured, with what was read to check it."""
+
+    tested: TaskExamples
+    source: TaskExamples  # of the task that is fine-tuned on; its own where it is the same, or none
+    direction: Direction | None  # none of kinds that are not fine-tuned on
+
+
 def selected_tasks(
     export: Export, names: Sequence[str], config: EvaluationConfig, skipped: Skipped
-) -> list[Task]:
+) -> list[Selected]:
     """The tasks of some names that can be measured; the others are recorded as skipped.
+
+    The files of each task are read once, and stay in memory.
 
     Raises:
         ConfigError: an unknown name.
         AlignMLMError: no task can be measured.
     """
-    labels: dict[str, list[str]] = {}  # of each task whose files were read
-    chosen = []
+    read: dict[str, TaskExamples] = {}  # by the name of the task
+    selected = []
     for task in named_tasks(export, names, config, skipped):
         with skipped.on_error(task.name):
-            check_task(export, task, config, labels)
-            chosen.append(task)
-    if not chosen:
+            selected.append(checked_task(export, task, config, read))
+    if not selected:
         raise skipped.all_failed()
-    return chosen
+    return selected
 
 
-def check_task(
-    export: Export, task: Task, config: EvaluationConfig, labels: dict[str, list[str]]
-) -> None:
-    """Raise unless a task can be measured with a model, as far as is known without loading it.
+def checked_task(
+    export: Export, task: Task, config: EvaluationConfig, read: dict[str, TaskExamples]
+) -> Selected:
+    """A task that can be measured with a model, as far as is known without loading it.
 
-    `labels` holds those of tasks that were read before, and then of these.
+    `read` holds the examples of tasks that were read before, and then of these.
 
     Raises:
         ConfigError: a language, a split, or what a syntax order needs is missing.
         DataError: a file is missing or unusable, or has labels that the source task lacks.
     """
-    kind = KINDS[task.kind]
+    kind, direction, source = KINDS[task.kind], None, task
     if not kind.model:
         languages = [
             name for pair in language_pairs(export, task, config.languages) for name in pair
         ]
-        tasks = [task]
     else:
         source_task = config.source_task_of(task.name, task.group)
         direction = direction_of(export, task, config.source, config.targets, source_task)
-        check_trainable(direction.source_task, config.finetune.selection)
+        source = direction.source_task
+        check_trainable(source, config.finetune.selection)
         languages = [direction.source, *direction.targets]
-        tasks = [direction.source_task, task]
-    for each in tasks:
-        if each.name not in labels:
-            labels[each.name] = read_examples(each, config)[1]
-    check_labels(task, labels[task.name], labels[tasks[0].name], tasks[0])
+    for each in (source, task):
+        if each.name not in read:
+            read[each.name] = read_examples(each, config)
+    selected = Selected(read[task.name], read[source.name], direction)
+    check_labels(selected.tested, selected.source)
     if kind.sentences:
-        check_syntax(languages, tasks, config)
+        check_syntax(languages, [selected.source, selected.tested], config.syntax)
+    return selected
 
 
-def check_syntax(languages: Sequence[str], tasks: Sequence[Task], config: EvaluationConfig) -> None:
+def check_trainable(task: Task, selection: str) -> None:
+    """Raise unless a task can be fine-tuned on.
+
+    Raises:
+        ConfigError: it lacks a training split, or the development split that the selection needs.
+    """
+    needed = ("train", "dev") if selection == "source_dev" else ("train",)
+    if missing := [split for split in needed if split not in task.files]:
+        requirement = f"name {', '.join(missing)} too, to fine-tune on"
+        raise ConfigError(f"task {task.name}: files", sorted(task.files), requirement)
+
+
+def check_labels(tested: TaskExamples, source: TaskExamples) -> None:
+    """Raise unless a model fine-tuned on one task can predict the labels of another.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if unknown := sorted(set(tested.labels).difference(source.labels)):
+        raise DataError(
+            f"task {tested.task.name} has labels that {source.task.name}, which is fine-tuned on, "
+            f"lacks: {unknown}"
+        )
+
+
+def check_syntax(
+    languages: Sequence[str], tasks: Sequence[TaskExamples], config: SyntaxConfig
+) -> None:
     """Raise unless languages of a syntax order have their models, and trees or a parser.
 
     Raises:
@@ -232,10 +274,11 @@ def check_syntax(languages: Sequence[str], tasks: Sequence[Task], config: Evalua
     """
     orders = {order for name in languages if is_syntax(order := parse_language(name).order)}
     for order in sorted(orders):
-        syntax_models(order, config.syntax)
-    files = [f for t in tasks for f in split_files(t, Path(config.sample_folder)).values()]
-    if orders and config.syntax.parser is None and not any(FORMATS[f.form].trees for f in files):
-        requirement = f"name a parser for {tasks[-1].name}, whose sentences have no trees: see "
+        syntax_models(order, config)
+    forms = {file.form for one in tasks for file in one.files.values()}
+    if orders and config.parser is None and not any(FORMATS[form].trees for form in forms):
+        name = tasks[-1].task.name
+        requirement = f"name a parser for {name}, whose sentences have no trees: see "
         raise ConfigError(
             "evaluation.syntax.parser", None, f"{requirement}`alignmlm data train-parser`"
         )

@@ -9,8 +9,8 @@ import xxhash
 from alignmlm.errors import DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.preview import change_of_model, lines_of, previewed
-from alignmlm.evaluation.examples.task_data import document_of, task_trees
-from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
+from alignmlm.evaluation.examples.task_data import document_of, trees_of
+from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.typed_settings import build
@@ -50,10 +50,10 @@ def example_texts(
     config = (run.results or {})["configs"][name]
     task = build(Task, (f"task {name} of {run.name}", config["task"]))
     syntax = SyntaxConfig(**config.get("syntax", {}))
-    examples = read_split(unchanged_file(task, config, folder)).examples
+    file = unchanged_file(task, config, folder)
+    examples = read_split(file).examples
     export = open_export(run.folder)
-    settings = EvaluationConfig(sample_folder=str(folder), syntax=syntax)
-    trees = task_trees(export, [task], settings)
+    trees = trees_of([file], export.languages, syntax)
     change = change_of_model(export, language, syntax, trees)
     found: dict[Document, tuple[Lines, Lines | None]] = {}
     for place, example in enumerate(examples[: config.get("limit")]):

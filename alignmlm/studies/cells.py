@@ -20,7 +20,7 @@ from alignmlm.storage.checksums import verified
 from alignmlm.storage.locks import LockHeldError, held_or_refused, holder, lock_of
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
-from alignmlm.tasks.task import load_tasks, task_files
+from alignmlm.tasks.task import load_tasks, local_files, split_files
 
 CELLS, LOGS = "cells", "logs"
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     sample = Path(study.evaluation.sample_folder)
     parts: list[Any] = [numbers_of(recipe_of(study, run)), asdict(study.evaluation)]
     for task in (task for name in study.tasks for task in load_tasks(name)):
-        states = (path.stat() for path in task_files(task, sample).values())
+        states = (path.stat() for path in local_files(split_files(task, sample)).values())
         parts.append([task.settings(), [(one.st_size, one.st_mtime_ns) for one in states]])
     parts.append((run.folder / EXPORT / DESCRIPTION).read_text("utf-8"))
     return xxhash.xxh3_64_hexdigest(json.dumps(parts, sort_keys=True).encode())

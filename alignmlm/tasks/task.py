@@ -1,5 +1,6 @@
 """A task: its labelled files, their format, and how answers are scored."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -233,14 +234,10 @@ def placed(name: str, sample_folder: Path) -> Path:
     return path
 
 
-def task_files(task: Task, sample_folder: Path) -> dict[str, Path]:
-    """The local files of each split; a second file has the key "<split>.other".
-
-    Raises:
-        DataError: a file does not exist.
-    """
+def local_files(files: Mapping[str, SplitFile]) -> dict[str, Path]:
+    """The local files of some splits; a second file has the key "<split>.other"."""
     paths = {}
-    for split, file in split_files(task, sample_folder).items():
+    for split, file in files.items():
         if not file.path.startswith(HUB_PREFIX):
             paths[split] = Path(file.path)
         if file.other:

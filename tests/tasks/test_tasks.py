@@ -5,7 +5,7 @@ import pytest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.tasks.formats import FORMATS, formats_of
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import load_task, load_tasks, task_files, task_names
+from alignmlm.tasks.task import load_task, load_tasks, local_files, split_files, task_names
 
 
 def changed(toy_task, tmp_path: Path, old: str, new: str) -> str:
@@ -72,21 +72,21 @@ def test_a_task_file_that_is_no_mapping_is_an_error(tmp_path):
 
 @pytest.mark.slow  # the sample world is slow under shape checks
 def test_the_files_of_the_sample_world_are_made_when_they_are_missing(tmp_path):
-    paths = task_files(load_task("sample_pos"), tmp_path / "cache")
+    paths = local_files(split_files(load_task("sample_pos"), tmp_path / "cache"))
     assert [path.is_file() for path in paths.values()] == [True] * 3
 
 
 def test_the_files_of_the_sample_world_are_not_made_again(tmp_path):
     for split in ("train", "dev", "test"):
         (tmp_path / f"pos-{split}.conllu").write_text("made before", encoding="utf-8")
-    paths = task_files(load_task("sample_pos"), tmp_path)
+    paths = local_files(split_files(load_task("sample_pos"), tmp_path))
     assert [path.read_text(encoding="utf-8") for path in paths.values()] == ["made before"] * 3
 
 
 def test_a_missing_data_file_is_an_error_that_names_split_and_path(toy_task, tmp_path):
     task = load_task(changed(toy_task, tmp_path, "dev.conllu", "gone.conllu"))
     with pytest.raises(DataError, match=r"toy: dev file .*gone\.conllu does not exist"):
-        task_files(task, tmp_path)
+        split_files(task, tmp_path)
 
 
 SPLIT = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\nform: conllu_upos\n"
@@ -162,4 +162,4 @@ def test_every_file_of_every_shipped_task_lies_in_the_data(shared_data, tmp_path
     for name in task_names():
         task = load_task(name)
         if task.group != "sample":
-            assert set(task_files(task, tmp_path)) >= set(task.files)
+            assert set(local_files(split_files(task, tmp_path))) >= set(task.files)

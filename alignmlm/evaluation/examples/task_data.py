@@ -1,13 +1,12 @@
 """The files of a task as examples, and as tokens and label numbers of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
     Rendered,
@@ -18,22 +17,39 @@ from alignmlm.evaluation.examples.rendering import (
     reorderer_of,
 )
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
+from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
+from alignmlm.storage.checksums import file_xxh3
 from alignmlm.tasks.examples import Example, texts_of
 from alignmlm.tasks.formats import FORMATS, read_split
 from alignmlm.tasks.kinds import KINDS, TaskKind
-from alignmlm.tasks.task import SPLITS, Task, split_files
+from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.task import SPLITS, Task, local_files, split_files
 from alignmlm.tasks.validate import task_labels
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
-    """From the training split of one task in one language to the test split of another."""
+class TaskExamples:
+    """What the files of a task hold."""
 
-    source_task: Task
-    source: str
     task: Task
-    targets: tuple[str, ...]
+    files: dict[str, SplitFile]  # of each split
+    files_xxh3: dict[str, str]  # the hash of each local file
+    examples: dict[str, list[Any]]  # all of each split
+    labels: list[str]  # in the order of their numbers; none of questions
+
+
+def read_examples(task: Task, config: EvaluationConfig) -> TaskExamples:
+    """What the files of a task hold.
+
+    Raises:
+        DataError: a split cannot be read, or has labels that others lack.
+    """
+    files = split_files(task, Path(config.sample_folder))
+    splits = {split: read_split(files[split]) for split in SPLITS if split in files}
+    examples = {split: read.examples for split, read in splits.items()}
+    hashes = {name: file_xxh3(path) for name, path in local_files(files).items()}
+    return TaskExamples(task, files, hashes, examples, task_labels(task, splits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,85 +91,37 @@ def document_of(example: Example, place: int) -> tuple[str, str]:
     return example.id or str(place), doc_hash("\n".join(texts_of(example)))
 
 
-def check_trainable(task: Task, selection: str) -> None:
-    """Raise unless a task can be fine-tuned on.
+def trees_of(files: Iterable[SplitFile], languages: Iterable[str], syntax: SyntaxConfig) -> Trees:
+    """Gold trees of files that have them, and a parser where one is named.
 
-    Raises:
-        ConfigError: it lacks a training split, or the development split that the selection needs.
+    Nothing is read where none of the languages needs trees: heads may then be missing.
     """
-    needed = ("train", "dev") if selection == "source_dev" else ("train",)
-    if missing := [split for split in needed if split not in task.files]:
-        requirement = f"name {', '.join(missing)} too, to fine-tune on"
-        raise ConfigError(f"task {task.name}: files", sorted(task.files), requirement)
-
-
-def read_examples(task: Task, config: EvaluationConfig) -> tuple[dict[str, Any], list[str]]:
-    """All examples of each split, and the task's labels.
-
-    Raises:
-        DataError: a split cannot be read, or has labels that others lack.
-    """
-    files = split_files(task, Path(config.sample_folder))
-    splits = {split: read_split(files[split]) for split in SPLITS if split in files}
-    return {split: read.examples for split, read in splits.items()}, task_labels(task, splits)
-
-
-def task_trees(export: Export, tasks: Sequence[Task], config: EvaluationConfig) -> Trees:
-    """Gold trees of CoNLL-U files and a parser for other sentences, if a language needs trees."""
-    if not any(is_syntax(language.order) for language in export.parsed_languages()):
+    if not any(is_syntax(parse_language(name).order) for name in languages):
         return Trees()
-    treebanks = [
-        file.file
-        for task in tasks
-        for file in split_files(task, Path(config.sample_folder)).values()
-        if FORMATS[file.form].trees
-    ]
-    parser = config.syntax.parser
-    return Trees(gold_trees(treebanks), parser_of(parser) if parser else None)
-
-
-def check_labels(task: Task, labels: Sequence[str], known: Sequence[str], source: Task) -> None:
-    """Raise unless a model fine-tuned on one task can predict the labels of another.
-
-    Raises:
-        DataError: it cannot.
-    """
-    if unknown := sorted(set(labels).difference(known)):
-        raise DataError(
-            f"task {task.name} has labels that {source.name}, which is fine-tuned on, lacks: "
-            f"{unknown}"
-        )
+    gold = gold_trees(file.file for file in files if FORMATS[file.form].trees)
+    return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)
 
 
 def task_data(
-    export: Export, direction: Direction, config: EvaluationConfig
+    export: Export, source: TaskExamples, tested: TaskExamples, config: EvaluationConfig
 ) -> dict[str, TaskData]:
-    """The source and the target task as tokens and label numbers, by name.
-
-    Raises:
-        ConfigError: the source task cannot be fine-tuned on.
-        DataError: a split cannot be read, or has labels that others lack.
-    """
-    source, task = direction.source_task, direction.task
-    check_trainable(source, config.finetune.selection)
-    tokenizer, as_tokens = read_tokenizer(export.path), KINDS[task.kind].as_tokens
-    trees = task_trees(export, [source, task], config)
-    by_name: dict[str, TaskData] = {}
-    known: list[str] = []
-    for one in dict.fromkeys([source.name, task.name]):
-        now = source if one == source.name else task
-        examples, labels = read_examples(now, config)
-        known = known or labels
-        check_labels(now, labels, known, source)
-        limited = {split: part[: config.limit] for split, part in examples.items()}
-        by_name[one] = TaskData(
+    """The source and the tested task as tokens and numbers of the source's labels, by name."""
+    tokenizer, labels = read_tokenizer(export.path), source.labels
+    by_name = {one.task.name: one for one in (source, tested)}
+    files = [file for one in by_name.values() for file in one.files.values()]
+    trees = trees_of(files, export.languages, config.syntax)
+    data: dict[str, TaskData] = {}
+    for name, one in by_name.items():
+        task, as_tokens = one.task, KINDS[one.task.kind].as_tokens
+        limited = {split: part[: config.limit] for split, part in one.examples.items()}
+        data[name] = TaskData(
             export,
-            now,
-            known,
-            {k: as_tokens(now, part, known, tokenizer, export) for k, part in limited.items()},
+            task,
+            labels,
+            {k: as_tokens(task, part, labels, tokenizer, export) for k, part in limited.items()},
             {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
-            len(examples["test"]),
+            len(one.examples["test"]),
             config.syntax,
             trees,
         )
-    return by_name
+    return data

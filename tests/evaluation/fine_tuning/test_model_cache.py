@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.examples.task_data import read_examples, task_data
 from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST, Tuning, fine_tuned
-from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.storage.atomic import remove
 from alignmlm.storage.checksums import file_hashes, with_checksum
@@ -24,8 +23,8 @@ SOURCE, OTHER = LANGUAGES
 
 @pytest.fixture
 def data(export, toy_task):
-    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
-    return task_data(export, direction, EvaluationConfig())["toy"]
+    read = read_examples(load_task(str(toy_task.path)), EvaluationConfig())
+    return task_data(export, read, read, EvaluationConfig())["toy"]
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@ import torch
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import task_data
+from alignmlm.evaluation.examples.task_data import read_examples, task_data
 from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split
-from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task
 from tests.evaluation.conftest import LANGUAGES, write_export
@@ -14,8 +13,8 @@ QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)
 
 
 def data_of(export, toy_task):
-    direction = direction_of(export, load_task(str(toy_task.path)), None, [])
-    return task_data(export, direction, EvaluationConfig())["toy"]
+    read = read_examples(load_task(str(toy_task.path)), EvaluationConfig())
+    return task_data(export, read, read, EvaluationConfig())["toy"]
 
 
 def tuned(export, toy_task, seed=0):
