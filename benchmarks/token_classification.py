@@ -36,7 +36,7 @@ from torch import zeros_like
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.evaluated_model import open_export
-from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model
@@ -44,7 +44,7 @@ from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.export import PREFIX, export
 from alignmlm.quiet import quiet_transformers
 from alignmlm.tasks.examples import LabelledSentence
-from alignmlm.tasks.task import Task, load_task
+from alignmlm.tasks.task import Task, load_task, read_examples
 
 RESULTS = Path(__file__).parent / "results" / "token_classification.jsonl"
 SPLITS = ("train", "test")
@@ -115,7 +115,7 @@ def limited(task: Task, sentences: int | None, sample_folder: Path) -> Task:
     """
     if sentences is None:
         return task
-    labels = read_examples(task, EvaluationConfig(sample_folder=str(sample_folder))).labels
+    labels = read_examples(task, sample_folder).labels
     found = task.files["train"]
     own = dict(found) if isinstance(found, dict) else {"path": found}
     start, stop = own.get("rows") or (0, sentences)
@@ -127,7 +127,7 @@ def limited(task: Task, sentences: int | None, sample_folder: Path) -> Task:
 def our_side(work: Work) -> Side:
     """The fine-tuning that is measured."""
     export, task, language = open_export(work.model), work.task, work.task.language
-    read = read_examples(task, work.evaluation)
+    read = read_examples(task, Path(work.evaluation.sample_folder))
     ours = task_data(export, read, read, work.evaluation)[task.name]
 
     def score_percent(seed: int) -> float:
@@ -149,8 +149,8 @@ def columns_of(sentences: Sequence[LabelledSentence]) -> Dataset:
 
 def plain_side(form: str, work: Work) -> Side:
     """The plain fine-tuning of the same checkpoint on the same sentences."""
-    found = read_examples(work.task, work.evaluation)
-    train, test = (columns_of(found.examples[split]) for split in SPLITS)
+    found = read_examples(work.task, Path(work.evaluation.sample_folder))
+    train, test = (columns_of(found.splits[split].examples) for split in SPLITS)
     plain = prepared(open_export(work.model).path, train, test, found.labels, form)
     keys = [setting.name for setting in fields(Settings)]
     settings = Settings(**{key: getattr(work.settings, key) for key in keys})

@@ -19,13 +19,13 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import predictions
 from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble
-from alignmlm.tasks.task import load_task
+from alignmlm.tasks.task import load_task, read_examples
 
 RESULTS = Path(__file__).parent / "results" / "transfer_by_words.jsonl"
 GROUPS = ("in dictionary", "held out", "several tokens")
@@ -64,7 +64,9 @@ def measured(run: Path, task_name: str, epochs: int, seeds: list[int]) -> list[d
     export, task = open_model(run), load_task(task_name)
     direction = direction_of(export, task, None, [])
     config = EvaluationConfig(finetune=FineTuneConfig(epochs=epochs))
-    source, tested = (read_examples(t, config) for t in (direction.source_task, task))
+    source, tested = (
+        read_examples(t, Path(config.sample_folder)) for t in (direction.source_task, task)
+    )
     data = task_data(export, source, tested, config)
     models = run / "evaluation" / "models"
     tuning = Tuning(config=config.finetune, models=models)

@@ -12,7 +12,7 @@ from typing import Any
 
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
-from alignmlm.evaluation.examples.task_data import TaskData, TaskExamples, task_data, trees_of
+from alignmlm.evaluation.examples.task_data import TaskData, task_data, trees_of
 from alignmlm.evaluation.fine_tuning.model_cache import Tuning, fine_tuned
 from alignmlm.evaluation.fine_tuning.training import scored_split
 from alignmlm.evaluation.parallel_pairs import language_pairs
@@ -31,7 +31,7 @@ from alignmlm.evaluation.selection import Direction, Selected, Skipped, selected
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks
+from alignmlm.tasks.task import Task, TaskExamples, load_tasks
 
 log = logging.getLogger(__name__)
 
@@ -190,14 +190,14 @@ def measure_retrieval(
         log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
-    limited = {split: part[: config.limit] for split, part in tested.examples.items()}
+    limited = {split: part.examples[: config.limit] for split, part in tested.splits.items()}
     results_of_pairs = retrieved(export, tested, limited, config)
     for one, _ in results_of_pairs:
         log.info("%s, %s to %s: %.1f %%", task.name, one.source, one.target, one.percent)
     if config.limit is not None:
         warn_of_few_candidates(task, [one for one, _ in results_of_pairs])
     counts = {
-        "original": len(tested.examples["test"]),
+        "original": len(tested.splits["test"].examples),
         "effective": len(limited["test"]),
         "counts": {f"{one.source}:{one.target}": one.counts for one, _ in results_of_pairs},
     }

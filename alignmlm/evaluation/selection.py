@@ -7,18 +7,18 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError, DataError, nearest
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import syntax_models
-from alignmlm.evaluation.examples.task_data import TaskExamples, read_examples
 from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_task, load_tasks
+from alignmlm.tasks.task import Task, TaskExamples, load_task, load_tasks, read_examples
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def checked_task(
         languages = [direction.source, *direction.targets]
     for each in (source, task):
         if each.name not in read:
-            read[each.name] = read_examples(each, config)
+            read[each.name] = read_examples(each, Path(config.sample_folder))
     selected = Selected(read[task.name], read[source.name], direction)
     check_labels(selected.tested, selected.source)
     if kind.sentences:

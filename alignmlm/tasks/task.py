@@ -1,23 +1,31 @@
-"""A task: its labelled files, their format, and how answers are scored."""
+"""A task: its YAML file, its labelled files and what they hold, and how answers are scored."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
+from importlib.resources import files as package_files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from alignmlm.corpus.sample_world import write_tasks
 from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
-from alignmlm.errors import ConfigError, DataError, nearest
+from alignmlm.errors import ConfigError, DataError, listed, nearest
 from alignmlm.languages.settings import BASE
+from alignmlm.storage.checksums import file_xxh3
+from alignmlm.storage.plain_data import merged, read_layered_yaml
 from alignmlm.storage.typed_settings import Verbatim, build
-from alignmlm.tasks.formats import FORMATS, check_roles, formats_of
+from alignmlm.tasks.examples import labels_of
+from alignmlm.tasks.formats import FORMATS, Split, check_roles, formats_of, label_names, read_split
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, metrics_of
+from alignmlm.tasks.spans import check_entity_tags, closed_tags
 from alignmlm.tasks.splits import SplitFile, check_split_keys
-from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
+Values = dict[str, Any]
+CODE, ISO = "{code}", "{iso}"
+FILE_KEYS = ("languages", "tasks")  # of a YAML file, not of a task
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
@@ -120,6 +128,73 @@ class Task:
             for f in fields(self)
         }
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
+
+
+def filled(value: Any, words: dict[str, str]) -> Any:
+    """A value with {code} and {iso} replaced in all its strings."""
+    if isinstance(value, dict):
+        return {key: filled(entry, words) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [filled(entry, words) for entry in value]
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(word, text)
+    return value
+
+
+def part_of(mapping: Values, key: str, path: Path, allowed: tuple[type, ...]) -> Values:
+    """The mapping below a key, empty where it is missing.
+
+    Raises:
+        ConfigError: it is no mapping, or one of its values is of no type allowed.
+    """
+    part = mapping.get(key, {})
+    if not isinstance(part, dict):
+        raise ConfigError(f"{path}: {key}", part, "be a mapping")
+    for name, value in part.items():
+        if not isinstance(value, allowed):
+            requirement = "be a mapping of keys to values" + (
+                " or a code" if str in allowed else ""
+            )
+            raise ConfigError(f"{path}: {key}.{name}", value, requirement)
+    return part
+
+
+def in_languages(shared: Values, languages: Values) -> list[Values]:
+    """The task once for each language.
+
+    An entry is "fra-Latn: fr", or "fra-Latn: {code: fr, ...}" with keys that override shared ones.
+    """
+    tasks = []
+    for language, entry in languages.items():
+        own = dict(entry) if isinstance(entry, dict) else {"code": entry}
+        iso = language.split("-")[0]
+        words = {CODE: str(own.pop("code", iso)), ISO: iso}
+        tasks.append(filled(merged({**shared, "language": language}, own), words))
+    return tasks
+
+
+def tasks_of(path: Path) -> list[Values]:
+    """The tasks of a YAML file: one, or one for each entry of `languages` or of `tasks`.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    content = reduce(merged, [values for _, values in read_layered_yaml(path)])
+    shared = {key: value for key, value in content.items() if key not in FILE_KEYS}
+    languages = part_of(content, "languages", path, (str, dict))
+    named = part_of(content, "tasks", path, (dict,))
+    if languages:
+        return in_languages(shared, languages)
+    if named:
+        return [merged({**shared, "name": name}, own) for name, own in named.items()]
+    return [shared]
+
+
+def shipped_files() -> list[Path]:
+    """The YAML files of tasks that come with alignmlm; those that begin with _ are bases."""
+    folder = Path(str(package_files("alignmlm.tasks") / "shipped"))
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))
 
 
 def tasks_in(path: Path) -> list[Task]:
@@ -243,3 +318,60 @@ def local_files(files: Mapping[str, SplitFile]) -> dict[str, Path]:
         if file.other:
             paths[f"{split}.other"] = Path(file.other)
     return paths
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExamples:
+    """What the files of a task hold."""
+
+    task: Task
+    files: dict[str, SplitFile]  # of each split
+    files_xxh3: dict[str, str]  # the hash of each local file
+    splits: dict[str, Split]
+    labels: list[str]  # in the order of their numbers; none of questions
+
+
+def read_examples(task: Task, sample_folder: Path) -> TaskExamples:
+    """What the files of a task hold; missing files of the sample world are made.
+
+    Raises:
+        DataError: a file is missing or damaged, a word or an example has no label, an answer is
+            not in its context, an id is of two examples, or a split has a label that others lack.
+    """
+    files = split_files(task, sample_folder)
+    splits = {split: read_split(files[split]) for split in SPLITS if split in files}
+    hashes = {name: file_xxh3(path) for name, path in local_files(files).items()}
+    return TaskExamples(task, files, hashes, splits, task_labels(task, splits))
+
+
+def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+    """The labels that a task declares.
+
+    Raises:
+        DataError: a split has another one.
+    """
+    for split, read in splits.items():
+        split_labels = set(chain.from_iterable(map(labels_of, read.examples)))
+        if unknown := sorted(split_labels.difference(task.labels)):
+            raise DataError(
+                f"task {task.name}: {split} has labels that are not among the task's: "
+                f"{listed(unknown)}; it has {listed(task.labels)}{nearest(unknown[0], task.labels)}"
+            )
+    return task.labels
+
+
+def task_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+    """The labels of a task, in the order of their numbers: sorted.
+
+    Raises:
+        DataError: a split has a label that the task or its training split lacks, or tags that are
+            no entity tags where entities are scored.
+    """
+    first = "train" if "train" in splits else "test"
+    named = {str(task.split(split).path): read.examples for split, read in splits.items()}
+    names = sorted(declared_labels(task, splits)) if task.labels else []
+    names = names or label_names(splits[first].examples, named)
+    if METRICS[task.metric].entities:
+        check_entity_tags(names, f"task {task.name}")
+        return closed_tags(names)
+    return names

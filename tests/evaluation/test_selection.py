@@ -8,13 +8,12 @@ import pytest
 from alignmlm import cli
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.examples.task_data import read_examples
 from alignmlm.evaluation.fine_tuning import training
 from alignmlm.evaluation.scores.results import read_results
 from alignmlm.evaluation.scores.samples import recorded_samples
 from alignmlm.evaluation.selection import Skipped, check_syntax, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
-from alignmlm.tasks.task import load_task
+from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES
 
 BASE, TARGET = LANGUAGES
@@ -128,7 +127,7 @@ def test_a_source_task_of_a_task_that_is_not_asked_for_is_an_error(export, toy_t
 def test_a_syntax_order_without_trees_is_found_before_training(export, toy_task, written, tmp_path):
     head = "kind: token_classification\nmetric: accuracy\nform: conll_columns\n"
     words = load_task(written("words", head, test="kiru\tNOUN\n"))
-    treeless = read_examples(words, EvaluationConfig())
+    treeless = read_examples(words, tmp_path)
     with pytest.raises(ConfigError, match="models"):
         check_syntax(["qaa-Latn-x-syn-fra"], [treeless], SyntaxConfig())
 

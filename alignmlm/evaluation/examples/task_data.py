@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -19,37 +18,11 @@ from alignmlm.evaluation.examples.rendering import (
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
-from alignmlm.storage.checksums import file_xxh3
 from alignmlm.tasks.examples import Example, texts_of
-from alignmlm.tasks.formats import FORMATS, read_split
+from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.splits import SplitFile
-from alignmlm.tasks.task import SPLITS, Task, local_files, split_files
-from alignmlm.tasks.validate import task_labels
-
-
-@dataclass(frozen=True, slots=True)
-class TaskExamples:
-    """What the files of a task hold."""
-
-    task: Task
-    files: dict[str, SplitFile]  # of each split
-    files_xxh3: dict[str, str]  # the hash of each local file
-    examples: dict[str, list[Any]]  # all of each split
-    labels: list[str]  # in the order of their numbers; none of questions
-
-
-def read_examples(task: Task, config: EvaluationConfig) -> TaskExamples:
-    """What the files of a task hold.
-
-    Raises:
-        DataError: a split cannot be read, or has labels that others lack.
-    """
-    files = split_files(task, Path(config.sample_folder))
-    splits = {split: read_split(files[split]) for split in SPLITS if split in files}
-    examples = {split: read.examples for split, read in splits.items()}
-    hashes = {name: file_xxh3(path) for name, path in local_files(files).items()}
-    return TaskExamples(task, files, hashes, examples, task_labels(task, splits))
+from alignmlm.tasks.task import Task, TaskExamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +86,14 @@ def task_data(
     data: dict[str, TaskData] = {}
     for name, one in by_name.items():
         task, as_tokens = one.task, KINDS[one.task.kind].as_tokens
-        limited = {split: part[: config.limit] for split, part in one.examples.items()}
+        limited = {split: part.examples[: config.limit] for split, part in one.splits.items()}
         data[name] = TaskData(
             export,
             task,
             labels,
             {k: as_tokens(task, part, labels, tokenizer, export) for k, part in limited.items()},
             {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
-            len(one.examples["test"]),
+            len(one.splits["test"].examples),
             config.syntax,
             trees,
         )

@@ -9,8 +9,8 @@ from alignmlm.errors import CheckpointError, ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.language_counts import language_counts
 from alignmlm.tasks.formats import read_split
-from alignmlm.tasks.task import load_task
-from alignmlm.tasks.validate import task_labels, validate_task
+from alignmlm.tasks.task import load_task, task_labels
+from alignmlm.tasks.validate import validate_task
 from tests.evaluation.conftest import LANGUAGES
 
 BASE = "name: own\nversion: 1\nlanguage: qaa-Latn\n"

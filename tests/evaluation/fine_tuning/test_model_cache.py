@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST, Tuning, fine_tuned
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.storage.atomic import remove
 from alignmlm.storage.checksums import file_hashes, with_checksum
-from alignmlm.tasks.task import load_task
+from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES
 
 SOURCE, OTHER = LANGUAGES
@@ -23,7 +23,7 @@ SOURCE, OTHER = LANGUAGES
 
 @pytest.fixture
 def data(export, toy_task):
-    read = read_examples(load_task(str(toy_task.path)), EvaluationConfig())
+    read = read_examples(load_task(str(toy_task.path)), toy_task.path.parent)
     return task_data(export, read, read, EvaluationConfig())["toy"]
 
 

@@ -3,17 +3,17 @@ import torch
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import read_examples, task_data
+from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
-from alignmlm.tasks.task import load_task
+from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES, write_export
 
 QUICK = FineTuneConfig(epochs=6, learning_rate=5e-3, batch_rows=8)
 
 
 def data_of(export, toy_task):
-    read = read_examples(load_task(str(toy_task.path)), EvaluationConfig())
+    read = read_examples(load_task(str(toy_task.path)), toy_task.path.parent)
     return task_data(export, read, read, EvaluationConfig())["toy"]
 
 
