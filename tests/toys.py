@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignmlm.tasks.examples import LabelledSentence
+from alignmlm.tasks.examples import LabelledSentence, SplitFile
 from alignmlm.tasks.formats import read_split
-from alignmlm.tasks.splits import SplitFile
 
 
 def conllu(sentences: list[str]) -> str:

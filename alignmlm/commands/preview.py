@@ -22,8 +22,7 @@ from alignmlm.terminal import console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.evaluation.examples.preview import Change, Preview
-    from alignmlm.tasks.examples import Example
-    from alignmlm.tasks.splits import SplitFile
+    from alignmlm.tasks.examples import Example, SplitFile
     from alignmlm.tasks.task import Task
     from alignmlm.tasks.validate import SplitReport
 

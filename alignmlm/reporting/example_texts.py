@@ -14,8 +14,8 @@ from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.typed_settings import build
+from alignmlm.tasks.examples import SplitFile
 from alignmlm.tasks.formats import read_split
-from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task, found_file
 
 Document = tuple[str, str]  # id and hash of a text

@@ -14,6 +14,7 @@ from alignmlm.tasks.examples import (
     ParallelPair,
     Question,
     SentencePair,
+    SplitFile,
     WordPair,
     labels_of,
     texts_of,
@@ -21,7 +22,6 @@ from alignmlm.tasks.examples import (
 from alignmlm.tasks.pairs import line_files, pair_table, sentence_table, word_pairs
 from alignmlm.tasks.questions import question_table, squad_json
 from alignmlm.tasks.sentences import conll_columns, conllu_upos, token_table
-from alignmlm.tasks.splits import SplitFile
 
 Reader = Callable[[SplitFile, Counter[str]], Iterator[Any]]  # counts dropped examples
 

@@ -8,8 +8,7 @@ from alignmlm.errors import DataError
 from alignmlm.languages.dictionary import file_words
 from alignmlm.storage.cells import as_label, cell
 from alignmlm.storage.text import numbered_lines
-from alignmlm.tasks.examples import ParallelPair, SentencePair, WordPair
-from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.examples import ParallelPair, SentencePair, SplitFile, WordPair
 from alignmlm.tasks.tables import row_id, row_text, table_rows
 
 

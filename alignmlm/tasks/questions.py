@@ -8,8 +8,7 @@ from alignmlm.errors import DataError, quoted
 from alignmlm.storage.cells import as_label, as_list, as_number, as_object, as_text, cell
 from alignmlm.storage.plain_data import parse_json
 from alignmlm.storage.text import whole_text
-from alignmlm.tasks.examples import Answer, Question
-from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.examples import Answer, Question, SplitFile
 from alignmlm.tasks.tables import row_id, table_rows
 
 SQUAD_FORM = "SQuAD's JSON is {data: [{paragraphs: [{context, qas: [{id, question, answers}]}]}]}"

@@ -10,8 +10,7 @@ from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.storage.cells import as_label, as_list, as_text, cell
 from alignmlm.storage.conllu import blocks
 from alignmlm.storage.text import numbered_lines, split_blanks
-from alignmlm.tasks.examples import LabelledSentence
-from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.examples import LabelledSentence, SplitFile
 from alignmlm.tasks.tables import row_id, table_rows
 
 DOCUMENT = "-DOCSTART-"  # CoNLL-2003 has such a line between documents

@@ -14,7 +14,7 @@ from alignmlm.storage.tables import (
     named_rows,
     parquet_rows,
 )
-from alignmlm.tasks.splits import SplitFile
+from alignmlm.tasks.examples import SplitFile
 
 
 def table_rows(file: SplitFile) -> Iterator[PlacedRow]:

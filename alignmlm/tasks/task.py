@@ -16,12 +16,11 @@ from alignmlm.languages.settings import BASE
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.plain_data import merged, read_layered_yaml
 from alignmlm.storage.typed_settings import Verbatim, build
-from alignmlm.tasks.examples import labels_of
+from alignmlm.tasks.examples import SplitFile, check_split_keys, labels_of
 from alignmlm.tasks.formats import FORMATS, Split, check_roles, formats_of, label_names, read_split
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, metrics_of
 from alignmlm.tasks.spans import check_entity_tags, closed_tags
-from alignmlm.tasks.splits import SplitFile, check_split_keys
 
 Values = dict[str, Any]
 CODE, ISO = "{code}", "{iso}"

@@ -28,9 +28,8 @@ from alignmlm.storage.plain_data import read_json, read_yaml
 from alignmlm.syntax.ordering import read_orm
 from alignmlm.syntax.parser import treebank_text
 from alignmlm.syntax.trees import read_conllu
-from alignmlm.tasks.examples import LabelledSentence, texts_of
+from alignmlm.tasks.examples import LabelledSentence, SplitFile, texts_of
 from alignmlm.tasks.formats import FORMATS
-from alignmlm.tasks.splits import SplitFile
 
 INPUTS = int(os.environ.get("ALIGNMLM_FUZZ_INPUTS", "100"))
 QUICK = INPUTS <= 100

@@ -15,8 +15,8 @@ from alignmlm.data.tokenizer import encode_words, load_tokenizer, train_tokenize
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import read_tokenizer
 from alignmlm.evaluation.examples.words import tokens_of_words
+from alignmlm.tasks.examples import SplitFile
 from alignmlm.tasks.formats import read_split
-from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task
 from alignmlm.tasks.validate import validate_task
 

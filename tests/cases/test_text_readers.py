@@ -25,8 +25,8 @@ from alignmlm.storage.compression import open_stream
 from alignmlm.syntax.ordering import read_orm
 from alignmlm.syntax.parser import treebank_text
 from alignmlm.syntax.trees import read_conllu
+from alignmlm.tasks.examples import SplitFile
 from alignmlm.tasks.formats import FORMATS
-from alignmlm.tasks.splits import SplitFile
 
 
 def corpus(path):

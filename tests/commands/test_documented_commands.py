@@ -67,10 +67,10 @@ def test_every_command_is_on_a_page():
 def test_every_key_of_a_task_file_is_on_its_page():
     from dataclasses import fields
 
+    from alignmlm.tasks.examples import SplitFile
     from alignmlm.tasks.formats import FORMATS
     from alignmlm.tasks.kinds import KINDS
     from alignmlm.tasks.metrics import METRICS
-    from alignmlm.tasks.splits import SplitFile
     from alignmlm.tasks.task import Task
 
     page = (ROOT / "docs/howto-task.md").read_text("utf-8")

@@ -4,9 +4,8 @@ import json
 import pytest
 
 from alignmlm.errors import DataError
-from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, WordPair
+from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, SplitFile, WordPair
 from alignmlm.tasks.formats import label_names, read_split
-from alignmlm.tasks.splits import SplitFile
 from tests.toys import conllu, read_sentences
 
 CONTRACTION = "\n".join(

@@ -18,10 +18,9 @@ from alignmlm.evaluation.examples.rendering import (
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
-from alignmlm.tasks.examples import Example, texts_of
+from alignmlm.tasks.examples import Example, SplitFile, texts_of
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS, TaskKind
-from alignmlm.tasks.splits import SplitFile
 from alignmlm.tasks.task import Task, TaskExamples
 
 
