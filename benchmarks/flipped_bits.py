@@ -37,7 +37,7 @@ from alignmlm.data.tokenizer import describe, load_tokenizer, train_tokenizer
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.fine_tuning.model_cache import read_model, write_model
-from alignmlm.evaluation.fine_tuning.training import classifier
+from alignmlm.evaluation.fine_tuning.training import classifier, model_class
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.scores.samples import Sample, recorded_samples
 from alignmlm.evaluation.scores.scoring import Scores
@@ -182,7 +182,7 @@ def cache_kind(folder: Path, export: Path) -> Kind:
     write_model(folder, classifier(open_export(export), kind, ["a", "b"], 0), key)
 
     def read() -> Any:
-        model = read_model(folder, kind, key)
+        model = read_model(folder, model_class(kind), key)
         return tensors_of(model.state_dict()), str(model.config)
 
     return Kind("fine-tuned model in the cache", files_of(folder), read)

@@ -1,8 +1,10 @@
-"""Fine-tuning of a model on examples of one language, and its predictions in any."""
+"""Fine-tuning of a model on examples of one language, or one from the cache; its predictions."""
 
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+import xxhash
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
@@ -24,15 +27,18 @@ from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.examples.task_data import TaskData
+from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import Tested
 from alignmlm.evaluation.settings import FineTuneConfig
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
+from alignmlm.storage.locks import locked
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.metrics import METRICS, score_percent
 
 log = logging.getLogger(__name__)
 
+VERSION = 2  # of cached models: increases when the same rows and settings would give another one
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
@@ -197,6 +203,70 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
     if epochs.weights:
         model.load_state_dict(epochs.weights)
     log.info("fine-tuned on %d rows in %.1f s", len(train), perf_counter() - began)
+    return model
+
+
+def rows_hash(examples: Sequence[Example]) -> str:
+    """A hash of some rows, in their order."""
+    digest = xxhash.xxh3_64()
+    for example in examples:
+        labels = np.atleast_1d(np.array(example.labels, np.int64))
+        sizes = [len(example.input_ids), labels.size, example.language, example.second]
+        for part in (sizes, example.input_ids, labels):
+            digest.update(np.array(part, np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def model_key(
+    export: Export,
+    kind: str,
+    labels: list[str],
+    rows: Sequence[Sequence[Example]],
+    config: FineTuneConfig,
+    seed: int,
+) -> str:
+    """The hash of what a fine-tuned model depends on; `rows` are of training, and of selection."""
+    dependencies = {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "model": export.identity(),
+        "kind": kind,
+        "labels": labels,
+        "rows": [rows_hash(part) for part in rows],
+        "finetune": asdict(config),
+        "seed": seed,
+    }
+    return xxhash.xxh3_64_hexdigest(json.dumps(dependencies, sort_keys=True).encode())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """How a model is fine-tuned, and where fine-tuned ones are kept."""
+
+    config: FineTuneConfig
+    models: Path | None = None  # folder; none: not kept
+    models_gib: float = 20.0
+
+
+def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreTrainedModel:
+    """The export fine-tuned on a task in a language, from the cache if it is there.
+
+    Of several processes one fine-tunes, and the others wait for it.
+    """
+    config, kind = tuning.config, data.task.kind
+    if tuning.models is None:
+        return fine_tune(data, language, config, seed)
+    splits = ("train", "dev") if config.selection == "source_dev" else ("train",)
+    rows = [data.rendered(language, split).examples for split in splits]
+    key = model_key(data.export, kind, data.labels, rows, config, seed)
+    with locked(tuning.models / key):
+        model = cached_model(tuning.models, model_class(kind), key)
+        if model is not None:
+            return model
+        model = fine_tune(data, language, config, seed)
+        write_model(tuning.models / key, model, key)
+    make_room(tuning.models, tuning.models_gib * 2**30)
     return model
 
 
