@@ -39,8 +39,7 @@ from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.fine_tuning.model_cache import read_model, write_model
 from alignmlm.evaluation.fine_tuning.training import classifier, model_class
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
-from alignmlm.evaluation.scores.samples import Sample, recorded_samples
-from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.evaluation.scores.scoring import Sample, Scores, recorded_samples
 from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.languages.language import lay_out_scripts, parse_language
 from alignmlm.pretraining.checkpoints import (

@@ -29,7 +29,7 @@ from scipy.stats import norm
 
 from alignmlm.draws import key
 from alignmlm.evaluation.scores.compare import cell_difference
-from alignmlm.evaluation.scores.samples import Answered
+from alignmlm.evaluation.scores.scoring import Answered
 from alignmlm.evaluation.scores.statistics import Difference
 
 RESULTS = Path(__file__).parent / "results" / "null_comparisons.jsonl"

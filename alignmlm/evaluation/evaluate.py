@@ -24,8 +24,7 @@ from alignmlm.evaluation.scores.results import (
     with_retrieval,
     with_task,
 )
-from alignmlm.evaluation.scores.samples import Arm, Sample
-from alignmlm.evaluation.scores.scoring import Retrieved, Scores, Tested
+from alignmlm.evaluation.scores.scoring import Arm, Retrieved, Sample, Scores, Tested
 from alignmlm.evaluation.selection import Direction, Selected, Skipped, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder

@@ -18,8 +18,7 @@ from alignmlm.evaluation.examples.pair_classification import token_texts
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
 from alignmlm.evaluation.examples.task_data import doc_hash, document_of
 from alignmlm.evaluation.examples.words import text_words
-from alignmlm.evaluation.scores.samples import Sample
-from alignmlm.evaluation.scores.scoring import Retrieved
+from alignmlm.evaluation.scores.scoring import Retrieved, Sample
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.dictionary import Word, from_pairs
 from alignmlm.languages.language import base_of

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.scores.results import SAMPLES
-from alignmlm.evaluation.scores.samples import Arm, Sample, recorded_samples
+from alignmlm.evaluation.scores.scoring import Arm, Sample, recorded_samples
 from alignmlm.reporting.example_texts import Document, example_texts
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.reporting.transfer_names import language_name, task_name

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from alignmlm.errors import DataError
 from alignmlm.evaluation.scores.compare import Side, side_of
-from alignmlm.evaluation.scores.samples import Arm, confusion
 from alignmlm.evaluation.scores.score_rows import ScoreRow, by_cell
+from alignmlm.evaluation.scores.scoring import Arm, confusion
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import (
     bars_figure,

@@ -11,7 +11,7 @@ from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.fine_tuning.model_cache import make_room
-from alignmlm.evaluation.scores.samples import recorded_samples
+from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.selection import Skipped, direction_of, named_tasks, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task

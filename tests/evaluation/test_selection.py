@@ -10,7 +10,7 @@ from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.fine_tuning import training
 from alignmlm.evaluation.scores.results import read_results
-from alignmlm.evaluation.scores.samples import recorded_samples
+from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.selection import Skipped, check_syntax, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.tasks.task import load_task, read_examples

@@ -4,7 +4,7 @@ import pytest
 
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.scores.results import read_results
-from alignmlm.evaluation.scores.samples import recorded_samples
+from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.reporting.flips import STEPS, flip_data, share
 from alignmlm.reporting.page import write_page

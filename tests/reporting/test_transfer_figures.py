@@ -11,9 +11,8 @@ from PIL import Image
 from alignmlm.errors import DataError
 from alignmlm.evaluation.examples.task_data import doc_hash
 from alignmlm.evaluation.scores.results import empty, with_task, write_results
-from alignmlm.evaluation.scores.samples import Sample
 from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
-from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.evaluation.scores.scoring import Sample, Scores
 from alignmlm.reporting.figure_files import save_figure
 from alignmlm.reporting.transfer_figures import (
     bars_figure,

@@ -19,7 +19,6 @@ from jaxtyping import Float
 
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.scores.results import SAMPLES, read_results
-from alignmlm.evaluation.scores.samples import Answered, Arm, Sample, answered, recorded_samples
 from alignmlm.evaluation.scores.score_rows import (
     MEASURES,
     Cell,
@@ -30,6 +29,7 @@ from alignmlm.evaluation.scores.score_rows import (
     score_rows,
     values,
 )
+from alignmlm.evaluation.scores.scoring import Answered, Arm, Sample, answered, recorded_samples
 from alignmlm.evaluation.scores.statistics import (
     Difference,
     Noise,

@@ -17,8 +17,15 @@ from alignmlm import __version__
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.code_record import checkout, git_record, library_versions
 from alignmlm.errors import DataError, quoted
-from alignmlm.evaluation.scores.samples import Sample, remove_samples, write_samples
-from alignmlm.evaluation.scores.scoring import Retrieved, Scores, mean, summary
+from alignmlm.evaluation.scores.scoring import (
+    Retrieved,
+    Sample,
+    Scores,
+    mean,
+    remove_samples,
+    summary,
+    write_samples,
+)
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.locks import locked

@@ -12,14 +12,6 @@ from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.examples.task_data import doc_hash
 from alignmlm.evaluation.scores.compare import Side, cell_difference, compare, compare_paths
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
-from alignmlm.evaluation.scores.samples import (
-    Answered,
-    Sample,
-    confusion,
-    read_samples,
-    recorded_samples,
-    write_samples,
-)
 from alignmlm.evaluation.scores.score_rows import (
     ALL_WORDS,
     Cell,
@@ -29,7 +21,15 @@ from alignmlm.evaluation.scores.score_rows import (
     measured,
     score_rows,
 )
-from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.evaluation.scores.scoring import (
+    Answered,
+    Sample,
+    Scores,
+    confusion,
+    read_samples,
+    recorded_samples,
+    write_samples,
+)
 from alignmlm.evaluation.scores.statistics import correlation, holm, spearman
 
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"

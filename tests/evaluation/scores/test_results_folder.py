@@ -13,8 +13,7 @@ from alignmlm.evaluation.scores.results import (
     with_task,
     write_results,
 )
-from alignmlm.evaluation.scores.samples import Sample, recorded_samples
-from alignmlm.evaluation.scores.scoring import Scores
+from alignmlm.evaluation.scores.scoring import Sample, Scores, recorded_samples
 from alignmlm.storage.atomic import PARTIAL
 from alignmlm.storage.checksums import with_checksum
 
