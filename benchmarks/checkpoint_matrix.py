@@ -34,14 +34,15 @@ from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
 from alignmlm.pretraining.engine import Engine, engine_settings
 from alignmlm.pretraining.loop import step_batches
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run import make_module, resume
 from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.state import (
     collect_state,
     load_parameters,
     restore_state,
+    resume,
     start_moments,
 )
+from alignmlm.pretraining.training_run import make_module
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.network import free_port

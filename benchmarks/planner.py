@@ -138,8 +138,8 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
     from alignmlm.pretraining.engine import Engine, engine_settings
     from alignmlm.pretraining.loop import step_batches
     from alignmlm.pretraining.policy import read_policy
-    from alignmlm.pretraining.run import make_module
     from alignmlm.pretraining.state import start_moments
+    from alignmlm.pretraining.training_run import make_module
 
     recipe = load_recipe(None, settings)
     assembly = assemble(recipe)

@@ -41,9 +41,9 @@ from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.engine import Engine, chosen_precision, engine_settings
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run import make_module
 from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.state import start_moments
+from alignmlm.pretraining.training_run import make_module
 from alignmlm.ranks.distributed import start_distributed
 
 RESULTS = Path(__file__).parent / "results" / "speedrun.jsonl"

@@ -81,7 +81,7 @@ def show_summary(folder: Path, result: dict[str, Any]) -> None:
 def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> None:
     """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
     recipe = run_recipe(run)
-    from alignmlm.pretraining.run import export_run
+    from alignmlm.pretraining.export import export_run
     from alignmlm.terminal import print_json, print_line
 
     exported = export_run(recipe, run, output, step)

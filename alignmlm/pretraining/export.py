@@ -12,14 +12,22 @@ from alignmlm.artifacts.description import Description, write_description
 from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
-from alignmlm.errors import ConfigError
+from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.model import MaskedLanguageModel
 from alignmlm.objectives.registry import objective_of
-from alignmlm.pretraining.assembly import Assembly, make_model
-from alignmlm.pretraining.checkpoints import Progress
+from alignmlm.pretraining.assembly import Assembly, assemble, make_model
+from alignmlm.pretraining.checkpoints import (
+    CHECKPOINTS,
+    Progress,
+    load_state,
+    newest_checkpoint,
+    read_progress,
+    saved_steps,
+)
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.model_card import model_card
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.run_records import validation_at
 from alignmlm.pretraining.state import check_state
 from alignmlm.storage.atomic import new_folder, replace_text
 from alignmlm.storage.locks import locked
@@ -102,3 +110,28 @@ def export(
             replace_text(partial / CARD, model_card(recipe, progress, metrics))
             write_description(partial, description(recipe, assembly, progress))
     return folder
+
+
+def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> Path:
+    """Export a run's checkpoint: that of a step, or the newest whole one.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    checkpoints = folder / CHECKPOINTS
+    if step is None:
+        newest = newest_checkpoint(checkpoints)
+        if newest is None:
+            raise CheckpointError(f"{folder} has no checkpoint to export")
+        path, progress = newest
+    else:
+        path = checkpoints / f"step-{step}"
+        if not path.is_dir():
+            raise CheckpointError(
+                f"{folder} has checkpoints {sorted(saved_steps(checkpoints))}, not {step}"
+            )
+        progress = read_progress(path)
+    state = load_state(path)
+    return export(
+        recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output
+    )

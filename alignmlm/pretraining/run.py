@@ -11,147 +11,28 @@ from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
 from alignmlm.code_record import chosen_before, record_start
-from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
-from alignmlm.data.store import MANIFEST
-from alignmlm.errors import AlignMLMError, CheckpointError
-from alignmlm.languages.dictionary import Dictionary, from_pairs
-from alignmlm.objectives.registry import objective_of
-from alignmlm.pretraining.assembly import Assembly, assemble, make_model
-from alignmlm.pretraining.checkpoints import (
-    CHECKPOINTS,
-    Progress,
-    Rotation,
-    load_state,
-    newest_checkpoint,
-    read_progress,
-    saved_steps,
-)
-from alignmlm.pretraining.contents import differences, numbers_of
-from alignmlm.pretraining.engine import (
-    Engine,
-    TrainingModule,
-    chosen_precision,
-    engine_settings,
-    precision_in,
-)
+from alignmlm.errors import AlignMLMError
+from alignmlm.pretraining.assembly import Assembly, assemble, build_sample
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state
+from alignmlm.pretraining.contents import numbers_of
+from alignmlm.pretraining.engine import chosen_precision, engine_settings, precision_in
 from alignmlm.pretraining.export import export
-from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
-from alignmlm.pretraining.induced_pairs import induced_pairs
 from alignmlm.pretraining.loop import train
-from alignmlm.pretraining.metrics import (
-    Metrics,
-    Recorder,
-    keep_until,
-)
+from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Recipe, RunConfig, TrainConfig
-from alignmlm.pretraining.run_folder import (
-    OFFER,
-    as_recorded,
-    check_data,
-    choose_folder,
-    finished,
-    open_folder,
-)
-from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
-from alignmlm.pretraining.saving import Saver
-from alignmlm.pretraining.state import (
-    load_parameters,
-    restore_state,
-    resume,
-    start_moments,
-)
+from alignmlm.pretraining.recipe import Recipe, TrainConfig
+from alignmlm.pretraining.run_folder import check_data, choose_folder, finished, open_folder
+from alignmlm.pretraining.run_records import read_summary, validation_at
 from alignmlm.pretraining.step_profile import StepProfile
-from alignmlm.pretraining.training_run import Counters, Run
+from alignmlm.pretraining.training_run import Run, prepare
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
-from alignmlm.ranks.pace import slow_rank
 from alignmlm.ranks.watch import watched
 from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)
 
 PRECISION = "precision"  # in code.json
-
-
-def build_sample(recipe: Recipe) -> None:
-    """Build the store of the sample world if it is missing; other corpora are up to the user."""
-    files = [file for source in recipe.data.sources for file in source.files]
-    missing = not (expand_path(recipe.data.store) / MANIFEST).is_file()
-    if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
-        from alignmlm.corpus.build import build_store  # most runs have their corpus
-
-        log.info("building the sample world in %s", recipe.data.store)
-        build_store(recipe.data)
-
-
-def make_module(
-    recipe: Recipe, assembly: Assembly, induced: Dictionary | None = None
-) -> TrainingModule:
-    """Model and objective, before DeepSpeed wraps them."""
-    pairs = assembly.training_pairs(recipe, induced or from_pairs([]))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TrainingModule(
-        make_model(recipe, assembly),
-        objective_of(recipe.objective),
-        recipe.objective,
-        None if pairs is None else pairs.to(device),
-        len(assembly.loader.languages),
-    )
-
-
-def first_step_of(
-    progress: Progress, data_id: str, numbers: dict[str, object], run: RunConfig
-) -> int:
-    """The step of the first batch of a resumed run.
-
-    Raises:
-        CheckpointError: it was trained on other data, and run.data_change does not say what to do.
-    """
-    if progress.data_id == data_id and not differences(progress.numbers, numbers):
-        return progress.first_step
-    if run.data_change == "stop":
-        raise CheckpointError(
-            f"step {progress.step} was trained on data {progress.data_id}, not on {data_id}; "
-            f"{OFFER}"
-        )
-    return progress.step if run.data_change == "restart" else progress.first_step
-
-
-def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
-    """Model, engine and recorder of a run, resumed from its newest checkpoint."""
-    induced = on_first_rank(lambda: induced_pairs(recipe, assembly, folder))
-    module = make_module(recipe, assembly, induced)
-    saved = resume(folder)
-    if saved is not None:
-        load_parameters(module, saved[1])
-    engine = Engine(module, settings, recipe.optimizer)
-    counters, record = Counters(), saved[0].faults if saved else FaultRecord()
-    numbers = as_recorded(numbers_of(recipe))
-    start_moments(engine, saved[0].step - record.not_taken if saved else 0)
-    if saved is not None:
-        progress, state = saved
-        restore_state(engine, state)
-        data_id = assembly.store.manifest.data_id
-        first_step = first_step_of(progress, data_id, numbers, recipe.run)
-        counters = Counters(progress.step, progress.tokens, progress.seconds, first_step)
-        log.info("going on after step %d of %s", progress.step, folder)
-    on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
-    on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
-    recorder, saver = None, None
-    if engine.rank == 0:
-        recorder = Recorder(folder, recipe.run, numbers)
-        saver = make_saver(recipe.run, folder / CHECKPOINTS)
-    skip = on_first_rank(lambda: read_skip_list(folder))
-    faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
-    slowest = slow_rank(engine.control)
-    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest)
-
-
-def make_saver(config: RunConfig, folder: Path) -> Saver:
-    """The saver of a run, into an existing folder; a deleted one is not recreated."""
-    rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
-    return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 
 
 def summary(run: Run, metrics: Metrics) -> dict[str, object]:
@@ -259,37 +140,3 @@ def train_to_the_end(run: Run) -> Metrics:
             run.recorder.close()
     # if no step was left to train, the metrics are those of the interrupted run
     return run.validation or validation_at(run.folder, run.counters.step)
-
-
-def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> Path:
-    """Export a run's checkpoint: that of a step, or the newest whole one.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    checkpoints = folder / CHECKPOINTS
-    if step is None:
-        newest = newest_checkpoint(checkpoints)
-        if newest is None:
-            raise CheckpointError(f"{folder} has no checkpoint to export")
-        path, progress = newest
-    else:
-        path = checkpoints / f"step-{step}"
-        if not path.is_dir():
-            raise CheckpointError(
-                f"{folder} has checkpoints {sorted(saved_steps(checkpoints))}, not {step}"
-            )
-        progress = read_progress(path)
-    state = load_state(path)
-    return export(
-        recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output
-    )
-
-
-def validation_at(folder: Path, step: int) -> Metrics:
-    """The validation metrics that a run recorded at a step, if any."""
-    path = folder / METRICS
-    rows = [row for row in metric_rows(path) if row["step"] == step] if path.exists() else []
-    return {
-        k: v for row in rows for k, v in row.items() if k.startswith(("validation", "alignment"))
-    }

@@ -10,6 +10,7 @@ from filelock import FileLock
 from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE, SUMMARY
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
+from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.contents import DATA_SETTINGS, differences, numbers_of
 from alignmlm.pretraining.faults import SKIP
 from alignmlm.pretraining.recipe import Recipe, RunConfig
@@ -93,6 +94,24 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
         if config.data_change == "stop":
             raise CheckpointError(f"{message}\n{OFFER}")
     replace_text(path, json.dumps(now, indent=1))
+
+
+def first_step_of(
+    progress: Progress, data_id: str, numbers: dict[str, object], run: RunConfig
+) -> int:
+    """The step of the first batch of a resumed run.
+
+    Raises:
+        CheckpointError: it was trained on other data, and run.data_change does not say what to do.
+    """
+    if progress.data_id == data_id and not differences(progress.numbers, numbers):
+        return progress.first_step
+    if run.data_change == "stop":
+        raise CheckpointError(
+            f"step {progress.step} was trained on data {progress.data_id}, not on {data_id}; "
+            f"{OFFER}"
+        )
+    return progress.step if run.data_change == "restart" else progress.first_step
 
 
 def take_run(folder: Path) -> FileLock:

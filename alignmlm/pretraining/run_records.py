@@ -46,3 +46,12 @@ def metric_rows(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"{path}:{number}: no metrics of a step: {line[:80]!r}")
         rows.append(row)
     return rows
+
+
+def validation_at(folder: Path, step: int) -> dict[str, float | int]:
+    """The validation metrics that a run recorded at a step, if any."""
+    path = folder / METRICS
+    rows = [row for row in metric_rows(path) if row["step"] == step] if path.exists() else []
+    return {
+        k: v for row in rows for k, v in row.items() if k.startswith(("validation", "alignment"))
+    }

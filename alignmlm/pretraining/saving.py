@@ -14,6 +14,7 @@ from torch import Tensor
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
 from alignmlm.pretraining.metrics import Metrics
+from alignmlm.pretraining.recipe import RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,12 @@ class Saver:
         """Metrics of the saves that ended since the last call."""
         news, self.news = self.news, {}
         return news
+
+
+def make_saver(config: RunConfig, folder: Path) -> Saver:
+    """The saver of a run, into an existing folder; a deleted one is not recreated."""
+    rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
+    return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 
 
 def settled(saver: Saver | None, group: Any) -> SaveStatus:

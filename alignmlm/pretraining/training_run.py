@@ -1,21 +1,33 @@
-"""A run in progress: what it consists of and how far it has come."""
+"""A run in progress: what it consists of, how far it has come, and how it is prepared."""
 
+import logging
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from alignmlm.pretraining.assembly import Assembly
+import torch
+
+from alignmlm.languages.dictionary import Dictionary, from_pairs
+from alignmlm.objectives.registry import objective_of
+from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress
 from alignmlm.pretraining.contents import numbers_of
-from alignmlm.pretraining.engine import Engine
-from alignmlm.pretraining.faults import Faults
-from alignmlm.pretraining.metrics import Metrics, Recorder
+from alignmlm.pretraining.engine import Engine, TrainingModule
+from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
+from alignmlm.pretraining.induced_pairs import induced_pairs
+from alignmlm.pretraining.metrics import Metrics, Recorder, keep_until
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run_folder import as_recorded
-from alignmlm.pretraining.saving import Saver
+from alignmlm.pretraining.run_folder import as_recorded, first_step_of
+from alignmlm.pretraining.run_records import METRICS
+from alignmlm.pretraining.saving import Saver, make_saver
+from alignmlm.pretraining.state import load_parameters, restore_state, resume, start_moments
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.probes.words import WordProbe
-from alignmlm.ranks.pace import SlowRank
+from alignmlm.ranks.first_rank import on_first_rank
+from alignmlm.ranks.pace import SlowRank, slow_rank
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -69,3 +81,48 @@ class Run:
             numbers,
             faults=deepcopy(self.faults.record),
         )
+
+
+def make_module(
+    recipe: Recipe, assembly: Assembly, induced: Dictionary | None = None
+) -> TrainingModule:
+    """Model and objective, before DeepSpeed wraps them."""
+    pairs = assembly.training_pairs(recipe, induced or from_pairs([]))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return TrainingModule(
+        make_model(recipe, assembly),
+        objective_of(recipe.objective),
+        recipe.objective,
+        None if pairs is None else pairs.to(device),
+        len(assembly.loader.languages),
+    )
+
+
+def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
+    """Model, engine and recorder of a run, resumed from its newest checkpoint."""
+    induced = on_first_rank(lambda: induced_pairs(recipe, assembly, folder))
+    module = make_module(recipe, assembly, induced)
+    saved = resume(folder)
+    if saved is not None:
+        load_parameters(module, saved[1])
+    engine = Engine(module, settings, recipe.optimizer)
+    counters, record = Counters(), saved[0].faults if saved else FaultRecord()
+    numbers = as_recorded(numbers_of(recipe))
+    start_moments(engine, saved[0].step - record.not_taken if saved else 0)
+    if saved is not None:
+        progress, state = saved
+        restore_state(engine, state)
+        data_id = assembly.store.manifest.data_id
+        first_step = first_step_of(progress, data_id, numbers, recipe.run)
+        counters = Counters(progress.step, progress.tokens, progress.seconds, first_step)
+        log.info("going on after step %d of %s", progress.step, folder)
+    on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
+    on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
+    recorder, saver = None, None
+    if engine.rank == 0:
+        recorder = Recorder(folder, recipe.run, numbers)
+        saver = make_saver(recipe.run, folder / CHECKPOINTS)
+    skip = on_first_rank(lambda: read_skip_list(folder))
+    faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
+    slowest = slow_rank(engine.control)
+    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest)

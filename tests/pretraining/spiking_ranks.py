@@ -7,7 +7,7 @@ from alignmlm.cli import leave
 from alignmlm.config import load_recipe
 from alignmlm.data.batches import Batch
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining import run
+from alignmlm.pretraining import run, training_run
 from alignmlm.pretraining.engine import TrainingModule
 from alignmlm.terminal import set_up_logging
 
@@ -24,7 +24,7 @@ def jump(module: TrainingModule, inputs: tuple[Batch], made: Losses) -> Losses |
 def main(folder: str, stages: str, *overrides: str) -> None:
     """Train at each stage twice: with the jump, and with its batches left out from the start."""
     set_up_logging()
-    make = run.make_module
+    make = training_run.make_module
 
     def jumping(*arguments: object) -> TrainingModule:
         module = make(*arguments)
@@ -34,7 +34,7 @@ def main(folder: str, stages: str, *overrides: str) -> None:
     for stage in stages.split(","):
         policy = Path(f"ds_configs/zero{stage}.json")
         for name, made in (("skipped", make), ("jumped", jumping)):
-            run.make_module = made
+            training_run.make_module = made
             run.pretrain(
                 load_recipe(None, [*overrides, f"--run.dir={folder}/{name}{stage}"]), policy
             )

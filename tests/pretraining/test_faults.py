@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from alignmlm.data.batches import Batch
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining import run as run_module
+from alignmlm.pretraining import training_run
 from alignmlm.pretraining.faults import (
     FaultConfig,
     FaultRecord,
@@ -49,7 +49,7 @@ def same_state(a: Path, b: Path, step: int) -> bool:
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that lets every run from now on call another after each forward pass."""
-    make = run_module.make_module
+    make = training_run.make_module
 
     def spoiling(change: Callable[[Batch, Losses], Losses | None]) -> None:
         def made(*arguments):
@@ -59,7 +59,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             )
             return module
 
-        monkeypatch.setattr(run_module, "make_module", made)
+        monkeypatch.setattr(training_run, "make_module", made)
 
     return spoiling
 

@@ -15,7 +15,8 @@ from alignmlm.pretraining.muon import orthogonal
 from alignmlm.pretraining.optimizers import make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.recipe import OptimizerConfig
-from alignmlm.pretraining.run import make_module, pretrain
+from alignmlm.pretraining.run import pretrain
+from alignmlm.pretraining.training_run import make_module
 
 MUON = ["--model.architecture=modernbert", "--optimizer.name=muon"]
 

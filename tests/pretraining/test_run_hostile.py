@@ -10,9 +10,8 @@ from alignmlm.code_record import CODE, record_start
 from alignmlm.errors import AlignMLMError, CheckpointError, DataError
 from alignmlm.pretraining.faults import SKIP, read_skip_list
 from alignmlm.pretraining.metrics import keep_until
-from alignmlm.pretraining.run import validation_at
 from alignmlm.pretraining.run_folder import NUMBERS, finished, foreign_files, recorded_numbers
-from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
+from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary, validation_at
 
 WHOLE = {
     "objective": "mlm", "export": "export", "steps": 8, "seconds": 1.0, "tokens_per_s": 9.5,
