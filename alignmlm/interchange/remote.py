@@ -35,7 +35,7 @@ from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.settings import BASE
-from alignmlm.storage.atomic import rename, replace_bytes, sync
+from alignmlm.storage.atomic import folder_bytes, rename, replace_bytes, sync
 from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked, take_lock
 
 log = logging.getLogger(__name__)
@@ -297,15 +297,6 @@ def removed(mirror: Path) -> bool:
         return False
 
 
-def size_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
-
-
 def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) -> None:
     """Evict other mirrors, least recently used first, until this one may hold some bytes.
 
@@ -319,7 +310,7 @@ def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) ->
         )
     marks = [mark for mark in cache.glob(f"*/{INNER}/{USED}") if mark.parents[1] != mirror]
     marks.sort(key=lambda mark: (mark.stat().st_mtime_ns, mark))
-    sizes = [size_bytes(mark.parents[1]) for mark in marks]
+    sizes = [folder_bytes(mark.parents[1]) for mark in marks]
     total = sum(sizes) + wanted_bytes
     for mark, size in zip(marks, sizes, strict=True):
         if total > limit_bytes and removed(mark.parents[1]):
@@ -389,7 +380,7 @@ def local_store(
     hold(mirror)
     if limit_bytes is not None:
         missing_bytes = sum(wanted.bytes for wanted in shards if not wanted.is_there())
-        make_room(cache, mirror, size_bytes(mirror) + missing_bytes, limit_bytes)
+        make_room(cache, mirror, folder_bytes(mirror) + missing_bytes, limit_bytes)
     copy_tokenizer(remote, mirror, manifest)
     copy_shards(remote, mirror, shards, report)
     replace_bytes(mirror / MANIFEST, text)

@@ -162,8 +162,17 @@ def ranks_of_node(launcher: Launcher, environ: Environment) -> int:
     """Number of ranks on this node; 1 if unknown."""
     if launcher.ranks_of_node is not None:
         return launcher.ranks_of_node(environ)
-    names = [name for name in launcher.local_world_size if name in environ]
-    return number((names[0],), environ) if names else 1
+    known = any(name in environ for name in launcher.local_world_size)
+    return number(launcher.local_world_size, environ) if known else 1
+
+
+def master_port(environ: Environment) -> int | None:
+    """MASTER_PORT; None where it is not set.
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    return number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
 
 
 def master_of(launcher: Launcher, environ: Environment) -> tuple[str | None, int | None]:
@@ -172,8 +181,7 @@ def master_of(launcher: Launcher, environ: Environment) -> tuple[str | None, int
     Raises:
         ConfigError: nobody says it, and there is no MPI to ask.
     """
-    address: str | None = environ.get("MASTER_ADDR")
-    port = number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
+    address, port = environ.get("MASTER_ADDR"), master_port(environ)
     if launcher.master is not None and not (address and port):
         known = launcher.master(environ)
         return address or known[0], port or known[1]
@@ -219,7 +227,6 @@ def launched_by(environ: Environment) -> Placement:
 
 def alone(environ: Environment) -> Placement:
     """The only rank there is."""
-    port = number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
     return Placement(
         launcher="no launcher",
         rank=0,
@@ -227,7 +234,7 @@ def alone(environ: Environment) -> Placement:
         local_rank=0,
         local_world_size=1,
         master_addr="127.0.0.1",
-        master_port=port,
+        master_port=master_port(environ),
     )
 
 

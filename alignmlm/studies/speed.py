@@ -16,7 +16,7 @@ from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.checkpoints import CHECKPOINTS
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import METRICS, metric_rows
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import folder_bytes, replace_text
 from alignmlm.storage.plain_yaml import yaml_text
 
 STEPS, INTERVAL = 15, 3
@@ -42,7 +42,7 @@ class Speed:
 
 def folder_mib(folder: Path) -> float:
     """MiB of the files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+    return folder_bytes(folder) / 2**20
 
 
 def train_command(arguments: Sequence[str]) -> list[str]:

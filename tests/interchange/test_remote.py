@@ -19,7 +19,8 @@ from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.errors import DataError
 from alignmlm.interchange import remote
 from alignmlm.interchange.imports import import_tokens
-from alignmlm.interchange.remote import INNER, USED, local_store, size_bytes
+from alignmlm.interchange.remote import INNER, USED, local_store
+from alignmlm.storage.atomic import folder_bytes
 from tests.interchange.test_imports import texts_of, write_datatrove
 
 LANGUAGE = "qaa-Latn"
@@ -304,7 +305,7 @@ def test_a_limit_removes_the_mirror_that_was_used_least_recently(
     first, second = (local_store(url) for url in urls[:2])
     let_go()
     os.utime(second / INNER / USED, (1, 1))
-    limit = size_bytes(first) + size_bytes(small_store) + 2**12
+    limit = folder_bytes(first) + folder_bytes(small_store) + 2**12
     third = local_store(urls[2], limit_bytes=limit)
     assert sorted(p.name for p in cache.iterdir()) == sorted([first.name, third.name])
     assert same_content(first, stores[0]) and same_content(third, small_store)
@@ -312,7 +313,7 @@ def test_a_limit_removes_the_mirror_that_was_used_least_recently(
 
 def test_a_mirror_in_use_is_never_removed(stores, cache, serve) -> None:
     first = local_store(serve(stores[0]).url)
-    limit = max(size_bytes(store) for store in stores) + 2**12
+    limit = max(folder_bytes(store) for store in stores) + 2**12
     with pytest.raises(DataError, match="running processes use"):
         local_store(serve(stores[1]).url, limit_bytes=limit)
     assert same_content(first, stores[0])
@@ -355,7 +356,7 @@ def test_processes_share_one_copy_of_each_shard(stores, cache, serve) -> None:
 def test_a_mirror_that_another_process_uses_is_not_removed(stores, cache, serve) -> None:
     process = start(serve(stores[0]).url)
     mirror = Path(process.stdout.readline().strip())
-    limit = max(size_bytes(store) for store in stores) + 2**12
+    limit = max(folder_bytes(store) for store in stores) + 2**12
     other = serve(stores[1]).url
     with pytest.raises(DataError, match="running processes use"):
         local_store(other, limit_bytes=limit)

@@ -12,7 +12,14 @@ from transformers import PreTrainedModel
 from alignmlm.errors import CheckpointError
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
-from alignmlm.storage.atomic import PARTIAL, new_folder, remove, replace_text, set_aside
+from alignmlm.storage.atomic import (
+    PARTIAL,
+    folder_bytes,
+    new_folder,
+    remove,
+    replace_text,
+    set_aside,
+)
 from alignmlm.storage.checksums import check_files, file_hashes, verified, with_checksum
 from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of
 from alignmlm.storage.plain_data import read_json
@@ -20,15 +27,6 @@ from alignmlm.storage.plain_data import read_json
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files of a folder; one that another process just removed has none."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
 
 
 def last_used(path: Path) -> float:
