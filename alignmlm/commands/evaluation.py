@@ -43,12 +43,11 @@ def eval_run(
     from alignmlm.devices import name_accelerator
 
     name_accelerator()
-    from alignmlm.evaluation.evaluate import evaluate, skipped_of
+    from alignmlm.evaluation.evaluate import evaluate
     from alignmlm.evaluation.scores.results import result_rows, retrieval_rows
     from alignmlm.reporting.tables import retrieval_table, transfer_table
 
-    results = evaluate(model, list(tasks), config, output)
-    skipped = skipped_of(results, tasks)
+    results, skipped = evaluate(model, list(tasks), config, output)
     if as_json:
         print_json(results)
     else:

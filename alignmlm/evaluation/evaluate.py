@@ -4,7 +4,6 @@ Existing results are reused.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +28,7 @@ from alignmlm.evaluation.selection import Direction, Selected, Skipped, selected
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, TaskExamples, load_tasks
+from alignmlm.tasks.task import Task, TaskExamples
 
 log = logging.getLogger(__name__)
 
@@ -241,8 +240,8 @@ def results_folder_of(export: Export) -> Path:
 
 def evaluate(
     model: Path, tasks: list[str], config: EvaluationConfig, output: Path | None = None
-) -> Document:
-    """The results of a model on the tasks, as written to <output>/results.json.
+) -> tuple[Document, dict[str, str]]:
+    """The results of a model, as written to <output>/results.json, and why tasks were skipped.
 
     The default output is the folder "evaluation" of the run. A task whose results are there
     already, for the same weights, files and settings, is not measured again, and no model is
@@ -279,22 +278,9 @@ def evaluate(
         raise skipped.all_failed()
     reasons, document = skipped.reasons(), results.document()
     if with_skipped(document, before, reasons) == document:
-        return document
+        return document, reasons
     with results.current() as document:
-        return results.write(with_skipped(document, before, reasons))
-
-
-def asked_names(names: Iterable[str]) -> set[str]:
-    """Names of tasks and groups that a command asks for, and of the tasks of these groups."""
-    return {
-        task_name for name in names for task_name in (name, *(t.name for t in load_tasks(name)))
-    }
-
-
-def skipped_of(document: Document, names: Iterable[str]) -> dict[str, str]:
-    """Why tasks of a command were skipped; a document may list others, too."""
-    asked = asked_names(names)
-    return {k: v for k, v in document.get("skipped", {}).items() if k in asked}
+        return results.write(with_skipped(document, before, reasons)), reasons
 
 
 def with_skipped(document: Document, before: dict[str, str], reasons: dict[str, str]) -> Document:

@@ -18,7 +18,7 @@ from typing import Any
 
 from alignmlm.artifacts.names import STUDY
 from alignmlm.errors import ERROR_FILE, AlignMLMError, ConfigError, DataError, ExitCode
-from alignmlm.evaluation.evaluate import evaluate, skipped_of
+from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.scores.results import result_rows, retrieval_rows
 from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.pretraining.contents import differences, numbers_of
@@ -195,8 +195,7 @@ def run_cell(study: StudyConfig, run: PlannedRun) -> Cell:
 def measured(study: StudyConfig, run: PlannedRun, names: list[str]) -> Cell:
     """The record of a pre-trained run, measured."""
     with ended_by_signals():
-        results = evaluate(run.folder, study.tasks, study.evaluation)
-    skipped = skipped_of(results, study.tasks)
+        results, skipped = evaluate(run.folder, study.tasks, study.evaluation)
     inputs = "" if skipped else inputs_of(study, run)
     return Cell(inputs, run_rows(run, results, names), skipped)
 

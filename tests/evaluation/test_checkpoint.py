@@ -106,7 +106,7 @@ def test_a_monolingual_model_takes_a_derived_language_with_untrained_tokens(
     settings = EvaluationConfig(
         finetune=QUICK, languages=[other], targets=[other], baseline="monolingual"
     )
-    found = evaluate(alone, [str(toy_task.path)], settings, tmp_path / "out")
+    found, _ = evaluate(alone, [str(toy_task.path)], settings, tmp_path / "out")
     assert found["model"]["objective"] == "align_mlm (monolingual)"
     assert f"toy@{other}" in found["results"]
     with pytest.raises(ConfigError, match="baseline be monolingual"):

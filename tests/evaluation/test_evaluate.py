@@ -19,7 +19,7 @@ TARGET = LANGUAGES[1]
 
 @pytest.fixture(scope="module")
 def measured(run_folder, toy_task):
-    return evaluate(run_folder, [str(toy_task.path)], QUICK)
+    return evaluate(run_folder, [str(toy_task.path)], QUICK)[0]
 
 
 def test_results_hold_what_was_measured_on_what(measured, run_folder):
@@ -42,23 +42,23 @@ def test_results_are_read_back_as_they_were_returned(measured, run_folder):
 
 
 def test_what_was_measured_is_not_measured_again(measured, run_folder, toy_task):
-    assert evaluate(run_folder, [str(toy_task.path)], QUICK)["date"] == measured["date"]
+    assert evaluate(run_folder, [str(toy_task.path)], QUICK)[0]["date"] == measured["date"]
 
 
 def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, toy_task, tmp_path):
-    first = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
+    first, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
     changed = EvaluationConfig(seeds=[3], finetune=QUICK.finetune)
-    second = evaluate(run_folder, [str(toy_task.path)], changed, tmp_path)
+    second, _ = evaluate(run_folder, [str(toy_task.path)], changed, tmp_path)
     assert second["date"] > first["date"]
     assert [row["seed"] for row in second["per_seed"]["toy"]] == [3]
 
 
 def test_another_model_starts_its_results_anew(run_folder, toy_task, tmp_path):
     shutil.copytree(run_folder / "export", tmp_path / "export")
-    old = evaluate(tmp_path, [str(toy_task.path)], QUICK)
+    old, _ = evaluate(tmp_path, [str(toy_task.path)], QUICK)
     described = read_description(tmp_path / "export")
     write_description(tmp_path / "export", replace(described, step=700))
-    new = evaluate(tmp_path, [str(toy_task.path)], QUICK)
+    new, _ = evaluate(tmp_path, [str(toy_task.path)], QUICK)
     assert (old["model"]["step"], new["model"]["step"]) == (600, 700)
     assert new["date"] > old["date"]
 

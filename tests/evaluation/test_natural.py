@@ -58,7 +58,7 @@ def test_a_natural_pair_is_fine_tuned_on_one_language_and_tested_on_the_other(
     text = conllu(SENTENCES)
     source = written("one", f"{POS}{ONE}\n", train=text, dev=text, test=text)
     target = written("two", f"{POS}{TWO}\n", test=text)
-    found = evaluate(model, [target], settings(source_task=source), tmp_path / "out")
+    found, _ = evaluate(model, [target], settings(source_task=source), tmp_path / "out")
     row = found["results"][f"two@{TWO}"]
     assert row["bz"] == row["source"]  # the same words, and nothing tells the languages apart
     assert (row["bs"], row["delta"]) == (None, None)
@@ -72,7 +72,7 @@ def test_a_target_with_a_training_split_has_bs_too(model, written, tmp_path):
     text = conllu(SENTENCES)
     source = written("one", f"{POS}{ONE}\n", train=text, test=text)
     target = written("two", f"{POS}{TWO}\n", train=text, test=text)
-    found = evaluate(model, [target], settings(source_task=source), tmp_path / "out")
+    found, _ = evaluate(model, [target], settings(source_task=source), tmp_path / "out")
     row = found["results"][f"two@{TWO}"]
     assert row["delta"] == pytest.approx(row["bs"] - row["bz"])
 
@@ -116,7 +116,7 @@ def test_pairs_and_questions_are_fine_tuned_and_scored(run_folder, written, tmp_
                   f"language: {ONE}\n", train=pairs, test=pairs)  # fmt: skip
     qa = written("qa", f"kind: question_answering\nmetric: squad_f1\nform: squad_json\n"
                  f"language: {ONE}\n", train=squad, test=squad)  # fmt: skip
-    found = evaluate(run_folder, [nli, qa], EvaluationConfig(finetune=QUICK), tmp_path / "out")
+    found, _ = evaluate(run_folder, [nli, qa], EvaluationConfig(finetune=QUICK), tmp_path / "out")
     assert {key.partition("@")[0] for key in found["results"]} == {"nli", "qa"}
     for name in ("nli", "qa"):
         row = found["results"][name]
@@ -149,7 +149,7 @@ def test_sentences_are_retrieved_at_every_layer_and_words_by_their_embeddings(
         f"language: {ONE}\nother_language: {TWO}\n",
         test="dofor mima\nkiru kiru\nvustut pife\n",
     )
-    found = evaluate(model, [sentences, words], settings(), tmp_path / "out")
+    found, _ = evaluate(model, [sentences, words], settings(), tmp_path / "out")
     (row,) = found["retrieval"]["lines"]
     assert row["percent"] == 100.0  # the same sentences on both sides
     assert {f"layer_{n}/forward/csls_p1_percent" for n in range(3)} <= row["metrics"].keys()
@@ -159,17 +159,17 @@ def test_sentences_are_retrieved_at_every_layer_and_words_by_their_embeddings(
 
 def test_a_limit_takes_the_first_examples_and_is_told(run_folder, toy_task, tmp_path):
     config = EvaluationConfig(finetune=QUICK, limit=5)
-    found = evaluate(run_folder, [str(toy_task.path)], config, tmp_path)
+    found, _ = evaluate(run_folder, [str(toy_task.path)], config, tmp_path)
     told = found["n-samples"]["toy"]
     assert (told["original"], told["effective"]) == (16, 5)
 
 
 def test_a_fine_tuned_model_is_taken_from_where_it_was_kept(run_folder, toy_task, tmp_path):
     config = EvaluationConfig(finetune=QUICK, models=str(tmp_path / "models"))
-    first = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "a")
+    first, _ = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "a")
     kept = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
     times = [path.stat().st_ctime_ns for path in (tmp_path / "models").glob("*/model.safetensors")]
-    again = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "b")
+    again, _ = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "b")
     assert len(kept) == 2
     assert again["per_seed"] == first["per_seed"]
     assert times == [

@@ -55,12 +55,13 @@ def test_what_can_run_runs_and_the_rest_is_listed_with_reasons(
     run_folder, toy_task, no_test_labels, untrainable, tmp_path
 ):
     names = [no_test_labels, str(toy_task.path), untrainable]
-    found = evaluate(run_folder, names, QUICK, tmp_path / "out")
+    found, skipped = evaluate(run_folder, names, QUICK, tmp_path / "out")
     assert set(found["per_seed"]) == {"toy"}
+    assert found["skipped"] == skipped
     assert "labels that train lacks: ['VERB']" in found["skipped"]["broken"]
     assert "training split" in found["skipped"]["lonely"]
     assert read_results(tmp_path / "out") == found
-    again = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path / "out")
+    again, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path / "out")
     assert again["skipped"] == {}
 
 
@@ -134,7 +135,7 @@ def test_a_syntax_order_without_trees_is_found_before_training(export, toy_task,
 
 def test_languages_of_a_run_are_those_to_measure(run_folder, toy_task, tmp_path):
     config = replace(QUICK, languages=[TARGET, BASE])
-    found = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "out")
+    found, _ = evaluate(run_folder, [str(toy_task.path)], config, tmp_path / "out")
     assert (found["configs"]["toy"]["source"], found["configs"]["toy"]["targets"]) == (
         TARGET,
         [BASE],
@@ -156,7 +157,7 @@ def test_every_retrieved_sentence_and_word_is_written_down(run_folder, written, 
         "words", LEXICON + other, test="kiru mima\nkiru pife\nlutek dofor\nvustut kiru\n"
     )
     config = EvaluationConfig(limit=3, languages=[BASE])
-    found = evaluate(run_folder, [sentences, words], config, tmp_path / "out")
+    found, _ = evaluate(run_folder, [sentences, words], config, tmp_path / "out")
     for task, examples in (("lines", 2), ("words", 2)):
         samples = recorded_samples(tmp_path / "out", found["samples"], task, f"{BASE}:{BASE}")
         [row] = found["retrieval"][task]

@@ -112,9 +112,9 @@ def test_a_finished_run_is_measured_and_not_trained_again(tmp_path, toy_task):
     assert row["alignment_in_dictionary_percent"] == 98.1
     assert row["alignment_held_out_percent"] is None
     assert row["delta"] == pytest.approx(row["bs"] - row["bz"])
-    measured = evaluate(run, [str(toy_task.path)], QUICK)["date"]
+    measured = evaluate(run, [str(toy_task.path)], QUICK)[0]["date"]
     assert run_study(config).rows == [row]
-    assert evaluate(run, [str(toy_task.path)], QUICK)["date"] == measured
+    assert evaluate(run, [str(toy_task.path)], QUICK)[0]["date"] == measured
     assert (run / "export" / "model.safetensors").stat().st_mtime_ns == weights
     assert json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))["rows"] == [row]
 
