@@ -36,8 +36,7 @@ from torch import zeros_like
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.evaluated_model import open_export
-from alignmlm.evaluation.examples.task_data import task_data
-from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split
+from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress

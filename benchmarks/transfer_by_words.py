@@ -19,8 +19,7 @@ from rich.table import Table
 from alignmlm.config import load_recipe
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import task_data
-from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, predictions
+from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, predictions, task_data
 from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble

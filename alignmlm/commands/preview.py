@@ -92,7 +92,7 @@ def changes_of(
         change_of_model,
         change_without_model,
     )
-    from alignmlm.evaluation.examples.task_data import trees_of
+    from alignmlm.evaluation.examples.rendering import trees_of
 
     export = open_export(model) if model else None
     languages = asked_languages(task, export.languages if export else None, language)

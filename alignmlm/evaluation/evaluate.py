@@ -10,9 +10,14 @@ from time import perf_counter
 from typing import Any
 
 from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
-from alignmlm.evaluation.examples.rendering import Trees, syntax_contents
-from alignmlm.evaluation.examples.task_data import TaskData, task_data, trees_of
-from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, scored_split
+from alignmlm.evaluation.examples.rendering import Trees, syntax_contents, trees_of
+from alignmlm.evaluation.fine_tuning.training import (
+    TaskData,
+    Tuning,
+    fine_tuned,
+    scored_split,
+    task_data,
+)
 from alignmlm.evaluation.parallel_pairs import language_pairs
 from alignmlm.evaluation.retrieval import Found
 from alignmlm.evaluation.scores.results import (

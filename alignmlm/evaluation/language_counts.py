@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
-from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
-from alignmlm.evaluation.examples.task_data import trees_of
+from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of, trees_of
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import base_of, parse_language

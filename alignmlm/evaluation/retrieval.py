@@ -16,7 +16,6 @@ from alignmlm.errors import ConfigError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.pair_classification import token_texts
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
-from alignmlm.evaluation.examples.task_data import doc_hash, document_of
 from alignmlm.evaluation.examples.words import text_words
 from alignmlm.evaluation.scores.scoring import Retrieved, Sample
 from alignmlm.evaluation.settings import SyntaxConfig
@@ -26,7 +25,7 @@ from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
 from alignmlm.probes.neighbours import nearest, units
 from alignmlm.probes.probe import retrieval_metrics
 from alignmlm.probes.words import Questions, unit_vectors, word_metrics, word_probe
-from alignmlm.tasks.examples import ParallelPair, WordPair
+from alignmlm.tasks.examples import ParallelPair, WordPair, doc_hash, document_of
 
 LAYER_SHARE = 2 / 3  # of the layers: XTREME takes layer 8 of 12
 

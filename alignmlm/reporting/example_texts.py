@@ -9,12 +9,12 @@ import xxhash
 from alignmlm.errors import DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.preview import change_of_model, lines_of, previewed
-from alignmlm.evaluation.examples.task_data import document_of, trees_of
+from alignmlm.evaluation.examples.rendering import trees_of
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.language import parse_language
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.typed_settings import build
-from alignmlm.tasks.examples import SplitFile
+from alignmlm.tasks.examples import SplitFile, document_of
 from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.task import Task, found_file
 

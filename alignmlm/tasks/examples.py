@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from alignmlm.corpus.sources import HUB_PREFIX, expand_path
 from alignmlm.errors import ConfigError
 from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
@@ -166,6 +168,16 @@ def texts_of(example: Example) -> tuple[str, ...]:
             return (example.context, example.question)
         case ParallelPair() | WordPair():
             return (example.source, example.target)
+
+
+def doc_hash(text: str) -> str:
+    """The hash of one example's text."""
+    return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def document_of(example: Example, place: int) -> tuple[str, str]:
+    """The id of an example, or its index, and the hash of its text."""
+    return example.id or str(place), doc_hash("\n".join(texts_of(example)))
 
 
 def word_count(example: Example) -> int:

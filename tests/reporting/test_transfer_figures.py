@@ -9,7 +9,6 @@ from matplotlib.text import Text
 from PIL import Image
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.examples.task_data import doc_hash
 from alignmlm.evaluation.scores.results import empty, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
 from alignmlm.evaluation.scores.scoring import Sample, Scores
@@ -21,6 +20,7 @@ from alignmlm.reporting.transfer_figures import (
     scatter_figure,
 )
 from alignmlm.reporting.transfer_report import write_transfer_report
+from alignmlm.tasks.examples import doc_hash
 
 SOURCE = "eng-Latn"
 TARGETS = ("eng-Latn-x-trans", "eng-Latn-x-inv-trans", "eng-Latn-x-syn-fra-trans")

@@ -14,13 +14,15 @@ from alignmlm.errors import ConfigError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.words import TokensOfWord
 from alignmlm.evaluation.settings import SyntaxConfig
-from alignmlm.languages.language import Language
+from alignmlm.languages.language import Language, parse_language
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.replacement import replace_words
 from alignmlm.languages.sentences import Sentences, from_words
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.syntax.ordering import reorder_tree
 from alignmlm.syntax.trees import Tree, parse_conllu, read_conllu, version_1
+from alignmlm.tasks.examples import SplitFile
+from alignmlm.tasks.formats import FORMATS
 
 IGNORED = -100  # label of a position that is not scored
 Outputs = dict[str, np.ndarray]  # a model's scores of one row, by their name
@@ -103,6 +105,17 @@ class Trees:
             self.parsed[words] = next(parse_conllu(lines, "a parse"), None)
         tree = self.parsed[words]
         return tree, "trees_missing" if tree is None else "trees_parsed"
+
+
+def trees_of(files: Iterable[SplitFile], languages: Iterable[str], syntax: SyntaxConfig) -> Trees:
+    """Gold trees of files that have them, and a parser where one is named.
+
+    Nothing is read where none of the languages needs trees: heads may then be missing.
+    """
+    if not any(is_syntax(parse_language(name).order) for name in languages):
+        return Trees()
+    gold = gold_trees(file.file for file in files if FORMATS[file.form].trees)
+    return Trees(gold, parser_of(syntax.parser) if syntax.parser else None)
 
 
 def tree_ranks(tree: Tree, models: Models, seed: int) -> Int[np.ndarray, " word"]:

@@ -1,9 +1,9 @@
-"""Fine-tuning of a model on examples of one language, or one from the cache; its predictions."""
+"""A task in the languages of a model: fine-tuning in one, unless it is cached, and predictions."""
 
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -24,22 +24,85 @@ from transformers import (
 )
 
 from alignmlm.errors import CheckpointError
-from alignmlm.evaluation.evaluated_model import Export
-from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import TaskData
+from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
+from alignmlm.evaluation.examples.rendering import (
+    IGNORED,
+    Example,
+    Rendered,
+    Trees,
+    renderer_of,
+    reorderer_of,
+    trees_of,
+)
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import Tested
-from alignmlm.evaluation.settings import FineTuneConfig
+from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
 from alignmlm.storage.locks import locked
-from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.examples import document_of
+from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, score_percent
+from alignmlm.tasks.task import Task, TaskExamples
 
 log = logging.getLogger(__name__)
 
 VERSION = 2  # of cached models: increases when the same rows and settings would give another one
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A task's splits as base tokens, ready for any language of a model."""
+
+    export: Export
+    task: Task
+    labels: list[str]  # none of questions
+    splits: dict[str, Any]  # what the task's kind makes of the examples, see TaskKind.as_tokens
+    documents: dict[str, list[tuple[str, str]]]  # id and hash of each example of a split
+    test_examples: int  # in the file, of which there may be a limit
+    syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
+    trees: Trees = field(default_factory=Trees)
+    known: dict[tuple[str, str], Rendered] = field(default_factory=dict)  # by language and split
+
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind."""
+        return KINDS[self.task.kind]
+
+    def rendered(self, language: str, split: str) -> Rendered:
+        """A split in a language of the model; made once."""
+        if (language, split) not in self.known:
+            reorderer = reorderer_of(self.export, language, self.syntax, self.trees)
+            renderer = renderer_of(self.export, language, reorderer)
+            tokens, seq_len = self.splits[split], self.export.seq_len
+            self.known[language, split] = self.kind.rows(tokens, renderer, seq_len)
+        return self.known[language, split]
+
+
+def task_data(
+    export: Export, source: TaskExamples, tested: TaskExamples, config: EvaluationConfig
+) -> dict[str, TaskData]:
+    """The source and the tested task as tokens and numbers of the source's labels, by name."""
+    tokenizer, labels = read_tokenizer(export.path), source.labels
+    by_name = {one.task.name: one for one in (source, tested)}
+    files = [file for one in by_name.values() for file in one.files.values()]
+    trees = trees_of(files, export.languages, config.syntax)
+    data: dict[str, TaskData] = {}
+    for name, one in by_name.items():
+        task, as_tokens = one.task, KINDS[one.task.kind].as_tokens
+        limited = {split: part.examples[: config.limit] for split, part in one.splits.items()}
+        data[name] = TaskData(
+            export,
+            task,
+            labels,
+            {k: as_tokens(task, part, labels, tokenizer, export) for k, part in limited.items()},
+            {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
+            len(one.splits["test"].examples),
+            config.syntax,
+            trees,
+        )
+    return data
 
 
 class Epochs(TrainerCallback):

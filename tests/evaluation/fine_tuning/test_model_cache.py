@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alignmlm.evaluation.examples.task_data import task_data
 from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST
-from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned
+from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.storage.atomic import remove
 from alignmlm.storage.checksums import file_hashes, with_checksum

@@ -3,8 +3,7 @@ import torch
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
-from alignmlm.evaluation.examples.task_data import task_data
-from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split
+from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES, write_export

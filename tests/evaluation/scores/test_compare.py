@@ -9,7 +9,6 @@ import scipy.stats
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.examples.task_data import doc_hash
 from alignmlm.evaluation.scores.compare import Side, cell_difference, compare, compare_paths
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import (
@@ -31,6 +30,7 @@ from alignmlm.evaluation.scores.scoring import (
     write_samples,
 )
 from alignmlm.evaluation.scores.statistics import correlation, holm, spearman
+from alignmlm.tasks.examples import doc_hash
 
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"
 PAPER_RHO = {"xnli": -0.727, "ner": -0.781, "pos": -0.734}
