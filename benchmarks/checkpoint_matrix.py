@@ -33,8 +33,8 @@ from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
 from alignmlm.pretraining.engine import Engine, engine_settings
 from alignmlm.pretraining.loop import step_batches
+from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.state import (
     collect_state,
     load_parameters,

@@ -39,9 +39,9 @@ from alignmlm.model import roberta_config
 from alignmlm.model_settings import SIZES, gated_width
 from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.engine import Engine, chosen_precision, engine_settings
+from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.state import start_moments
 from alignmlm.pretraining.training_run import make_module
 from alignmlm.ranks.distributed import start_distributed

@@ -5,12 +5,17 @@ from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
+import torch
+from torch import Tensor
+
+from alignmlm.pretraining.engine import Engine
+from alignmlm.pretraining.faults import write_skip_list
 from alignmlm.pretraining.metrics import Metrics, progress_line, validation_line
-from alignmlm.pretraining.rewinding import go_back
 from alignmlm.pretraining.saving import save, save_last, settled
-from alignmlm.pretraining.state import collect_state
+from alignmlm.pretraining.state import collect_state, restore_state, resume
 from alignmlm.pretraining.training_run import Run
 from alignmlm.pretraining.validation import validate, word_probes
+from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.shares import micro_batches
 
 log = logging.getLogger(__name__)
@@ -61,10 +66,43 @@ def save_checkpoint(run: Run) -> None:
         save(run.saver, collect, progress, control, in_background)
 
 
+@torch.no_grad()
+def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
+    """Load a checkpoint's tensors, after `updates` updates, into an engine that has trained."""
+    restore_state(engine, state)
+    for name, parameter in engine.module.named_parameters():
+        with engine.whole([parameter], writer=0):
+            parameter.copy_(state[f"parameter/{name}"])
+    for master, _ in engine.partitions.masters():
+        engine.partitions.base.state[master]["step"].fill_(updates)
+
+
 def rewind(run: Run, spike: int) -> bool:
-    """Rewind to the newest checkpoint before a spike; returns whether there is one."""
+    """Rewind to the newest checkpoint and skip a spike's batches; returns whether there is one.
+
+    All checkpoints are from before the spike, since losses are checked before each save.
+
+    Raises:
+        AlignMLMError: it was rewound there too often.
+    """
     settled(run.saver, run.engine.control)
-    return go_back(run, spike)
+    engine, faults, counters = run.engine, run.faults, run.counters
+    saved = resume(faults.folder)
+    if saved is None:
+        if engine.rank == 0:
+            log.warning("no checkpoint to go back to from the spike at step %d", spike)
+        return False
+    progress, state = saved
+    faults.plan_rewind(spike, progress.step)
+    on_first_rank(lambda: write_skip_list(faults.folder, faults.skip))
+    faults.record = progress.faults
+    put_back(engine, state, progress.step - faults.record.not_taken)
+    counters.step, counters.tokens = progress.step, progress.tokens
+    counters.seconds = progress.seconds
+    if run.recorder is not None:
+        run.recorder.go_back(progress.step)
+        log.warning("back to step %d; steps left out: %s", progress.step, faults.skip.steps)
+    return True
 
 
 def mean_validation_loss(metrics: Metrics) -> float:

@@ -25,8 +25,8 @@ from alignmlm.pretraining.between_steps import (
 from alignmlm.pretraining.engine import Engine, made_batches
 from alignmlm.pretraining.faults import Outcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
+from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
-from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.pretraining.training_run import Counters, Run
 from alignmlm.ranks.pace import phase
 from alignmlm.ranks.shares import micro_batches

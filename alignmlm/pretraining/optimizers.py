@@ -1,7 +1,8 @@
-"""Optimizers: how one is made of the parameters, and what of its state a checkpoint holds."""
+"""Optimizers, what of their state a checkpoint holds, and the learning rate of each step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import cos, pi, sqrt
 from typing import Any
 
 import torch
@@ -59,3 +60,16 @@ MUON = Optimizer(make=made_by(Muon), moments=ADAM_MOMENTS, matrices=True)
 def make_optimizer(module: nn.Module, config: OptimizerConfig, muon: list[Matrix]) -> Any:
     """The optimizer of a recipe; the learning rate of each step comes from learning_rate()."""
     return OPTIMIZERS[config.name].make(parameter_groups(module, config.weight_decay, muon), config)
+
+
+def learning_rate(step: int, config: OptimizerConfig, steps: int) -> float:
+    """AdamW's learning rate at one step: linear warm-up, then the schedule, zero at the end."""
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if config.schedule == "linear":
+        return peak * (steps - step) / max(steps - warmup, 1)
+    if config.schedule == "cosine":
+        return peak * (1 + cos(pi * (step - warmup) / max(steps - warmup, 1))) / 2
+    first = max(warmup, round(steps * (1 - config.decay)))  # step of the decay
+    return peak * (1 - sqrt(max(step - first, 0) / max(steps - first, 1)))

@@ -6,9 +6,9 @@ import pytest
 
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.engine import engine_settings
+from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-from alignmlm.pretraining.schedules import learning_rate
 from alignmlm.ranks.shares import micro_batches
 
 FILE = Path("ds_configs/x.json")
