@@ -1,7 +1,7 @@
-"""Coverage of a dictionary: its pairs, its words, and their share of the corpus."""
+"""Coverage of a dictionary: its pairs, its words, their share of the corpus and their counts."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from alignmlm.languages.dictionary import (
     Dictionary,
     DictionarySplit,
     Word,
+    flatten,
     from_pairs,
     leaking,
     split_pairs,
@@ -223,3 +224,23 @@ def coverage(
         leaks=sum(leaking(parts.held_out, parts.used)),
         token_sharing=sharing_tokens(parts.held_out, parts.used),
     )
+
+
+def word_counts(
+    words: Sequence[Word], side: Side, store: Store, piece_tokens: int = PIECE_TOKENS
+) -> dict[Word, int]:
+    """Occurrences of each word, given in its language's own ids, in the train split.
+
+    A word is counted where it occurs as a whole word; case matters.
+    """
+    if not words:
+        return {}
+    base = side.base_tokens()
+    known = [tuple(base[list(word)].tolist()) for word in words]
+    tree = word_tree(known, len(side.table))
+    tokens = node_tokens(store, side.base, tree, side.every_token, piece_tokens)
+    ids, offsets = flatten(known)
+    starts = np.zeros(len(ids), bool)
+    starts[offsets[:-1]] = True
+    counts = tokens[tree.nodes(ids, starts)] // np.diff(offsets)
+    return dict(zip(words, counts.tolist(), strict=True))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignmlm.data.coverage import Side
+from alignmlm.data.coverage import Side, word_counts
 from alignmlm.data.store import VALIDATION
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word
@@ -25,7 +25,6 @@ from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progr
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.contexts import ContextMeans, context_means, seen_pairs, validation_rows
-from alignmlm.probes.counts import word_counts
 from alignmlm.probes.encoder import token_embedding
 from alignmlm.probes.hubs import neighbourhood_metrics
 from alignmlm.probes.parallel import ParallelRows, Reading, word_rows

@@ -1,9 +1,8 @@
 import numpy as np
 
-from alignmlm.data.coverage import Side, corpus_share
+from alignmlm.data.coverage import Side, corpus_share, word_counts
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TRAIN, Store
-from alignmlm.probes.counts import word_counts
 
 
 def words_of(shard: Shard) -> list[tuple[int, ...]]:
