@@ -1,12 +1,12 @@
 """Transfer directions: source and target languages of a task, and the task to fine-tune on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.languages.language import parse_language
-from alignmlm.tasks.task import Task, load_task, load_tasks
+from alignmlm.tasks.task import Task, load_task, registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,29 @@ def base_of(language: str) -> str:
     return parse_language(language).base
 
 
-def task_in(task: Task, base: str, name: str | None) -> Task:
+def trainable(tasks: Iterable[Task], group: str, base: str) -> list[Task]:
+    """The tasks of a group that can be fine-tuned on in a language."""
+    return [
+        one for one in tasks if one.group == group and one.language == base and "train" in one.files
+    ]
+
+
+def task_in(task: Task, base: str, name: str | None, known: Sequence[Task]) -> Task:
     """The task of the same group in another language, which can be fine-tuned on.
+
+    It is one of the known tasks, if the task is, or else one that comes with alignmlm.
 
     Raises:
         ConfigError: there is none, or several and none is named.
     """
     if name is not None:
-        task_named = load_task(name)
-        if task_named.language != base or task_named.kind != task.kind:
+        named = next((one for one in known if one.name == name), None) or load_task(name)
+        if named.language != base or named.kind != task.kind:
             requirement = f"be a {task.kind} task in {base}"
             raise ConfigError("evaluation.source_task", name, requirement)
-        return task_named
-    members = load_tasks(task.group) if task.group else []
-    fitting = [one for one in members if one.language == base and "train" in one.files]
+        return named
+    own = trainable(known, task.group, base) if task.group and task in known else []
+    fitting = own or (trainable(registry().values(), task.group, base) if task.group else [])
     if len(fitting) != 1:
         names = " and ".join(one.name for one in fitting) or "no task"
         group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
@@ -56,12 +65,14 @@ def direction_of(
     source: str | None,
     targets: Sequence[str],
     source_task: str | None = None,
+    known: Sequence[Task] = (),
 ) -> Direction:
     """The languages in which a model is fine-tuned for a task and tested on it.
 
     The source is the model's first language unless one is named; targets are all its other
     languages that are the task's own or derived from it. A task in another language, or without a
-    training split, is fine-tuned for on the one of its group that has both.
+    training split, is fine-tuned for on the one of its group that has both: among the known ones,
+    the user's own, or else among those that come with alignmlm.
 
     Raises:
         ConfigError: the model lacks a language, one is not the task's, or there is no target.
@@ -79,7 +90,7 @@ def direction_of(
         raise ConfigError(key, list(targets or export.languages), requirement)
     if base_of(start) == task.language and source_task is None and "train" in task.files:
         return Direction(task, start, task, fitting)
-    return Direction(task_in(task, base_of(start), source_task), start, task, fitting)
+    return Direction(task_in(task, base_of(start), source_task, known), start, task, fitting)
 
 
 def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """Evaluating a model on tasks into results.json; existing results are reused."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -30,7 +30,7 @@ from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.evaluation.transfer import TransferResult, transfer_scores
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks, task_files
+from alignmlm.tasks.task import Task, load_tasks, own_tasks, task_files
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +90,15 @@ def transfer_settings(
 
 
 def measure_transfer(
-    export: Export, task: Task, config: EvaluationConfig, results: ResultsFolder
+    export: Export,
+    task: Task,
+    config: EvaluationConfig,
+    results: ResultsFolder,
+    known: Sequence[Task],
 ) -> Document:
     """The document with a fine-tuned task's results, measured unless they are already in it."""
     source_task = config.source_task_of(task.name, task.group)
-    direction = direction_of(export, task, config.source, config.targets, source_task)
+    direction = direction_of(export, task, config.source, config.targets, source_task, known)
     settings = transfer_settings(export, direction, config)
     if holds(document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
@@ -211,9 +215,11 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(chosen, start=1):
         log.info("task %d of %d: %s", number, len(chosen), task.name)
-        measure = measure_transfer if KINDS[task.kind].model else measure_retrieval
         with skipped.on_error(task.name):
-            measure(export, task, config, results)
+            if KINDS[task.kind].model:
+                measure_transfer(export, task, config, results, own_tasks(tasks))
+            else:
+                measure_retrieval(export, task, config, results)
     if all(task.name in skipped.errors for task in chosen):
         raise skipped.all_failed()
     reasons, document = skipped.reasons(), results.document()

@@ -17,7 +17,7 @@ from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks, split_files
+from alignmlm.tasks.task import Task, load_tasks, own_tasks, split_files
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +107,10 @@ def selected_tasks(
         AlignMLMError: no task can be measured.
     """
     labels: dict[str, list[str]] = {}  # of each task whose files were read
-    chosen = []
+    known, chosen = own_tasks(names), []
     for task in named_tasks(export, names, config, skipped):
         with skipped.on_error(task.name):
-            check_task(export, task, config, labels)
+            check_task(export, task, config, known, labels)
             chosen.append(task)
     if not chosen:
         raise skipped.all_failed()
@@ -118,11 +118,16 @@ def selected_tasks(
 
 
 def check_task(
-    export: Export, task: Task, config: EvaluationConfig, labels: dict[str, list[str]]
+    export: Export,
+    task: Task,
+    config: EvaluationConfig,
+    known: Sequence[Task],
+    labels: dict[str, list[str]],
 ) -> None:
     """Raise unless a task can be measured with a model, as far as is known without loading it.
 
-    `labels` holds those of tasks that were read before, and then of these.
+    `known` are the user's own tasks, which it may be fine-tuned on; `labels` holds those of tasks
+    that were read before, and then of these.
 
     Raises:
         ConfigError: a language, a split, or what a syntax order needs is missing.
@@ -136,7 +141,7 @@ def check_task(
         tasks = [task]
     else:
         source_task = config.source_task_of(task.name, task.group)
-        direction = direction_of(export, task, config.source, config.targets, source_task)
+        direction = direction_of(export, task, config.source, config.targets, source_task, known)
         check_trainable(direction.source_task, config.finetune.selection)
         languages = [direction.source, *direction.targets]
         tasks = [direction.source_task, task]

@@ -1,5 +1,6 @@
 """A task: its labelled files, their format, and how answers are scored."""
 
+from collections.abc import Container, Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -156,6 +157,24 @@ def task_names() -> list[str]:
     return list(registry())
 
 
+def own_file(name: str) -> tuple[Path | None, str]:
+    """The YAML file of the user's own that a name means, and the task in it that it asks for."""
+    path, _, wanted = (
+        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
+    )
+    return (Path(path), wanted) if Path(path).suffix in (".yaml", ".yml") else (None, "")
+
+
+def own_tasks(names: Iterable[str]) -> list[Task]:
+    """All tasks of the user's YAML files that some names mean, wholly or in part.
+
+    Raises:
+        ConfigError: a wrong file.
+    """
+    files = dict.fromkeys(path for name in names if (path := own_file(name)[0]) is not None)
+    return [task for path in files for task in tasks_in(path)]
+
+
 def load_tasks(name: str) -> list[Task]:
     """The tasks of a name or a group that comes with alignmlm, or of a YAML file of the user's own.
 
@@ -164,11 +183,9 @@ def load_tasks(name: str) -> list[Task]:
     Raises:
         ConfigError: no such task (the message gives the nearest), or a wrong file.
     """
-    path, _, wanted = (
-        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
-    )
-    if Path(path).suffix in (".yaml", ".yml"):
-        by_name = {task.name: task for task in tasks_in(Path(path))}
+    path, wanted = own_file(name)
+    if path is not None:
+        by_name = {task.name: task for task in tasks_in(path)}
         if wanted and wanted not in by_name:
             raise ConfigError("task", name, f"be one of {list(by_name)}{nearest(wanted, by_name)}")
         return [by_name[wanted]] if wanted else list(by_name.values())
@@ -216,10 +233,9 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     paths = [placed(name, sample_folder) for name in (file.path, file.other) if name]
     for name, path in zip((file.path, file.other), paths, strict=False):
         if not path.is_file():
-            raise DataError(
-                f"task {task.name}: {split} file {name} does not exist (looked for "
-                f"{path.absolute()}); see its 'files' and $ALIGNMLM_DATA"
-            )
+            told = f"task {task.name}: {split} file {name} does not exist (looked for"
+            rule = "see $ALIGNMLM_DATA" if "$" in name else "its path starts at the task's file"
+            raise DataError(f"{told} {path.absolute()}); {rule}")
     return replace(file, path=str(paths[0]), other=str(paths[1]) if file.other else "")
 
 
@@ -246,3 +262,19 @@ def task_files(task: Task, sample_folder: Path) -> dict[str, Path]:
         if file.other:
             paths[f"{split}.other"] = Path(file.other)
     return paths
+
+
+def check_task_files(
+    names: Iterable[str], languages: Container[str], sample_folder: Path
+) -> list[Task]:
+    """The tasks of some names; those in some natural languages have all of their files.
+
+    Raises:
+        ConfigError: no such task, or a wrong file.
+        DataError: a file does not exist.
+    """
+    tasks = [task for name in names for task in load_tasks(name)]
+    for task in tasks:
+        if task.language in languages:
+            task_files(task, sample_folder)
+    return tasks

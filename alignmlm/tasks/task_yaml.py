@@ -5,12 +5,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX
 from alignmlm.errors import ConfigError
 from alignmlm.storage.plain_data import merged, read_layered_yaml
 
 Mapping = dict[str, Any]
 CODE, ISO = "{code}", "{iso}"
 FILE_KEYS = ("languages", "tasks")  # of a file, not of a task
+PATH_KEYS = ("path", "other")  # of a split
+PLACED = (SAMPLE_PREFIX, HUB_PREFIX, "$", "~")  # what starts a path that no folder is put before
 
 
 def filled(value: Any, words: dict[str, str]) -> Any:
@@ -23,6 +26,30 @@ def filled(value: Any, words: dict[str, str]) -> Any:
         for word, text in words.items():
             value = value.replace(word, text)
     return value
+
+
+def placed_split(split: Any, folder: Path) -> Any:
+    """A split whose relative paths start at a folder; what is no path stays as it is."""
+    if isinstance(split, dict):
+        paths = {key: placed_split(split[key], folder) for key in PATH_KEYS if key in split}
+        return split | paths
+    if isinstance(split, str) and split and not split.startswith(PLACED):
+        return str(folder / split)
+    return split
+
+
+def placed(mapping: Any, folder: Path) -> Any:
+    """Keys of a file or a task, the paths of its `files` relative to a folder."""
+    if not isinstance(mapping, dict):
+        return mapping
+    own = {
+        key: {name: placed(part, folder) for name, part in mapping[key].items()}
+        for key in FILE_KEYS
+        if isinstance(mapping.get(key), dict)
+    }
+    if isinstance(splits := mapping.get("files"), dict):
+        own["files"] = {name: placed_split(split, folder) for name, split in splits.items()}
+    return mapping | own
 
 
 def part_of(mapping: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -> Mapping:
@@ -60,10 +87,13 @@ def in_languages(shared: Mapping, languages: Mapping) -> list[Mapping]:
 def tasks_of(path: Path) -> list[Mapping]:
     """The tasks of a YAML file: one, or one for each entry of `languages` or of `tasks`.
 
+    Paths are relative to the file that they stand in.
+
     Raises:
         ConfigError: the file cannot be used.
     """
-    content = reduce(merged, [values for _, values in read_layered_yaml(path)])
+    layers = [placed(values, Path(name).parent) for name, values in read_layered_yaml(path)]
+    content = reduce(merged, layers)
     shared = {key: value for key, value in content.items() if key not in FILE_KEYS}
     languages = part_of(content, "languages", path, (str, dict))
     named = part_of(content, "tasks", path, (dict,))
