@@ -112,7 +112,9 @@ def init_command(
     as_json: bool,
 ) -> None:
     """Write a recipe and a study for text of your own to FOLDER; asks for what is missing."""
+    from alignmlm.corpus.sources import expand_path
     from alignmlm.corpus.survey import fitting_tokenizer, surveyed
+    from alignmlm.languages.dictionary import file_words
     from alignmlm.tasks.task import check_task_files
 
     for name in (RECIPE, STUDY):
@@ -130,6 +132,8 @@ def init_command(
     if minutes <= 0:
         raise ConfigError("--minutes", minutes, "be positive")
     check_task_files(tasks, bases, Path(EvaluationConfig().sample_folder))
+    for path in dictionary:
+        file_words(expand_path(path))  # an error here, not after minutes
     corpora = [surveyed(base, path) for base, path in zip(bases, text, strict=True)]
     files = [
         {"path": path, "source": bases[0], "target": target}

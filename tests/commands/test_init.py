@@ -53,6 +53,18 @@ def test_init_warns_of_a_budget_that_is_too_small_to_learn_from_context(own, cap
     assert "warning" not in told(capsys, "--minutes", minutes)
 
 
+@pytest.mark.parametrize("line", ["", "one\n"])
+def test_init_refuses_a_dictionary_that_is_none_before_it_reads_text(
+    own, capsys, line, monkeypatch
+):
+    monkeypatch.setattr("alignmlm.corpus.survey.surveyed", None)
+    if line:
+        (own / "en-fr.txt").write_text(line, "utf-8")
+    else:
+        (own / "en-fr.txt").unlink()
+    assert "en-fr.txt" in told(capsys, "--minutes", "2", code=2)
+
+
 def test_init_refuses_tasks_whose_files_do_not_exist(own, capsys):
     tasks = first_yaml(ROOT / "docs/howto-task.md").replace("french.conllu", "gone.conllu")
     (own / "tasks.yaml").write_text(tasks, "utf-8")
