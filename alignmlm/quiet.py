@@ -1,5 +1,6 @@
-"""Transformers without its reports and bars."""
+"""Transformers without its reports and bars, and alignmlm without its log lines."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,14 +11,26 @@ def quiet_transformers() -> Iterator[None]:
 
     What the caller had set comes back at the end.
     """
-    from transformers.utils import logging
+    from transformers.utils import logging as reports
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    reports.set_verbosity_error()
+    reports.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        reports.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            reports.enable_progress_bar()
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """While this is open, alignmlm logs nothing but errors."""
+    log = logging.getLogger("alignmlm")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

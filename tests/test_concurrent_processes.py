@@ -1,6 +1,5 @@
 """Ten pairs of processes at once: both end right, or one with a clear refusal."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from alignmlm.artifacts.names import RESULTS
 from alignmlm.config import load_recipe
@@ -16,6 +14,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.scores.results import read_results
 from alignmlm.storage.plain_data import read_json
 from tests.conftest import SMALL
+from tests.small_study import write_small_study
 from tests.toys import write_toy_task
 
 pytestmark = pytest.mark.slow
@@ -86,16 +85,7 @@ def evaluation(place: Path, task: str, *more: object) -> list[object]:
 
 def study(place: Path) -> Path:
     """A study of one run, which is not trained yet."""
-    settings = dict(item[2:].split("=", 1) for item in SMALL)
-    overrides = {name: yaml.safe_load(value) for name, value in settings.items()}
-    overrides["data.store"] = str(place / "store")
-    document = {
-        "name": "pairs", "folder": str(place / "study"), "objectives": ["mlm"],
-        "overrides": overrides, "tasks": [str(place / "toy.yaml")],
-        "evaluation": {"finetune": {"epochs": 1, "batch_rows": 8}},
-    }  # fmt: skip
-    (place / "study.yaml").write_text(json.dumps(document))
-    return place / "study.yaml"
+    return write_small_study(place, place / "store", "mlm")
 
 
 def test_two_evaluations_of_other_tasks_into_one_folder_are_both_kept(place):

@@ -5,12 +5,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from alignmlm.artifacts.names import STUDY
 from alignmlm.cli import COMMANDS
+from alignmlm.evaluation.scores.study_file import study_document
+from tests.documented import LEFT_OUT, RUN, alignmlm_commands, first_yaml
 from tests.limits import HANG_S
+from tests.own_text import write_own
 
 ROOT = Path(__file__).parents[1]
 DATA = ("recipes", "studies", "ds_configs", "launchers")
@@ -85,3 +90,27 @@ def test_files_of_the_wheel_are_found_by_name_in_an_empty_folder(environment, tm
     )
     assert "sample_pos" in alignmlm(environment, tmp_path, "eval", "ls")
     assert list(tmp_path.iterdir()) == []
+
+
+def quick(words: list[str]) -> list[str]:
+    """A command of a page, with a budget of seconds where it has one of minutes."""
+    return ["0.1" if before == "--minutes" else word for before, word in pairwise(["", *words])]
+
+
+def test_the_commands_of_the_pages_lead_from_own_text_to_the_page(environment, tmp_path):
+    write_own(tmp_path)
+    pages = [ROOT / "docs" / f"{name}.md" for name in RUN]
+    (tmp_path / "tasks.yaml").write_text(first_yaml(ROOT / "docs/howto-task.md"), "utf-8")
+    commands = [words for page in pages for words in alignmlm_commands(page)]
+    run = [words for words in commands if " ".join(["alignmlm", *words]) not in LEFT_OUT]
+    assert [words[0] for words in run[:3]] == ["init", "data", "study"]
+    for words in run:
+        alignmlm(environment, tmp_path, *quick(words))
+    rows = study_document(tmp_path / "mine/runs" / STUDY)["rows"]
+    assert {(row["objective"], row["task"]) for row in rows} == {
+        (objective, task)
+        for objective in ("mlm", "align_mlm")
+        for task in ("own_pos_fra", "own_names_fra")
+    }
+    page = (tmp_path / "mine/runs/report.html").read_text("utf-8")
+    assert "Study mine" in page

@@ -4,9 +4,10 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,28 +17,26 @@ from jinja2 import Environment
 
 from alignmlm.commands.options import NUMBER, PATH, as_json, command
 from alignmlm.config import Several, load_recipe
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError
+from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.storage.atomic import replace_text
 from alignmlm.terminal import messages, print_json, print_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from alignmlm.corpus.sources import SourceConfig
+    from alignmlm.corpus.survey import Corpus
     from alignmlm.pretraining.recipe import Recipe
     from alignmlm.studies.speed import Speed
 
 RECIPE, STUDY = "recipe.yaml", "study.yaml"
-ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst", ".jsonl", ".parquet", ".conllu")
-SAMPLE_CHARACTERS = 2**21  # of each language, to measure with
-VOCABULARIES = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 300)
-MOST_TOKENS = 7.0  # of the vocabulary, for the square root of the number of words
-FEW_DOCUMENTS = 20  # of a text whose lines then are its documents
+VALIDATION_DOCUMENTS, VALIDATION_TOKENS = 50, 10_000  # of each language, if that is a tenth at most
 TRIAL_VALIDATION = 0.1
 OBJECTIVES = ("mlm", "align_mlm")
+CONTEXT_TOKENS = 1000 * 4096  # about what tiny models have to see (docs/results.md)
 
 RECIPE_TEXT = """\
-# Written by `alignmlm init`; paths are relative to the folder in which commands are given.
+# Written by `alignmlm init`; paths start at the folder in which commands are given.
 # Every setting that is not here has its default: `alignmlm settings` explains them all.
 data:
   store: {{ quoted(store) }}
@@ -86,21 +85,6 @@ folder: {{ quoted(folder) }}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """The text of one language, as the readers find it."""
-
-    source: "SourceConfig"
-    documents: int
-    sample: list[list[str]]  # sentences of its first documents
-    share: float  # of all its characters that are in the sample
-
-    def tokens(self, tokenizer: "Tokenizer") -> int:
-        """About how many tokens the whole text has."""
-        sentences = [text for document in self.sample for text in document]
-        return round(sum(map(len, tokenizer.encode_batch(sentences))) / self.share)
-
-
 @command("init")
 @click.argument("folder", type=PATH)
 @click.option(
@@ -123,11 +107,16 @@ def init_command(
     languages: tuple[str, ...],
     text: tuple[str, ...],
     dictionary: tuple[str, ...],
-    minutes: float | None,
+    minutes: int | float | None,
     tasks: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write a recipe and a study for text of your own to FOLDER; asks for what is missing."""
+    from alignmlm.corpus.sources import expand_path
+    from alignmlm.corpus.survey import fitting_tokenizer, surveyed
+    from alignmlm.languages.dictionary import file_words
+    from alignmlm.tasks.task import check_task_files
+
     for name in (RECIPE, STUDY):
         if (folder / name).exists():
             raise ConfigError("folder", str(folder), f"have no {name} yet; name another folder")
@@ -142,7 +131,9 @@ def init_command(
         minutes = NUMBER.convert(" ".join(asked("minutes", "Minutes for pre-training")), None, None)
     if minutes <= 0:
         raise ConfigError("--minutes", minutes, "be positive")
-    check_tasks(tasks)
+    check_task_files(tasks, bases, Path(EvaluationConfig().sample_folder))
+    for path in dictionary:
+        file_words(expand_path(path))  # an error here, not after minutes
     corpora = [surveyed(base, path) for base, path in zip(bases, text, strict=True)]
     files = [
         {"path": path, "source": bases[0], "target": target}
@@ -151,7 +142,7 @@ def init_command(
     tokenizer = fitting_tokenizer(corpora)
     recipe = first_recipe(languages, files, tokenizer.get_vocab_size())
     speed = trial(recipe, corpora, tokenizer)
-    draft = drafted(folder, recipe, corpora, tokenizer, speed, minutes)
+    draft = drafted(folder, recipe, corpora, tokenizer, speed, float(minutes))
     draft["tasks"] = list(tasks)
     write(folder, draft)
     if as_json:
@@ -197,89 +188,6 @@ def check_number(option: str, given: Sequence[str], count: int) -> None:
         raise ConfigError(option, list(given), f"be {count}, one for each natural language")
 
 
-def check_tasks(tasks: Sequence[str]) -> None:
-    """Raise unless there are such tasks.
-
-    Raises:
-        ConfigError: there is one that is not.
-    """
-    from alignmlm.tasks.task import load_tasks
-
-    for name in tasks:
-        load_tasks(name)
-
-
-def patterns(path: Path) -> list[str]:
-    """The files of a text as a recipe names them: a file, or patterns for those of a folder.
-
-    Raises:
-        DataError: there are none.
-    """
-    if path.is_file():
-        return [str(path)]
-    found = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
-    if not found:
-        raise DataError(f"{path} is no file, and no folder with files in {', '.join(ENDINGS)}")
-    return [f"{path}/**/*{ending}" for ending in found]
-
-
-def surveyed(language: str, path: str) -> Corpus:
-    """The text of a language, read once from end to end.
-
-    Raises:
-        DataError: there is none, or a reader refuses it.
-    """
-    from alignmlm.corpus.sources import SourceConfig
-
-    files = patterns(Path(path))
-    corpus = surveyed_as(SourceConfig(language=language, files=files))
-    if corpus.documents < FEW_DOCUMENTS:
-        by_line = surveyed_as(replace(corpus.source, documents="line"))
-        corpus = by_line if by_line.documents >= FEW_DOCUMENTS else corpus
-    if corpus.documents < FEW_DOCUMENTS:
-        must = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
-        raise DataError(f"{path} has {corpus.documents} documents of {language}; it must {must}")
-    return corpus
-
-
-def surveyed_as(source: "SourceConfig") -> Corpus:
-    """The text of a source, its first documents as sentences."""
-    from alignmlm.corpus.readers import read_file
-    from alignmlm.corpus.sources import corpus_files
-    from alignmlm.data.text import plain_line
-
-    sample: list[list[str]] = []
-    documents = characters = sampled = 0
-    for file in corpus_files(source):
-        for raw in read_file(file, source):
-            if sampled < SAMPLE_CHARACTERS:
-                sample.append([plain_line(line) for line in raw.lines()])
-                sampled += raw.characters
-            documents += 1
-            characters += raw.characters
-    return Corpus(source, documents, sample, sampled / max(characters, 1))
-
-
-def fitting_tokenizer(corpora: Sequence[Corpus]) -> "Tokenizer":
-    """A tokenizer of the largest vocabulary that the text supports, trained on half of the sample.
-
-    Raises:
-        DataError: there is too little text.
-    """
-    from alignmlm.data.tokenizer import train_tokenizer
-
-    sentences = [text for each in corpora for document in each.sample[::2] for text in document]
-    words = sum(len(text.split()) for text in sentences) * 2 / min(each.share for each in corpora)
-    for size in VOCABULARIES:
-        if size > MOST_TOKENS * words**0.5:
-            continue
-        try:
-            return train_tokenizer(sentences, size)
-        except ConfigError:  # the text has not so many different words
-            continue
-    raise DataError(f"{words:,.0f} words are too few to learn from; give more text")
-
-
 def first_recipe(
     languages: Sequence[str], dictionaries: list[dict[str, str]], vocabulary_size: int
 ) -> "Recipe":
@@ -293,7 +201,7 @@ def first_recipe(
     return load_recipe(None, [f"--{key}={json.dumps(value)}" for key, value in settings.items()])
 
 
-def trial(recipe: "Recipe", corpora: Sequence[Corpus], tokenizer: "Tokenizer") -> "Speed":
+def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer") -> "Speed":
     """How fast this machine trains the recipe, by a build and a run of a few steps on the sample.
 
     Raises:
@@ -321,16 +229,26 @@ def rounded(steps: float) -> int:
     return max(20, int(steps / digits) * digits)
 
 
+def validation_share(texts: Iterable[dict[str, Any]]) -> float:
+    """The share of the documents to hold out: enough of each text, in 0.01 to 0.1."""
+    wanted = (
+        each / text[key]
+        for text in texts
+        for key, each in (("documents", VALIDATION_DOCUMENTS), ("tokens", VALIDATION_TOKENS))
+    )
+    return round(min(0.1, max(0.01, *wanted)), 2)
+
+
 def drafted(
     folder: Path,
     recipe: "Recipe",
-    corpora: Sequence[Corpus],
+    corpora: "Sequence[Corpus]",
     tokenizer: "Tokenizer",
     speed: "Speed",
     minutes: float,
 ) -> dict[str, Any]:
     """What the recipe and the study say, as plain values."""
-    train, documents = recipe.train, min(each.documents for each in corpora)
+    train = recipe.train
     texts: dict[str, dict[str, Any]] = {
         each.source.language: {
             "files": each.source.files,
@@ -341,7 +259,8 @@ def drafted(
         for each in corpora
     }
     steps = rounded((60 * minutes / len(OBJECTIVES) - speed.other_s) / speed.step_s)
-    tokens = steps * train.batch_rows * train.seq_len
+    step_tokens = train.batch_rows * train.seq_len
+    tokens, enough = steps * step_tokens, ceil(CONTEXT_TOKENS / step_tokens)
     shares = Counter(natural([name])[0] for name in recipe.languages.ids)
     read = {
         name: tokens * shares[name] / len(recipe.languages.ids) / text["tokens"]
@@ -356,13 +275,15 @@ def drafted(
         "texts": texts,
         "times_read": {name: round(times, 1) for name, times in read.items()},
         "vocabulary_size": recipe.data.vocabulary_size,
-        "validation": min(0.1, max(0.01, round(50 / documents, 2))),
+        "validation": validation_share(texts.values()),
         "languages": recipe.languages.ids,
         "dictionaries": [asdict(each) for each in recipe.dictionary.files],
         "objectives": list(OBJECTIVES),
         "steps": steps,
         "step_s": round(speed.step_s, 4),
         "minutes": round(len(OBJECTIVES) * speed.run_s(steps) / 60, 1),
+        "tokens": tokens,
+        "minutes_for_context": ceil(len(OBJECTIVES) * speed.run_s(enough) / 60),
         "seq_len": train.seq_len,
         "batch_rows": train.batch_rows,
         "often": max(10, steps // 4),
@@ -388,6 +309,11 @@ def show(draft: dict[str, Any]) -> None:
         f"{draft['steps']:,} steps of {1000 * draft['step_s']:,.0f} ms for each of "
         f"{len(draft['objectives'])} objectives: about {draft['minutes']:g} minutes here"
     )
+    if draft["tokens"] < CONTEXT_TOKENS:
+        print_line(
+            f"warning: {draft['tokens']:,} tokens are too few to learn from context; about "
+            f"{CONTEXT_TOKENS:,} are needed, which is --minutes {draft['minutes_for_context']} here"
+        )
     print_line(f"wrote {draft['recipe']} and {draft['study']}; look at them, then:")
     print_line("  " + shlex.join(["alignmlm", "data", "build", "--config", draft["recipe"]]))
     print_line("  " + shlex.join(["alignmlm", "study", "run", draft["study"]]))

@@ -216,15 +216,16 @@ def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
         options=[array_option(1, len(planned_runs(config)), at_once)],
     )
     number = asked.hand_in(runs, files)
-    after = f"--dependency=afterok:{'<job>' if number is None else number}"
-    table = replace(runs, name=f"{config.name}-table", log="%j.log", options=[after])
+    after = f"--dependency=afterany:{'<job>' if number is None else number}"  # failed runs, too
+    options = [after, "--export=ALL,STUDY_TABLE=1"]
+    table = replace(runs, name=f"{config.name}-table", log="%j.log", options=options)
     command = sbatch_command(table, asked.resources)
     asked.commands.append(command)
     if number is not None:
         last = submit(command, asked.launchers)
         asked.jobs.append(last)
         asked.lines += [
-            f"job {last} writes the table when all runs are done",
+            f"job {last} writes the table when all runs have ended",
             f"follow it:        tail -F {shlex.quote(str(runs.folder))}/{number}-*.log",
             f"end it:           scancel {number} {last}",
         ]

@@ -37,6 +37,9 @@ study_argument = click.argument("study", type=Shipped("study"))
 @as_json
 def study_plan(study: Path, as_json: bool) -> None:
     """Say what STUDY (YAML) will run: steps, tokens, hours and disk, measured on this machine."""
+    from alignmlm.devices import name_accelerator
+
+    name_accelerator()
     from alignmlm.studies.plan import plan_rows
     from alignmlm.studies.study import load_study
 
@@ -50,7 +53,9 @@ def study_plan(study: Path, as_json: bool) -> None:
     disk = sum(row.disk_mib for row in left)
     print_line(f"{len(left)} of {len(rows)} runs to do: {hours:.2f} hours, {disk:,.0f} MiB of disk")
     if any(row.measuring_s is None for row in left):
-        print_line("the time of measuring comes on top; it is known once one run is measured")
+        print_line(
+            "measuring comes on top; its tasks could not be tried: see `alignmlm eval validate`"
+        )
 
 
 def plan_table(rows: "Sequence[PlanRow]") -> Table:
@@ -203,11 +208,12 @@ def study_stop(study: Path, as_json: bool) -> None:
 @study_argument
 @as_json
 def study_report(study: Path, as_json: bool) -> None:
-    """Write the page of STUDY (YAML) from what its runs have left so far."""
+    """Write study.json and the page of STUDY (YAML) from what its runs have left so far."""
+    from alignmlm.studies.cells import outcome_of
+    from alignmlm.studies.running import write_study
     from alignmlm.studies.study import load_study
 
-    page = write_study_page(load_study(study))
-    if as_json:
-        print_json({"report": str(page)})
-    else:
-        print_line(f"report: {page}")
+    config = load_study(study)
+    outcome = outcome_of(config)
+    write_study(config, outcome.rows)
+    show_outcome(config, outcome, write_study_page(config), as_json)

@@ -4,7 +4,7 @@ All are checked before any model is loaded.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,15 @@ from alignmlm.languages.language import base_of, parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, TaskExamples, load_task, load_tasks, read_examples
+from alignmlm.tasks.task import (
+    Task,
+    TaskExamples,
+    load_task,
+    load_tasks,
+    own_tasks,
+    read_examples,
+    registry,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +74,29 @@ class Direction:
     targets: tuple[str, ...]
 
 
-def task_in(task: Task, base: str, name: str | None) -> Task:
+def trainable(tasks: Iterable[Task], group: str, base: str) -> list[Task]:
+    """The tasks of a group that can be fine-tuned on in a language."""
+    return [
+        one for one in tasks if one.group == group and one.language == base and "train" in one.files
+    ]
+
+
+def task_in(task: Task, base: str, name: str | None, known: Sequence[Task]) -> Task:
     """The task of the same group in another language, which can be fine-tuned on.
+
+    It is one of the known tasks, if the task is, or else one that comes with alignmlm.
 
     Raises:
         ConfigError: there is none, or several and none is named.
     """
     if name is not None:
-        task_named = load_task(name)
-        if task_named.language != base or task_named.kind != task.kind:
+        named = next((one for one in known if one.name == name), None) or load_task(name)
+        if named.language != base or named.kind != task.kind:
             requirement = f"be a {task.kind} task in {base}"
             raise ConfigError("evaluation.source_task", name, requirement)
-        return task_named
-    members = load_tasks(task.group) if task.group else []
-    fitting = [one for one in members if one.language == base and "train" in one.files]
+        return named
+    own = trainable(known, task.group, base) if task.group and task in known else []
+    fitting = own or (trainable(registry().values(), task.group, base) if task.group else [])
     if len(fitting) != 1:
         names = " and ".join(one.name for one in fitting) or "no task"
         group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
@@ -98,12 +115,14 @@ def direction_of(
     source: str | None,
     targets: Sequence[str],
     source_task: str | None = None,
+    known: Sequence[Task] = (),
 ) -> Direction:
     """The languages in which a model is fine-tuned for a task and tested on it.
 
     The source is the model's first language unless one is named; targets are all its other
     languages that are the task's own or derived from it. A task in another language, or without a
-    training split, is fine-tuned for on the one of its group that has both.
+    training split, is fine-tuned for on the one of its group that has both: among the known ones,
+    the user's own, or else among those that come with alignmlm.
 
     Raises:
         ConfigError: the model lacks a language, one is not the task's, or there is no target.
@@ -121,7 +140,7 @@ def direction_of(
         raise ConfigError(key, list(targets or export.languages), requirement)
     if base_of(start) == task.language and source_task is None and "train" in task.files:
         return Direction(task, start, task, fitting)
-    return Direction(task_in(task, base_of(start), source_task), start, task, fitting)
+    return Direction(task_in(task, base_of(start), source_task, known), start, task, fitting)
 
 
 def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:
@@ -197,21 +216,26 @@ def selected_tasks(
         AlignMLMError: no task can be measured.
     """
     read: dict[str, TaskExamples] = {}  # by the name of the task
-    selected = []
+    known, selected = own_tasks(names), []
     for task in named_tasks(export, names, config, skipped):
         with skipped.on_error(task.name):
-            selected.append(checked_task(export, task, config, read))
+            selected.append(checked_task(export, task, config, known, read))
     if not selected:
         raise skipped.all_failed()
     return selected
 
 
 def checked_task(
-    export: Export, task: Task, config: EvaluationConfig, read: dict[str, TaskExamples]
+    export: Export,
+    task: Task,
+    config: EvaluationConfig,
+    known: Sequence[Task],
+    read: dict[str, TaskExamples],
 ) -> Selected:
     """A task that can be measured with a model, as far as is known without loading it.
 
-    `read` holds the examples of tasks that were read before, and then of these.
+    `known` are the user's own tasks, which it may be fine-tuned on; `read` holds the examples of
+    tasks that were read before, and then of these.
 
     Raises:
         ConfigError: a language, a split, or what a syntax order needs is missing.
@@ -224,7 +248,7 @@ def checked_task(
         ]
     else:
         source_task = config.source_task_of(task.name, task.group)
-        direction = direction_of(export, task, config.source, config.targets, source_task)
+        direction = direction_of(export, task, config.source, config.targets, source_task, known)
         source = direction.source_task
         check_trainable(source, config.finetune.selection)
         languages = [direction.source, *direction.targets]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from alignmlm.artifacts.model_files import model_xxh3
 from alignmlm.corpus.sources import expand_path
-from alignmlm.data.stored_orders import MANIFEST, order_folder
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import is_syntax
 from alignmlm.pretraining.recipe import Recipe
@@ -41,6 +40,8 @@ def order_contents(store: str, languages: Iterable[str]) -> dict[str, str | None
     contents = {}
     for language in map(parse_language, languages):
         if is_syntax(language.order):
+            from alignmlm.data.stored_orders import MANIFEST, order_folder  # a second of compilers
+
             folder = order_folder(expand_path(store), language.order, language.base)
             key = f"data.order.{language.order}.{language.base}"
             contents[key] = content_hash(folder / MANIFEST)

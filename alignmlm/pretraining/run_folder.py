@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE, SUMMARY
+from alignmlm.artifacts.names import LAUNCH, LOCK, LOGS, RECIPE, SUMMARY
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.checkpoints import Progress
@@ -21,7 +21,7 @@ from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.plain_yaml import yaml_text
 from alignmlm.storage.records import check_keys
 
-NUMBERS, LOCK = "numbers.json", "run.lock"
+NUMBERS = "numbers.json"
 DATA = "data.json"
 OFFER = (
     "go on with --run.data_change=continue (from the next step's batch of the new data) or "

@@ -1,10 +1,12 @@
 """Source x target x objective as a table of BS, BZ and Delta, and the holes in it with reasons."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignmlm.evaluation.scores import score_rows
 from alignmlm.evaluation.scores.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
 from alignmlm.reporting.contrasts import Place, Standing, standings
+from alignmlm.reporting.records import Row
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.reporting.tables import MISSING
 from alignmlm.reporting.transfer_names import MEASURES as TITLES
@@ -79,7 +81,8 @@ def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[Matr
         DataError: a cell has the same seed twice.
     """
     cells, found = by_cell(rows), standings(rows)
-    objectives = list(dict.fromkeys(cell.objective for cell in cells))
+    names = [*(cell.objective for cell in cells), *(objective for objective, _ in why)]
+    objectives = list(dict.fromkeys(names))
     tables = []
     for task in dict.fromkeys(cell.task for cell in cells):
         own = [cell for cell in cells if cell.task == task]
@@ -121,33 +124,41 @@ def reason(run: RunFacts | None, task: str) -> str:
 
 
 def reasons(
-    rows: list[ScoreRow], runs: list[RunFacts]
+    rows: list[ScoreRow], runs: list[RunFacts], missing: Sequence[Row] = ()
 ) -> tuple[list[Hole], dict[tuple[str, str], str]]:
     """The holes of a study, and by objective and task why nothing was measured.
 
-    A study is whole where every objective has every seed in every place that any of them has.
+    A study is whole where every objective has every seed in every place that any of them has;
+    `missing` are runs that it lacks, with reasons.
     """
+    lacking = {(run["objective"], run["seed"]): run["reason"] for run in missing}
     by_name = {(run.label, run.seed): run for run in runs}
-    names = [*(row.cell.objective for row in rows), *(run.label for run in runs)]
-    seeds = sorted({*(row.seed for row in rows), *(run.seed for run in runs)})
+    keys = [*((row.cell.objective, row.seed) for row in rows), *by_name, *lacking]
+    names, seeds = dict.fromkeys(name for name, _ in keys), sorted({seed for _, seed in keys})
     places = list(
         dict.fromkeys((r.cell.task, r.cell.source_language, r.cell.language) for r in rows)
     )
     known = {(row.cell, row.seed) for row in rows}
-    missing: dict[tuple[str, str, str, str, str], list[int]] = {}
+    found: dict[tuple[str, str, str, str, str], list[int]] = {}
     why: dict[tuple[str, str], str] = {}
-    for objective in dict.fromkeys(names):
+    for objective in names:
         for task, source, target in places:
             for seed in seeds:
                 if (Cell(objective, task, source, target), seed) in known:
                     continue
-                told = reason(by_name.get((objective, seed)), task)
+                key = objective, seed
+                told = lacking.get(key) or reason(by_name.get(key), task)
                 why[objective, task] = told
-                missing.setdefault((objective, task, source, target, told), []).append(seed)
+                found.setdefault((objective, task, source, target, told), []).append(seed)
     holes = [
-        hole(objective, task, (source, target), found, told)
-        for (objective, task, source, target, told), found in missing.items()
+        hole(objective, task, (source, target), without, told)
+        for (objective, task, source, target, told), without in found.items()
     ]
+    if not places:
+        holes = [
+            Hole(objective_name(name), MISSING, MISSING, str(seed), told)
+            for (name, seed), told in lacking.items()
+        ]
     return holes + without_supervision(rows) + skipped_tasks(rows, runs), why
 
 

@@ -73,14 +73,14 @@ def source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def group(title: str, rows: list[Row], runs: list[RunFacts]) -> Group:
+def group(title: str, rows: list[Row], runs: list[RunFacts], missing: Sequence[Row] = ()) -> Group:
     """The scores of one study, and what is missing in them.
 
     Raises:
         DataError: a cell has the same seed twice.
     """
     scores = study_score_rows(row for row in rows if row.get("bz") is not None)
-    holes, why = reasons(scores, runs)
+    holes, why = reasons(scores, runs, missing)
     return Group(title, verdict(scores), matrices(scores, why), holes, page_tables(rows), scores)
 
 
@@ -92,9 +92,9 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[Group]:
     """
     found = []
     for folder in studies:
-        name, rows = read_study(folder)
+        name, rows, missing = read_study(folder)
         own = [run for run in runs if run.folder.parent.resolve() == folder.resolve()]
-        found.append(group(f"Study {name}", rows, own))
+        found.append(group(f"Study {name}", rows, own, missing))
     folders = {folder.resolve() for folder in studies}
     loose = told_apart([run for run in runs if run.folder.parent.resolve() not in folders])
     if loose:

@@ -49,14 +49,14 @@ def summary_of(run: Path) -> dict[str, Any]:
     return read_summary(run) if (run / SUMMARY).exists() else {}
 
 
-def read_study(folder: Path) -> tuple[str, list[Row]]:
-    """Name and rows of the study in a folder.
+def read_study(folder: Path) -> tuple[str, list[Row], list[Row]]:
+    """Name and rows of the study in a folder, and the runs that it lacks.
 
     Raises:
         DataError: its file cannot be read, or is no study's.
     """
     found = study_document(folder / STUDY)
-    return found["name"], found["rows"]
+    return found["name"], found["rows"], found.get("missing", [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from typing import Any
 
 import xxhash
 
-from alignmlm.artifacts.names import DESCRIPTION, EXPORT, STUDY
+from alignmlm.artifacts.names import DESCRIPTION, EXPORT, LOCK, STUDY
 from alignmlm.errors import AlignMLMError, DataError
 from alignmlm.pretraining.contents import numbers_of
-from alignmlm.pretraining.run_folder import LOCK
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified
@@ -23,6 +22,7 @@ from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe
 from alignmlm.tasks.task import load_tasks, local_files, split_files
 
 CELLS, LOGS = "cells", "logs"
+COMMAND = " (exit code "  # after an error of pre-training: its exit code and command
 Row = dict[str, Any]
 
 
@@ -34,6 +34,7 @@ class Cell:
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # tasks, and why
     error: str = ""
+    training_s: float | None = None  # from start to end; none of a run that was resumed
 
 
 def record_of(study: StudyConfig, run: PlannedRun) -> Path:
@@ -88,7 +89,7 @@ class Outcome:
 
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # by run and task, and why
-    failed: dict[str, str] = field(default_factory=dict)  # by run, and why
+    failed: dict[str, str] = field(default_factory=dict)  # by run, and why it has no scores
 
 
 def outcome_of(study: StudyConfig) -> Outcome:
@@ -98,9 +99,19 @@ def outcome_of(study: StudyConfig) -> Outcome:
         cell = read_cell(study, run)
         outcome.rows.extend(cell.rows)
         outcome.skipped.update({f"{run.folder.name}: {k}": why for k, why in cell.skipped.items()})
-        if cell.error:
-            outcome.failed[run.folder.name] = cell.error
+        if cell.error or not run.done:
+            outcome.failed[run.folder.name] = cell.error or "not pre-trained"
     return outcome
+
+
+def missing_runs(study: StudyConfig) -> list[Row]:
+    """The runs that failed or are not pre-trained: objective, seed and reason."""
+    failed = outcome_of(study).failed
+    return [
+        {"objective": run.name, "seed": run.seed, "reason": told.partition(COMMAND)[0]}
+        for run in planned_runs(study)
+        if (told := failed.get(run.folder.name))
+    ]
 
 
 def is_complete(study: StudyConfig, page: Path) -> bool:

@@ -8,10 +8,21 @@ from alignmlm.artifacts.names import EVALUATION, RESULTS
 from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary
+from alignmlm.quiet import quiet_logs
 from alignmlm.storage.plain_data import read_json
-from alignmlm.studies.cells import measured_cell
-from alignmlm.studies.speed import Speed, folder_mib, measured_speed
+from alignmlm.studies.cells import measured_cell, read_cell
+from alignmlm.studies.measuring import expected_measuring_s
+from alignmlm.studies.speed import Speed, folder_mib, trial_run
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a run takes."""
+
+    training_s: float
+    measuring_s: float | None  # None: known once the first run is measured
+    disk_mib: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class PlanRow:
     steps: int
     tokens: int
     training_s: float
-    measuring_s: float | None  # None: known once the first run is measured
+    measuring_s: float | None
     disk_mib: float
 
 
@@ -42,26 +53,47 @@ def measuring_s(run: PlannedRun) -> float | None:
         return None
 
 
+def taken(study: StudyConfig, run: PlannedRun) -> Needs:
+    """What a finished run took: from start to end, or its steps alone if it was resumed."""
+    seconds = read_cell(study, run).training_s or read_summary(run.folder)["seconds"]
+    return Needs(seconds, measuring_s(run), folder_mib(run.folder))
+
+
+def tried(study: StudyConfig, recipe: Recipe) -> tuple[Speed, float | None]:
+    """The speed of a recipe, and how long its tasks take to measure; None where they cannot be.
+
+    Raises:
+        AlignMLMError: it cannot be trained.
+    """
+    with trial_run(recipe) as (run, speed), quiet_logs():
+        try:
+            return speed, expected_measuring_s(run, study.tasks, study.evaluation)
+        except AlignMLMError:
+            return speed, None
+
+
 def plan_rows(study: StudyConfig) -> Iterator[PlanRow]:
-    """What each run needs; runs that are done tell what they took, others are tried for some steps.
+    """What each run needs: what it took, or one like it but for its seed, or what a trial says.
 
     Raises:
         AlignMLMError: a run cannot start.
     """
-    runs, speeds = planned_runs(study), dict[str, Speed]()
-    took = [seconds for run in runs if (seconds := measuring_s(run)) is not None]
-    expected = mean(took) if took else None if study.tasks else 0.0
+    runs, trials = planned_runs(study), dict[str, tuple[Speed, float | None]]()
+    done = {run.folder: taken(study, run) for run in runs if run.done}
+    took = [needs.measuring_s for needs in done.values() if needs.measuring_s is not None]
+    recipes = {run.folder: recipe_of(study, run) for run in runs}
+    like = {(speed_key(recipes[run]), recipes[run].train.steps): done[run] for run in done}
     for run in runs:
-        recipe = recipe_of(study, run)
-        steps = recipe.train.steps
+        recipe = recipes[run.folder]
+        steps, key = recipe.train.steps, speed_key(recipe)
+        needs = done.get(run.folder) or like.get((key, steps))
+        if needs is None:
+            speed, tested = trials[key] = trials.get(key) or tried(study, recipe)
+            disk_mib = speed.disk_mib(recipe.run.keep_checkpoints)
+            needs = Needs(speed.run_s(steps), None if took else tested, disk_mib)
+        tested = mean(took) if needs.measuring_s is None and took else needs.measuring_s
         tokens = steps * recipe.train.batch_rows * recipe.train.seq_len
-        if run.done:
-            training_s, disk_mib = read_summary(run.folder)["seconds"], folder_mib(run.folder)
-        else:
-            key = speed_key(recipe)
-            speed = speeds[key] = speeds.get(key) or measured_speed(recipe)
-            training_s, disk_mib = speed.run_s(steps), speed.disk_mib(recipe.run.keep_checkpoints)
-        own = measuring_s(run)
-        done = measured_cell(study, run) is not None
-        measured = expected if own is None else own
-        yield PlanRow(run.folder.name, done, steps, tokens, training_s, measured, disk_mib)
+        whole = measured_cell(study, run) is not None
+        yield PlanRow(
+            run.folder.name, whole, steps, tokens, needs.training_s, tested, needs.disk_mib
+        )

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -21,6 +22,7 @@ from alignmlm.errors import ERROR_FILE, AlignMLMError, ConfigError, DataError, E
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.scores.results import result_rows, retrieval_rows
 from alignmlm.evaluation.scores.study_file import study_document, study_text
+from alignmlm.languages.language import parse_language
 from alignmlm.pretraining.contents import differences, numbers_of
 from alignmlm.pretraining.run_folder import as_recorded, recorded_numbers
 from alignmlm.pretraining.run_records import read_summary
@@ -28,12 +30,14 @@ from alignmlm.ranks.signals import SIGNALS, SavedAndStoppedError
 from alignmlm.storage.atomic import replace_text, set_aside
 from alignmlm.storage.locks import LockHeldError, held_or_refused, locked
 from alignmlm.studies.cells import (
+    COMMAND,
     LOGS,
     Cell,
     Outcome,
     Row,
     inputs_of,
     measured_cell,
+    missing_runs,
     outcome_of,
     read_cell,
     record_of,
@@ -42,7 +46,7 @@ from alignmlm.studies.cells import (
 )
 from alignmlm.studies.speed import train_command
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of, settings_of
-from alignmlm.tasks.task import load_tasks
+from alignmlm.tasks.task import check_task_files
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +149,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
         raise KeyboardInterrupt
     if code or not run.done:
         error = told.read_text("utf-8") if told.is_file() else "left no summary and export"
-        what = f"{error} (exit code {code}; the command was: {shlex.join(line)})"
+        what = f"{error}{COMMAND}{code}; the command was: {shlex.join(line)})"
         raise AlignMLMError(f"pre-training {run.folder}: {what}")
 
 
@@ -165,13 +169,17 @@ def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list
     return [{**row, **own} for row in rows if row["task"] in tasks]
 
 
-def task_names(study: StudyConfig) -> list[str]:
+def checked_tasks(study: StudyConfig) -> list[str]:
     """The names of the tasks of a study, those of its groups included.
 
     Raises:
         ConfigError: there is no such task.
+        DataError: a file of a task in a language of a run does not exist.
     """
-    return [task.name for name in study.tasks for task in load_tasks(name)]
+    ids = {name for run in planned_runs(study) for name in recipe_of(study, run).languages.ids}
+    bases = {parse_language(name).base for name in ids}
+    sample = Path(study.evaluation.sample_folder)
+    return [task.name for task in check_task_files(study.tasks, bases, sample)]
 
 
 def run_cell(study: StudyConfig, run: PlannedRun) -> Cell:
@@ -180,11 +188,13 @@ def run_cell(study: StudyConfig, run: PlannedRun) -> Cell:
     Raises:
         AlignMLMError: it failed, which is recorded too.
     """
-    names = task_names(study)
+    names, new, began = checked_tasks(study), not run.folder.exists(), perf_counter()
     try:
         check_unmixed(study, run)
         pretrain(study, run)
+        training_s = perf_counter() - began if new else read_cell(study, run).training_s
         cell = Cell(inputs_of(study, run)) if not names else measured(study, run, names)
+        cell = replace(cell, training_s=training_s)
     except AlignMLMError as error:
         write_cell(study, run, Cell(error=str(error)))
         raise
@@ -222,10 +232,11 @@ def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) ->
 
     Raises:
         ConfigError: another process runs the study, or a task does not exist.
+        DataError: a file of a task does not exist.
         AlignMLMError: no run came to its end; the message is that of the first one.
     """
     began, runs = perf_counter(), planned_runs(study)
-    task_names(study)
+    checked_tasks(study)
     try:
         with held_or_refused(study_lock(study)):
             if workers > 1 and path is not None:
@@ -306,7 +317,7 @@ def write_study(study: StudyConfig, rows: list[Row]) -> None:
             log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
             known = []
         rows = in_order(study, [*rows, *other_rows(study, known, rows)])
-        replace_text(path, study_text(study.name, rows))
+        replace_text(path, study_text(study.name, rows, missing_runs(study)))
 
 
 def other_rows(study: StudyConfig, known: list[Row], rows: list[Row]) -> list[Row]:

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import alignmlm
 from alignmlm.artifacts.names import EXPORT, RECIPE
@@ -53,7 +55,18 @@ def train_command(arguments: Sequence[str]) -> list[str]:
 
 
 def measured_speed(recipe: Recipe) -> Speed:
-    """The speed of a recipe whose store exists, by a run of a few steps that leaves nothing.
+    """The speed of a recipe whose store exists.
+
+    Raises:
+        AlignMLMError: it cannot be trained; the message is its own.
+    """
+    with trial_run(recipe) as (_, speed):
+        return speed
+
+
+@contextmanager
+def trial_run(recipe: Recipe) -> Iterator[tuple[Path, Speed]]:
+    """A run of a few steps of a recipe whose store exists, and its speed; nothing is left of it.
 
     Raises:
         AlignMLMError: the run fails; the message is its own.
@@ -72,10 +85,15 @@ def measured_speed(recipe: Recipe) -> Speed:
             raise AlignMLMError(told.removeprefix("alignmlm: error: "))
         rows = metric_rows(folder / "run" / METRICS)
         parts = [folder_mib(folder / "run" / name) for name in (CHECKPOINTS, EXPORT)]
+        step_s = median_step_s(rows)
+        yield folder / "run", Speed(step_s, max(0.0, seconds - STEPS * step_s), *parts)
+
+
+def median_step_s(rows: Sequence[dict[str, Any]]) -> float:
+    """Seconds of a step, by the metrics of a trial; the first interval also compiles."""
     timed = [row for row in rows if "train/tokens_per_s" in row]
     tokens = [0, *(row["tokens"] for row in timed)]
-    step_s = median(
+    return median(
         (after - before) / row["train/tokens_per_s"] / INTERVAL
         for row, (before, after) in list(zip(timed, pairwise(tokens), strict=True))[1:]
     )
-    return Speed(step_s, max(0.0, seconds - STEPS * step_s), *parts)

@@ -1,10 +1,9 @@
-"""A task: its YAML file, its labelled files and what they hold, and how answers are scored."""
+"""A task: its labelled files and what they hold, and how answers are scored."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cache, reduce
-from importlib.resources import files as package_files
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,14 @@ from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError, DataError, listed, nearest
 from alignmlm.languages.settings import BASE
 from alignmlm.storage.checksums import file_xxh3
-from alignmlm.storage.plain_data import merged, read_layered_yaml
 from alignmlm.storage.typed_settings import Verbatim, build
 from alignmlm.tasks.examples import SplitFile, check_split_keys, labels_of
 from alignmlm.tasks.formats import FORMATS, Split, check_roles, formats_of, label_names, read_split
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, metrics_of
 from alignmlm.tasks.spans import check_entity_tags, closed_tags
+from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
-Values = dict[str, Any]
-CODE, ISO = "{code}", "{iso}"
-FILE_KEYS = ("languages", "tasks")  # of a YAML file, not of a task
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
@@ -129,73 +125,6 @@ class Task:
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
 
-def filled(value: Any, words: dict[str, str]) -> Any:
-    """A value with {code} and {iso} replaced in all its strings."""
-    if isinstance(value, dict):
-        return {key: filled(entry, words) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [filled(entry, words) for entry in value]
-    if isinstance(value, str):
-        for word, text in words.items():
-            value = value.replace(word, text)
-    return value
-
-
-def part_of(mapping: Values, key: str, path: Path, allowed: tuple[type, ...]) -> Values:
-    """The mapping below a key, empty where it is missing.
-
-    Raises:
-        ConfigError: it is no mapping, or one of its values is of no type allowed.
-    """
-    part = mapping.get(key, {})
-    if not isinstance(part, dict):
-        raise ConfigError(f"{path}: {key}", part, "be a mapping")
-    for name, value in part.items():
-        if not isinstance(value, allowed):
-            requirement = "be a mapping of keys to values" + (
-                " or a code" if str in allowed else ""
-            )
-            raise ConfigError(f"{path}: {key}.{name}", value, requirement)
-    return part
-
-
-def in_languages(shared: Values, languages: Values) -> list[Values]:
-    """The task once for each language.
-
-    An entry is "fra-Latn: fr", or "fra-Latn: {code: fr, ...}" with keys that override shared ones.
-    """
-    tasks = []
-    for language, entry in languages.items():
-        own = dict(entry) if isinstance(entry, dict) else {"code": entry}
-        iso = language.split("-")[0]
-        words = {CODE: str(own.pop("code", iso)), ISO: iso}
-        tasks.append(filled(merged({**shared, "language": language}, own), words))
-    return tasks
-
-
-def tasks_of(path: Path) -> list[Values]:
-    """The tasks of a YAML file: one, or one for each entry of `languages` or of `tasks`.
-
-    Raises:
-        ConfigError: the file cannot be used.
-    """
-    content = reduce(merged, [values for _, values in read_layered_yaml(path)])
-    shared = {key: value for key, value in content.items() if key not in FILE_KEYS}
-    languages = part_of(content, "languages", path, (str, dict))
-    named = part_of(content, "tasks", path, (dict,))
-    if languages:
-        return in_languages(shared, languages)
-    if named:
-        return [merged({**shared, "name": name}, own) for name, own in named.items()]
-    return [shared]
-
-
-def shipped_files() -> list[Path]:
-    """The YAML files of tasks that come with alignmlm; those that begin with _ are bases."""
-    folder = Path(str(package_files("alignmlm.tasks") / "shipped"))
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))
-
-
 def tasks_in(path: Path) -> list[Task]:
     """The tasks of a YAML file.
 
@@ -231,6 +160,24 @@ def task_names() -> list[str]:
     return list(registry())
 
 
+def own_file(name: str) -> tuple[Path | None, str]:
+    """The YAML file of the user's own that a name means, and the task in it that it asks for."""
+    path, _, wanted = (
+        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
+    )
+    return (Path(path), wanted) if Path(path).suffix in (".yaml", ".yml") else (None, "")
+
+
+def own_tasks(names: Iterable[str]) -> list[Task]:
+    """All tasks of the user's YAML files that some names mean, wholly or in part.
+
+    Raises:
+        ConfigError: a wrong file.
+    """
+    files = dict.fromkeys(path for name in names if (path := own_file(name)[0]) is not None)
+    return [task for path in files for task in tasks_in(path)]
+
+
 def load_tasks(name: str) -> list[Task]:
     """The tasks of a name or a group that comes with alignmlm, or of a YAML file of the user's own.
 
@@ -239,11 +186,9 @@ def load_tasks(name: str) -> list[Task]:
     Raises:
         ConfigError: no such task (the message gives the nearest), or a wrong file.
     """
-    path, _, wanted = (
-        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
-    )
-    if Path(path).suffix in (".yaml", ".yml"):
-        by_name = {task.name: task for task in tasks_in(Path(path))}
+    path, wanted = own_file(name)
+    if path is not None:
+        by_name = {task.name: task for task in tasks_in(path)}
         if wanted and wanted not in by_name:
             raise ConfigError("task", name, f"be one of {list(by_name)}{nearest(wanted, by_name)}")
         return [by_name[wanted]] if wanted else list(by_name.values())
@@ -291,10 +236,9 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     paths = [placed(name, sample_folder) for name in (file.path, file.other) if name]
     for name, path in zip((file.path, file.other), paths, strict=False):
         if not path.is_file():
-            raise DataError(
-                f"task {task.name}: {split} file {name} does not exist (looked for "
-                f"{path.absolute()}); see its 'files' and $ALIGNMLM_DATA"
-            )
+            told = f"task {task.name}: {split} file {name} does not exist (looked for"
+            rule = "see $ALIGNMLM_DATA" if "$" in name else "its path starts at the task's file"
+            raise DataError(f"{told} {path.absolute()}); {rule}")
     return replace(file, path=str(paths[0]), other=str(paths[1]) if file.other else "")
 
 
@@ -374,3 +318,19 @@ def task_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
         check_entity_tags(names, f"task {task.name}")
         return closed_tags(names)
     return names
+
+
+def check_task_files(
+    names: Iterable[str], languages: Container[str], sample_folder: Path
+) -> list[Task]:
+    """The tasks of some names; those in some natural languages have all of their files.
+
+    Raises:
+        ConfigError: no such task, or a wrong file.
+        DataError: a file does not exist.
+    """
+    tasks = [task for name in names for task in load_tasks(name)]
+    for task in tasks:
+        if task.language in languages:
+            split_files(task, sample_folder)
+    return tasks

@@ -92,6 +92,19 @@ def test_the_task_of_the_same_group_is_fine_tuned_on(model):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("group", ["own", "pos"])
+def test_a_task_of_the_users_own_is_fine_tuned_on_one_of_its_file(model, tmp_path, group):
+    words = conllu(SENTENCES)
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.conllu").write_text(words, encoding="utf-8")
+    text = f"version: 1\n{POS.partition('language')[0]}group: {group}\ntasks:\n"
+    text += f"  one: {{language: {ONE}, files: {{train: train.conllu, test: test.conllu}}}}\n"
+    text += f"  two: {{language: {TWO}, files: {{test: test.conllu}}}}\n"
+    (tmp_path / "tasks.yaml").write_text(text, encoding="utf-8")
+    found, _ = evaluate(model, [f"{tmp_path}/tasks.yaml:two"], settings(), tmp_path / "out")
+    assert found["configs"]["two"]["source_task"]["name"] == "one"
+
+
 def test_a_task_with_a_test_split_only_is_fine_tuned_on_one_of_its_group(model):
     export = replace(open_model(model, ["eng-Latn"]), languages=("eng-Latn", "eng-Latn-x-inv"))
     found = direction_of(export, load_task("xquad_eng"), None, [])

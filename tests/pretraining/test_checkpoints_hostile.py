@@ -27,7 +27,7 @@ from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.storage.checksums import file_xxh3, with_checksum
 from alignmlm.studies.study import load_study
-from alignmlm.tasks.task import tasks_of
+from alignmlm.tasks.task_yaml import tasks_of
 
 ZERO1 = Path("ds_configs/zero1.json")
 

@@ -2,14 +2,19 @@ import json
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from alignmlm.errors import AlignMLMError, ConfigError
+from alignmlm import cli
+from alignmlm.artifacts.names import STUDY
+from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
+from alignmlm.evaluation.scores.study_file import study_document
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.contents import numbers_of
+from alignmlm.reporting.page import write_page
 from alignmlm.studies.cells import Status, is_complete, read_cell, statuses
 from alignmlm.studies.running import command, pretrain, run_study
 from alignmlm.studies.study import (
@@ -217,6 +222,42 @@ def test_a_run_that_fails_stops_no_other_and_its_error_is_kept(tmp_path, toy_tas
     states = {each.run: (each.state, each.error) for each in statuses(config)}
     assert states["align_mlm-seed0"] == ("failed", outcome.failed["align_mlm-seed0"])
     assert states["align_mlm-seed1"] == ("done", "")
+
+
+def test_an_objective_that_failed_is_missing_on_the_page_with_its_reason(tmp_path, toy_task):
+    config = replace(
+        study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK),
+        objectives=["mlm", "align_mlm"],
+        overrides={"data.store": str(tmp_path / "nowhere"),
+                   "data.sources": [{"language": "eng-Latn", "files": ["nowhere.txt"]}]},
+    )  # fmt: skip
+    finish(tmp_path / "align_mlm-seed0")
+    run_study(config)
+    (missing,) = study_document(tmp_path / STUDY)["missing"]
+    assert (missing["objective"], missing["seed"]) == ("mlm", 0)
+    assert "there is no data store" in missing["reason"]
+    assert "exit code" not in missing["reason"]
+    text = write_page([], [tmp_path], tmp_path / "report.html").read_text("utf-8")
+    holes = text.partition('id="holes-title"')[2].partition("</section>")[0]
+    assert "MLM" in holes
+    assert "there is no data store" in holes
+
+
+def test_a_report_of_a_study_that_nobody_has_run_says_what_is_missing(tmp_path, capsys):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"name: x\nobjectives: [mlm]\nfolder: {tmp_path}/runs\ntasks: []\n")
+    assert cli.guarded(cli.dispatch, ["study", "report", str(path)]) == 0
+    assert "mlm-seed0 was not measured: not pre-trained" in capsys.readouterr().out
+    assert "not pre-trained" in (tmp_path / "runs/report.html").read_text("utf-8")
+
+
+def test_a_study_whose_task_has_no_files_is_refused_before_training(tmp_path, toy_task):
+    own = tmp_path / "gone.yaml"
+    own.write_text(toy_task.path.read_text("utf-8").replace("dev.conllu", "gone.conllu"), "utf-8")
+    config = study(tmp_path / "runs", tasks=[str(own)], overrides={"languages.ids": LANGUAGES})
+    with pytest.raises(DataError, match=r"dev file .*gone\.conllu does not exist"):
+        run_study(config)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_new_run_is_made_without_touching_those_that_are_there(tmp_path, toy_task):

@@ -122,14 +122,33 @@ def test_one_file_is_a_task_in_many_languages(tmp_path):
     )
     french, hindi = load_tasks(str(path))
     assert (french.name, french.language, french.files) == (
-        "own_fra", "fra-Latn", {"test": "x/fr.conllu"},
+        "own_fra", "fra-Latn", {"test": f"{tmp_path}/x/fr.conllu"},
     )  # fmt: skip
-    assert (hindi.files, hindi.version) == ({"test": "x/hi.conllu", "dev": "y"}, 2)
+    files = {"test": f"{tmp_path}/x/hi.conllu", "dev": f"{tmp_path}/y"}
+    assert (hindi.files, hindi.version) == (files, 2)
     assert load_task(f"{path}:own_hin") == hindi
     with pytest.raises(ConfigError, match=r"name one of \['own_fra', 'own_hin'\]"):
         load_task(str(path))
     with pytest.raises(ConfigError, match="did you mean 'own_fra'"):
         load_task(f"{path}:own_fr")
+
+
+def test_paths_start_at_the_file_that_they_stand_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("tasks", "bases"):
+        (tmp_path / folder).mkdir()
+    base = SPLIT.replace("name: toy\n", "language: eng-Latn\n") + "files: {train: train.conllu}\n"
+    (tmp_path / "bases/base.yaml").write_text(base, encoding="utf-8")
+    own = ("test.conllu", "../up.conllu", f"{tmp_path}/x", "$X/y", "~/z", "sample:pos-test.conllu")
+    tasks = "".join(f"  own_{n}: {{files: {{test: {path}}}}}\n" for n, path in enumerate(own))
+    text = f"include: ../bases/base.yaml\ntasks:\n{tasks}"
+    text += "  pairs: {files: {test: {path: a, rows: [0, 9]}}}\n"
+    (tmp_path / "tasks/own.yaml").write_text(text, encoding="utf-8")
+    *found, pairs = load_tasks("tasks/own.yaml")
+    expected = ["tasks/test.conllu", "tasks/../up.conllu", *own[2:]]
+    assert [task.files["test"] for task in found] == expected
+    assert pairs.files["test"] == {"path": "tasks/a", "rows": [0, 9]}
+    assert {task.files["train"] for task in found} == {"tasks/../bases/train.conllu"}
 
 
 def test_files_that_include_each_other_are_an_error(tmp_path):

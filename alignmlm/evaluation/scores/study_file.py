@@ -1,7 +1,7 @@
-"""study.json: the rows of a study, and a checksum of them."""
+"""study.json: the rows of a study, the runs that it lacks, and a checksum of them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from alignmlm.storage.records import check_keys
 
 SCHEMA_VERSION = 2
 UNCHECKED_VERSION = 1  # of older studies, which have no checksum
+MISSING_RUN = {"objective": str, "seed": int, "reason": str}
 REMEDY = "delete it and run the study again, which repeats no finished run"
 
 
-def study_text(name: str, rows: list[dict[str, Any]]) -> str:
-    """The text of study.json with these rows."""
+def study_text(
+    name: str, rows: list[dict[str, Any]], missing: Sequence[dict[str, Any]] = ()
+) -> str:
+    """The text of study.json with these rows, and objective, seed and reason of missing runs."""
     document = {"schema_version": SCHEMA_VERSION, "name": name, "units": UNITS, "rows": rows}
+    document["missing"] = list(missing)
     return json.dumps(with_checksum(document), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -38,8 +42,10 @@ def study_document(path: Path) -> dict[str, Any]:
             document = verified(document, path, DataError)
         except DataError as error:
             raise DataError(f"{error}; {REMEDY}") from error
-    check_keys(document, {"rows": list}, path)
+    check_keys(document, {"rows": list}, path, optional={"missing": list})
     check_study_rows(document["rows"], path)
+    for number, each in enumerate(document.get("missing", [])):
+        check_keys(each, MISSING_RUN, f"{path}: missing {number}")
     check_keys(document, {"name": str}, path)
     return document
 

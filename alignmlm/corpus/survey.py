@@ -1,0 +1,97 @@
+"""Text that is not built yet: how much there is, and what vocabulary it supports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from alignmlm.corpus.readers import read_file
+from alignmlm.corpus.sources import SourceConfig, corpus_files
+from alignmlm.data.text import plain_line
+from alignmlm.data.tokenizer import train_tokenizer
+from alignmlm.errors import ConfigError, DataError
+
+ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst", ".jsonl", ".parquet", ".conllu")
+SAMPLE_CHARACTERS = 2**21  # of each language, to measure with
+VOCABULARIES = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 300)
+MOST_TOKENS = 7.0  # of the vocabulary, for the square root of the number of words
+FEW_DOCUMENTS = 20  # of a text whose lines then are its documents
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The text of one language, as the readers find it."""
+
+    source: SourceConfig
+    documents: int
+    sample: list[list[str]]  # sentences of its first documents
+    share: float  # of all its characters that are in the sample
+
+    def tokens(self, tokenizer: Tokenizer) -> int:
+        """About how many tokens the whole text has."""
+        sentences = [text for document in self.sample for text in document]
+        return round(sum(map(len, tokenizer.encode_batch(sentences))) / self.share)
+
+
+def patterns(path: Path) -> list[str]:
+    """The files of a text as a recipe names them: a file, or patterns for those of a folder.
+
+    Raises:
+        DataError: there are none.
+    """
+    if path.is_file():
+        return [str(path)]
+    found = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
+    if not found:
+        raise DataError(f"{path} is no file, and no folder with files in {', '.join(ENDINGS)}")
+    return [f"{path}/**/*{ending}" for ending in found]
+
+
+def surveyed(language: str, path: str) -> Corpus:
+    """The text of a language, read once from end to end.
+
+    Raises:
+        DataError: there is none, or a reader refuses it.
+    """
+    files = patterns(Path(path))
+    corpus = surveyed_as(SourceConfig(language=language, files=files))
+    if corpus.documents < FEW_DOCUMENTS:
+        by_line = surveyed_as(replace(corpus.source, documents="line"))
+        corpus = by_line if by_line.documents >= FEW_DOCUMENTS else corpus
+    if corpus.documents < FEW_DOCUMENTS:
+        must = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
+        raise DataError(f"{path} has {corpus.documents} documents of {language}; it must {must}")
+    return corpus
+
+
+def surveyed_as(source: SourceConfig) -> Corpus:
+    """The text of a source, its first documents as sentences."""
+    sample: list[list[str]] = []
+    documents = characters = sampled = 0
+    for file in corpus_files(source):
+        for raw in read_file(file, source):
+            if sampled < SAMPLE_CHARACTERS:
+                sample.append([plain_line(line) for line in raw.lines()])
+                sampled += raw.characters
+            documents += 1
+            characters += raw.characters
+    return Corpus(source, documents, sample, sampled / max(characters, 1))
+
+
+def fitting_tokenizer(corpora: Sequence[Corpus]) -> Tokenizer:
+    """A tokenizer of the largest vocabulary that the text supports, trained on half of the sample.
+
+    Raises:
+        DataError: there is too little text.
+    """
+    sentences = [text for each in corpora for document in each.sample[::2] for text in document]
+    words = sum(len(text.split()) for text in sentences) * 2 / min(each.share for each in corpora)
+    for size in VOCABULARIES:
+        if size > MOST_TOKENS * words**0.5:
+            continue
+        try:
+            return train_tokenizer(sentences, size)
+        except ConfigError:  # the text has not so many different words
+            continue
+    raise DataError(f"{words:,.0f} words are too few to learn from; give more text")
