@@ -146,6 +146,17 @@ def save_checkpoint(
     return final
 
 
+def finish_save(folder: Path, step: int, rotation: Rotation) -> None:
+    """Do what a save of a step that the run goes on from may have been killed before.
+
+    Where that was the last step, no other save would do it.
+    """
+    clear_partial(folder)
+    if (path := folder / f"step-{step}").is_dir():
+        announce(path)
+        rotate(folder, step, rotation)
+
+
 def put_in_place(partial: Path, final: Path) -> None:
     """Rename a checkpoint; one of the same step stays readable until the new one is there."""
     old = final.with_name(f"{final.name}.old")
@@ -170,6 +181,11 @@ def clear(folder: Path) -> None:
             remove(old)
         else:
             old.rename(final)
+    clear_partial(folder)
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove remains of interrupted writes and removals."""
     for path in folder.glob("*.tmp*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,7 @@ import torch
 from alignmlm.languages.dictionary import Dictionary, from_pairs
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, make_model
-from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, finish_save
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.engine import Engine, TrainingModule
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
@@ -122,6 +122,7 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     if engine.rank == 0:
         recorder = Recorder(folder, recipe.run, numbers)
         saver = make_saver(recipe.run, folder / CHECKPOINTS)
+        finish_save(saver.folder, counters.step, saver.rotation)
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     slowest = slow_rank(engine.control)

@@ -12,6 +12,7 @@ from alignmlm.pretraining.checkpoints import (
     STATE,
     Progress,
     Rotation,
+    finish_save,
     load_state,
     newest_checkpoint,
     read_progress,
@@ -68,6 +69,22 @@ def test_one_is_kept_for_each_so_many_hours_of_training(tmp_path):
         now = replace(progress(step), seconds=3600 * hour)
         save_checkpoint(tmp_path, STATE_OF_ONE, now, Rotation(1, every_hours=1.0))
     assert [hours[step] for step in saved_steps(tmp_path)] == [1.2, 2.05, 4.1, 4.2]
+
+
+def test_a_save_that_was_killed_before_its_end_is_finished(tmp_path):
+    saved(tmp_path, 4, 8)
+    (tmp_path / LATEST).write_text("step-4\n")
+    (tmp_path / f"{LATEST}.tmp-here-7").write_text("step-8\n")
+    (tmp_path / "step-2.tmp").mkdir()
+    finish_save(tmp_path, 8, Rotation(1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LATEST, "step-8"]
+    assert (tmp_path / LATEST).read_text() == "step-8\n"
+
+
+def test_before_the_first_save_remains_alone_are_removed(tmp_path):
+    (tmp_path / "step-2.tmp").mkdir()
+    finish_save(tmp_path, 0, Rotation(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_went_back_drops_the_later_steps_when_it_has_saved(tmp_path):
