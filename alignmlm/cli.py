@@ -108,8 +108,10 @@ class Commands(click.Group):
         try:
             return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
         except click.NoSuchOption as error:
-            must = f"be a command or --help{nearest(error.option_name, ['--help', '--version'])}"
-            raise ConfigError("command line: option", error.option_name, must) from error
+            requirement = (
+                f"be a command or --help{nearest(error.option_name, ['--help', '--version'])}"
+            )
+            raise ConfigError("command line: option", error.option_name, requirement) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -122,12 +124,12 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            found = f"{self.path} {args[0]}".lstrip()
+            typed = f"{self.path} {args[0]}".lstrip()
             words = [f"{self.path} {word}".lstrip() for word in self.list_commands(ctx)]
             by_word = {name.split()[-1]: name for name in (*COMMANDS, *words)}
             close = get_close_matches(args[0], by_word, n=1)
             hint = f"; did you mean {by_word[close[0]]!r}?" if close else ""
-            raise ConfigError("command", found, f"be one of: {', '.join(words)}{hint}") from error
+            raise ConfigError("command", typed, f"be one of: {', '.join(words)}{hint}") from error
 
 
 def load_command(name: str) -> Any:

@@ -126,8 +126,8 @@ def chosen_before(folder: Path, name: str) -> str | None:
     place = folder / CODE
     for start in reversed(recorded_starts(folder)):
         check_keys(start, {}, place, CheckpointError, optional={"chosen": dict})
-        found = start.get("chosen", {})
-        check_keys(found, {}, place, CheckpointError, optional={name: str})
-        if name in found:
-            return str(found[name])
+        chosen = start.get("chosen", {})
+        check_keys(chosen, {}, place, CheckpointError, optional={name: str})
+        if name in chosen:
+            return str(chosen[name])
     return None

@@ -190,21 +190,21 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             raise self.unknown_option(error.option_name, args) from error
         except click.UsageError as error:
-            must = f"{error.format_message().rstrip('.')}; see `{ctx.command_path} --help`"
-            raise AlignMLMError(f"{COMMAND_LINE}: {must}") from error
+            text = f"{error.format_message().rstrip('.')}; see `{ctx.command_path} --help`"
+            raise AlignMLMError(f"{COMMAND_LINE}: {text}") from error
 
     def unknown_option(self, name: str, arguments: Sequence[str]) -> ConfigError:
         """An error with the nearest setting or option."""
         settings = [each.full_name for each in self.params if isinstance(each, Setting)]
         if "." in name and settings:
-            found = name.removeprefix("--")
+            typed = name.removeprefix("--")
             sections = sorted({each.partition(".")[0] for each in settings if "." in each})
-            must = f"be a setting of the sections {sections}{nearest(found, settings)}"
-            return ConfigError(f"{COMMAND_LINE}: setting", found, must)
+            requirement = f"be a setting of the sections {sections}{nearest(typed, settings)}"
+            return ConfigError(f"{COMMAND_LINE}: setting", typed, requirement)
         options = [name for each in self.params for name in each.opts if name.startswith("-")]
-        found = next((each for each in arguments if each.partition("=")[0] == name), name)
-        must = f"be an option of this command{nearest(name, options)}"
-        return ConfigError(f"{COMMAND_LINE}: option", found, must)
+        typed = next((each for each in arguments if each.partition("=")[0] == name), name)
+        requirement = f"be an option of this command{nearest(name, options)}"
+        return ConfigError(f"{COMMAND_LINE}: option", typed, requirement)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with its settings built.

@@ -27,12 +27,12 @@ class AlignMLMError(Exception):
 class ConfigError(AlignMLMError):
     """A setting that cannot be honoured."""
 
-    def __init__(self, key: str, found: object, must: str) -> None:
-        super().__init__(key, found, must)  # all of them, so that it can be sent to other ranks
+    def __init__(self, key: str, value: object, requirement: str) -> None:
+        super().__init__(key, value, requirement)  # all, so that it can be sent to other ranks
 
     def __str__(self) -> str:
-        key, found, must = self.args
-        return f"{key} = {quoted(found)}, but it must {must}"
+        key, value, requirement = self.args
+        return f"{key} = {quoted(value)}, but it must {requirement}"
 
 
 class DataError(AlignMLMError):
@@ -43,9 +43,9 @@ class CheckpointError(AlignMLMError):
     """A checkpoint that is damaged, or that belongs to another run."""
 
 
-def quoted(found: object) -> str:
+def quoted(value: object) -> str:
     """A value as it stands in an error, cut where it is long."""
-    text = repr(found)
+    text = repr(value)
     return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}..."
 
 

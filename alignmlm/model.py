@@ -242,8 +242,8 @@ def new_model(
     else:
         architecture = ARCHITECTURES[config.architecture]
         if architecture.shape is None:
-            must = "be one that new models can have, or go on from model.start"
-            raise ConfigError("model.architecture", config.architecture, must)
+            requirement = "be one that new models can have, or go on from model.start"
+            raise ConfigError("model.architecture", config.architecture, requirement)
         shape = architecture.shape(config, vocabulary, size, seq_len, languages)
         model = AutoModelForMaskedLM.from_config(shape)
         if languages > 1 and not architecture.token_types:
@@ -261,8 +261,8 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
         try:
             model_files(Path(start))
         except CheckpointError as error:
-            must = f"have safetensors weights that lie in it ({error})"
-            raise ConfigError("model.start", start, must) from error
+            requirement = f"have safetensors weights that lie in it ({error})"
+            raise ConfigError("model.start", start, requirement) from error
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
     try:
         return AutoModelForMaskedLM.from_pretrained(
@@ -283,8 +283,8 @@ def started_model(
             "model.start", start, f"be a Hugging Face checkpoint ({error})"
         ) from error
     if shape.model_type not in ARCHITECTURES:
-        found = f"{start} of type {shape.model_type}"
-        raise ConfigError("model.start", found, f"be one of {sorted(ARCHITECTURES)}")
+        described = f"{start} of type {shape.model_type}"
+        raise ConfigError("model.start", described, f"be one of {sorted(ARCHITECTURES)}")
     parts = ARCHITECTURES[shape.model_type]
     room = shape.max_position_embeddings - parts.first_position(shape)
     if room < seq_len:
@@ -315,8 +315,8 @@ def continue_language_embeddings(model: PreTrainedModel, start: str, languages: 
     elif not known:
         add_language_embeddings(model, languages)
     elif known < languages:
-        told = f"{start} with embeddings of {known} languages"
-        raise ConfigError("model.start", told, f"have those of the recipe's {languages}")
+        described = f"{start} with embeddings of {known} languages"
+        raise ConfigError("model.start", described, f"have those of the recipe's {languages}")
     else:
         restore_language_embeddings(model, Path(start))
 

@@ -37,20 +37,20 @@ def plugins(kind: str, built_in: tuple[str, ...]) -> dict[str, EntryPoint]:
     Raises:
         AlignMLMError: one has a name that is built in, or two have the same.
     """
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"alignmlm.{kind}"):
         if point.name in built_in:
             raise AlignMLMError(
                 f"entry point alignmlm.{kind}: {source_of(point)} has a name that is built in; "
                 f"remove that package, or rename it there"
             )
-        if point.name in found and found[point.name].value != point.value:
+        if point.name in points and points[point.name].value != point.value:
             raise AlignMLMError(
                 f"entry point alignmlm.{kind}: {source_of(point)} and "
-                f"{source_of(found[point.name])} have the same name; remove one package"
+                f"{source_of(points[point.name])} have the same name; remove one package"
             )
-        found[point.name] = point
-    return found
+        points[point.name] = point
+    return points
 
 
 class Names:
@@ -108,8 +108,8 @@ class Registry(Mapping[str, Record], Generic[Record]):
             ) from error
         types = tuple(at_place(each) if isinstance(each, str) else each for each in self.types)
         if not isinstance(record, types):
-            found, allowed = type(record).__name__, " or ".join(t.__name__ for t in types)
-            raise AlignMLMError(f"{place} is of type {found}, but must be {allowed}")
+            kind, allowed = type(record).__name__, " or ".join(t.__name__ for t in types)
+            raise AlignMLMError(f"{place} is of type {kind}, but must be {allowed}")
         return record
 
     def __contains__(self, name: object) -> bool:

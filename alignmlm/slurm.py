@@ -31,9 +31,9 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name in ("nodes", "gpus", "cpus"):
-            found = getattr(self, name)
-            if found is not None and found < 1:
-                raise ConfigError(f"--{name}", found, "be at least 1")
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ConfigError(f"--{name}", count, "be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,8 @@ def launcher_script(folder: Path, name: str) -> Path:
     """
     for each in (name, SITE, SHARED):
         if not (folder / each).is_file():
-            must = f"be the launchers of a checkout; there is no {each}"
-            raise ConfigError("--launchers", str(folder), must)
+            requirement = f"be the launchers of a checkout; there is no {each}"
+            raise ConfigError("--launchers", str(folder), requirement)
     return folder / name
 
 

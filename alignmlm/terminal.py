@@ -45,8 +45,10 @@ class ResultConsole(DataConsole):
     @property
     def size(self) -> ConsoleDimensions:
         """That of the terminal; a file and a pipe have room for any line."""
-        found = super().size
-        return found if self.file.isatty() else ConsoleDimensions(UNLIMITED_COLUMNS, found.height)
+        measured = super().size
+        if self.file.isatty():
+            return measured
+        return ConsoleDimensions(UNLIMITED_COLUMNS, measured.height)
 
     @size.setter
     def size(self, new_size: tuple[int, int]) -> None:

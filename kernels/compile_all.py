@@ -107,7 +107,7 @@ def compiled(case: CompiledCase, target: int) -> Compiled:
     spills, registers = SPILLS.search(said), USED.search(said)
     if not spills or not registers:
         raise RuntimeError(f"{case.name}: the assembler said nothing that can be read:\n{said}")
-    found = Compiled(
+    result = Compiled(
         kernel=case.name,
         target=f"sm_{target}",
         warps=case.warps,
@@ -117,7 +117,7 @@ def compiled(case: CompiledCase, target: int) -> Compiled:
         tensor_cores=sorted(set(TENSOR_CORES.findall(kernel.asm["ptx"]))),
         compile_s=round(time.perf_counter() - start, 2),
     )
-    return replace(found, problems=list(_problems(found, case, target)))
+    return replace(result, problems=list(_problems(result, case, target)))
 
 
 def _last_line(error: Exception) -> str:
@@ -125,16 +125,16 @@ def _last_line(error: Exception) -> str:
     return "does not compile: " + (lines[-1] if lines else type(error).__name__)
 
 
-def _problems(found: Compiled, case: CompiledCase, target: int) -> Iterator[str]:
-    if found.spill_bytes:
-        yield f"{found.spill_bytes} bytes spilled"
-    if found.registers > MOST_REGISTERS:
+def _problems(result: Compiled, case: CompiledCase, target: int) -> Iterator[str]:
+    if result.spill_bytes:
+        yield f"{result.spill_bytes} bytes spilled"
+    if result.registers > MOST_REGISTERS:
         yield f"more than {MOST_REGISTERS} registers"
-    if found.registers * case.warps * 32 > 65_536:
+    if result.registers * case.warps * 32 > 65_536:
         yield "a block needs more registers than a multiprocessor has"
-    if found.shared_bytes > SHARED_BYTES[target]:
+    if result.shared_bytes > SHARED_BYTES[target]:
         yield f"more than {SHARED_BYTES[target]} bytes of shared memory"
-    if case.expects_tensor_cores and not found.tensor_cores:
+    if case.expects_tensor_cores and not result.tensor_cores:
         yield "no tensor cores"
 
 
@@ -167,22 +167,22 @@ def _compiler() -> Iterator[None]:
         yield
 
 
-def _logged(found: Compiled) -> Compiled:
+def _logged(result: Compiled) -> Compiled:
     log.info(
         _line(
             [
-                found.kernel,
-                found.target,
-                found.registers,
-                found.shared_bytes,
-                found.spill_bytes,
-                " ".join(found.tensor_cores) or "-",
-                found.compile_s,
-                "; ".join(found.problems),
+                result.kernel,
+                result.target,
+                result.registers,
+                result.shared_bytes,
+                result.spill_bytes,
+                " ".join(result.tensor_cores) or "-",
+                result.compile_s,
+                "; ".join(result.problems),
             ]
         )
     )
-    return found
+    return result
 
 
 def _line(cells: list[Any]) -> str:

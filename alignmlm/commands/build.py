@@ -77,8 +77,9 @@ def check_languages(recipe: Recipe) -> None:
     for name in recipe.languages.ids:
         base = parse_language(name).base
         if base not in bases:
-            must = f"be made from a language of data.sources, {listed(bases)}{nearest(base, bases)}"
-            raise ConfigError("languages.ids", name, must)
+            hint = nearest(base, bases)
+            requirement = f"be made from a language of data.sources, {listed(bases)}{hint}"
+            raise ConfigError("languages.ids", name, requirement)
 
 
 def say_stopped(number: int, frame: FrameType | None) -> None:
@@ -105,11 +106,11 @@ def ended_together(ranks: Ranks) -> Iterator[None]:
     except BaseException as error:
         fault = storage_error(error) or error
         if isinstance(fault, AlignMLMError):
-            told, code = f"error on rank {ranks.rank} of {ranks.size}: {fault}", 2
+            text, code = f"error on rank {ranks.rank} of {ranks.size}: {fault}", 2
         else:
-            told = f"rank {ranks.rank} of {ranks.size} failed, all ranks end\n"
-            told, code = told + traceback.format_exc(), 1
-        messages.print(Text(f"alignmlm: {told}", "bold red"), soft_wrap=True)
+            text = f"rank {ranks.rank} of {ranks.size} failed, all ranks end\n"
+            text, code = text + traceback.format_exc(), 1
+        messages.print(Text(f"alignmlm: {text}", "bold red"), soft_wrap=True)
         ranks.stop(code)
 
 

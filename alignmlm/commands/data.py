@@ -42,14 +42,14 @@ def data_verify(store: str | None, config: str | None, workers: int | None, as_j
         def report(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        found = damages(opened, workers, report)
+        damaged = damages(opened, workers, report)
     if as_json:
-        print_json({"store": str(opened.path), "damaged": found})
+        print_json({"store": str(opened.path), "damaged": damaged})
     else:
-        for line in found:
+        for line in damaged:
             print_line(Text.assemble(("damaged", "red"), f" {line}"))
-        print_line(f"{opened.path}: {len(found)} damaged" if found else f"{opened.path}: whole")
-    return ExitCode.DAMAGED if found else ExitCode.DONE
+        print_line(f"{opened.path}: {len(damaged)} damaged" if damaged else f"{opened.path}: whole")
+    return ExitCode.DAMAGED if damaged else ExitCode.DONE
 
 
 @command("stats")
@@ -105,8 +105,8 @@ def data_show(recipe: Recipe, step: int, rows: int, only_hash: bool, as_json: bo
     batch_rows = recipe.train.batch_rows
     samples = batch_samples(loader, step, batch_rows, 0, 1, batch_rows)[0]
     if only_hash:
-        found = make_batch(loader, samples, TRAIN).hash()
-        print_json({"step": step, "hash": found}) if as_json else print_line(found)
+        digest = make_batch(loader, samples, TRAIN).hash()
+        print_json({"step": step, "hash": digest}) if as_json else print_line(digest)
         return
     samples = samples.part(0, rows)
     tokenizer = load_tokenizer(expand_path(recipe.data.store) / TOKENIZER)
@@ -144,11 +144,11 @@ def data_dictionary(recipe: Recipe, pairs: int, as_json: bool) -> None:
         raise ConfigError("pairs", pairs, "be at least 0")
     from alignmlm.commands.dictionary import dictionary_json, recipe_dictionaries, show_dictionary
 
-    found = recipe_dictionaries(recipe)
+    dictionaries = recipe_dictionaries(recipe)
     if as_json:
-        print_json([dictionary_json(each, pairs) for each in found])
+        print_json([dictionary_json(each, pairs) for each in dictionaries])
         return
-    for each in found:
+    for each in dictionaries:
         show_dictionary(each, pairs)
-    if not found:
+    if not dictionaries:
         print_line(f"no dictionary between {', '.join(recipe.languages.ids)}")

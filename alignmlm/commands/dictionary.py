@@ -93,31 +93,31 @@ def share_rows(name: str, share: CorpusShare) -> list[tuple[str, str]]:
     ]
 
 
-def coverage_counts(found: Coverage) -> dict[str, int]:
+def coverage_counts(measured: Coverage) -> dict[str, int]:
     """The counts of a dictionary by what they count."""
     return {
-        "pairs read": found.read,
-        "  without tokens": found.unusable,
-        "  same ids in both": found.identical,
-        "  repeated": found.duplicates,
-        "  used": len(found.split.used),
-        "  held out": len(found.split.held_out),
-        "  dropped, share a word with a used one": len(found.split.dropped),
-        "held-out pairs with a used word": found.leaks,
-        "held-out pairs with a token of a used word": found.token_sharing,
-        **{f"tokens {name}": count for name, count in found.by_length.items()},
-        "source words": found.source_words,
+        "pairs read": measured.read,
+        "  without tokens": measured.unusable,
+        "  same ids in both": measured.identical,
+        "  repeated": measured.duplicates,
+        "  used": len(measured.split.used),
+        "  held out": len(measured.split.held_out),
+        "  dropped, share a word with a used one": len(measured.split.dropped),
+        "held-out pairs with a used word": measured.leaks,
+        "held-out pairs with a token of a used word": measured.token_sharing,
+        **{f"tokens {name}": count for name, count in measured.by_length.items()},
+        "source words": measured.source_words,
     }
 
 
-def coverage_rows(found: Coverage, languages: tuple[str, str]) -> list[tuple[str, str]]:
+def coverage_rows(measured: Coverage, languages: tuple[str, str]) -> list[tuple[str, str]]:
     """The counts of a dictionary as rows of a table."""
-    translations = f"{found.translations_mean:.2f}, {found.translations_max}"
+    translations = f"{measured.translations_mean:.2f}, {measured.translations_max}"
     return [
-        *((name, f"{count:,}") for name, count in coverage_counts(found).items()),
+        *((name, f"{count:,}") for name, count in coverage_counts(measured).items()),
         ("translations of a word: mean, most", translations),
-        *share_rows(languages[0], found.source),
-        *share_rows(languages[1], found.target),
+        *share_rows(languages[0], measured.source),
+        *share_rows(languages[1], measured.target),
     ]
 
 
@@ -126,13 +126,13 @@ class Measured:
     """A dictionary of a recipe, and what it covers."""
 
     read: ReadPairs
-    found: Coverage
+    covered: Coverage
     used_elsewhere: int  # held-out pairs with a word used in any dictionary of the recipe
     tokenizer: Tokenizer
 
     def examples(self, part: str, count: int) -> list[list[str]]:
         """Some of the "used" or "held_out" pairs as text."""
-        return show_words(self.tokenizer, getattr(self.found.split, part), self.read.sides, count)
+        return show_words(self.tokenizer, getattr(self.covered.split, part), self.read.sides, count)
 
 
 def recipe_dictionaries(recipe: Recipe) -> list[Measured]:
@@ -149,9 +149,9 @@ def recipe_dictionaries(recipe: Recipe) -> list[Measured]:
         *derived_dictionaries(store, languages, scripts),
         *file_dictionaries(recipe, store, languages, scripts),
     ):
-        found = coverage(read.pairs, read.sides, recipe.dictionary, store)
-        used_elsewhere = int(sum(leaking(found.split.held_out, used)))
-        measured.append(Measured(read, found, used_elsewhere, tokenizer))
+        covered = coverage(read.pairs, read.sides, recipe.dictionary, store)
+        used_elsewhere = int(sum(leaking(covered.split.held_out, used)))
+        measured.append(Measured(read, covered, used_elsewhere, tokenizer))
     return measured
 
 
@@ -160,7 +160,7 @@ def show_dictionary(each: Measured, count: int) -> None:
     table = new_table(f"{' → '.join(each.read.languages)} · {each.read.name}")
     table.add_column("of the dictionary")
     table.add_column("count", justify="right")
-    for name, number in coverage_rows(each.found, each.read.languages):
+    for name, number in coverage_rows(each.covered, each.read.languages):
         table.add_row(name, number)
     table.add_row("held-out pairs with a word used in any dictionary", f"{each.used_elsewhere:,}")
     console.print(table)
@@ -175,15 +175,15 @@ def show_dictionary(each: Measured, count: int) -> None:
 
 def dictionary_json(each: Measured, count: int) -> dict[str, Any]:
     """The same for programs."""
-    found = each.found
+    measured = each.covered
     return {
         "dictionary": each.read.name,
         "languages": each.read.languages,
-        "counts": {name.strip(): number for name, number in coverage_counts(found).items()},
+        "counts": {name.strip(): number for name, number in coverage_counts(measured).items()},
         "held_out_pairs_used_elsewhere": each.used_elsewhere,
-        "translations_mean": found.translations_mean,
-        "translations_max": found.translations_max,
-        "source": asdict(found.source) | {"percent": found.source.percent},
-        "target": asdict(found.target) | {"percent": found.target.percent},
+        "translations_mean": measured.translations_mean,
+        "translations_max": measured.translations_max,
+        "source": asdict(measured.source) | {"percent": measured.source.percent},
+        "target": asdict(measured.target) | {"percent": measured.target.percent},
         "pairs": {part: each.examples(part, count) for part in ("used", "held_out")},
     }

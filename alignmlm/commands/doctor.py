@@ -82,5 +82,5 @@ def show(diagnosis: Diagnosis) -> None:
     for report in (*diagnosis.reports, Report("all nodes", diagnosis.checks)):
         for check in report.checks:
             if check.state != "ok":
-                told = f"{check.state}, {report.host}, {check.name}: {check.remedy}"
-                print_line(Text(told, COLOURS[check.state]))
+                advice = f"{check.state}, {report.host}, {check.name}: {check.remedy}"
+                print_line(Text(advice, COLOURS[check.state]))

@@ -19,15 +19,15 @@ def progress_bar(name: str) -> Iterator[Callable[[float, str], None]]:
         TextColumn(name),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(),
     )
     shown = messages.is_terminal
     with Progress(*columns, console=messages, transient=True, disable=not shown) as bars:
-        task = bars.add_task(name, total=1.0, told="")
+        task = bars.add_task(name, total=1.0, text="")
 
-        def show(share: float, told: str) -> None:
-            bars.update(task, completed=share, told=told)
+        def show(share: float, text: str) -> None:
+            bars.update(task, completed=share, text=text)
 
         yield show
 

@@ -76,9 +76,9 @@ class Submission:
             raise
         self.commands.append(command)
         self.jobs.append(number)
-        kept = shlex.quote(str(job.folder))
+        folder = shlex.quote(str(job.folder))
         self.lines += [
-            f"job {number} submitted; what was submitted is kept in {kept}",
+            f"job {number} submitted; what was submitted is kept in {folder}",
             f"look at it:       squeue --job {number}",
         ]
         return number

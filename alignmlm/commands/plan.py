@@ -27,8 +27,8 @@ def recipe_shape(recipe: Recipe) -> EncoderShape:
         ConfigError: it goes on from a checkpoint, whose size is not known here.
     """
     if recipe.model.start is not None:
-        must = f"not be set here; name a size by --shape: {', '.join(SHAPES)}"
-        raise ConfigError("model.start", recipe.model.start, must)
+        requirement = f"not be set here; name a size by --shape: {', '.join(SHAPES)}"
+        raise ConfigError("model.start", recipe.model.start, requirement)
     from alignmlm.languages.language import parse_language
 
     scripts = {parse_language(name).script for name in recipe.languages.ids}
@@ -44,8 +44,8 @@ def planned_job(recipe: Recipe, shape: str | None) -> Job:
         ConfigError: no such size.
     """
     if shape is not None and shape not in SHAPES:
-        must = f"be one of: {', '.join(SHAPES)}{nearest(shape, SHAPES)}"
-        raise ConfigError("shape", shape, must)
+        requirement = f"be one of: {', '.join(SHAPES)}{nearest(shape, SHAPES)}"
+        raise ConfigError("shape", shape, requirement)
     train = recipe.train
     return Job(
         shape=recipe_shape(recipe) if shape is None else SHAPES[shape],
@@ -166,14 +166,14 @@ def plan_command(
     plans = plan(job, cluster, speed, planned_policies(deepspeed), algorithm)
     if as_json:
         best = chosen(plans)
-        told = {
+        document = {
             "job": asdict(job) | {"parameters": job.shape.parameters},
             "cluster": asdict(cluster),
             "speed": asdict(speed),
             "stages": list(plan_rows(plans)),
             "chosen": None if best is None else best.policy.stage,
         }
-        print_json(told)
+        print_json(document)
         return
     millions = job.shape.parameters / 1e6
     print_line(

@@ -60,10 +60,10 @@ def eval_show(
     if limit < 0:
         raise ConfigError("--limit", limit, "be at least 0")
     file = found_file(task, split, sample_folder)
-    found = read_split(file)
+    contents = read_split(file)
     changes = changes_of(task, file, model, language, SyntaxConfig(models=models, parser=parser))
-    examples = found.examples[:limit]
-    report, checked = split_report(task, found, set()), validate_task(task, sample_folder)
+    examples = contents.examples[:limit]
+    report, checked = split_report(task, contents, set()), validate_task(task, sample_folder)
     if as_json:
         print_json(document(task, examples, changes, report) | {"error": checked.error or None})
     else:
@@ -114,8 +114,8 @@ def document(
     for example in examples:
         shown = {name: previewed(example, task, name, change) for name, change in changes.items()}
         derived = {
-            name: {"example": as_json(found.example), "ids": found.ids}
-            for name, found in shown.items()
+            name: {"example": as_json(preview.example), "ids": preview.ids}
+            for name, preview in shown.items()
         }
         rows.append({"original": as_json(example), "languages": derived})
     counts = {name: getattr(report, name) for name in report.__slots__}
@@ -136,29 +136,29 @@ def show_example(
 
 
 def show_side_by_side(
-    heading: str, example: "Example", language: str, found: "Preview | None"
+    heading: str, example: "Example", language: str, preview: "Preview | None"
 ) -> None:
     """A table of an example, and of what a language makes of it."""
     from alignmlm.evaluation.examples.preview import lines_of, visible
     from alignmlm.tasks.examples import LabelledSentence
 
     words = isinstance(example, LabelledSentence)
-    derived = lines_of(found.example) if found and found.example else []
-    ids = found.ids if found else []
+    derived = lines_of(preview.example) if preview and preview.example else []
+    ids = preview.ids if preview else []
     table = new_table(heading)
     table.add_column("word" if words else "")
     table.add_column("label" if words else "original", overflow="ellipsis" if words else "fold")
-    if found:
+    if preview:
         table.add_column(language if words else "")
         table.add_column("label" if words else language, overflow="ellipsis" if words else "fold")
     if any(ids):
         table.add_column("ids", overflow="fold")
     for one, two, three in zip_longest(lines_of(example), derived, ids):
-        cells = [*(one or ("", "")), *((two or ("", "")) if found else ())]
+        cells = [*(one or ("", "")), *((two or ("", "")) if preview else ())]
         numbers = [" ".join(map(str, three or ()))] if any(ids) else []
         table.add_row(*map(visible, cells), *numbers)
     console.print(table)
-    if found and found.example is None:
+    if preview and preview.example is None:
         print_line(f"{language}: dropped, as no answer stands together")
 
 

@@ -147,29 +147,29 @@ def study_status(study: Path, watch: bool, as_json: bool) -> None:
     if as_json:
         print_json([asdict(each) for each in statuses(config)])
         return
-    found = list(statuses(config))
+    states = list(statuses(config))
     if not watch:
-        console.print(status_table(found))
+        console.print(status_table(states))
         return
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(status_table(found), refresh=True)
-            if all(each.state == "done" for each in found):
+            live.update(status_table(states), refresh=True)
+            if all(each.state == "done" for each in states):
                 return
             time.sleep(EVERY_S)
-            found = list(statuses(config))
+            states = list(statuses(config))
 
 
-def status_table(found: "Sequence[Status]") -> Table:
+def status_table(states: "Sequence[Status]") -> Table:
     """How far the runs of a study are."""
     table = new_table()
     for name in ("run", "state"):
         table.add_column(name)
     for name in ("step", "loss, nats", "tokens/s", "left, min"):
         table.add_column(name, justify="right")
-    if any(each.error for each in found):
+    if any(each.error for each in states):
         table.add_column("error", overflow="fold")
-    for each in found:
+    for each in states:
         measures = ((each.loss_nats, ".3f"), (each.tokens_per_s, ",.0f"))
         numbers = ["" if value is None else format(value, form) for value, form in measures]
         left = "" if each.left_s is None else f"{each.left_s / 60:,.1f}"
@@ -189,8 +189,8 @@ def study_stop(study: Path, as_json: bool) -> None:
     config = load_study(study)
     process = living_holder(study_lock(config)) if is_running(config) else None
     if process is None:
-        must = "be run on this machine; a job of SLURM ends by scancel"
-        raise ConfigError("study", config.name, must)
+        requirement = "be run on this machine; a job of SLURM ends by scancel"
+        raise ConfigError("study", config.name, requirement)
     os.kill(process, signal.SIGTERM)
     log.info("process %d saves and ends", process)
     until = time.monotonic() + STOP_S

@@ -82,11 +82,11 @@ def show_scores(output: Path, scores: Any) -> None:
     table = new_table(f"{output} on {scores.words:,} words")
     for name in ("tags", "UPOS", "UAS", "LAS", "LAS with subtypes"):
         table.add_column(name, justify="left" if name == "tags" else "right")
-    for name, found, tagged in (
+    for name, attachment, tagged in (
         ("predicted", scores.predicted_tags, f"{100 * scores.upos:.1f}"),
         ("gold", scores.gold_tags, ""),
     ):
-        shares = (found.uas, found.las, found.las_subtypes)
+        shares = (attachment.uas, attachment.las, attachment.las_subtypes)
         table.add_row(name, tagged, *(f"{100 * share:.1f}" for share in shares))
     console.print(table)
 

@@ -37,12 +37,14 @@ def eval_compare(a: Path, b: Path, measures: tuple[str, ...], as_json: bool) -> 
     from alignmlm.evaluation.scores.compare import compare_paths
     from alignmlm.reporting.transfer_tables import comparison_cells, shared_cells
 
-    found = compare_paths(a, b, measures)
+    differences = compare_paths(a, b, measures)
     if as_json:
-        cells = [{**row.cell._asdict(), **asdict(row), "verdict": row.verdict()} for row in found]
+        cells = [
+            {**row.cell._asdict(), **asdict(row), "verdict": row.verdict()} for row in differences
+        ]
         print_json({"a": str(a), "b": str(b), "cells": cells})
         return
-    shared, titles, lines = shared_cells(*comparison_cells(found))
+    shared, titles, lines = shared_cells(*comparison_cells(differences))
     for name, value in {"A": a, "B": b, **shared}.items():
         print_line(f"{name}: {value}")
     console.print(comparison_table(titles, lines))

@@ -42,10 +42,10 @@ def patterns(path: Path) -> list[str]:
     """
     if path.is_file():
         return [str(path)]
-    found = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
-    if not found:
+    endings = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
+    if not endings:
         raise DataError(f"{path} is no file, and no folder with files in {', '.join(ENDINGS)}")
-    return [f"{path}/**/*{ending}" for ending in found]
+    return [f"{path}/**/*{ending}" for ending in endings]
 
 
 def surveyed(language: str, path: str) -> Corpus:
@@ -60,8 +60,10 @@ def surveyed(language: str, path: str) -> Corpus:
         by_line = surveyed_as(replace(corpus.source, documents="line"))
         corpus = by_line if by_line.documents >= FEW_DOCUMENTS else corpus
     if corpus.documents < FEW_DOCUMENTS:
-        must = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
-        raise DataError(f"{path} has {corpus.documents} documents of {language}; it must {must}")
+        requirement = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
+        raise DataError(
+            f"{path} has {corpus.documents} documents of {language}; it must {requirement}"
+        )
     return corpus
 
 

@@ -45,22 +45,22 @@ def compute_seconds(job: Job, speed: Speed, ranks: int) -> float:
 
 
 def overlapped_seconds(
-    compute_s: float, found: list[tuple[Transfer, float]], policy: Policy
+    compute_s: float, transfers: list[tuple[Transfer, float]], policy: Policy
 ) -> float:
     """Seconds of a step whose transfers run beside the pass that they belong to.
 
     A pass cannot end before its transfers have; their bare share runs beside nothing.
     """
     if not policy.overlap:
-        return compute_s + sum(seconds for _, seconds in found)
+        return compute_s + sum(seconds for _, seconds in transfers)
     passes = {"forward": compute_s * FORWARD_SHARE, "backward": compute_s * (1 - FORWARD_SHARE)}
     step = 0.0
     for phase, computing in passes.items():
-        here = [(each, seconds) for each, seconds in found if each.phase == phase]
+        here = [(each, seconds) for each, seconds in transfers if each.phase == phase]
         bare = sum(seconds * each.bare_share for each, seconds in here)
         beside = sum(seconds for _, seconds in here) - bare
         step += max(computing, beside) + bare
-    return step + sum(seconds for each, seconds in found if each.phase == "step")
+    return step + sum(seconds for each, seconds in transfers if each.phase == "step")
 
 
 def plan_stage(

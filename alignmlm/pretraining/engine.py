@@ -114,12 +114,12 @@ def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[str
     """
     if train.precision != "auto":
         return train.precision, "the recipe says so"
-    found, reason = fastest_precision()
-    if before in (None, found):
-        return found, reason
+    fastest, reason = fastest_precision()
+    if before in (None, fastest):
+        return fastest, reason
     if before not in ("fp32", "bf16"):
         raise CheckpointError(f"the run's precision must be fp32 or bf16, found {before!r:.80}")
-    return before, f"this run began so; alone, this machine would take {found}: {reason}"
+    return before, f"this run began so; alone, this machine would take {fastest}: {reason}"
 
 
 def fastest_precision() -> tuple[str, str]:

@@ -29,14 +29,14 @@ def orthogonal(
     """
     stacked = matrix.view(blocks, -1, matrix.shape[1]).to(dtype)
     rows, columns = stacked.shape[1:]
-    found = stacked.mT if rows > columns else stacked
-    found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST)
+    estimate = stacked.mT if rows > columns else stacked
+    estimate = estimate / estimate.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        square = found @ found.mT
-        found = a * found + (b * square + c * square @ square) @ found
-    found = found.mT if rows > columns else found
-    return (found * (RMS * sqrt(max(rows, columns)))).reshape(matrix.shape).to(matrix.dtype)
+        square = estimate @ estimate.mT
+        estimate = a * estimate + (b * square + c * square @ square) @ estimate
+    estimate = estimate.mT if rows > columns else estimate
+    return (estimate * (RMS * sqrt(max(rows, columns)))).reshape(matrix.shape).to(matrix.dtype)
 
 
 class Muon(torch.optim.AdamW):

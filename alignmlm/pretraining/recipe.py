@@ -182,8 +182,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.checkpoint_steps < 1 or self.keep_checkpoints < 1:
-            found = (self.checkpoint_steps, self.keep_checkpoints)
-            raise ConfigError("run.checkpoint_steps, run.keep_checkpoints", found, "be at least 1")
+            values = (self.checkpoint_steps, self.keep_checkpoints)
+            raise ConfigError("run.checkpoint_steps, run.keep_checkpoints", values, "be at least 1")
         if self.keep_every_hours is not None and self.keep_every_hours <= 0:
             raise ConfigError("run.keep_every_hours", self.keep_every_hours, "be positive")
         if self.last_save_attempts < 1:

@@ -64,10 +64,10 @@ def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -
         CheckpointError: a tensor is missing, too much, or of another shape or type.
     """
     expected: dict[str, torch.Size] = {}
-    kept = {key.partition("/")[0] for key in state} - {"parameter", *MUON_MOMENTS}
+    moments = {key.partition("/")[0] for key in state} - {"parameter", *MUON_MOMENTS}
     for name, parameter in module.named_parameters():
         muon = f"{MUON_MOMENTS[0]}/{prefix}{name}" in state
-        kinds = ("parameter", *(MUON_MOMENTS if muon else kept))
+        kinds = ("parameter", *(MUON_MOMENTS if muon else moments))
         expected |= {f"{kind}/{prefix}{name}": parameter.shape for kind in kinds}
     if odd := sorted(expected.keys() ^ state.keys()):
         raise CheckpointError(f"the checkpoint is of another model; they differ in {odd[:3]}")

@@ -93,12 +93,12 @@ class StepProfile:
 
 def step_costs(events: Iterable[Any], on_cuda: bool) -> StepCosts:
     """The costs of profiled steps: on CUDA the device's time, elsewhere the CPU's."""
-    found = [event for event in events if event.device_type == DeviceType.CPU]
-    ranges = [event for event in found if event.name.startswith(PHASE_PREFIX)]
+    on_cpu = [event for event in events if event.device_type == DeviceType.CPU]
+    ranges = [event for event in on_cpu if event.name.startswith(PHASE_PREFIX)]
     steps = [event for event in ranges if phase_name(event) == STEP]
     step_us = sum(event.cpu_time_total for event in steps)
     costs: defaultdict[Cost, float] = defaultdict(float)
-    for event in found:
+    for event in on_cpu:
         place = phase_of(event, ranges)
         if place is not None and not event.name.startswith(PHASE_PREFIX):
             spent_us = event.self_device_time_total if on_cuda else event.self_cpu_time_total
@@ -143,21 +143,21 @@ def phase_of(event: Any, ranges: Iterable[Any]) -> str | None:
     return phase_name(min(around, key=lambda r: r.cpu_time_total)) if around else None
 
 
-def show(found: StepCosts) -> None:
+def show(costs: StepCosts) -> None:
     """Print the phases and the largest costs of a step."""
-    step_ms = found.step_us / max(found.steps, 1) / 1000
+    step_ms = costs.step_us / max(costs.steps, 1) / 1000
     phases = new_table(
-        f"{step_ms:.1f} ms a step, mean of {found.steps}, without log and validation"
+        f"{step_ms:.1f} ms a step, mean of {costs.steps}, without log and validation"
     )
     phases.add_column("phase")
     phases.add_column("ms", justify="right")
     phases.add_column("% of step", justify="right")
-    for name, share in found.by_phase().items():
+    for name, share in costs.by_phase().items():
         phases.add_row(name, f"{share * step_ms / 100:.2f}", f"{share:.1f}")
     largest = new_table("largest costs")
     largest.add_column("phase")
     largest.add_column("operation", overflow="fold")
     largest.add_column("% of step", justify="right")
-    for cost, spent_us in sorted(found.costs_us.items(), key=lambda item: -item[1])[:SHOWN]:
-        largest.add_row(cost.phase, cost.operation, f"{100 * spent_us / found.step_us:.1f}")
+    for cost, spent_us in sorted(costs.costs_us.items(), key=lambda item: -item[1])[:SHOWN]:
+        largest.add_row(cost.phase, cost.operation, f"{100 * spent_us / costs.step_us:.1f}")
     messages.print(phases, largest)

@@ -177,10 +177,10 @@ def asked_bands(
 
 
 def banded(
-    name: str, found: Int[Tensor, " query"], bands: dict[str, Bool[np.ndarray, " query"]]
+    name: str, ranks: Int[Tensor, " query"], bands: dict[str, Bool[np.ndarray, " query"]]
 ) -> Metrics:
     """P@1 in percent of each band that has a word."""
-    places, metrics = found.cpu().numpy(), {}
+    places, metrics = ranks.cpu().numpy(), {}
     for band, inside in bands.items():
         if inside.any():
             metrics[f"{band}/{name}_p1_percent"] = float(100 * (places[inside] <= 1).mean())

@@ -69,15 +69,15 @@ def by_place(rows: Iterable[ScoreRow]) -> dict[Place, dict[str, list[ScoreRow]]]
         DataError: a cell has the same seed twice.
     """
     places: dict[Place, dict[str, list[ScoreRow]]] = {}
-    for cell, found in by_cell(rows).items():
-        places.setdefault(place_of(cell), {})[cell.objective] = found
+    for cell, group in by_cell(rows).items():
+        places.setdefault(place_of(cell), {})[cell.objective] = group
     return places
 
 
 def scores_by_seed(rows: list[ScoreRow], measure: Measure) -> dict[int, float]:
     """One measure by seed, where it was measured."""
-    found = {row.seed: float(getattr(row, measure)) for row in rows}
-    return {seed: value for seed, value in found.items() if not math.isnan(value)}
+    scores = {row.seed: float(getattr(row, measure)) for row in rows}
+    return {seed: value for seed, value in scores.items() if not math.isnan(value)}
 
 
 def contrast(
@@ -90,11 +90,11 @@ def contrast(
     if not seeds:
         return None
     a, b = (np.array([side[seed] for seed in seeds]) for side in (one, two))
-    found = difference(float((b - a).mean()), seed_noise(b - a))
+    gain = difference(float((b - a).mean()), seed_noise(b - a))
     means = float(a.mean()), float(b.mean())
     return Contrast(
         place=place, measure=measure, first=first, second=second, means=means, seeds=len(seeds),
-        difference=found,
+        difference=gain,
     )  # fmt: skip
 
 
@@ -104,14 +104,14 @@ def contrasts(rows: Iterable[ScoreRow], measure: Measure) -> list[Contrast]:
     Raises:
         DataError: a cell has the same seed twice.
     """
-    found = [
+    unadjusted = [
         one
         for place, objectives in by_place(rows).items()
         for sides in combinations(objectives.items(), 2)
         if (one := contrast(place, measure, sides)) is not None
     ]
-    adjusted = holm([one.difference.p for one in found])
-    return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]
+    adjusted = holm([one.difference.p for one in unadjusted])
+    return [replace(one, p_holm=p) for one, p in zip(unadjusted, adjusted, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ class Standing:
         return 1 + len(self.beaten_by)
 
 
-def standing(found: Iterable[Contrast], place: Place, objective: str) -> Standing:
+def standing(every: Iterable[Contrast], place: Place, objective: str) -> Standing:
     """Where an objective stands among the contrasts of one measure."""
-    own = [c for c in found if c.place == place and objective in (c.first, c.second)]
+    own = [c for c in every if c.place == place and objective in (c.first, c.second)]
     decided = [c for c in own if c.better is not None]
     return Standing(
         tuple(str(c.worse) for c in decided if c.better == objective),
@@ -146,11 +146,11 @@ def standings(rows: list[ScoreRow]) -> dict[tuple[Place, Measure, str], Standing
         DataError: a cell has the same seed twice.
     """
     places = by_place(rows)
-    found: dict[tuple[Place, Measure, str], Standing] = {}
+    by_objective: dict[tuple[Place, Measure, str], Standing] = {}
     for measure in MEASURES:
         every = contrasts(rows, measure)
         for place, objectives in places.items():
             own = [c for c in every if c.place == place]
             for objective in objectives:
-                found[place, measure, objective] = standing(own, place, objective)
-    return found
+                by_objective[place, measure, objective] = standing(own, place, objective)
+    return by_objective

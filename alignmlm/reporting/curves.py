@@ -68,7 +68,7 @@ def figure_of(run: Path) -> Figure:
         (draw_alignment, curves.alignment),
         (draw_speed, curves.speed.steps),
     ]
-    shown = [draw for draw, found in panels if found]
+    shown = [draw for draw, lines in panels if lines]
     figure = Figure(figsize=(8, 0.6 + 3 * max(1, len(shown))), layout="constrained")
     figure.suptitle(title_of(run), fontsize="large", fontweight="bold", wrap=True)
     for place, draw in enumerate(shown, start=1):

@@ -100,12 +100,12 @@ def shown_words(words: PairedWords) -> tuple[list[str], list[str]]:
     return sides[0], ["" if target == source else target for source, target in pairs]
 
 
-def draw_points(axes: Axes, found: Map, languages: tuple[str, str]) -> None:
+def draw_points(axes: Axes, plane: Map, languages: tuple[str, str]) -> None:
     """Filled circles for the source, open squares for the target, a line for each pair."""
-    for source, target in zip(found.sources, found.targets, strict=True):
+    for source, target in zip(plane.sources, plane.targets, strict=True):
         axes.plot(*zip(source, target, strict=True), color="grey", linewidth=0.6, zorder=1)
     looks = (("o", colour(0), colour(0), 16), ("s", "none", colour(2), 42))
-    sides = (found.sources, found.targets)
+    sides = (plane.sources, plane.targets)
     for points, name, (mark, face, edge, size) in zip(sides, languages, looks, strict=True):
         axes.scatter(
             points[:, 0], points[:, 1], size, marker=mark, facecolors=face, edgecolors=edge,
@@ -142,36 +142,36 @@ def free_box(
 
 
 def lay_labels(
-    figure: Figure, pairs: list[tuple[Annotation, Annotation]], found: Map, most: int
+    figure: Figure, pairs: list[tuple[Annotation, Annotation]], plane: Map, most: int
 ) -> int:
     """How many pairs are labelled: the first ones whose words hide neither words nor points."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     axes = figure.axes[0]
     room = axes.get_window_extent(renderer)
-    points = axes.transData.transform(np.concatenate([found.sources, found.targets]))
+    points = axes.transData.transform(np.concatenate([plane.sources, plane.targets]))
     taken: list[BboxBase] = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points.tolist()]
-    kept = 0
+    labelled = 0
     for first, second in pairs:
-        one = free_box(first, room, taken, renderer) if kept < most else None
+        one = free_box(first, room, taken, renderer) if labelled < most else None
         two = one
         if one is not None and second.get_text():
             two = free_box(second, room, [*taken, one], renderer)
         if one is not None and two is not None:
             taken += [one, two]
-            kept += 1
+            labelled += 1
         else:
             first.set_visible(False)
             second.set_visible(False)
-    return kept
+    return labelled
 
 
-def map_figure(words: PairedWords, found: Map, labelled: int = LABELLED) -> Figure:
+def map_figure(words: PairedWords, plane: Map, labelled: int = LABELLED) -> Figure:
     """The map; words of at most `labelled` pairs are written out, the first ones first."""
     figure = Figure(figsize=(7.5, 6.6), layout="constrained")
     axes = figure.subplots()
-    draw_points(axes, found, words.languages)
-    percents = [f"{share:.0f} % of the variance" for share in found.shown_percent]
+    draw_points(axes, plane, words.languages)
+    percents = [f"{share:.0f} % of the variance" for share in plane.shown_percent]
     axes.set(xlabel=f"component 1 ({percents[0]})", ylabel=f"component 2 ({percents[1]})")
     axes.margins(0.12)
     axes.set_aspect("equal", adjustable="datalim")
@@ -182,18 +182,18 @@ def map_figure(words: PairedWords, found: Map, labelled: int = LABELLED) -> Figu
     families = fonts_for([*words.sources, *words.targets]).families
     sides = [
         label_texts(axes, side[:TRIED], points[:TRIED], families)
-        for side, points in zip(shown_words(words), (found.sources, found.targets), strict=True)
+        for side, points in zip(shown_words(words), (plane.sources, plane.targets), strict=True)
     ]
-    lay_labels(figure, list(zip(*sides, strict=True)), found, labelled)
+    lay_labels(figure, list(zip(*sides, strict=True)), plane, labelled)
     return figure
 
 
-def points_csv(words: PairedWords, found: Map) -> str:
+def points_csv(words: PairedWords, plane: Map) -> str:
     """Every pair with its number, its words and its points, as CSV."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    pairs = zip(words.sources, words.targets, found.sources, found.targets, strict=True)
+    pairs = zip(words.sources, words.targets, plane.sources, plane.targets, strict=True)
     for number, (source, target, one, two) in enumerate(pairs, start=1):
         words_of_pair = map(csv_text, (source, target))
         writer.writerow([number, *words_of_pair, *(f"{x:.6f}" for x in (*one, *two))])
@@ -202,8 +202,8 @@ def points_csv(words: PairedWords, found: Map) -> str:
 
 def write_map(words: PairedWords, folder: Path, name: str = "embedding_map") -> list[Path]:
     """The paths of the map as PNG and SVG and of its points as CSV."""
-    found = principal_plane(words)
-    paths = save_figure(map_figure(words, found), folder, name)
+    plane = principal_plane(words)
+    paths = save_figure(map_figure(words, plane), folder, name)
     table = folder / f"{name}.csv"
-    replace_text(table, points_csv(words, found))
+    replace_text(table, points_csv(words, plane))
     return [*paths, table]

@@ -55,7 +55,7 @@ def example_texts(
     export = open_export(run.folder)
     trees = trees_of([file], export.languages, syntax)
     change = change_of_model(export, language, syntax, trees)
-    found: dict[Document, tuple[Lines, Lines | None]] = {}
+    texts: dict[Document, tuple[Lines, Lines | None]] = {}
     for place, example in enumerate(examples[: config.get("limit")]):
         document = document_of(example, place)
         if document not in wanted:
@@ -64,5 +64,5 @@ def example_texts(
         derived = None
         if parse_language(language).derived and changed is not None:
             derived = lines_of(changed)
-        found[document] = (lines_of(example), derived)
-    return found
+        texts[document] = (lines_of(example), derived)
+    return texts

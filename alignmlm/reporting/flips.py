@@ -40,14 +40,14 @@ class Tested(NamedTuple):
 
 def tested(runs: Iterable[RunFacts]) -> dict[Tested, list[int]]:
     """What runs have samples of, with the places of these runs; retrieval is left out."""
-    found: dict[Tested, list[int]] = defaultdict(list)
+    places_of: dict[Tested, list[int]] = defaultdict(list)
     for place, run in enumerate(runs):
         results = run.results or {}
         for task, languages in results.get(SAMPLES, {}).items():
             for language in languages:
                 if task in results.get("per_seed", {}):
-                    found[Tested(task, language)].append(place)
-    return {one: places for one, places in found.items() if len(places) > 1}
+                    places_of[Tested(task, language)].append(place)
+    return {one: places for one, places in places_of.items() if len(places) > 1}
 
 
 def share(sample: Sample) -> float:
@@ -67,11 +67,11 @@ def answers_of(run: RunFacts, one: Tested, arm: Arm) -> Answers:
         DataError: the samples are damaged.
     """
     recorded = (run.results or {})[SAMPLES]
-    found = recorded_samples(run.folder / "evaluation", recorded, *one)
-    seeds = [sample.seed for sample in found if sample.arm == arm]
+    samples = recorded_samples(run.folder / "evaluation", recorded, *one)
+    seeds = [sample.seed for sample in samples if sample.arm == arm]
     return {
         (sample.doc_id, sample.doc_hash): sample
-        for sample in found
+        for sample in samples
         if sample.arm == arm and sample.seed == min(seeds)
     }
 
@@ -80,15 +80,15 @@ def with_same_examples(
     runs: list[RunFacts], places: list[int], one: Tested, arm: Arm
 ) -> dict[int, Answers]:
     """The answers of the runs that share examples and right labels with the first of them."""
-    found: dict[int, Answers] = {}
+    alike: dict[int, Answers] = {}
     right: dict[Document, list[str]] = {}
     for place in places:
         answers = answers_of(runs[place], one, arm)
         own = {document: sample.target for document, sample in answers.items()}
         right = right or own
         if own and own == right:
-            found[place] = answers
-    return found
+            alike[place] = answers
+    return alike
 
 
 def most_different(shares: Float[np.ndarray, "run example"], count: int) -> list[int]:
@@ -108,49 +108,49 @@ def shown_texts(
 ) -> tuple[list[Plain | None], str]:
     """Original and derived texts of some examples, and why there are none."""
     try:
-        found = example_texts(run, *one, wanted=set(documents), folder=folder)
+        texts = example_texts(run, *one, wanted=set(documents), folder=folder)
     except (AlignMLMError, OSError, KeyError, TypeError) as error:
         return [None] * len(documents), f"no texts: {error}"
-    pairs = [found.get(document) for document in documents]
+    pairs = [texts.get(document) for document in documents]
     return [p and {"original": p[0], "derived": p[1]} for p in pairs], ""
 
 
 def flip_unit(
-    found: dict[int, Answers],
+    by_run: dict[int, Answers],
     one: Tested,
     arm: Arm,
     each: int,
     texts_of: Callable[[list[Document]], tuple[list[Plain | None], str]],
 ) -> Plain:
     """One task, language and arm; `each`: how many runs share the room, over all tasks."""
-    every = list(next(iter(found.values())))
-    kept = evenly(every, max(50, min(MOST_EXAMPLES, ALL_SHARES // each)))
-    shares = np.array([[share(answers[d]) for d in kept] for answers in found.values()])
-    length = max(1, round(np.mean([len(s.target) for s in next(iter(found.values())).values()])))
+    every = list(next(iter(by_run.values())))
+    drawn = evenly(every, max(50, min(MOST_EXAMPLES, ALL_SHARES // each)))
+    shares = np.array([[share(answers[d]) for d in drawn] for answers in by_run.values()])
+    length = max(1, round(np.mean([len(s.target) for s in next(iter(by_run.values())).values()])))
     places = most_different(shares, max(5, min(MOST_SHOWN, ALL_ANSWERS // (each * length))))
-    shown = [kept[place] for place in places]
+    shown = [drawn[place] for place in places]
     number: dict[str, int] = {}
 
     def numbers(labels: list[str]) -> list[int]:
         return [number.setdefault(label, len(number)) for label in labels]
 
-    first = next(iter(found))
+    first = next(iter(by_run))
     texts, hole = texts_of(shown)
-    seeds = sorted({sample.seed for answers in found.values() for sample in answers.values()})
+    seeds = sorted({sample.seed for answers in by_run.values() for sample in answers.values()})
     return {
         "title": f"{task_name(one.task)}, {language_name(one.language)}, {ARMS[arm]}",
         "examples": len(every),
         "seeds": seeds,
         "shares": {
             str(place): "".join(map(share_letters, line))
-            for place, line in zip(found, shares.tolist(), strict=True)
+            for place, line in zip(by_run, shares.tolist(), strict=True)
         },
         "shown": places,
         "ids": [document[0] for document in shown],
-        "right": [numbers(found[first][document].target) for document in shown],
+        "right": [numbers(by_run[first][document].target) for document in shown],
         "given": {
             str(place): [numbers(answers[document].filtered_resps) for document in shown]
-            for place, answers in found.items()
+            for place, answers in by_run.items()
         },
         "texts": texts,
         "hole": hole,
@@ -170,9 +170,9 @@ def flip_data(runs: list[RunFacts]) -> list[Plain]:
     with tempfile.TemporaryDirectory() as folder:
         for one, places in wanted.items():
             for arm in ARMS:
-                found = with_same_examples(runs, places, one, arm)
-                if len(found) > 1:
-                    first = runs[next(iter(found))]
+                by_run = with_same_examples(runs, places, one, arm)
+                if len(by_run) > 1:
+                    first = runs[next(iter(by_run))]
                     texts = partial(shown_texts, first, one, folder=Path(folder))
-                    units.append(flip_unit(found, one, arm, each, texts))
+                    units.append(flip_unit(by_run, one, arm, each, texts))
     return units

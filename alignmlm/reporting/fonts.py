@@ -41,15 +41,15 @@ class Fonts:
 @cache
 def package_fonts() -> tuple[Path, ...]:
     """Font files of installed font packages; a package that cannot be read is left out, loudly."""
-    found: list[Path] = []
+    files: list[Path] = []
     for entry in sorted(entry_points(group=PACKAGES), key=lambda entry: entry.name):
         try:
             folder = Path(entry.load().ROOT)
         except (ImportError, AttributeError) as error:
             log.warning("fonts of %s are left out: %r", entry.value, error)
             continue
-        found += sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
-    return tuple(found)
+        files += sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
+    return tuple(files)
 
 
 @cache

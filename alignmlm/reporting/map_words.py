@@ -48,8 +48,8 @@ def text_pairs(
     if dictionary is None:
         bases = [parse_language(name).base for name in languages]
         if bases[0] != bases[1]:
-            must = f"be given: {languages[1]} is not made from {bases[0]}"
-            raise ConfigError("dictionary", None, must)
+            requirement = f"be given: {languages[1]} is not made from {bases[0]}"
+            raise ConfigError("dictionary", None, requirement)
         return [(word, word) for word in whole_words(tokenizer)]
     pairs: dict[str, str] = {}
     for source, target in file_words(dictionary):

@@ -54,24 +54,24 @@ class Hole:
     reason: str
 
 
-def look_of(found: Standing) -> tuple[str, str]:
+def look_of(standing: Standing) -> tuple[str, str]:
     """How a score is shown among those of its place, and that in words."""
-    beats = ", ".join(map(objective_name, found.beats))
-    beaten = ", ".join(map(objective_name, found.beaten_by))
+    beats = ", ".join(map(objective_name, standing.beats))
+    beaten = ", ".join(map(objective_name, standing.beaten_by))
     if beats and beaten:
         return "between", f"better than {beats}, worse than {beaten}"
     if beats:
         return "better", f"better than {beats}"
     if beaten:
         return "worse", f"worse than {beaten}"
-    return ("tied", "tied") if found.compared else ("alone", "")
+    return ("tied", "tied") if standing.compared else ("alone", "")
 
 
-def score(rows: list[ScoreRow], measure: Measure, found: Standing) -> Score:
+def score(rows: list[ScoreRow], measure: Measure, standing: Standing) -> Score:
     """One measure over the seeds of a cell."""
     mean, _, interval = shown(score_rows.measured(rows, measure)).partition(" ")
-    look, told = look_of(found)
-    return Score(TITLES[measure], mean, interval, look, told)
+    look, in_words = look_of(standing)
+    return Score(TITLES[measure], mean, interval, look, in_words)
 
 
 def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[MatrixTable]:
@@ -80,7 +80,7 @@ def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[Matr
     Raises:
         DataError: a cell has the same seed twice.
     """
-    cells, found = by_cell(rows), standings(rows)
+    cells, ranked = by_cell(rows), standings(rows)
     names = [*(cell.objective for cell in cells), *(objective for objective, _ in why)]
     objectives = list(dict.fromkeys(names))
     tables = []
@@ -94,7 +94,7 @@ def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[Matr
                 for target in targets:
                     group = cells.get(Cell(objective, task, source, target), [])
                     place = Place(task, source, target)
-                    line.append(matrix_cell(group, place, objective, found, why))
+                    line.append(matrix_cell(group, place, objective, ranked, why))
                 lines.append((language_name(source), objective_name(objective), line))
         tables.append(MatrixTable(task_name(task), list(map(language_name, targets)), lines))
     return tables
@@ -104,13 +104,13 @@ def matrix_cell(
     group: list[ScoreRow],
     place: Place,
     objective: str,
-    found: dict[tuple[Place, Measure, str], Standing],
+    ranked: dict[tuple[Place, Measure, str], Standing],
     why: dict[tuple[str, str], str],
 ) -> MatrixCell:
     """One cell, or why there is none."""
     if not group:
         return MatrixCell((), 0, why.get((objective, place.task), "not measured"))
-    scores = (score(group, measure, found[place, measure, objective]) for measure in MEASURES)
+    scores = (score(group, measure, ranked[place, measure, objective]) for measure in MEASURES)
     return MatrixCell(tuple(scores), len(group))
 
 
@@ -139,7 +139,7 @@ def reasons(
         dict.fromkeys((r.cell.task, r.cell.source_language, r.cell.language) for r in rows)
     )
     known = {(row.cell, row.seed) for row in rows}
-    found: dict[tuple[str, str, str, str, str], list[int]] = {}
+    seeds_of: dict[tuple[str, str, str, str, str], list[int]] = {}
     why: dict[tuple[str, str], str] = {}
     for objective in names:
         for task, source, target in places:
@@ -147,26 +147,26 @@ def reasons(
                 if (Cell(objective, task, source, target), seed) in known:
                     continue
                 key = objective, seed
-                told = lacking.get(key) or reason(by_name.get(key), task)
-                why[objective, task] = told
-                found.setdefault((objective, task, source, target, told), []).append(seed)
+                why_not = lacking.get(key) or reason(by_name.get(key), task)
+                why[objective, task] = why_not
+                seeds_of.setdefault((objective, task, source, target, why_not), []).append(seed)
     holes = [
-        hole(objective, task, (source, target), without, told)
-        for (objective, task, source, target, told), without in found.items()
+        hole(objective, task, (source, target), without, why_not)
+        for (objective, task, source, target, why_not), without in seeds_of.items()
     ]
     if not places:
         holes = [
-            Hole(objective_name(name), MISSING, MISSING, str(seed), told)
-            for (name, seed), told in lacking.items()
+            Hole(objective_name(name), MISSING, MISSING, str(seed), why_not)
+            for (name, seed), why_not in lacking.items()
         ]
     return holes + without_supervision(rows) + skipped_tasks(rows, runs), why
 
 
-def hole(objective: str, task: str, pair: tuple[str, str], seeds: list[int], told: str) -> Hole:
+def hole(objective: str, task: str, pair: tuple[str, str], seeds: list[int], why: str) -> Hole:
     """A hole in words."""
     languages = " → ".join(map(language_name, pair))
     numbers = ", ".join(map(str, seeds))
-    return Hole(objective_name(objective), task_name(task), languages, numbers, told)
+    return Hole(objective_name(objective), task_name(task), languages, numbers, why)
 
 
 def without_supervision(rows: list[ScoreRow]) -> list[Hole]:
@@ -176,9 +176,9 @@ def without_supervision(rows: list[ScoreRow]) -> list[Hole]:
         if row.bs != row.bs:
             place = (row.cell.task, row.cell.source_language, row.cell.language)
             lacking.setdefault(place, []).append(row.seed)
-    told = f"no BS and no Delta ({MISSING}): no training data in the target language"
+    why = f"no BS and no Delta ({MISSING}): no training data in the target language"
     return [
-        hole("every objective", task, (source, target), sorted(set(seeds)), told)
+        hole("every objective", task, (source, target), sorted(set(seeds)), why)
         for (task, source, target), seeds in lacking.items()
     ]
 
@@ -186,12 +186,12 @@ def without_supervision(rows: list[ScoreRow]) -> list[Hole]:
 def skipped_tasks(rows: list[ScoreRow], runs: list[RunFacts]) -> list[Hole]:
     """The tasks that no run could be measured on."""
     measured = {row.cell.task for row in rows}
-    found: dict[tuple[str, str, str], list[int]] = {}
+    skipped: dict[tuple[str, str, str], list[int]] = {}
     for run in runs:
-        for task, told in run.skipped().items():
+        for task, why in run.skipped().items():
             if task not in measured:
-                found.setdefault((run.label, task, told), []).append(run.seed)
+                skipped.setdefault((run.label, task, why), []).append(run.seed)
     return [
-        Hole(objective_name(label), task_name(task), MISSING, ", ".join(map(str, seeds)), told)
-        for (label, task, told), seeds in found.items()
+        Hole(objective_name(label), task_name(task), MISSING, ", ".join(map(str, seeds)), why)
+        for (label, task, why), seeds in skipped.items()
     ]

@@ -90,17 +90,17 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[Group]:
     Raises:
         DataError: a study cannot be read.
     """
-    found = []
+    shown = []
     for folder in studies:
         name, rows, missing = read_study(folder)
         own = [run for run in runs if run.folder.parent.resolve() == folder.resolve()]
-        found.append(group(f"Study {name}", rows, own, missing))
+        shown.append(group(f"Study {name}", rows, own, missing))
     folders = {folder.resolve() for folder in studies}
     loose = told_apart([run for run in runs if run.folder.parent.resolve() not in folders])
     if loose:
         rows = [row for run in loose for row in run.rows()]
-        found.append(group(LOOSE, rows, loose))
-    return found
+        shown.append(group(LOOSE, rows, loose))
+    return shown
 
 
 def told_apart(runs: list[RunFacts]) -> list[RunFacts]:
@@ -114,14 +114,14 @@ def told_apart(runs: list[RunFacts]) -> list[RunFacts]:
     ]
 
 
-def in_order(runs: list[RunFacts], found: list[Group]) -> list[RunFacts]:
+def in_order(runs: list[RunFacts], shown: list[Group]) -> list[RunFacts]:
     """The runs in the order in which their studies name the objectives."""
-    names = [row.cell.objective for one in found for row in one.rows]
+    names = [row.cell.objective for one in shown for row in one.rows]
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return sorted(runs, key=lambda run: (place.get(run.label, len(place)), run.label, run.seed))
 
 
-def page_text(runs: list[RunFacts], found: list[Group], live: str = "") -> str:
+def page_text(runs: list[RunFacts], shown: list[Group], live: str = "") -> str:
     """The page; `live`: what the server calls it that it came from."""
     environment = Environment(
         loader=PackageLoader("alignmlm.reporting", "template"),
@@ -136,7 +136,7 @@ def page_text(runs: list[RunFacts], found: list[Group], live: str = "") -> str:
         for name in (STYLE, SCRIPT)
     )
     data = {
-        "groups": [group_data(one.title, one.rows) for one in found],
+        "groups": [group_data(one.title, one.rows) for one in shown],
         "runs": run_data(runs),
         "words": word_data(runs),
         "flips": flip_data(runs),
@@ -144,7 +144,7 @@ def page_text(runs: list[RunFacts], found: list[Group], live: str = "") -> str:
         "provenance": [{"run": run.name, **provenance(run)} for run in runs],
     }
     return environment.get_template(TEMPLATE).render(
-        groups=found,
+        groups=shown,
         runs=runs,
         cost=total_cost(runs),
         data=embedded(data),
@@ -176,8 +176,8 @@ def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> st
         DataError: a run or a study cannot be read.
     """
     facts = [run_facts(run) for run in runs]
-    found = groups(list(studies), facts)
-    return page_text(in_order(facts, found), found, live)
+    shown = groups(list(studies), facts)
+    return page_text(in_order(facts, shown), shown, live)
 
 
 def write_page(runs: Sequence[Path], studies: Sequence[Path], output: Path) -> Path:

@@ -88,20 +88,20 @@ def number(value: float) -> float | None:
 def thinned(line: Series) -> tuple[list[int], list[float | None]]:
     """At most POINTS of a curve's points, the first and the last among them."""
     count = len(line.steps)
-    kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
-    return [line.steps[i] for i in kept], [number(line.values[i]) for i in kept]
+    places = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    return [line.steps[i] for i in places], [number(line.values[i]) for i in places]
 
 
 def curve_data(run: RunFacts) -> dict[str, Any]:
     """The curves of a run by name, each as steps and values."""
-    found = curves_of(run.metrics)
+    curves = curves_of(run.metrics)
     named = {
-        **{f"training loss, {one.name} (nats)": one for one in found.train_loss},
-        **{f"validation loss, {one.name} (nats)": one for one in found.validation_loss},
-        **{f"aligned, {one.name} (%)": one for one in found.alignment},
+        **{f"training loss, {one.name} (nats)": one for one in curves.train_loss},
+        **{f"validation loss, {one.name} (nats)": one for one in curves.validation_loss},
+        **{f"aligned, {one.name} (%)": one for one in curves.alignment},
     }
-    if found.speed.steps:
-        named["speed (tokens/s)"] = found.speed
+    if curves.speed.steps:
+        named["speed (tokens/s)"] = curves.speed
     return {name: thinned(one) for name, one in named.items()}
 
 
@@ -110,13 +110,13 @@ def leave_one_out(cells: dict[Cell, list[ScoreRow]], words: str) -> tuple[float,
     targets = dict.fromkeys(cell.language for cell in cells)
     if len(targets) < 2:
         return None
-    found = []
+    rhos = []
     for left_out in targets:
-        kept = [rows for cell, rows in cells.items() if cell.language != left_out]
-        x = np.array([mean_alignment(rows, words) for rows in kept])
-        y = np.array([measured(rows, "delta").estimate for rows in kept])
-        found.append(spearman(x, y))
-    known = [rho for rho in found if not math.isnan(rho)]
+        groups = [rows for cell, rows in cells.items() if cell.language != left_out]
+        x = np.array([mean_alignment(rows, words) for rows in groups])
+        y = np.array([measured(rows, "delta").estimate for rows in groups])
+        rhos.append(spearman(x, y))
+    known = [rho for rho in rhos if not math.isnan(rho)]
     return (min(known), max(known)) if known else None
 
 
@@ -135,7 +135,7 @@ def point(cell: Cell, rows: list[ScoreRow], words: str) -> Plain:
 
 def scatter_data(rows: list[ScoreRow]) -> list[Plain]:
     """Alignment against Delta by task and by whose alignment, with Spearman's rho in words."""
-    found = []
+    panels = []
     for words in alignments_of(rows):
         own = by_cell(r for r in rows if words in r.alignment_percent and r.delta == r.delta)
         for task in dict.fromkeys(cell.task for cell in own):
@@ -147,8 +147,8 @@ def scatter_data(rows: list[ScoreRow]) -> list[Plain]:
                 low, high = (signless(f"{bound:.2f}") for bound in bounds)
                 text += f"; leaving one target language out: rho {low} to {high}"
             points = [point(cell, group, words) for cell, group in cells.items()]
-            found.append({"task": task_name(task), "words": words, "text": text, "points": points})
-    return found
+            panels.append({"task": task_name(task), "words": words, "text": text, "points": points})
+    return panels
 
 
 def run_data(runs: Iterable[RunFacts]) -> list[Plain]:

@@ -32,10 +32,10 @@ def read_metrics(run: Path) -> dict[int, Row]:
     path = run / METRICS
     if not path.is_file():
         raise DataError(f"{run} is no run: it has no {METRICS}")
-    found: dict[int, Row] = {}
+    by_step: dict[int, Row] = {}
     for row in metric_rows(path):
-        found[row["step"]] = {**found.get(row["step"], {}), **row}
-    return found
+        by_step[row["step"]] = {**by_step.get(row["step"], {}), **row}
+    return by_step
 
 
 def series(metrics: dict[int, Row], key: str, name: str) -> Series:
@@ -55,8 +55,8 @@ def read_study(folder: Path) -> tuple[str, list[Row], list[Row]]:
     Raises:
         DataError: its file cannot be read, or is no study's.
     """
-    found = study_document(folder / STUDY)
-    return found["name"], found["rows"], found.get("missing", [])
+    study = study_document(folder / STUDY)
+    return study["name"], study["rows"], study.get("missing", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def curves_of(metrics: dict[int, Row]) -> RunCurves:
     """The curves of a run's metrics; a metric that was never logged is left out."""
 
     def logged(wanted: dict[str, str]) -> list[Series]:
-        found = [series(metrics, key, name) for name, key in wanted.items()]
-        return [each for each in found if each.steps]
+        every = [series(metrics, key, name) for name, key in wanted.items()]
+        return [each for each in every if each.steps]
 
     languages = languages_of(metrics)
     parts = {"in dictionary": "in_dictionary", "held out": "held_out"}

@@ -62,8 +62,8 @@ class RunFacts:
             "alignment_in_dictionary_percent": alignment.get("in_dictionary"),
             "alignment_held_out_percent": alignment.get("held_out"),
         }
-        found = [*result_rows(self.results), *retrieval_rows(self.results)]
-        return [{**row, **own} for row in found]
+        measured = [*result_rows(self.results), *retrieval_rows(self.results)]
+        return [{**row, **own} for row in measured]
 
     def skipped(self) -> dict[str, str]:
         """The tasks that could not be measured, and why."""
@@ -72,14 +72,15 @@ class RunFacts:
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by their dotted names, values as JSON."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            found |= flat(value, f"{name}.")
+            by_name |= flat(value, f"{name}.")
         else:
-            found[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return found
+            text = isinstance(value, str)
+            by_name[name] = value if text else json.dumps(value, ensure_ascii=False)
+    return by_name
 
 
 def run_facts(run: Path) -> RunFacts:
@@ -108,13 +109,13 @@ def same_and_different(runs: Iterable[RunFacts]) -> list[dict[str, Any]]:
     """Every setting with its values, each with the places of the runs that have it."""
     runs = list(runs)
     keys = dict.fromkeys(key for run in runs for key in run.settings if key not in PLACES)
-    found = []
+    settings = []
     for key in keys:
         values: dict[str, list[int]] = {}
         for place, run in enumerate(runs):
             values.setdefault(run.settings.get(key, "(not set)"), []).append(place)
-        found.append({"key": key, "values": list(map(list, values.items()))})
-    return found
+        settings.append({"key": key, "values": list(map(list, values.items()))})
+    return settings
 
 
 def read_part(path: Path) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def provenance(run: RunFacts) -> dict[str, str]:
     commit = (code.get("commit") or "")[:SHORT]
     dirty = " + changes" if code.get("diff_sha256") or code.get("untracked") else ""
     libraries = start.get("libraries", {})
-    found = {
+    facts = {
         "state": run.state,
         "steps": f"{summary['steps']:,}" if summary else "",
         "tokens": f"{summary['tokens']:,}" if "tokens" in summary else "",
@@ -151,7 +152,7 @@ def provenance(run: RunFacts) -> dict[str, str]:
         "torch": libraries.get("torch", ""),
         **{key: run.settings.get(key, "") for key in SEEDS},
     }
-    return {key: str(value) for key, value in found.items() if value}
+    return {key: str(value) for key, value in facts.items() if value}
 
 
 def total_cost(runs: Iterable[RunFacts]) -> dict[str, str]:

@@ -63,7 +63,7 @@ def groups_of(rows: list[Row], names: Iterable[str]) -> dict[tuple[str, ...], li
 
 def values_of(group: list[Row], value: Callable[[Row], float | None]) -> list[float]:
     """What was measured of one thing in some rows."""
-    return [found for row in group if (found := value(row)) is not None]
+    return [number for row in group if (number := value(row)) is not None]
 
 
 def cell(values: list[float], digits: int) -> str:
@@ -80,8 +80,8 @@ def cells(title: str, rows: list[Row], names: dict[str, str], columns: Iterable[
     """One line a group, means over its rows with their range; what no row has is left out."""
     shown = [column for column in columns if values_of(rows, column.value)]
     lines = [
-        [*found, *(cell(values_of(group, column.value), column.digits) for column in shown)]
-        for found, group in groups_of(rows, names).items()
+        [*group_names, *(cell(values_of(group, column.value), column.digits) for column in shown)]
+        for group_names, group in groups_of(rows, names).items()
     ]
     return Cells(title, list(names.values()), [column.title for column in shown], lines)
 
@@ -99,26 +99,26 @@ def pretraining_table(rows: list[Row]) -> Cells:
 
 def tables_of(rows: list[Row]) -> list[Cells]:
     """Pre-training by objective, and transfer by task and target, over pre-training seeds."""
-    found = [pretraining_table(rows), cells("Transfer", by_target(rows), TARGET, TRANSFER)]
-    return [table for table in found if table.measures]
+    tables = [pretraining_table(rows), cells("Transfer", by_target(rows), TARGET, TRANSFER)]
+    return [table for table in tables if table.measures]
 
 
 def page_tables(rows: list[Row]) -> list[Cells]:
     """Pre-training by objective, and retrieval by task and pair of languages."""
     rows = [{**row, "objective": objective_name(row["objective"])} for row in rows]
     retrieval = by_target([row for row in rows if "retrieved" in row])
-    found = [pretraining_table(rows), cells("Retrieval", retrieval, TARGET, TRANSFER)]
-    return [table for table in found if table.measures]
+    tables = [pretraining_table(rows), cells("Retrieval", retrieval, TARGET, TRANSFER)]
+    return [table for table in tables if table.measures]
 
 
-def terminal_table(found: Cells) -> Table:
+def terminal_table(content: Cells) -> Table:
     """A table for a terminal."""
-    table = new_table(found.title)
-    for title in found.names:
+    table = new_table(content.title)
+    for title in content.names:
         table.add_column(title)
-    for title in found.measures:
+    for title in content.measures:
         table.add_column(title, justify="right")
-    for line in found.lines:
+    for line in content.lines:
         table.add_row(*line)
     return table
 
@@ -135,8 +135,8 @@ def with_interval(row: Row, measure: str) -> str:
 def transfer_table(rows: list[Row]) -> Table:
     """One line a task and target of one model, 95 % intervals over seeds of fine-tuning."""
     sources, seeds = ({str(row[key]) for row in rows} for key in ("source_language", "n_seeds"))
-    told = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
-    table = new_table(str(rows[0]["objective"]), told)
+    caption = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
+    table = new_table(str(rows[0]["objective"]), caption)
     table.add_column("task")
     table.add_column("tested on")
     for title in ("source %", "BS %", "BZ %", "Delta"):
@@ -157,8 +157,8 @@ def retrieval_table(rows: list[Row]) -> Table:
     for row in rows:
         prefix = "" if row["layer"] is None else f"layer_{row['layer']}/"
         keys = ("forward/cosine", "backward/cosine", "forward/csls")
-        found = [row["metrics"].get(f"{prefix}{key}_p1_percent") for key in keys]
-        numbers = [MISSING if value is None else f"{value:.1f}" for value in found]
+        percents = [row["metrics"].get(f"{prefix}{key}_p1_percent") for key in keys]
+        numbers = [MISSING if value is None else f"{value:.1f}" for value in percents]
         layer = "words" if row["layer"] is None else str(row["layer"])
         table.add_row(row["task"], row["language"], layer, *numbers)
     return table

@@ -159,7 +159,7 @@ def bars_figure(rows: Iterable[ScoreRow]) -> Figure:
     figure = Figure(figsize=(max(6.0, wide * inches), 0.9 + 2.9 * high), layout="constrained")
     panels = figure.subplots(high, wide, squeeze=False).reshape(len(tasks), len(MEASURES))
     for line, task in zip(panels, tasks, strict=True):
-        group = {cell: found for cell, found in cells.items() if cell.task == task}
+        group = {cell: of_cell for cell, of_cell in cells.items() if cell.task == task}
         for axes, measure in zip(line, MEASURES, strict=True):
             draw_bars(axes, group, measure)
             plain(axes, f"{task_name(task)}: {TITLES[measure]}", "", UNITS[measure])
@@ -186,8 +186,8 @@ def transfer_matrix(
         matrix[line, targets.index(cell.language)] = measured(rows, "bz").estimate
         matrix[line, targets.index(cell.source_language)] = measured(rows, "source").estimate
     shown = ~np.isnan(matrix).all(axis=0)
-    kept = [name for name, keep in zip(targets, shown, strict=True) if keep]
-    return sources, kept, matrix[:, shown]
+    tested = [name for name, keep in zip(targets, shown, strict=True) if keep]
+    return sources, tested, matrix[:, shown]
 
 
 def draw_cells(
@@ -266,23 +266,23 @@ def short(name: str) -> str:
 
 def limits_of(task: str, every: dict[tuple[str, str], Matrix]) -> tuple[float, float]:
     """The lowest and the highest score of a task, for any objective; 0 and 100 without scores."""
-    found = [scores.ravel() for (name, _), (_, _, scores) in every.items() if name == task]
-    known = np.concatenate(found)
+    parts = [scores.ravel() for (name, _), (_, _, scores) in every.items() if name == task]
+    known = np.concatenate(parts)
     known = known[~np.isnan(known)]
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 100.0)
 
 
-def correlation_text(found: Correlation) -> str:
+def correlation_text(measured: Correlation) -> str:
     """Rho, its interval, n and p in words."""
-    if math.isnan(found.rho):
-        return f"no rho: one side is constant, n = {found.pairs}"
-    rho, p = signless(f"{found.rho:.3f}"), p_text(found.p)
-    if math.isnan(found.p):
-        return f"Spearman's rho {rho}, n = {found.pairs}: too few"
-    bounds = ", ".join(signless(f"{b:.2f}") for b in (found.interval.low, found.interval.high))
-    interval = f"[{bounds}]" if found.interval.known else "(no interval)"
+    if math.isnan(measured.rho):
+        return f"no rho: one side is constant, n = {measured.pairs}"
+    rho, p = signless(f"{measured.rho:.3f}"), p_text(measured.p)
+    if math.isnan(measured.p):
+        return f"Spearman's rho {rho}, n = {measured.pairs}: too few"
+    low, high = (signless(f"{b:.2f}") for b in (measured.interval.low, measured.interval.high))
+    interval = f"[{low}, {high}]" if measured.interval.known else "(no interval)"
     equals = "" if p.startswith("<") else "= "
-    return f"Spearman's rho {rho} {interval}\nn = {found.pairs}, permutation p {equals}{p}"
+    return f"Spearman's rho {rho} {interval}\nn = {measured.pairs}, permutation p {equals}{p}"
 
 
 def draw_scatter(axes: Axes, group: Group, words: str) -> None:
@@ -349,7 +349,7 @@ def scatter_figure(rows: Iterable[ScoreRow], words: str | None = None) -> Figure
     tasks = names_of(cells, "task")
     figure = Figure(figsize=(max(6.5, 4.2 * len(tasks)), 4.6), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        draw_scatter(axes, {c: found for c, found in cells.items() if c.task == task}, words)
+        draw_scatter(axes, {c: of_cell for c, of_cell in cells.items() if c.task == task}, words)
     scatter_legend(figure, cells)
     return figure
 

@@ -46,7 +46,7 @@ def language_name(name: str) -> str:
     except AlignMLMError:
         return name
     base = language.base.split("-")[0]
-    return ", ".join([base, *([" + ".join(found)] if (found := changes_of(language)) else [])])
+    return ", ".join([base, *([" + ".join(changes)] if (changes := changes_of(language)) else [])])
 
 
 def paper_method(objective: str) -> str:

@@ -64,11 +64,11 @@ def line_of(cell: Cell) -> Line:
     return Line(cell.objective, cell.source_language, cell.language)
 
 
-def best_of(found: dict[Line, Interval], measure: Measure) -> Line | None:
+def best_of(intervals: dict[Line, Interval], measure: Measure) -> Line | None:
     """The best line if its interval excludes the runner-up's mean; None where none stands out."""
     sign = 1 if measure in SMALLER_IS_BETTER else -1
-    order = sorted(found, key=lambda line: sign * found[line].estimate)
-    if len(order) < 2 or not found[order[0]].excludes(found[order[1]].estimate):
+    order = sorted(intervals, key=lambda line: sign * intervals[line].estimate)
+    if len(order) < 2 or not intervals[order[0]].excludes(intervals[order[1]].estimate):
         return None
     return order[0]
 
@@ -81,8 +81,8 @@ def bold_cells(
     for languages in {line[1:] for line in cells}:
         lines = [line for line in cells if line[1:] == languages]
         for column in columns:
-            found = {line: cells[line][column] for line in lines if column in cells[line]}
-            if best := best_of(found, column.measure):
+            intervals = {line: cells[line][column] for line in lines if column in cells[line]}
+            if best := best_of(intervals, column.measure):
                 bold.add((best, column))
     return frozenset(bold)
 
@@ -91,10 +91,10 @@ def transfer_table(
     rows: Iterable[ScoreRow], measures: tuple[Measure, ...] = MEASURES
 ) -> TransferTable:
     """The rows of all seeds as lines by objective and language, columns by task and measure."""
-    found = score_rows.by_cell(rows)
+    groups = score_rows.by_cell(rows)
     cells: dict[Line, dict[Column, Interval]] = {}
     alignments: dict[Line, dict[str, float]] = {}
-    for cell, group in found.items():
+    for cell, group in groups.items():
         line = line_of(cell)
         intervals = {Column(cell.task, m): score_rows.measured(group, m) for m in measures}
         cells.setdefault(line, {}).update(intervals)
@@ -103,8 +103,8 @@ def transfer_table(
             for words in score_rows.alignments_of(group)
         }
         alignments.setdefault(line, {}).update(known)
-    columns = [Column(task, m) for task in dict.fromkeys(c.task for c in found) for m in measures]
-    seeds = tuple(sorted({len(group) for group in found.values()}))
+    columns = [Column(task, m) for task in dict.fromkeys(c.task for c in groups) for m in measures]
+    seeds = tuple(sorted({len(group) for group in groups.values()}))
     return TransferTable(cells, columns, bold_cells(cells, columns), alignments, seeds)
 
 
@@ -142,8 +142,8 @@ def paper_csv(rows: Iterable[ScoreRow]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([METHOD, CHANGE, *map(csv_text, titles)])
     for line, cells in table.cells.items():
-        found = [(cells.get(Column(t, m)), sign) for t in tasks for m, sign in parts.values()]
-        numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in found]
+        signed = [(cells.get(Column(t, m)), sign) for t in tasks for m, sign in parts.values()]
+        numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in signed]
         names = (paper_method(line.objective), paper_change(line.language))
         writer.writerow([*map(csv_text, names), *numbers])
     return file.getvalue()
@@ -230,7 +230,7 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def comparison_cells(found: Iterable[CellDifference]) -> tuple[list[str], list[list[str]]]:
+def comparison_cells(rows: Iterable[CellDifference]) -> tuple[list[str], list[list[str]]]:
     """Titles, and one line a cell and measure, for a terminal or a file."""
     titles = [
         "objective", "task", "source", "target", "measure", "A", "B", "B - A [95 %]", "p (Holm)",
@@ -242,7 +242,7 @@ def comparison_cells(found: Iterable[CellDifference]) -> tuple[list[str], list[l
             shown(row.difference.interval), p_text(row.p_holm), row.verdict(),
             row.difference.method,
         ]
-        for row in found
+        for row in rows
     ]  # fmt: skip
     return titles, lines
 
@@ -253,5 +253,5 @@ def shared_cells(
     """What all lines say of themselves by title, and titles and lines without these columns."""
     values = dict(zip(titles, zip(*lines, strict=True), strict=True)) if lines else {}
     shared = {name: values[name][0] for name in SAID_ONCE if len(set(values.get(name, ()))) == 1}
-    kept = [place for place, name in enumerate(titles) if name not in shared]
-    return shared, [titles[n] for n in kept], [[line[n] for n in kept] for line in lines]
+    own = [place for place, name in enumerate(titles) if name not in shared]
+    return shared, [titles[n] for n in own], [[line[n] for n in own] for line in lines]

@@ -37,7 +37,7 @@ def decisive(rows: list[ScoreRow]) -> list[Contrast]:
     by_delta = {
         place
         for place, objectives in places.items()
-        if all(scores_by_seed(found, "delta") for found in objectives.values())
+        if all(scores_by_seed(group, "delta") for group in objectives.values())
     }
     delta = [c for c in contrasts(rows, "delta") if c.place in by_delta]
     return delta + [c for c in contrasts(rows, "bz") if c.place not in by_delta]
@@ -49,26 +49,26 @@ def place_text(place: Place) -> str:
     return f"{task_name(place.task)} ({source} → {target})"
 
 
-def seeds_text(found: list[Contrast]) -> str:
+def seeds_text(compared: list[Contrast]) -> str:
     """How many pre-training seeds were compared."""
-    counts = sorted({c.seeds for c in found})
-    told = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    return f"{told} seed{'s' if counts[-1] > 1 else ''}"
+    counts = sorted({c.seeds for c in compared})
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"{numbers} seed{'s' if counts[-1] > 1 else ''}"
 
 
-def numbers_text(found: Contrast) -> str:
+def numbers_text(compared: Contrast) -> str:
     """The means of both sides, the better or first one first, and the interval between them."""
-    order = (1, 0) if found.better == found.second else (0, 1)
-    means = " against ".join(signless(f"{found.means[side]:.1f}") for side in order)
-    text = f"{NAMES[found.measure]} {means}"
-    interval = shown(found.difference.interval)
-    if not found.difference.interval.known:
+    order = (1, 0) if compared.better == compared.second else (0, 1)
+    means = " against ".join(signless(f"{compared.means[side]:.1f}") for side in order)
+    text = f"{NAMES[compared.measure]} {means}"
+    interval = shown(compared.difference.interval)
+    if not compared.difference.interval.known:
         return f"{text}, difference {interval}"
-    names = f"{objective_name(found.second)} - {objective_name(found.first)}"
-    p = p_text(found.p_holm)
+    names = f"{objective_name(compared.second)} - {objective_name(compared.first)}"
+    p = p_text(compared.p_holm)
     equals = "" if p.startswith("<") else "= "
-    told = f"difference {interval} points ({names}, 95 % interval), p {equals}{p} (Holm)"
-    return f"{text}; {told}"
+    noise = f"difference {interval} points ({names}, 95 % interval), p {equals}{p} (Holm)"
+    return f"{text}; {noise}"
 
 
 def pair_sentence(better: str, worse: str, won: list[Contrast], every: list[Contrast]) -> str:
@@ -101,17 +101,17 @@ def by_lower_ceiling(rows: list[ScoreRow], won: list[Contrast]) -> list[str]:
     ]
 
 
-def no_claim(found: list[Contrast]) -> Verdict:
+def no_claim(compared: list[Contrast]) -> Verdict:
     """What is said where no difference has a p-value."""
-    largest = max(found, key=lambda c: abs(c.difference.interval.estimate))
+    largest = max(compared, key=lambda c: abs(c.difference.interval.estimate))
     names = f"{objective_name(largest.first)} and {objective_name(largest.second)}"
     detail = (
         f"Largest difference measured: {names} on {place_text(largest.place)}, "
         f"{numbers_text(largest)} points. It may be chance."
     )
-    if max(c.seeds for c in found) == 1:
-        told = "One seed: no claim about which objective transfers better."
-        return Verdict(told, (detail, "More pre-training seeds say how much of it is noise."))
+    if max(c.seeds for c in compared) == 1:
+        headline = "One seed: no claim about which objective transfers better."
+        return Verdict(headline, (detail, "More pre-training seeds say how much of it is noise."))
     return Verdict("Seeds agree to the last digit: no claim, their noise is unknown.", (detail,))
 
 
@@ -139,16 +139,16 @@ def verdict(rows: list[ScoreRow]) -> Verdict:
     """
     if not rows:
         return Verdict("Nothing about transfer was measured yet.")
-    found = decisive(rows)
-    if not found:
+    compared = decisive(rows)
+    if not compared:
         objectives = {row.cell.objective for row in rows}
         if len(objectives) == 1:
             name = objective_name(*objectives)
             return Verdict(f"One objective only ({name}): nothing to compare.")
         return Verdict("No two objectives were measured on the same task, languages and seed.")
-    known = [c for c in found if not math.isnan(c.p_holm)]
+    known = [c for c in compared if not math.isnan(c.p_holm)]
     if not known:
-        return no_claim(found)
+        return no_claim(compared)
     won: dict[tuple[str, str], list[Contrast]] = defaultdict(list)
     for one in known:
         if one.better is not None:
@@ -156,11 +156,12 @@ def verdict(rows: list[ScoreRow]) -> Verdict:
     if not won:
         return nothing_beyond_noise(known)
     pairs = sorted(won.items(), key=lambda item: -len(item[1]))
-    told = [pair_sentence(*names, cells, known) for names, cells in pairs[:MOST_PAIRS]]
+    sentences = [pair_sentence(*names, cells, known) for names, cells in pairs[:MOST_PAIRS]]
     if len(pairs) > MOST_PAIRS:
-        told.append(f"{len(pairs) - MOST_PAIRS} more pairs differ; the matrix shows them.")
-    told += by_lower_ceiling(rows, [c for c in known if c.better is not None])
-    undecided = sum(c.better is None for c in found)
+        sentences.append(f"{len(pairs) - MOST_PAIRS} more pairs differ; the matrix shows them.")
+    sentences += by_lower_ceiling(rows, [c for c in known if c.better is not None])
+    undecided = sum(c.better is None for c in compared)
     if undecided:
-        told.append(f"No difference beyond noise in {undecided} of {len(found)} comparisons.")
-    return Verdict(told[0], tuple(told[1:]))
+        comparisons = f"{undecided} of {len(compared)} comparisons"
+        sentences.append(f"No difference beyond noise in {comparisons}.")
+    return Verdict(sentences[0], tuple(sentences[1:]))

@@ -28,10 +28,10 @@ def stamp_of(folders: Sequence[Path]) -> str:
     for folder in folders:
         for path in sorted(path for name in WATCHED for path in folder.rglob(name)):
             try:
-                found = path.stat()
+                state = path.stat()
             except FileNotFoundError:  # replaced at this moment
                 continue
-            digest.update(f"{path}\n{found.st_mtime_ns} {found.st_size}\n".encode())
+            digest.update(f"{path}\n{state.st_mtime_ns} {state.st_size}\n".encode())
     return digest.hexdigest()
 
 
@@ -100,8 +100,8 @@ class Handler(BaseHTTPRequestHandler):
         except AlignMLMError as error:
             self.answer(503, f"{error}\n")
             return
-        found = {"/": self.server.watched.text, "/stamp": self.server.watched.stamp}
-        if (text := found.get(self.path)) is None:
+        texts = {"/": self.server.watched.text, "/stamp": self.server.watched.stamp}
+        if (text := texts.get(self.path)) is None:
             self.answer(404, "there is / and /stamp\n")
         else:
             self.answer(200, text, "text/html" if self.path == "/" else "text/plain")

@@ -26,15 +26,15 @@ def read_words(run: RunFacts) -> dict[str, Any] | None:
     path = run.folder / WORDS
     if not path.is_file():
         return None
-    found = read_json(path)
-    check_keys(found, {"schema_version": int, "steps": list, "pairs": list}, path)
-    if found["schema_version"] != SCHEMA_VERSION:
+    document = read_json(path)
+    check_keys(document, {"schema_version": int, "steps": list, "pairs": list}, path)
+    if document["schema_version"] != SCHEMA_VERSION:
         raise DataError(f"{path} has another schema version; delete it to have it made again")
-    for pair in found["pairs"]:
+    for pair in document["pairs"]:
         check_keys(pair, PAIR, path)
         for word in pair["words"]:
             check_keys(word, WORD, path)
-    return {"steps": found["steps"], "pairs": found["pairs"]}
+    return {"steps": document["steps"], "pairs": document["pairs"]}
 
 
 def thinned(words: dict[str, Any], keep: int) -> dict[str, Any]:
@@ -49,13 +49,13 @@ def word_data(runs: Iterable[RunFacts]) -> dict[str, Any]:
     Raises:
         DataError: a words.json is damaged.
     """
-    found = {
+    by_run = {
         str(place): words
         for place, run in enumerate(runs)
         if (words := read_words(run)) is not None and words["pairs"]
     }
-    size = sum(len(json.dumps(words)) for words in found.values())
+    size = sum(len(json.dumps(words)) for words in by_run.values())
     keep = -(-size // MOST_BYTES) or 1
     if keep > 1:
-        found = {place: thinned(words, keep) for place, words in found.items()}
-    return {"runs": found, "kept": keep}
+        by_run = {place: thinned(words, keep) for place, words in by_run.items()}
+    return {"runs": by_run, "kept": keep}

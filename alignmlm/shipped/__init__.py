@@ -22,12 +22,12 @@ def shipped_file(kind: str, name: Path | str) -> Path:
     path, form = Path(name), Path(FORMS[kind])
     if path.is_file():
         return path
-    found = OWN / form.parent / f"{path.name.removesuffix(form.suffix)}{form.suffix}"
-    if path.parent in (Path(), form.parent) and found.is_file():
-        return found
+    own = OWN / form.parent / f"{path.name.removesuffix(form.suffix)}{form.suffix}"
+    if path.parent in (Path(), form.parent) and own.is_file():
+        return own
     names = sorted(each.stem for each in OWN.glob(str(form)))
-    must = f"be an existing file, or one of alignmlm's: {', '.join(names)}"
-    raise ConfigError(kind, str(name), must + nearest(path.stem, names))
+    requirement = f"be an existing file, or one of alignmlm's: {', '.join(names)}"
+    raise ConfigError(kind, str(name), requirement + nearest(path.stem, names))
 
 
 def shipped_launchers() -> Path:

@@ -50,8 +50,8 @@ def as_label(value: object, what: str, place: str) -> str:
         return str(int(value))
     if isinstance(value, str | int):
         return str(value)
-    must = "must be text or a whole number"
-    raise DataError(f"{place}: {what} {must}, found {described(value)}")
+    requirement = "must be text or a whole number"
+    raise DataError(f"{place}: {what} {requirement}, found {described(value)}")
 
 
 def as_number(value: object, what: str, place: str) -> int:

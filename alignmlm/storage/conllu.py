@@ -87,8 +87,8 @@ def block_of(lines: list[Row], path: object) -> Block:
     ranges = []
     for row in lines:
         name, place = row.columns[0], f"{path}:{row.number}"
-        if found := RANGE.fullmatch(name):
-            ranges.append((int(found[1]), int(found[2]), row))
+        if bounds := RANGE.fullmatch(name):
+            ranges.append((int(bounds[1]), int(bounds[2]), row))
         elif WORD.fullmatch(name):
             words.append(row)
             if int(name) != len(words):
@@ -116,7 +116,7 @@ def check_ranges(ranges: list[tuple[int, int, Row]], words: int, path: object) -
             raise DataError(
                 f"{place} names id {missing}, which has no word line: the last is {words}"
             )
-    for before, after in pairwise(sorted(ranges, key=lambda found: found[:2])):
+    for before, after in pairwise(sorted(ranges, key=lambda each: each[:2])):
         if after[0] <= before[1]:
             place = f"{path}:{after[2].number}: range {after[0]}-{after[1]}"
             raise DataError(f"{place} overlaps range {before[0]}-{before[1]}")

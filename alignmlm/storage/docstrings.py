@@ -18,13 +18,13 @@ def docstrings(module: str) -> dict[str, str]:
     file = spec.origin if spec else getattr(sys.modules.get(module), "__file__", None)
     if file is None or not Path(file).is_file():
         return {}
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found[node.name] = ast.get_docstring(node) or ""
+            texts[node.name] = ast.get_docstring(node) or ""
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{name}": text for name, text in field_docstrings(node).items()}
-    return found
+            texts |= {f"{node.name}.{name}": text for name, text in field_docstrings(node).items()}
+    return texts
 
 
 def field_docstrings(definition: ast.ClassDef) -> dict[str, str]:

@@ -43,10 +43,10 @@ def taken(lock: Path, timeout_s: float) -> FileLock:
         Timeout: another process holds it.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    found = FileLock(lock, timeout=timeout_s, thread_local=False, fallback_to_soft=False)
-    found.acquire()
+    held = FileLock(lock, timeout=timeout_s, thread_local=False, fallback_to_soft=False)
+    held.acquire()
     lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8")
-    return found
+    return held
 
 
 def take_lock(lock: Path) -> FileLock:
@@ -68,11 +68,11 @@ def held_or_refused(lock: Path) -> Iterator[None]:
     Raises:
         LockHeldError: another process holds it.
     """
-    found = take_lock(lock)
+    held = take_lock(lock)
     try:
         yield
     finally:
-        found.release()
+        held.release()
 
 
 @contextmanager
@@ -80,11 +80,11 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file or folder, waiting for it; a long wait is logged with the holder."""
     lock = lock_of(path)
     try:
-        found = taken(lock, PATIENCE_S)
+        held = taken(lock, PATIENCE_S)
     except Timeout:
         log.info("waiting for %s, which %s uses", path, holder(lock))
-        found = taken(lock, timeout_s=-1.0)
+        held = taken(lock, timeout_s=-1.0)
     try:
         yield
     finally:
-        found.release()
+        held.release()

@@ -38,8 +38,8 @@ def read_text(path: Path, max_mib: int, kind: Kind) -> str:
         with path.open("rb") as file:
             data = file.read(max_mib * 2**20 + 1)
     except (OSError, ValueError) as error:
-        must = f"be an existing file that can be read ({getattr(error, 'strerror', error)})"
-        raise refusal(kind, "file", str(path), must) from error
+        requirement = f"be an existing file that can be read ({getattr(error, 'strerror', error)})"
+        raise refusal(kind, "file", str(path), requirement) from error
     if len(data) > max_mib * 2**20:
         raise refusal(kind, "file", str(path), f"have at most {max_mib} MiB")
     return decoded(data, str(path), kind)
@@ -55,8 +55,9 @@ def decoded(data: bytes, place: str, kind: Kind) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        must = f"be UTF-8 ({error.reason} at byte {error.start})"
-        raise refusal(kind, f"{place}:{line}", data[error.start : error.start + 8], must) from error
+        requirement = f"be UTF-8 ({error.reason} at byte {error.start})"
+        wrong = data[error.start : error.start + 8]
+        raise refusal(kind, f"{place}:{line}", wrong, requirement) from error
 
 
 def parse_json(text: str | bytes, place: str, kind: Kind = DataError, *, nan: bool = False) -> Any:
@@ -94,8 +95,8 @@ def json_named(text: str) -> Iterator[None]:
         quoted = error.doc[error.pos - error.colno + 1 :].partition("\n")[0]
         raise NotPlainError("", quoted, f"be JSON ({error.msg})", error.lineno) from error
     except RecursionError as error:
-        must = f"end at {MAX_DEPTH}"
-        raise NotPlainError("nesting", "more levels than can be read", must) from error
+        requirement = f"end at {MAX_DEPTH}"
+        raise NotPlainError("nesting", "more levels than can be read", requirement) from error
     except ValueError as error:  # an integer with thousands of digits
         raise NotPlainError("number", "thousands of digits", "be shorter") from error
 
@@ -106,12 +107,12 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         NotPlainError: it has a key twice.
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        twice = next(name for name in mapping if names.count(name) > 1)
         raise NotPlainError("key", twice, "stand once in its object")
-    return found
+    return mapping
 
 
 def refuse_constant(text: str) -> float:

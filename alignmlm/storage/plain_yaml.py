@@ -48,8 +48,8 @@ def parse_scalar(text: str) -> str | int | float | bool | None:
     if LEADING_ZERO.fullmatch(text) or not (is_integer or FLOAT.fullmatch(text)):
         return text
     if len(text) > MAX_NUMBER_CHARACTERS:
-        must = f"be a number of at most {MAX_NUMBER_CHARACTERS} characters"
-        raise NotPlainError("number", text, must)
+        requirement = f"be a number of at most {MAX_NUMBER_CHARACTERS} characters"
+        raise NotPlainError("number", text, requirement)
     if is_integer:
         return int(text.replace("_", ""), 16 if "x" in text else 10)
     return float(re.sub(r"\.(?=[inIN])", "", text))  # .inf and .nan
@@ -82,8 +82,9 @@ class OpenNode:
         if event.value == "<<" and event.implicit[0]:
             raise NotPlainError("key", "<<", "be left out; `include` names a file to go over")
         if event.value in self.key_lines:
-            must = f"stand once in its section; line {self.key_lines[event.value]} has it too"
-            raise NotPlainError("key", event.value, must)
+            first = self.key_lines[event.value]
+            requirement = f"stand once in its section; line {first} has it too"
+            raise NotPlainError("key", event.value, requirement)
         self.key, self.key_lines[event.value] = event.value, line_of(event)
 
     def add(self, value: Any) -> None:

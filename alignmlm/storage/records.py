@@ -44,8 +44,8 @@ def check_keys(
     for key, kind in {**present, **kinds}.items():
         if key not in value or not isinstance(value[key], kind):
             names = getattr(kind, "__name__", str(kind))
-            found = repr(value[key])[:80] if key in value else "nothing"
-            raise error(f"{place}: {key} must be of type {names}, found {found}")
+            value_text = repr(value[key])[:80] if key in value else "nothing"
+            raise error(f"{place}: {key} must be of type {names}, found {value_text}")
 
 
 def check_count(key: str, value: int, most: int) -> None:

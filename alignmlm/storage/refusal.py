@@ -12,17 +12,17 @@ MAX_DEPTH = 64  # lists and mappings inside each other
 class NotPlainError(Exception):
     """A part of a text that is no plain data; refused_by_name() makes it an error of the file."""
 
-    def __init__(self, what: str, found: str, must: str, line: int | None = None) -> None:
-        super().__init__(what, found, must)
-        self.what, self.found, self.must, self.line = what, found, must, line
+    def __init__(self, what: str, value: str, requirement: str, line: int | None = None) -> None:
+        super().__init__(what, value, requirement)
+        self.what, self.value, self.requirement, self.line = what, value, requirement, line
 
 
-def refusal(kind: type[AlignMLMError], key: str, found: object, must: str) -> AlignMLMError:
+def refusal(kind: type[AlignMLMError], key: str, value: object, requirement: str) -> AlignMLMError:
     """An error of a kind that says what was found and what is allowed."""
     return (
-        ConfigError(key, found, must)
+        ConfigError(key, value, requirement)
         if kind is ConfigError
-        else kind(f"{key} = {quoted(found)}, but it must {must}")
+        else kind(f"{key} = {quoted(value)}, but it must {requirement}")
     )
 
 
@@ -38,7 +38,7 @@ def refused_by_name(place: str, kind: type[AlignMLMError]) -> Iterator[None]:
     except NotPlainError as error:
         where = place if error.line is None else f"{place}:{error.line}"
         key = f"{where}: {error.what}" if error.what else where
-        raise refusal(kind, key, error.found, error.must) from error
+        raise refusal(kind, key, error.value, error.requirement) from error
 
 
 def check_texts(value: Any) -> None:
@@ -71,5 +71,5 @@ def check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        must = f"have no lone surrogate (U+{ord(text[error.start]):04X})"
-        raise NotPlainError("text", text, must) from error
+        requirement = f"have no lone surrogate (U+{ord(text[error.start]):04X})"
+        raise NotPlainError("text", text, requirement) from error

@@ -66,8 +66,8 @@ def written_file(error: BaseException) -> str | None:
     while trace is not None:
         for value in trace.tb_frame.f_locals.values():
             if isinstance(value, io.IOBase) and isinstance(
-                found := getattr(value, "name", None), str
+                file_name := getattr(value, "name", None), str
             ):
-                name = found
+                name = file_name
         trace = trace.tb_next
     return name

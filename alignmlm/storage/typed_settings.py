@@ -134,11 +134,11 @@ def check(hint: Any, value: Any, key: str, place: str, *, whole: bool = True) ->
     arm = arm_of(hint, value)
     inner = get_args(arm)
     if arm is None or (get_origin(arm) is Literal and value not in inner):
-        must = f"be {described(hint)}{advice(hint, value)}"
-        raise ConfigError(f"{place}: {key}", value, must)
+        requirement = f"be {described(hint)}{advice(hint, value)}"
+        raise ConfigError(f"{place}: {key}", value, requirement)
     if (names := names_of(arm)) is not None and value not in names:
-        must = f"be one of {list(names)}{nearest(str(value), names)}"
-        raise ConfigError(f"{place}: {key}", value, must)
+        requirement = f"be one of {list(names)}{nearest(str(value), names)}"
+        raise ConfigError(f"{place}: {key}", value, requirement)
     if is_section(arm):
         check_section(arm, value, f"{key}.", place, whole=whole)
     elif isinstance(value, list):
@@ -169,8 +169,8 @@ def check_text(text: str, key: str, *, variables: bool) -> None:
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(key, text, "hold no NUL and no lone surrogate")
     if not variables and VARIABLE.search(text):
-        must = "name no $VARIABLE: only paths look them up"
-        raise ConfigError(key, text, must)
+        requirement = "name no $VARIABLE: only paths look them up"
+        raise ConfigError(key, text, requirement)
 
 
 def check_number(value: int | float, key: str) -> None:
@@ -197,8 +197,8 @@ def check_section(
     hints = hints_of(settings)
     for name, value in values.items():
         if name not in hints:
-            must = f"be one of {list(hints)}{nearest_setting(name, settings, prefix)}"
-            raise ConfigError(f"{place}: setting", prefix + name, must)
+            requirement = f"be one of {list(hints)}{nearest_setting(name, settings, prefix)}"
+            raise ConfigError(f"{place}: setting", prefix + name, requirement)
         check(hints[name], value, prefix + name, place, whole=whole)
     if whole:
         check_complete(settings, values, prefix, place)
@@ -270,20 +270,20 @@ def build(settings: type[Settings], *layers: Layer, prefix: str = "") -> Setting
     try:
         made: Settings = construct(settings, together, prefix)
     except ConfigError as error:  # of a __post_init__, which does not know the file
-        key, found, must = error.args
+        key, value, requirement = error.args
         setter = place_of(layers, key.removeprefix(prefix))
         if setter is None:
             raise
-        named = ConfigError(f"{setter}: {key}", found, must)
+        named = ConfigError(f"{setter}: {key}", value, requirement)
         raise explained(named, settings, f"{setter}: {prefix}") from error
     return made
 
 
 def explained(error: ConfigError, settings: type, place: str) -> ConfigError:
     """An error that ends with what its setting is, where one setting is wrong."""
-    key, found, must = error.args
+    key, value, requirement = error.args
     about = explanation(settings, key.removeprefix(place))
-    return ConfigError(key, found, f"{must} ({about.rstrip('.')})" if about else must)
+    return ConfigError(key, value, f"{requirement} ({about.rstrip('.')})" if about else requirement)
 
 
 def place_of(layers: Sequence[Layer], key: str) -> str | None:

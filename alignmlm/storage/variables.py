@@ -21,7 +21,7 @@ def expanded(path: str, key: str = "path") -> str:
     if missing and os.path.lexists(path):
         return path
     if missing:
-        told = " and ".join(f"${name}" for name in dict.fromkeys(missing))
+        unset = " and ".join(f"${name}" for name in dict.fromkeys(missing))
         verb = "is" if len(set(missing)) == 1 else "are"
-        raise ConfigError(key, path, f"name variables that are set; {told} {verb} not")
+        raise ConfigError(key, path, f"name variables that are set; {unset} {verb} not")
     return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 - ~nobody stays as it is

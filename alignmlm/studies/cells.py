@@ -108,9 +108,9 @@ def missing_runs(study: StudyConfig) -> list[Row]:
     """The runs that failed or are not pre-trained: objective, seed and reason."""
     failed = outcome_of(study).failed
     return [
-        {"objective": run.name, "seed": run.seed, "reason": told.partition(COMMAND)[0]}
+        {"objective": run.name, "seed": run.seed, "reason": reason.partition(COMMAND)[0]}
         for run in planned_runs(study)
-        if (told := failed.get(run.folder.name))
+        if (reason := failed.get(run.folder.name))
     ]
 
 
@@ -186,8 +186,8 @@ def status_of(study: StudyConfig, run: PlannedRun) -> Status:
         left = (steps - step) * last["tokens"] / step / speed if step and speed else None
         return Status(name, "training", step, steps, speed, left, loss)
     if cell.error or cell.skipped:
-        told = cell.error or "; ".join(f"{task}: {why}" for task, why in cell.skipped.items())
-        return Status(name, "failed", step, steps, speed, None, loss, told)
+        why_not = cell.error or "; ".join(f"{task}: {why}" for task, why in cell.skipped.items())
+        return Status(name, "failed", step, steps, speed, None, loss, why_not)
     state = "trained" if run.done else "stopped" if step else "waiting"
     return Status(name, state, step, steps, speed, None, loss)
 

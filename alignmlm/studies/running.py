@@ -74,8 +74,8 @@ def check_unmixed(study: StudyConfig, run: PlannedRun) -> None:
     known = recorded_numbers(run.folder)
     now = as_recorded(numbers_of(recipe_of(study, run)))
     if known is not None and (changed := differences(known, now)):
-        must = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
-        raise ConfigError("study.folder", str(run.folder), must)
+        requirement = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
+        raise ConfigError("study.folder", str(run.folder), requirement)
 
 
 @contextmanager
@@ -137,10 +137,10 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     if run.done:
         log.info("%s: pre-trained before", run.folder)
         return
-    line, told = command(study, run), record_of(study, run).with_suffix(".error")
-    told.parent.mkdir(parents=True, exist_ok=True)
-    told.unlink(missing_ok=True)
-    own = os.environ | {ERROR_FILE: str(told)}
+    line, error_file = command(study, run), record_of(study, run).with_suffix(".error")
+    error_file.parent.mkdir(parents=True, exist_ok=True)
+    error_file.unlink(missing_ok=True)
+    own = os.environ | {ERROR_FILE: str(error_file)}
     with subprocess.Popen(line, env=own) as process, signals_handed_to([process]):
         code = process.wait()
     if code == ExitCode.REQUEUE:
@@ -148,7 +148,9 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code or not run.done:
-        error = told.read_text("utf-8") if told.is_file() else "left no summary and export"
+        error = (
+            error_file.read_text("utf-8") if error_file.is_file() else "left no summary and export"
+        )
         what = f"{error}{COMMAND}{code}; the command was: {shlex.join(line)})"
         raise AlignMLMError(f"pre-training {run.folder}: {what}")
 
@@ -246,8 +248,10 @@ def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) ->
             outcome = outcome_of(study)
             write_study(study, outcome.rows)
     except LockHeldError as error:
-        must = f"be free: another process runs the study ({error}); see `alignmlm study status`"
-        raise ConfigError("study.folder", study.folder, must) from error
+        requirement = (
+            f"be free: another process runs the study ({error}); see `alignmlm study status`"
+        )
+        raise ConfigError("study.folder", study.folder, requirement) from error
     if len(outcome.failed) == len(runs):
         raise AlignMLMError(next(iter(outcome.failed.values())))
     log.info("study %s: %d runs in %.0f s", study.name, len(runs), perf_counter() - began)

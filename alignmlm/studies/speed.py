@@ -81,8 +81,8 @@ def trial_run(recipe: Recipe) -> Iterator[tuple[Path, Speed]]:
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         seconds = perf_counter() - began
         if done.returncode:
-            told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise AlignMLMError(told.removeprefix("alignmlm: error: "))
+            last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise AlignMLMError(last_line.removeprefix("alignmlm: error: "))
         rows = metric_rows(folder / "run" / METRICS)
         parts = [folder_mib(folder / "run" / name) for name in (CHECKPOINTS, EXPORT)]
         step_s = median_step_s(rows)

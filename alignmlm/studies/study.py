@@ -59,8 +59,8 @@ class StudyConfig:
             if len(set(values)) < len(values):
                 raise ConfigError(f"study.{key}", values, "name each once")
         if not self.seeds or not (self.objectives or self.variants or self.include):
-            found = {"seeds": self.seeds, "objectives": self.objectives}
-            raise ConfigError("study", found, "name at least one seed and one objective")
+            given = {"seeds": self.seeds, "objectives": self.objectives}
+            raise ConfigError("study", given, "name at least one seed and one objective")
         for objective in self.objectives:
             if objective not in OBJECTIVES:
                 requirement = f"be one of {sorted(OBJECTIVES)}{nearest(objective, OBJECTIVES)}"
@@ -96,16 +96,16 @@ class StudyConfig:
         taken = {key for settings in self.variants.values() for key in settings}
         for key, values in self.axes.items():
             if not values or key in taken or key in self.overrides:
-                must = "have values, and stand neither in overrides nor in variants"
-                raise ConfigError(f"study.axes.{key}", values, must)
+                requirement = "have values, and stand neither in overrides nor in variants"
+                raise ConfigError(f"study.axes.{key}", values, requirement)
             for value in values:
                 check_overrides("study.axes", {key: value}, OWN)
         known = [*dict(setting_hints(Recipe)), SEED]
         for rule in self.exclude:
             for key in rule:
                 if key not in known:
-                    must = f"name dotted settings, or {SEED}{nearest(key, known)}"
-                    raise ConfigError("study.exclude", key, must)
+                    requirement = f"name dotted settings, or {SEED}{nearest(key, known)}"
+                    raise ConfigError("study.exclude", key, requirement)
 
 
 def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:

@@ -236,9 +236,9 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     paths = [placed(name, sample_folder) for name in (file.path, file.other) if name]
     for name, path in zip((file.path, file.other), paths, strict=False):
         if not path.is_file():
-            told = f"task {task.name}: {split} file {name} does not exist (looked for"
+            missing = f"task {task.name}: {split} file {name} does not exist (looked for"
             rule = "see $ALIGNMLM_DATA" if "$" in name else "its path starts at the task's file"
-            raise DataError(f"{told} {path.absolute()}); {rule}")
+            raise DataError(f"{missing} {path.absolute()}); {rule}")
     return replace(file, path=str(paths[0]), other=str(paths[1]) if file.other else "")
 
 
