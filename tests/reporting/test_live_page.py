@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from http.client import HTTPConnection
 
 import pytest
@@ -98,7 +99,8 @@ def test_the_browser_shows_the_newer_page_and_keeps_what_was_chosen(browser, ser
 
 def test_the_command_serves_until_it_is_interrupted(study):
     line = [sys.executable, "-m", "alignmlm.cli", "report", str(study), "--watch"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background has not
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         try:
             told = process.stdout.readline()
             port = int(re.search(r"http://127\.0\.0\.1:(\d+)/ \(Ctrl-C ends it\)", told)[1])
