@@ -159,7 +159,7 @@ def main() -> None:
     if "_ALIGNMLM_COMPLETE" in os.environ:
         Commands("").main(prog_name="alignmlm")
     end_with_reader_of_help()
-    wait_briefly()
+    limit_spinning()
     leave(guarded(dispatch, sys.argv[1:]))
 
 
@@ -169,12 +169,12 @@ def end_with_reader_of_help() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def wait_briefly() -> None:
-    """Let a thread that waits for others give its core away soon, unless the user has chosen.
+def limit_spinning() -> None:
+    """Let an OpenMP thread that waits give its core away soon, unless the user has chosen.
 
-    torch's OpenMP library, which reads this when torch is imported, spins 300,000 times by default.
-    Where another program wants a core too, the thread that is waited for then gets none: on two
-    cores beside two busy programs, training ran at a tenth of its speed. Alone it runs as fast.
+    libgomp, OpenMP in torch's wheels, reads this when torch is imported; by default a thread that
+    waits spins 300,000 times. Where other programs want the cores too, the thread that it waits for
+    then gets none. Alone, training is as fast (docs/decisions.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -183,7 +183,7 @@ def wait_briefly() -> None:
 def train() -> None:
     """Entry point of train.py."""
     end_with_reader_of_help()
-    wait_briefly()
+    limit_spinning()
     leave(guarded(train_words, ["train", *sys.argv[1:]]))
 
 

@@ -21,7 +21,7 @@ class Needs:
     """What a run takes."""
 
     training_s: float
-    measuring_s: float | None  # None: known once the first run is measured
+    measuring_s: float | None  # None: its tasks could not be tried
     disk_mib: float
 
 

@@ -233,7 +233,7 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     file = task.split(split)
     if file.is_hub:
         return file
-    paths = [placed(name, sample_folder) for name in (file.path, file.other) if name]
+    paths = [local_path(name, sample_folder) for name in (file.path, file.other) if name]
     for name, path in zip((file.path, file.other), paths, strict=False):
         if not path.is_file():
             missing = f"task {task.name}: {split} file {name} does not exist (looked for"
@@ -242,7 +242,7 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     return replace(file, path=str(paths[0]), other=str(paths[1]) if file.other else "")
 
 
-def placed(name: str, sample_folder: Path) -> Path:
+def local_path(name: str, sample_folder: Path) -> Path:
     """The path of a file; missing ones of the sample world are made."""
     if not name.startswith(SAMPLE_PREFIX):
         return expand_path(name)
