@@ -98,9 +98,17 @@ def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> 
 )
 @click.option("--watch", is_flag=True, help="Serve the page to this machine, and follow the runs.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --watch; 0: a free one.")
+@click.option("--wandb", metavar="GROUP", help="Keep the page in wandb too, beside a study's runs.")
+@click.option("--wandb-project", default="alignmlm", show_default=True, help="Of --wandb.")
 @as_json
 def report_command(
-    folders: tuple[Path, ...], output: Path, watch: bool, port: int, as_json: bool
+    folders: tuple[Path, ...],
+    output: Path,
+    watch: bool,
+    port: int,
+    wandb: str | None,
+    wandb_project: str,
+    as_json: bool,
 ) -> None:
     """Write tables and curves of the runs and studies in FOLDERS as one HTML page."""
     from alignmlm.reporting.page import found_in, write_page
@@ -113,6 +121,10 @@ def report_command(
     if not runs and not studies:
         raise ConfigError("folders", [str(f) for f in folders], "hold runs or studies")
     page = write_page(runs, studies, output)
+    if wandb is not None:
+        from alignmlm.pretraining.trackers import push_page
+
+        push_page(page, wandb_project, wandb)
     if as_json:
         print_json({"report": str(page)})
     else:

@@ -1,21 +1,19 @@
-"""Logging: metrics.jsonl, wandb, a progress line with loss, tokens/s and time left."""
+"""Logging: metrics.jsonl, trackers, a progress line with loss, tokens/s and time left."""
 
 import json
 import logging
-import os
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
 from alignmlm.data.masking import Term
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.pretraining.run_records import METRICS, metric_rows
+from alignmlm.pretraining.trackers import Tracker
 from alignmlm.storage.atomic import append_text, replace_text
 from alignmlm.terminal import messages
 
@@ -87,20 +85,12 @@ def keep_until(path: Path, step: int) -> None:
         replace_text(path, "".join(lines))
 
 
-def has_wandb_key() -> bool:
-    """Whether wandb could log in without asking."""
-    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    known = netrc.is_file() and "wandb" in netrc.read_text("utf-8")
-    return bool(os.environ.get("WANDB_API_KEY")) or known
-
-
 @dataclass
 class Recorder:
     """Writes rank 0's metrics and lines; other ranks have none."""
 
     folder: Path
-    config: RunConfig
-    settings: dict[str, object]
+    trackers: list[Tracker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.path = self.folder / METRICS
@@ -112,35 +102,20 @@ class Recorder:
         self.shown_at: float | None = None  # when the last line was printed
         if messages.is_terminal:
             self.live.start()
-        self.tracker = self.start_wandb() if self.config.wandb else None
-
-    def start_wandb(self) -> Any:
-        """A wandb run; without a key it is kept in the run's folder, to be synced later."""
-        import wandb
-
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
-        return wandb.init(
-            project=self.config.wandb_project,
-            name=self.folder.name,
-            id=self.folder.name,
-            resume="allow",
-            dir=str(self.folder),
-            config=self.settings,
-            mode=mode,  # type: ignore[arg-type]
-            settings=wandb.Settings(silent=True),
-        )
 
     def write(self, step: int, metrics: Metrics) -> None:
-        """Append one object to metrics.jsonl, at once, and tell wandb."""
+        """Append one object to metrics.jsonl, at once, and hand it to the trackers."""
         self.waiting.append(json.dumps({"step": step, **metrics}) + "\n")
         self.write_waiting()
-        if self.tracker is not None:
-            self.tracker.log(metrics, step=step)
+        for tracker in self.trackers:
+            tracker.log(step, metrics)
 
     def go_back(self, step: int) -> None:
         """Drop everything written after a step."""
         keep_until(self.path, step)
         self.waiting = [line for line in self.waiting if json.loads(line)["step"] <= step]
+        for tracker in self.trackers:
+            tracker.go_back(step)
 
     def write_waiting(self) -> None:
         """Write waiting lines; a full disk or missing folder is reported, and the run continues."""
@@ -165,9 +140,9 @@ class Recorder:
             log.info("%s", line)
 
     def close(self) -> None:
-        """End the line, the file and wandb's run."""
+        """End the line, the file and the trackers."""
         self.live.stop()
         if self.waiting:
             self.write_waiting()
-        if self.tracker is not None:
-            self.tracker.finish()
+        for tracker in self.trackers:
+            tracker.close()

@@ -175,6 +175,8 @@ class RunConfig:
     """Attempts to write the last checkpoint; failures of earlier ones do not stop the run."""
     collective_timeout_s: float = 600.0
     """Seconds that one rank waits for another before the run fails."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run's folder; it has to be installed."""
     wandb: bool = False
     """Log to Weights & Biases; without an API key the run is kept offline."""
     wandb_project: str = "alignmlm"

@@ -24,6 +24,7 @@ from alignmlm.pretraining.recipe import Recipe, TrainConfig
 from alignmlm.pretraining.run_folder import check_data, choose_folder, finished, open_folder
 from alignmlm.pretraining.run_records import read_summary, validation_at
 from alignmlm.pretraining.step_profile import StepProfile
+from alignmlm.pretraining.trackers import check_trackers
 from alignmlm.pretraining.training_run import Run, prepare
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.first_rank import on_first_rank
@@ -83,6 +84,7 @@ def pretrain(
     A finished run is left as it is, an unfinished one is resumed. `profiled`: rank 0 prints what
     the time of a step goes to, and writes a trace.
     """
+    check_trackers(recipe.run)
     _, world_size = start_distributed(recipe.run.collective_timeout_s)
     asked = read_policy(policy)
     folder = on_first_rank(

@@ -23,6 +23,7 @@ from alignmlm.pretraining.run_records import METRICS
 from alignmlm.pretraining.saving import Saver, make_saver
 from alignmlm.pretraining.state import load_parameters, restore_state, resume, start_moments
 from alignmlm.pretraining.step_profile import StepProfile
+from alignmlm.pretraining.trackers import start_trackers
 from alignmlm.probes.words import WordProbe
 from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.pace import SlowRank, slow_rank
@@ -120,7 +121,8 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
     recorder, saver = None, None
     if engine.rank == 0:
-        recorder = Recorder(folder, recipe.run, numbers)
+        trackers = start_trackers(folder, recipe.run, numbers, counters.step)
+        recorder = Recorder(folder, trackers)
         saver = make_saver(recipe.run, folder / CHECKPOINTS)
         finish_save(saver.folder, counters.step, saver.rotation)
     skip = on_first_rank(lambda: read_skip_list(folder))

@@ -17,6 +17,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
 from alignmlm.errors import DataError
+from alignmlm.probes.principal_plane import principal_plane, unit_length
 from alignmlm.reporting.escaping import csv_text
 from alignmlm.reporting.figure_files import colour, save_figure
 from alignmlm.reporting.fonts import fonts_for
@@ -59,28 +60,12 @@ class Map:
     shown_percent: tuple[float, float]  # by axis
 
 
-def unit_length(vectors: Float[np.ndarray, "pair hidden"]) -> Float[np.ndarray, "pair hidden"]:
-    """The vectors with length 1, as cosine sees them; zero vectors stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1.0)
-
-
-def principal_plane(words: PairedWords) -> Map:
-    """Both sides in the plane of their largest common variance, after scaling to length 1.
-
-    The heaviest entry of each direction is positive, so that the map is always the same way round.
-    Source: Pearson, 1901 (Philosophical Magazine 2), principal components.
-    """
+def word_map(words: PairedWords) -> Map:
+    """Both sides in the plane of their largest common variance, after scaling to length 1."""
     both = unit_length(np.concatenate([words.source_vectors, words.target_vectors]))
-    centred = (both - both.mean(axis=0)).astype(np.float64)
-    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
-    plane = np.zeros((2, centred.shape[1]))
-    plane[: len(directions[:2])] = directions[:2]
-    heaviest = plane[np.arange(2), np.abs(plane).argmax(axis=1)]
-    points = centred @ (plane * np.where(heaviest < 0, -1, 1)[:, None]).T
-    shares = 100 * lengths**2 / max(float((lengths**2).sum()), 1e-30)
-    shown = (float(shares[0]), float(shares[1]) if len(shares) > 1 else 0.0)
-    return Map(points[: len(words.sources)], points[len(words.sources) :], shown)
+    plane = principal_plane(both)
+    points = plane.points(both)
+    return Map(points[: len(words.sources)], points[len(words.sources) :], plane.shown_percent)
 
 
 def shown_words(words: PairedWords) -> tuple[list[str], list[str]]:
@@ -202,7 +187,7 @@ def points_csv(words: PairedWords, plane: Map) -> str:
 
 def write_map(words: PairedWords, folder: Path, name: str = "embedding_map") -> list[Path]:
     """The paths of the map as PNG and SVG and of its points as CSV."""
-    plane = principal_plane(words)
+    plane = word_map(words)
     paths = save_figure(map_figure(words, plane), folder, name)
     table = folder / f"{name}.csv"
     replace_text(table, points_csv(words, plane))

@@ -10,11 +10,12 @@ from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_BYTES = 6_000_000  # of all runs together
 PAIR: dict[str, Any] = {"source": str, "target": str, "texts": list, "words": list}
+PAIR |= {"shown_percent": list}
 WORD: dict[str, Any] = {"word": str, "part": str, "band": str, "count": int, "answers": list}
-WORD |= {"ranks": list, "cosine": list, "csls": list}
+WORD |= {"ranks": list, "cosine": list, "csls": list, "points": list}
 
 
 def read_words(run: RunFacts) -> dict[str, Any] | None:

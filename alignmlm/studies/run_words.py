@@ -1,4 +1,4 @@
-"""Words of a run and their nearest neighbours in the other language over checkpoints: words.json.
+"""Words of a run over checkpoints, their nearest neighbours and a map of them: words.json.
 
 The vectors are the rows of the input embedding, as they are. Words are spread over the dictionary
 by frequency, half of them given to training and half held out where there are as many.
@@ -42,6 +42,7 @@ from alignmlm.probes.neighbours import (
     neighbourhood_means,
     ranks,
 )
+from alignmlm.probes.principal_plane import Plane, principal_plane
 from alignmlm.probes.words import (
     CSLS_NEIGHBOURS,
     Questions,
@@ -57,7 +58,7 @@ from alignmlm.studies.run_probes import check_sizes, pair_counts
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Plain = dict[str, Any]
 
 
@@ -170,7 +171,30 @@ def neighbours(
     return result
 
 
-def as_plain(words: PairWords, steps: list[dict[str, Neighbours]]) -> Plain:
+@torch.no_grad()
+def paired_vectors(
+    embedding: Float[Tensor, "vocab hidden"], asked: Questions
+) -> Float[np.ndarray, "vector hidden"]:
+    """Vectors of length 1 of all words, then of a translation of each."""
+    translations = [asked.candidates[min(right)] for right in asked.answers]
+    return unit_vectors(embedding, [*asked.sources, *translations]).double().numpy()
+
+
+def points_by_step(
+    steps: list[Float[np.ndarray, "vector hidden"]],
+) -> tuple[Plane, list[Float[np.ndarray, "word 4"]]]:
+    """The plane of the newest checkpoint, and where words and translations fall at each."""
+    plane, count = principal_plane(steps[-1]), len(steps[-1]) // 2
+    points = (plane.points(vectors).round(3) for vectors in steps)
+    return plane, [np.concatenate([both[:count], both[count:]], axis=1) for both in points]
+
+
+def as_plain(
+    words: PairWords,
+    steps: list[dict[str, Neighbours]],
+    plane: Plane,
+    points: list[Float[np.ndarray, "word 4"]],
+) -> Plain:
     """One language pair for words.json: candidates by their places among the texts that occur."""
     used = sorted(
         {int(p) for step in steps for one in step.values() for p in one.places.flatten()}
@@ -201,13 +225,18 @@ def as_plain(words: PairWords, steps: list[dict[str, Neighbours]]) -> Plain:
             "count": words.counts[number],
             "answers": sorted(new[place] for place in words.asked.answers[number]),
             "ranks": [[int(step[n].ranks[number]) for n in ("cosine", "csls")] for step in steps],
+            "points": [step[number].tolist() for step in points],
             **{name: lists(number, name) for name in ("cosine", "csls")},
         }
         for number in range(len(words.asked.sources))
     ]
     source, target = words.languages
     texts = [words.texts[1][place] for place in used]
-    return {"source": source, "target": target, "texts": texts, "words": entries}
+    shown = [round(percent, 1) for percent in plane.shown_percent]
+    return {
+        "source": source, "target": target, "texts": texts, "shown_percent": shown,
+        "words": entries,
+    }  # fmt: skip
 
 
 def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
@@ -234,18 +263,24 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
     assembly = assemble(recipe)
     material = [pair_words(recipe, assembly, pair, sizes.words) for pair in assembly.pairs]
     by_pair: list[list[dict[str, Neighbours]]] = [[] for _ in material]
+    vectors: list[list[Float[np.ndarray, "vector hidden"]]] = [[] for _ in material]
     steps = []
     for step in explored_steps(folder, sizes) if material else []:
         path = folder / CHECKPOINTS / f"step-{step}"
         embedding = token_embedding(trained_model(recipe, assembly, load_state(path)).model)
         steps.append({"step": step, "tokens": read_progress(path).tokens})
-        for own, words in zip(by_pair, material, strict=True):
-            own.append(neighbours(embedding, words, sizes.neighbours))
+        for words, near, both in zip(material, by_pair, vectors, strict=True):
+            near.append(neighbours(embedding, words, sizes.neighbours))
+            both.append(paired_vectors(embedding, words.asked))
     return {
         "schema_version": SCHEMA_VERSION,
         "sources": sources(folder, sizes),
         "steps": steps,
-        "pairs": [as_plain(words, own) for words, own in zip(material, by_pair, strict=True)],
+        "pairs": [
+            as_plain(words, near, *points_by_step(both))
+            for words, near, both in zip(material, by_pair, vectors, strict=True)
+            if both
+        ],
     }
 
 
@@ -257,8 +292,11 @@ def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) ->
         DataError: a damaged block of a shard, or a damaged words.json.
     """
     sizes, path = sizes or WordSizes(), folder / WORDS
-    if path.is_file() and read_json(path).get("sources") == sources(folder, sizes):
-        return path
+    if path.is_file():
+        known = read_json(path)
+        written = known.get("schema_version"), known.get("sources")
+        if written == (SCHEMA_VERSION, sources(folder, sizes)):
+            return path
     document = run_words(recipe, folder, sizes)
     replace_text(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
     return path

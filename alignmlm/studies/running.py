@@ -140,7 +140,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
     line, error_file = command(study, run), record_of(study, run).with_suffix(".error")
     error_file.parent.mkdir(parents=True, exist_ok=True)
     error_file.unlink(missing_ok=True)
-    own = os.environ | {ERROR_FILE: str(error_file)}
+    own = {"WANDB_RUN_GROUP": study.name} | os.environ | {ERROR_FILE: str(error_file)}
     with subprocess.Popen(line, env=own) as process, signals_handed_to([process]):
         code = process.wait()
     if code == ExitCode.REQUEUE:

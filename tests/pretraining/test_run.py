@@ -203,14 +203,6 @@ def test_a_diverging_run_stops_with_its_loss(small_recipe):
         pretrain(small_recipe("--optimizer.learning_rate=1e30", "--optimizer.clip_norm=0"), ZERO2)
 
 
-def test_wandb_works_offline_without_a_key(small_recipe, monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    folder, _ = pretrain(small_recipe("--run.wandb=true"), ZERO2)
-    assert list((folder / "wandb").glob("offline-run-*"))
-
-
 def test_a_run_without_a_terminal_prints_its_first_and_last_step_and_one_line_in_30_s(
     small_recipe, caplog
 ):

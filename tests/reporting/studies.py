@@ -76,13 +76,14 @@ def write_words(folder: Path, words: int = 40, steps: int = 4, neighbours: int =
                 "word": f"w{number}", "part": "given" if number % 2 else "held out",
                 "band": "rank_1_1000" if number < 30 else "unseen", "count": 1000 - number,
                 "answers": [number], "cosine": flat, "csls": flat,
+                "points": [[number / words, step / steps, -0.5, 0.1] for step in range(steps)],
                 "ranks": [[neighbours] * 2 if step < 2 else [1, 1] for step in range(steps)],
             }
         )  # fmt: skip
     pair = {"source": LANGUAGES[0], "target": LANGUAGES[1], "words": entries}
-    pair |= {"texts": [f"t{number}" for number in range(words)]}
+    pair |= {"texts": [f"t{number}" for number in range(words)], "shown_percent": [40.0, 20.5]}
     told = [{"step": 100 * (n + 1), "tokens": 10_000 * (n + 1)} for n in range(steps)]
-    document = {"schema_version": 1, "steps": told, "pairs": [pair]}
+    document = {"schema_version": 2, "steps": told, "pairs": [pair]}
     (folder / "words.json").write_text(json.dumps(document), "utf-8")
 
 

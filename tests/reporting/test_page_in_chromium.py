@@ -124,6 +124,22 @@ def test_the_word_explorer_follows_run_word_part_and_checkpoint(page):
     assert page.run(best) == "t32"
 
 
+def test_the_map_follows_the_filters_and_a_click_on_a_pair_chooses_its_word(page):
+    pairs = "document.querySelectorAll('#words-map .pair').length"
+    written = "[...document.querySelectorAll('#words-map text.chosen')].map(e => e.textContent)"
+    page.choose("words-run", page.run("document.querySelectorAll('#words-run option')[1].value"))
+    assert page.run(pairs) == 40
+    assert page.run(written) == ["w0", "t0"]
+    page.choose("words-band", "unseen")
+    assert page.run(pairs) == 10
+    title = "[...document.querySelectorAll('#words-map title')]"
+    told = f"{title}.find(e => e.textContent == 'w35 → t35 (given)')"
+    page.run(f"{told}.parentNode.dispatchEvent(new MouseEvent('click'))")
+    assert page.run(written) == ["w35", "t35"]
+    assert page.text("#words-found strong") == "w35"
+    assert "40 % and 20.5 % of the variance" in page.text("#words")
+
+
 def test_settings_show_differences_only_until_all_are_asked_for(page):
     keys = "[...document.querySelectorAll('#settings-table tbody th')].map(e => e.textContent)"
     assert set(page.run(keys)) == {"objective.name", "train.seed"}

@@ -12,8 +12,8 @@ from alignmlm.reporting.embedding_map import (
     PairedWords,
     map_figure,
     points_csv,
-    principal_plane,
     shown_words,
+    word_map,
     write_map,
 )
 from alignmlm.reporting.fonts import Fonts, fonts_for
@@ -40,7 +40,7 @@ def model(tmp_path_factory):
 
 def test_the_plane_shows_as_much_variance_as_the_largest_eigenvalues():
     words = paired([f"w{i}" for i in range(30)])
-    found = principal_plane(words)
+    found = word_map(words)
     both = np.concatenate([words.source_vectors, words.target_vectors])
     both = both / np.linalg.norm(both, axis=1, keepdims=True)
     values = np.linalg.eigvalsh(np.cov(both.T))[::-1]
@@ -51,15 +51,15 @@ def test_the_plane_shows_as_much_variance_as_the_largest_eigenvalues():
 
 def test_the_map_is_the_same_way_round_for_turned_signs():
     words = paired(["a", "b", "c", "d"])
-    again = principal_plane(words)
-    assert (principal_plane(words).sources == again.sources).all()
+    again = word_map(words)
+    assert (word_map(words).sources == again.sources).all()
 
 
 def test_one_dimension_lies_on_a_line():
     words = PairedWords(
         ("a", "b"), ["x", "y"], ["u", "v"], np.array([[1.0], [2.0]]), np.array([[-1.0], [-3.0]])
     )
-    found = principal_plane(words)
+    found = word_map(words)
     assert found.shown_percent == (100.0, 0.0)
     assert (found.sources[:, 1] == 0).all()
 
@@ -71,7 +71,7 @@ def test_sides_of_other_lengths_are_an_error():
 
 def test_labels_hide_neither_each_other_nor_the_edge():
     words = paired([f"target{i}" for i in range(60)])
-    figure = drawn(map_figure(words, principal_plane(words)))
+    figure = drawn(map_figure(words, word_map(words)))
     assert not clipped(figure)
     renderer = figure.canvas.get_renderer()
     shown = [t for t in figure.axes[0].texts if t.get_visible() and t.get_text()]
@@ -84,14 +84,14 @@ def test_labels_hide_neither_each_other_nor_the_edge():
 
 def test_every_pair_is_joined():
     words = paired(["a", "b", "c"])
-    assert len(map_figure(words, principal_plane(words)).axes[0].lines) == 3
+    assert len(map_figure(words, word_map(words)).axes[0].lines) == 3
 
 
 def test_the_points_are_written_with_their_words(tmp_path):
     words = paired(["किताब", "كتاب"])
     paths = write_map(words, tmp_path)
     assert [path.name for path in paths] == [f"embedding_map.{k}" for k in ("png", "svg", "csv")]
-    lines = list(csv.DictReader(points_csv(words, principal_plane(words)).splitlines()))
+    lines = list(csv.DictReader(points_csv(words, word_map(words)).splitlines()))
     assert [line["target"] for line in lines] == ["किताब", "كتاب"]
     assert paths[2].read_text(encoding="utf-8").splitlines()[0].startswith("number,source,target")
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,37 @@ def test_every_word_is_told_with_its_part_band_and_translation(document):
     for word in pair["words"]:
         assert word["word"] in [pair["texts"][place] for place in word["answers"]]  # derived
         assert len(word["cosine"]) == len(word["csls"]) == len(word["ranks"]) == 2
+
+
+def test_the_map_shows_words_and_a_translation_where_the_newest_plane_has_them(run, document):
+    recipe = load_recipe(run / "recipe.yaml")
+    assembly = assemble(recipe)
+    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
+    (pair,) = assembly.pairs
+    every = merged([pair.used, pair.held_out])
+    translations = dict(every.words())
+    embedding = token_embedding(model.model)
+    given = {word for word, _ in pair.used.words()}
+    ordered = sorted(translations, key=lambda word: word not in given)
+    both = [*ordered, *(translations[word] for word in ordered)]
+    vectors = unit_vectors(embedding, both).double().numpy()
+    eigenvalues = np.linalg.eigvalsh(np.cov(vectors.T, ddof=0))[::-1]
+    words = document["pairs"][0]["words"]
+    last = np.array([word["points"][-1] for word in words]).reshape(-1, 2, 2)
+    points = np.concatenate([last[:, 0], last[:, 1]])
+    assert points.var(axis=0) == pytest.approx(eigenvalues[:2], abs=1e-3)
+    shown = 100 * eigenvalues[:2] / eigenvalues.sum()
+    assert document["pairs"][0]["shown_percent"] == pytest.approx(shown, abs=0.06)
+    assert all(len(word["points"]) == len(document["steps"]) for word in words)
+
+
+def test_words_of_an_older_version_are_written_again(run):
+    recipe = load_recipe(run / "recipe.yaml")
+    path = write_words(recipe, run, WordSizes(words=10))
+    new = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(new | {"schema_version": 1}), "utf-8")
+    write_words(recipe, run, WordSizes(words=10))
+    assert json.loads(path.read_text("utf-8")) == new
 
 
 def test_few_words_are_half_given_half_held_out_and_written_once(run, document):

@@ -432,6 +432,41 @@ function nearest(caption, word, pair, flat) {
   return el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, rows));
 }
 
+/** Words and translations in the plane, a line for each pair; the chosen pair is written out. */
+function drawMap(pair, kept, number, at) {
+  const parent = byId("words-map"), side = Math.max(280, Math.min(parent.clientWidth || 640, 640)), room = 16;
+  const all = pair.words.flatMap((word) => word.points.flat()), reach = Math.max(...all.map(Math.abs)) || 1;
+  const place = (value) => room + (value / reach + 1) / 2 * (side - 2 * room);
+  const points = (word) => [[0, 1], [2, 3]].map(([h, v]) => [place(word.points[at][h]), place(-word.points[at][v])]);
+  const drawing = svg("svg", { width: side, height: side, viewBox: `0 0 ${side} ${side}`, role: "img",
+    "aria-label": `Map of ${kept.length} words of ${pair.source} and their translations in ${pair.target}` });
+  const taken = [];
+  /** Write a word beside its point, unless that is known to cover another one. */
+  const write = ([x, y], told, always) => {
+    const long = 7 * told.length, left = x + long + 10 > side;
+    const box = [left ? x - long - 8 : x, y - 8, left ? x : x + long + 8, y + 8];
+    if (!always && taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return;
+    taken.push(box);
+    drawing.append(svg("text", { x: left ? x - 7 : x + 7, y: y + 4, "text-anchor": left ? "end" : "start", class: always ? "chosen" : null }, told));
+  };
+  for (const one of [...kept.filter((other) => other !== number), number]) {
+    const word = pair.words[one], [from, to] = points(word), told = `${word.word} → ${pair.texts[word.answers[0]]} (${word.part})`;
+    const group = svg("g", { class: one === number ? "pair chosen" : "pair" },
+      svg("line", { x1: from[0], y1: from[1], x2: to[0], y2: to[1], "stroke-dasharray": word.part === "given" ? null : "3 3" }),
+      svg("g", { class: "s0" }, mark(0, ...from, 4)), svg("g", { class: "s1" }, mark(1, ...to, 4)), svg("title", {}, told));
+    group.onclick = () => { put("words.word", String(one), String(kept[0])); drawWords(); };
+    drawing.append(group);
+  }
+  const [from, to] = points(pair.words[number]);
+  write(from, pair.words[number].word, true);
+  write(to, pair.texts[pair.words[number].answers[0]], true);
+  for (const one of kept) if (one !== number) write(points(pair.words[one])[0], pair.words[one].word, false);
+  const legend = [pair.source, pair.target].map((name, which) => el("li", {},
+    svg("svg", { width: 14, height: 12, class: `s${which}`, "aria-hidden": "true" }, mark(which, 7, 6, 4)), name));
+  parent.replaceChildren(drawing, el("ul", { class: "legend" }, legend));
+  byId("words-shown").textContent = `The plane shows ${pair.shown_percent.map((one) => `${one} %`).join(" and ")} of the variance at the newest checkpoint.`;
+}
+
 function drawWords() {
   const runs = Object.keys(data.words.runs);
   byId("words-none").hidden = runs.length > 0;
@@ -456,6 +491,7 @@ function drawWords() {
   byId("words-step").setAttribute("aria-valuetext", told(step));
   if (!kept.length) {
     byId("words-found").replaceChildren(el("p", {}, "No such word among those kept."));
+    byId("words-map").replaceChildren();
     return;
   }
   const ranks = found.steps.map((one, place) => el("tr", { class: place === at ? "right" : null },
@@ -467,6 +503,7 @@ function drawWords() {
     el("div", { class: "beside" },
       nearest("Nearest by cosine", word, pair, word.cosine[at]), nearest("Nearest by CSLS", word, pair, word.csls[at]),
       el("table", {}, el("caption", {}, "Rank of the translation"), el("thead", {}, el("tr", {}, head)), el("tbody", {}, ranks))));
+  drawMap(pair, kept, Number(chosenWord), at);
 }
 
 // ---- flips: examples that one run gets right and the other one wrong
@@ -594,7 +631,7 @@ if (document.body.dataset.live) setInterval(follow, 2000);
 let resized;
 addEventListener("resize", () => {
   clearTimeout(resized);
-  resized = setTimeout(() => { drawCurves(); drawAlignment(); }, 150);
+  resized = setTimeout(() => { drawCurves(); drawAlignment(); drawWords(); }, 150);
 });
 addEventListener("hashchange", followAddress);
 followAddress();
