@@ -37,7 +37,7 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class SlurmJob:
     """One submission: a batch script, its arguments and where its files go."""
 
     name: str
@@ -80,7 +80,7 @@ def rank_options(resources: Resources, elastic: bool) -> list[str]:
     ]
 
 
-def sbatch_command(job: Job, resources: Resources) -> list[str]:
+def sbatch_command(job: SlurmJob, resources: Resources) -> list[str]:
     """The command line that submits a job."""
     asked = {
         "nodes": resources.nodes,
@@ -102,7 +102,7 @@ def sbatch_command(job: Job, resources: Resources) -> list[str]:
     ]
 
 
-def keep_submission(job: Job, command: Sequence[str], files: dict[str, str]) -> None:
+def keep_submission(job: SlurmJob, command: Sequence[str], files: dict[str, str]) -> None:
     """Write what was submitted: command, scripts, code, changes to it, and the given files."""
     job.folder.mkdir(parents=True)
     for path in (job.script, job.script.parent / SITE, job.script.parent / SHARED):
@@ -116,7 +116,7 @@ def keep_submission(job: Job, command: Sequence[str], files: dict[str, str]) -> 
     replace_text(job.folder / SUBMISSION, json.dumps(document, indent=1) + "\n")
 
 
-def forget_submission(job: Job) -> None:
+def forget_submission(job: SlurmJob) -> None:
     """Remove what was kept of a job that SLURM did not take, and the folders made for it."""
     shutil.rmtree(job.folder)
     for parent in (job.folder.parent, job.folder.parent.parent):

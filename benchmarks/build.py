@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.config import load_recipe
-from alignmlm.corpus.build import Progress, build_store
+from alignmlm.corpus.build import BuildProgress, build_store
 from alignmlm.corpus.ranks import launched_ranks, share_threads
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.store import Store
@@ -63,7 +63,7 @@ def work(smoke: bool, store: Path, result: Path) -> None:
     ranks = launched_ranks()
     starts: dict[str, float] = {}
 
-    def report(progress: Progress) -> None:
+    def report(progress: BuildProgress) -> None:
         starts.setdefault(progress.step, time.perf_counter())
 
     ranks.meet()

@@ -38,9 +38,9 @@ from rich.table import Table
 from alignmlm.compiling import compiled
 from alignmlm.data.batches import Loader, batch_samples, make_batch, make_rows
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged, mixed
-from alignmlm.data.masking import Corruption, Lexicon, masks_of
+from alignmlm.data.masking import Corruption, CorruptionTables, masks_of
 from alignmlm.data.rendering import changes_of
-from alignmlm.data.rows import AHEAD_ROWS, Wanted, by_shard, fetch_row
+from alignmlm.data.rows import AHEAD_ROWS, RowRequest, by_shard, fetch_row
 from alignmlm.data.schedule import mixture_of
 from alignmlm.data.settings import MaskConfig
 from alignmlm.data.shards import ShardEntry, write_shard
@@ -92,7 +92,7 @@ def loader_of(folder: Path, entries: list[ShardEntry], names: list[str], seed: i
     special = np.isin(np.arange(scripts.vocabulary_size), VOCABULARY.special)
     none = np.zeros((len(names), len(names), 1), np.int64)
     ordinary = VOCABULARY.alphabet().ordinary()
-    lexicon = Lexicon(special, VOCABULARY.mask, ordinary, scripts.tables, none)
+    lexicon = CorruptionTables(special, VOCABULARY.mask, ordinary, scripts.tables, none)
     mask, corruption = MaskConfig(), Corruption()
     return Loader(
         languages,
@@ -159,7 +159,7 @@ def verified_reads(folder: Path, seed: int) -> Iterator[Batch]:
         places = split.locate(samples.rows, loader.payload_tokens)
         out = np.empty((BATCH_ROWS, loader.payload_tokens), np.uint16)
         rows = np.arange(BATCH_ROWS)
-        for shard, part in by_shard(split, places, Wanted(rows, *places[1:], rows, rows)):
+        for shard, part in by_shard(split, places, RowRequest(rows, *places[1:], rows, rows)):
             parts = (shard.ids, shard.words, shard.records, shard.key)
             if verified_tokens(*parts, part.starts, part.rows, out) >= 0:
                 raise DataError(f"{shard.bin_path} is damaged")

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.planning.communication import transfers
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Speed
+from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Workload
 from alignmlm.planning.shapes import EncoderShape, sized
 from alignmlm.planning.steps import plan_stage
 
@@ -227,10 +227,10 @@ def start_ranks(count: int, asked: argparse.Namespace, store: Path, output: Path
         raise SystemExit(f"ranks ended with {codes}")
 
 
-def measured_job(row: dict[str, Any], size: str, ranks: int) -> Job:
+def measured_job(row: dict[str, Any], size: str, ranks: int) -> Workload:
     """The measured recipe as the planner has it."""
     shape: EncoderShape = sized(size, row["vocabulary"], SEQ_LEN)
-    return Job(shape=shape, seq_len=SEQ_LEN, batch_rows=ROWS * ranks, precision="fp32")
+    return Workload(shape=shape, seq_len=SEQ_LEN, batch_rows=ROWS * ranks, precision="fp32")
 
 
 def middle(rows: Sequence[dict[str, float]], name: str) -> float:
@@ -257,7 +257,9 @@ def compare(row: dict[str, Any], size: str, ranks: int) -> Iterator[dict[str, An
             link_gbit_s=middle(found, "gbit_s"),
             link_latency_us=middle(found, "hop_us"),
         )
-        return plan_stage(job, link, Speed(tokens_per_s=tokens / compute_s), policy, "ring", "gloo")
+        return plan_stage(
+            job, link, GpuSpeed(tokens_per_s=tokens / compute_s), policy, "ring", "gloo"
+        )
 
     free = row["links"][str(UNSHAPED)]
     unshaped_s = middle(free, "step_s")

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alignmlm.corpus.sources import expand_path
-from alignmlm.syntax.direction import RELATIONS, Direction, directions
+from alignmlm.syntax.direction import RELATIONS, HeadDirection, directions
 from alignmlm.syntax.features import NOUN_HEADS, VERB_HEADS
 from alignmlm.syntax.fitting import (
     L2,
@@ -140,11 +140,11 @@ def direction_rows(data: Data) -> list[Row]:
     return [_direction_row(relation, found) for relation in RELATIONS]
 
 
-def _direction_row(relation: str, found: Mapping[str, Mapping[str, Direction]]) -> Row:
+def _direction_row(relation: str, found: Mapping[str, Mapping[str, HeadDirection]]) -> Row:
     """One relation in all three treebanks."""
     row: Row = {"relation": relation}
     for name, of in found.items():
-        one = of.get(relation, Direction(0, 0))
+        one = of.get(relation, HeadDirection(0, 0))
         row |= {f"{name}_share": one.share, f"{name}_dependents": one.total}
     return row
 

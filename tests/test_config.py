@@ -5,7 +5,7 @@ import pytest
 from alignmlm.config import load_recipe
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.settings import EvaluationConfig
-from alignmlm.planning.jobs import Cluster, Speed
+from alignmlm.planning.jobs import Cluster, GpuSpeed
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.storage.typed_settings import explanation, setting_hints
 from alignmlm.studies.study import StudyConfig
@@ -74,7 +74,7 @@ def test_a_value_of_a_wrong_type_names_key_value_and_type():
         load_recipe(None, ["--train.steps", "many"])
 
 
-@pytest.mark.parametrize("settings", [Recipe, EvaluationConfig, StudyConfig, Cluster, Speed])
+@pytest.mark.parametrize("settings", [Recipe, EvaluationConfig, StudyConfig, Cluster, GpuSpeed])
 def test_every_setting_is_explained_under_its_field(settings):
     bare = [name for name, _ in setting_hints(settings) if not explanation(settings, name)]
     assert bare == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BuildProgress as Bars
 from rich.text import Text
 
 from alignmlm.commands.options import as_json
@@ -24,7 +24,7 @@ from alignmlm.storage.system_errors import storage_error
 from alignmlm.terminal import messages
 
 if TYPE_CHECKING:
-    from alignmlm.corpus.build import Progress, Report
+    from alignmlm.corpus.build import BuildProgress, Report
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Bar:
         self.bars, self.step, self.started = bars, "", 0.0
         self.task: TaskID | None = None
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "BuildProgress") -> None:
         """Show how far the build is."""
         if self.task is None or progress.step != self.step:
             if self.task is not None:
@@ -162,7 +162,7 @@ class Lines:
     def __init__(self) -> None:
         self.step, self.started, self.told = "", 0.0, 0.0
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "BuildProgress") -> None:
         """Log how far the build is, if it is time to."""
         now = monotonic()
         if progress.step != self.step:

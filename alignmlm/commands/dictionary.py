@@ -10,7 +10,7 @@ from rich.text import Text
 from tokenizers import Tokenizer
 
 from alignmlm.corpus.sources import expand_path
-from alignmlm.data.coverage import CorpusShare, Coverage, Side, coverage
+from alignmlm.data.coverage import CorpusShare, Coverage, DictionarySide, coverage
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
@@ -25,7 +25,7 @@ class ReadPairs:
 
     name: str  # the file, or what the pairs are derived from
     languages: tuple[str, str]
-    sides: tuple[Side, Side]
+    sides: tuple[DictionarySide, DictionarySide]
     pairs: list[tuple[Word, Word]]  # in the ids of each language
 
 
@@ -42,7 +42,9 @@ def derived_dictionaries(
             tables = [scripts.tables[i] for i in (source, number)]
             ids = zip(*(table[ordinary].tolist() for table in tables), strict=True)
             pairs: list[tuple[Word, Word]] = [((a,), (b,)) for a, b in ids]
-            first, second = (Side(language.base, table, every_token=True) for table in tables)
+            first, second = (
+                DictionarySide(language.base, table, every_token=True) for table in tables
+            )
             names = (str(languages[source]), str(language))
             yield ReadPairs("tokens and their counterparts", names, (first, second), pairs)
 
@@ -58,7 +60,7 @@ def file_dictionaries(
     for file in recipe.dictionary.files:
         numbers = [names.index(name) for name in (file.source, file.target)]
         encoders = [word_encoder(tokenizer, scripts.tables[n]) for n in numbers]
-        first, second = (Side(languages[n].base, scripts.tables[n]) for n in numbers)
+        first, second = (DictionarySide(languages[n].base, scripts.tables[n]) for n in numbers)
         pairs = file_pairs(expand_path(file.path), *encoders)
         yield ReadPairs(file.path, (file.source, file.target), (first, second), pairs)
 
@@ -70,7 +72,10 @@ def word_text(tokenizer: Tokenizer, base: Int[np.ndarray, " token"]) -> str:
 
 
 def show_words(
-    tokenizer: Tokenizer, dictionary: Dictionary, sides: tuple[Side, Side], count: int
+    tokenizer: Tokenizer,
+    dictionary: Dictionary,
+    sides: tuple[DictionarySide, DictionarySide],
+    count: int,
 ) -> list[list[str]]:
     """Some pairs as text, evenly spread over the dictionary."""
     pairs = dictionary.words()

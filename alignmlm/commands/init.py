@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from alignmlm.corpus.survey import Corpus
     from alignmlm.pretraining.recipe import Recipe
-    from alignmlm.studies.speed import Speed
+    from alignmlm.studies.speed import RunSpeed
 
 RECIPE, STUDY = "recipe.yaml", "study.yaml"
 VALIDATION_DOCUMENTS, VALIDATION_TOKENS = 50, 10_000  # of each language, if that is a tenth at most
@@ -201,7 +201,7 @@ def first_recipe(
     return load_recipe(None, [f"--{key}={json.dumps(value)}" for key, value in settings.items()])
 
 
-def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer") -> "Speed":
+def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer") -> "RunSpeed":
     """How fast this machine trains the recipe, by a build and a run of a few steps on the sample.
 
     Raises:
@@ -244,7 +244,7 @@ def drafted(
     recipe: "Recipe",
     corpora: "Sequence[Corpus]",
     tokenizer: "Tokenizer",
-    speed: "Speed",
+    speed: "RunSpeed",
     minutes: float,
 ) -> dict[str, Any]:
     """What the recipe and the study say, as plain values."""

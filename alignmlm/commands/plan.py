@@ -11,7 +11,7 @@ from rich.table import Table
 from alignmlm.commands.options import as_json, command, deepspeed
 from alignmlm.config import Value, recipe_options, setting_options
 from alignmlm.errors import ConfigError, nearest
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed, policy_of
+from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Policy, Workload, policy_of
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
@@ -37,7 +37,7 @@ def recipe_shape(recipe: Recipe) -> EncoderShape:
     return sized(model.size, vocabulary, recipe.train.seq_len, model.architecture)
 
 
-def planned_job(recipe: Recipe, shape: str | None) -> Job:
+def planned_job(recipe: Recipe, shape: str | None) -> Workload:
     """What a recipe trains, in another size where one is named.
 
     Raises:
@@ -47,7 +47,7 @@ def planned_job(recipe: Recipe, shape: str | None) -> Job:
         requirement = f"be one of: {', '.join(SHAPES)}{nearest(shape, SHAPES)}"
         raise ConfigError("shape", shape, requirement)
     train = recipe.train
-    return Job(
+    return Workload(
         shape=recipe_shape(recipe) if shape is None else SHAPES[shape],
         seq_len=train.seq_len,
         batch_rows=train.batch_rows,
@@ -140,7 +140,7 @@ def plan_rows(plans: list[StagePlan]) -> Iterator[dict[str, Any]]:
         "train.seq_len", "train.batch_rows", "train.micro_rows", "train.precision",
     ),
     *setting_options("cluster", Cluster),
-    *setting_options("speed", Speed),
+    *setting_options("speed", GpuSpeed),
 )  # fmt: skip
 @click.option("--shape", help=f"A size instead of the recipe's: {', '.join(SHAPES)}.")
 @deepspeed
@@ -155,7 +155,7 @@ def plan_rows(plans: list[StagePlan]) -> Iterator[dict[str, Any]]:
 def plan_command(
     recipe: Recipe,
     cluster: Cluster,
-    speed: Speed,
+    speed: GpuSpeed,
     shape: str | None,
     deepspeed: Path | None,
     algorithm: Literal["nccl", "ring", "hierarchical"],

@@ -56,7 +56,7 @@ from alignmlm.storage.atomic import remove_partials_in, rename, replace_bytes, s
 log = logging.getLogger(__name__)
 
 
-class Progress(NamedTuple):
+class BuildProgress(NamedTuple):
     """Progress of a build, as rank 0 sees it."""
 
     step: str
@@ -64,7 +64,7 @@ class Progress(NamedTuple):
     tokens: int = 0  # that are written, over all ranks, about
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[BuildProgress], None]
 
 
 def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfig) -> DataError:
@@ -200,11 +200,15 @@ def write_store(
     pieces = ranks.of_first(lambda: pieces_of(config.sources))
     ranks.of_first(lambda: open_workspace(place, config, pieces, restart))
     parts = write_texts(
-        place, config.sources, pieces, ranks, lambda share: report(Progress("sentences", share))
+        place,
+        config.sources,
+        pieces,
+        ranks,
+        lambda share: report(BuildProgress("sentences", share)),
     )
     duplicates = NO_DUPLICATES
     if config.deduplicate:
-        report(Progress("duplicates", 0.0))
+        report(BuildProgress("duplicates", 0.0))
         duplicates = find_duplicates(place, parts, ranks)
     tokenizer = store_tokenizer(place, parts, duplicates, config, report, ranks)
     write_tokens(
@@ -229,7 +233,7 @@ def make_tokenizer(
     steps, size_bytes = sample
 
     def told(read_bytes: int) -> None:
-        report(Progress("tokenizer", read_bytes / max(size_bytes, 1)))
+        report(BuildProgress("tokenizer", read_bytes / max(size_bytes, 1)))
 
     if config.tokenizer:
         tokenizer = load_tokenizer(expand_path(config.tokenizer))
@@ -258,7 +262,7 @@ def store_tokenizer(
 ) -> Tokenizer:
     """The tokenizer of a store; rank 0 makes it unless it exists."""
     if not ranks.of_first(place.tokenizer.exists):
-        report(Progress("tokenizer", 0.0))
+        report(BuildProgress("tokenizer", 0.0))
         tokenizer_threads(alone=True)
         sample = sample_steps(place, parts, duplicates, config, ranks)
         ranks.of_first(lambda: make_tokenizer(place, parts, duplicates, config, sample, report))
@@ -278,10 +282,10 @@ def write_tokens(
     """Write every part as tokens, every rank its share of those that are missing."""
     todo = ranks.of_first(lambda: [i for i, p in enumerate(parts) if not has_tokens(place, p)])
     tokens, mine = 0, ranks.mine(todo)
-    report(Progress("tokens", 0.0))
+    report(BuildProgress("tokens", 0.0))
     for done, index in enumerate(mine, start=1):
         tokens += tokenise_part(place, parts, index, duplicates, encoder)
-        report(Progress("tokens", done / len(mine), tokens * ranks.size))
+        report(BuildProgress("tokens", done / len(mine), tokens * ranks.size))
     ranks.meet()
 
 
@@ -313,7 +317,7 @@ def write_shards(
     ranks: Ranks,
 ) -> dict[str, dict[str, list[ShardEntry]]]:
     """Write all shards, each rank its share; returns the manifest's rows by language and split."""
-    report(Progress("shards", 0.0))
+    report(BuildProgress("shards", 0.0))
     plans = ranks.of_first(lambda: checked_plans(place, parts, config))
     languages = [source.language for source in config.sources]
     tokens, mine = 0, ranks.mine(plans)
@@ -322,7 +326,7 @@ def write_shards(
         source = languages.index(plan.language)
         entries.append((plan, cut_shard(place, parts, plan, source, dtype)))
         tokens += plan.tokens
-        report(Progress("shards", done / len(mine), tokens * ranks.size))
+        report(BuildProgress("shards", done / len(mine), tokens * ranks.size))
     every = {
         plan: entry for rank_entries in ranks.gathered(entries) for plan, entry in rank_entries
     }

@@ -158,7 +158,7 @@ def is_read(place: Workspace, number: int, piece: Piece) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class AssignedPiece:
     """A piece that this rank reads."""
 
     number: int
@@ -170,21 +170,25 @@ class Job:
         return self.alone or (self.number + part) % ranks.size == ranks.rank
 
 
-def jobs_of(place: Workspace, pieces: list[Piece], ranks: Ranks) -> list[Job]:
+def assigned_pieces(place: Workspace, pieces: list[Piece], ranks: Ranks) -> list[AssignedPiece]:
     """The pieces that this rank has yet to read."""
     todo = ranks.of_first(
         lambda: [i for i, piece in enumerate(pieces) if not is_read(place, i, piece)]
     )
     readers = readers_of([pieces[i].bytes for i in todo], ranks.size)
     return [
-        Job(number, pieces[number], reader is not None)
+        AssignedPiece(number, pieces[number], reader is not None)
         for number, reader in zip(todo, readers, strict=True)
         if reader in (None, ranks.rank)
     ]
 
 
 def do_job(
-    place: Workspace, job: Job, source: SourceConfig, ranks: Ranks, report: Callable[[float], None]
+    place: Workspace,
+    job: AssignedPiece,
+    source: SourceConfig,
+    ranks: Ranks,
+    report: Callable[[float], None],
 ) -> None:
     """Read a piece to its end; write the parts of it that are this rank's and missing."""
     count = 0
@@ -211,7 +215,7 @@ def write_texts(
     Raises:
         DataError: a corpus file cannot be read, or changed meanwhile.
     """
-    jobs = jobs_of(place, pieces, ranks)
+    jobs = assigned_pieces(place, pieces, ranks)
     whole, before = sum(job.piece.bytes for job in jobs) or 1, 0
     for job in jobs:
         shown = partial(report_piece, report, before / whole, job.piece.bytes / whole)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from alignmlm.data.masking import (
     Corruption,
-    Lexicon,
+    CorruptionTables,
     MaskPhase,
     empty_masked,
     mask_rows,
     phase_at,
 )
-from alignmlm.data.rendering import Changes
-from alignmlm.data.rows import Rows, Wanted, closing_of, empty_rows, read_rows
+from alignmlm.data.rendering import RenderTables
+from alignmlm.data.rows import RowRequest, Rows, closing_of, empty_rows, read_rows
 from alignmlm.data.schedule import Mixture, language_of_samples, rows_of_language
 from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN, VALIDATION, Split
@@ -98,10 +98,10 @@ class Loader:
     splits: list[dict[str, Split]]  # train and validation of each language's base
     vocabulary: Vocabulary
     mixture: Mixture
-    lexicon: Lexicon
+    lexicon: CorruptionTables
     mask: MaskConfig
     corruption: Corruption
-    changes: Changes  # of the languages, in the form of the compiled code
+    changes: RenderTables  # of the languages, in the form of the compiled code
     masks: list[MaskPhase]  # lexicon, mask and corruption, likewise
     seq_len: int
     seed: int
@@ -177,7 +177,7 @@ def make_rows(
         source = loader.splits[language][split]
         places = source.locate(samples.rows[here], loader.payload_tokens)
         firsts = np.full(len(here), language)
-        wanted = Wanted(here, places.starts, places.stops, firsts, seconds[here])
+        wanted = RowRequest(here, places.starts, places.stops, firsts, seconds[here])
         fell_back += read_rows(source, places, wanted, loader.changes, closing, rows)
     return rows, fell_back
 

@@ -27,7 +27,7 @@ LENGTHS = ("1-1", "1-n", "n-1", "n-n")  # tokens of the source word and of the t
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class DictionarySide:
     """One language of a dictionary, and where its text is."""
 
     base: str  # language of the store
@@ -159,7 +159,7 @@ def node_tokens(
 
 
 def corpus_share(
-    words: set[Word], side: Side, store: Store, piece_tokens: int = PIECE_TOKENS
+    words: set[Word], side: DictionarySide, store: Store, piece_tokens: int = PIECE_TOKENS
 ) -> CorpusShare:
     """How much of a language's train split consists of some words, given in its own ids.
 
@@ -197,7 +197,7 @@ def sharing_tokens(asked: Dictionary, used: Dictionary) -> int:
 
 def coverage(
     read: list[tuple[Word, Word]],
-    sides: tuple[Side, Side],
+    sides: tuple[DictionarySide, DictionarySide],
     config: DictionaryConfig,
     store: Store,
 ) -> Coverage:
@@ -227,7 +227,7 @@ def coverage(
 
 
 def word_counts(
-    words: Sequence[Word], side: Side, store: Store, piece_tokens: int = PIECE_TOKENS
+    words: Sequence[Word], side: DictionarySide, store: Store, piece_tokens: int = PIECE_TOKENS
 ) -> dict[Word, int]:
     """Occurrences of each word, given in its language's own ids, in the train split.
 

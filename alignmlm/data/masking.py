@@ -25,7 +25,7 @@ class Corruption:
     predict: Literal["original", "translation"] = "original"  # label of those tokens
 
 
-class Term(IntEnum):
+class LossTerm(IntEnum):
     """Which part of the loss a masked position belongs to."""
 
     MLM = 0
@@ -34,7 +34,7 @@ class Term(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lexicon:
+class CorruptionTables:
     """Token tables that corruption looks up."""
 
     special: Bool[np.ndarray, " model_vocab"]
@@ -44,7 +44,7 @@ class Lexicon:
     translations: Int[np.ndarray, "language language model_vocab"]  # -1: not in the dictionary
 
 
-class Masks(NamedTuple):
+class MaskingTables(NamedTuple):
     """What the compiled code needs to corrupt rows; shares are thresholds of hashes."""
 
     special: Bool[np.ndarray, " model_vocab"]
@@ -65,17 +65,17 @@ class MaskPhase(NamedTuple):
 
     first: int  # number of its first sample
     rate: float
-    masks: Masks
+    masks: MaskingTables
 
 
 def masks_of(
-    lexicon: Lexicon, config: MaskConfig, corruption: Corruption, batch_rows: int
+    lexicon: CorruptionTables, config: MaskConfig, corruption: Corruption, batch_rows: int
 ) -> list[MaskPhase]:
     """Settings and tables in the form of the compiled code, for each phase of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
     names = ("mask", "fate", "replace", "partner", "cross")
     chosen, random, unchanged, crossed = (np.uint64(threshold(share)) for share in shares)
-    masks = Masks(
+    masks = MaskingTables(
         lexicon.special,
         lexicon.ordinary.astype(np.int32),
         lexicon.tables.astype(np.int32),
@@ -133,7 +133,7 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
     hits = choose(child(masks.purposes[0], row_key), rows.lengths[row], masks, below, drawn)
     fates, replacements = child(masks.purposes[1], row_key), child(masks.purposes[2], row_key)
     partners, crossings = child(masks.purposes[3], row_key), child(masks.purposes[4], row_key)
-    term = Term.TLM.value if rows.halves[row] == 2 else Term.MLM.value
+    term = LossTerm.TLM.value if rows.halves[row] == 2 else LossTerm.MLM.value
     seq_len, languages = rows.ids.shape[1], len(masks.tables)
     for hit in range(hits):
         at = drawn[hit]
@@ -155,7 +155,7 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
             if partner >= 0 and is_below(child(crossings, at), masks.crossed):
                 rows.ids[row, at] = masks.mask_id if masks.to_translation else partner
                 out.labels[count] = partner if masks.to_translation else label
-                out.terms[count] = Term.DICT.value
+                out.terms[count] = LossTerm.DICT.value
                 rows.languages[row, at] = other
         count += 1
     return count

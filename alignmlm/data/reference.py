@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int, UInt64
 
 from alignmlm.data.batches import Batch, Loader, Samples, sample_keys, second_languages
-from alignmlm.data.masking import Corruption, Lexicon, Term, phase_at
+from alignmlm.data.masking import Corruption, CorruptionTables, LossTerm, phase_at
 from alignmlm.data.schedule import ROUNDS
 from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN
@@ -147,7 +147,7 @@ def mask_rows(
     ids: Int[np.ndarray, "row seq"],
     languages: Int[np.ndarray, "row seq"],
     row_keys: UInt64[np.ndarray, " row"],
-    lexicon: Lexicon,
+    lexicon: CorruptionTables,
     config: MaskConfig,
     rate: float,
 ) -> Corrupted:
@@ -165,7 +165,7 @@ def mask_rows(
 def cross_languages(
     masked: Corrupted,
     row_keys: UInt64[np.ndarray, " row"],
-    lexicon: Lexicon,
+    lexicon: CorruptionTables,
     corruption: Corruption,
 ) -> Corrupted:
     """Some masked dictionary tokens moved to another language, shown by its embedding.
@@ -243,7 +243,9 @@ def reference_batch(loader: Loader, samples: Samples, split: str, seed: int) -> 
     if loader.corruption.dictionary and split == TRAIN:
         masked = cross_languages(masked, row_keys, loader.lexicon, loader.corruption)
     halves = np.array([row.halves for row in rows])[:, None]
-    terms = np.where(masked.crossed, Term.DICT, np.where(halves == 2, Term.TLM, Term.MLM))
+    terms = np.where(
+        masked.crossed, LossTerm.DICT, np.where(halves == 2, LossTerm.TLM, LossTerm.MLM)
+    )
     places = np.flatnonzero(masked.chosen)
     positions = stack([row.positions for row in rows], loader.seq_len, 0)
     lengths = np.array([len(row.ids) for row in rows])[:, None]

@@ -57,7 +57,7 @@ def scratch_of(tokens):
     )
 
 
-class Changes(NamedTuple):
+class RenderTables(NamedTuple):
     """The changes of each language, in the form of the compiled code."""
 
     kinds: Int[np.ndarray, " language"]
@@ -77,7 +77,7 @@ def changes_of(
     vocabulary: Vocabulary,
     stored: dict[str, list[str]],
     seed: int,
-) -> Changes:
+) -> RenderTables:
     """The changes of the languages of a recipe.
 
     `stored` names the orders of each base whose ranks are read: those by syntax, and plain ones.
@@ -92,7 +92,7 @@ def changes_of(
     final[list(vocabulary.final)] = True
     ordinary = vocabulary.alphabet().ordinary()
     common[ordinary] = True
-    return Changes(
+    return RenderTables(
         np.array(kinds, np.int64),
         np.array([strength for _, strength in orders], np.float64),
         np.array([threshold(lang.replaced_percent / 100) for lang in languages], np.uint64),

@@ -11,7 +11,7 @@ from jaxtyping import Int, Int32
 
 from alignmlm.compiling import bare, compiled, fetch_ahead, inlined
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged
-from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, Changes, render, scratch_of
+from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, RenderTables, render, scratch_of
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import Places, Split
 from alignmlm.data.stored_orders import first_damaged_order
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     halves: Int[np.ndarray, " row"]  # 1, or 2 for a translation row
 
 
-class Wanted(NamedTuple):
+class RowRequest(NamedTuple):
     """Which rows to write, from where, and in which languages."""
 
     rows: Int[np.ndarray, " wanted"]  # their numbers in the batch
@@ -259,7 +259,12 @@ def write_rows(shard, orders, wanted, changes, closing, rows):
 
 
 def read_rows(
-    split: Split, places: Places, wanted: Wanted, changes: Changes, closing: Closing, rows: Rows
+    split: Split,
+    places: Places,
+    wanted: RowRequest,
+    changes: RenderTables,
+    closing: Closing,
+    rows: Rows,
 ) -> int:
     """Write rows of one split into `rows`; returns how many fell back to one language.
 
@@ -278,10 +283,12 @@ def read_rows(
     return fell_back
 
 
-def by_shard(split: Split, places: Places, wanted: Wanted) -> Iterator[tuple[Shard, Wanted]]:
+def by_shard(
+    split: Split, places: Places, wanted: RowRequest
+) -> Iterator[tuple[Shard, RowRequest]]:
     """The shards of some rows, each with the rows that it has."""
     order = np.argsort(places.shards, kind="stable")
-    arranged = Wanted(*(values[order] for values in wanted))
+    arranged = RowRequest(*(values[order] for values in wanted))
     numbers, first = np.unique(places.shards[order], return_index=True)
     for number, start, stop in zip(numbers.tolist(), first, [*first[1:], len(order)], strict=True):
-        yield split.shards[number], Wanted(*(values[start:stop] for values in arranged))
+        yield split.shards[number], RowRequest(*(values[start:stop] for values in arranged))

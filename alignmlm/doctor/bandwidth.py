@@ -15,7 +15,7 @@ LIMIT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPlace:
     """One rank of the measurement."""
 
     rank: int
@@ -28,7 +28,7 @@ class Place:
         return [str(self.rank), str(self.world_size), self.address, str(self.port)]
 
 
-def all_reduce_mb_per_s(place: Place) -> float:
+def all_reduce_mb_per_s(place: RankPlace) -> float:
     """Megabytes per second: the size of a tensor over the time of its all-reduce."""
     import torch
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = ArgumentParser(prog="python -m alignmlm.doctor.bandwidth", description=__doc__)
     for name, kind in (("rank", int), ("world_size", int), ("address", str), ("port", int)):
         parser.add_argument(name, type=kind)
-    place = Place(**vars(parser.parse_args(arguments)))
+    place = RankPlace(**vars(parser.parse_args(arguments)))
     sys.stdout.write(json.dumps({"mb_per_s": all_reduce_mb_per_s(place)}) + "\n")
 
 

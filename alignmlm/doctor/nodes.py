@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from alignmlm.doctor.bandwidth import Place
+from alignmlm.doctor.bandwidth import RankPlace
 from alignmlm.doctor.environment import FILE, forgotten, on_nodes
 from alignmlm.doctor.report import Check, Diagnosis, Report, compared, parse_report
 from alignmlm.hostfile import Host
@@ -138,7 +138,7 @@ def bandwidth(hosts: list[Host], address: str, variables: dict[str, str]) -> Che
     name = f"all-reduce, {world} nodes"
 
     def measured(number: int) -> float:
-        place = Place(number, world, address, port)
+        place = RankPlace(number, world, address, port)
         return float(
             json.loads(asked(hosts[number], [*module, *place.arguments()], variables))["mb_per_s"]
         )

@@ -28,8 +28,8 @@ from alignmlm.evaluation.scores.results import (
     with_retrieval,
     with_task,
 )
-from alignmlm.evaluation.scores.scoring import Arm, Retrieved, Sample, Scores, Tested
-from alignmlm.evaluation.selection import Direction, Selected, Skipped, selected_tasks
+from alignmlm.evaluation.scores.scoring import Arm, Retrieved, Sample, Scores, SplitScore
+from alignmlm.evaluation.selection import Selected, Skipped, TransferDirection, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.tasks.kinds import KINDS
@@ -69,7 +69,7 @@ def common_settings(
 
 
 def transfer_settings(
-    export: Export, selected: Selected, direction: Direction, config: EvaluationConfig
+    export: Export, selected: Selected, direction: TransferDirection, config: EvaluationConfig
 ) -> dict[str, Any]:
     """Everything that a fine-tuned task's scores depend on, apart from the model."""
     source = selected.source
@@ -91,7 +91,7 @@ def transfer_settings(
 def measure_transfer(
     export: Export,
     selected: Selected,
-    direction: Direction,
+    direction: TransferDirection,
     config: EvaluationConfig,
     results: ResultsFolder,
 ) -> Document:
@@ -125,7 +125,7 @@ class TransferResult:
 
 
 def transfer_scores(
-    data: dict[str, TaskData], direction: Direction, seeds: list[int], tuning: Tuning
+    data: dict[str, TaskData], direction: TransferDirection, seeds: list[int], tuning: Tuning
 ) -> TransferResult:
     """Scores of each seed and target, every answer, and what happened to the test texts.
 
@@ -163,7 +163,9 @@ def transfer_scores(
     return result
 
 
-def add_answers(result: TransferResult, language: str, tested: Tested, seed: int, arm: Arm) -> None:
+def add_answers(
+    result: TransferResult, language: str, tested: SplitScore, seed: int, arm: Arm
+) -> None:
     """Add the answers of one model to the results."""
     result.samples.setdefault(language, []).extend(tested.samples(seed, arm))
 

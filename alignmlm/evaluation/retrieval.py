@@ -21,7 +21,7 @@ from alignmlm.evaluation.scores.scoring import Retrieved, Sample
 from alignmlm.evaluation.settings import SyntaxConfig
 from alignmlm.languages.dictionary import Word, from_pairs
 from alignmlm.languages.language import base_of
-from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
+from alignmlm.probes.encoder import ProbeRow, layer_vectors, token_embedding
 from alignmlm.probes.neighbours import nearest, units
 from alignmlm.probes.probe import retrieval_metrics
 from alignmlm.probes.words import Questions, unit_vectors, word_metrics, word_probe
@@ -39,7 +39,7 @@ def text_rows(
     texts: Sequence[str],
     tokenizer: Tokenizer,
     tools: tuple[SyntaxConfig, Trees],
-) -> tuple[list[Row], dict[str, int]]:
+) -> tuple[list[ProbeRow], dict[str, int]]:
     """A row for each text in a language, whose span is all but <s> and </s>, and what was cut."""
     renderer = renderer_of(export, language, reorderer_of(export, language, *tools))
     counts: Counter[str] = Counter({"texts_too_long": 0})
@@ -50,7 +50,7 @@ def text_rows(
         counts["texts_too_long"] += len(ids) > room
         row = (vocabulary.bos, *ids[:room], vocabulary.eos)
         number = renderer.number if export.language_embeddings else 0
-        rows.append(Row(row, ((1, len(row) - 1),), number))
+        rows.append(ProbeRow(row, ((1, len(row) - 1),), number))
     return rows, dict(counts)
 
 

@@ -65,7 +65,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class TransferDirection:
     """From the training split of one task in one language to the test split of another."""
 
     source_task: Task
@@ -116,7 +116,7 @@ def direction_of(
     targets: Sequence[str],
     source_task: str | None = None,
     known: Sequence[Task] = (),
-) -> Direction:
+) -> TransferDirection:
     """The languages in which a model is fine-tuned for a task and tested on it.
 
     The source is the model's first language unless one is named; targets are all its other
@@ -139,8 +139,10 @@ def direction_of(
         )
         raise ConfigError(key, list(targets or export.languages), requirement)
     if base_of(start) == task.language and source_task is None and "train" in task.files:
-        return Direction(task, start, task, fitting)
-    return Direction(task_in(task, base_of(start), source_task, known), start, task, fitting)
+        return TransferDirection(task, start, task, fitting)
+    return TransferDirection(
+        task_in(task, base_of(start), source_task, known), start, task, fitting
+    )
 
 
 def measurable(export: Export, task: Task, source: str | None, targets: Sequence[str]) -> bool:
@@ -201,7 +203,7 @@ class Selected:
 
     tested: TaskExamples
     source: TaskExamples  # of the task that is fine-tuned on; its own where it is the same, or none
-    direction: Direction | None  # none of kinds that are not fine-tuned on
+    direction: TransferDirection | None  # none of kinds that are not fine-tuned on
 
 
 def selected_tasks(

@@ -127,7 +127,7 @@ def open_folder(url: str) -> Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MirrorShard:
     """A shard of a store, and its place in the mirror."""
 
     language: str
@@ -170,7 +170,9 @@ def damage_of(shard: Shard) -> str | None:
     return f"block {block} has hash {found_hash:016x}, expected {int(shard.records[block, 0]):016x}"
 
 
-def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None) -> list[Wanted]:
+def wanted_shards(
+    mirror: Path, manifest: Manifest, languages: list[str] | None
+) -> list[MirrorShard]:
     """The shards of some languages, or of all.
 
     Raises:
@@ -184,11 +186,13 @@ def wanted_shards(mirror: Path, manifest: Manifest, languages: list[str] | None)
             raise DataError(f"the store has no language {language!r} to copy; it has {has}")
         for split, entries in splits.items():
             folder = mirror / language / split
-            wanted += [Wanted(language, split, Shard(folder, entry, dtype)) for entry in entries]
+            wanted += [
+                MirrorShard(language, split, Shard(folder, entry, dtype)) for entry in entries
+            ]
     return wanted
 
 
-def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
+def copied_shard(remote: Remote, mirror: Path, wanted: MirrorShard) -> int:
     """Copy a shard unless it is there; returns its size in bytes.
 
     Raises:
@@ -207,7 +211,7 @@ def copied_shard(remote: Remote, mirror: Path, wanted: Wanted) -> int:
     return wanted.bytes
 
 
-def verified_copy(remote: Remote, wanted: Wanted, folder: Path) -> None:
+def verified_copy(remote: Remote, wanted: MirrorShard, folder: Path) -> None:
     """Copy both files of a shard into a folder, with one retry.
 
     Raises:
@@ -226,7 +230,7 @@ def verified_copy(remote: Remote, wanted: Wanted, folder: Path) -> None:
             copy = Shard(folder, copy.entry, copy.dtype)
 
 
-def copy_once(remote: Remote, wanted: Wanted, copy: Shard) -> None:
+def copy_once(remote: Remote, wanted: MirrorShard, copy: Shard) -> None:
     """Copy both files of a shard and verify them.
 
     Raises:
@@ -241,7 +245,7 @@ def copy_once(remote: Remote, wanted: Wanted, copy: Shard) -> None:
         )
 
 
-def copy_shards(remote: Remote, mirror: Path, shards: list[Wanted], report: Report) -> None:
+def copy_shards(remote: Remote, mirror: Path, shards: list[MirrorShard], report: Report) -> None:
     """Copy missing shards, several at once.
 
     Raises:

@@ -9,7 +9,7 @@ from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 
 from alignmlm.data.batches import Batch
 from alignmlm.model import MaskedOutput
-from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig, Term
+from alignmlm.objectives.objective import AddedLoss, Loss, Losses, Objective, ObjectiveConfig
 from alignmlm.objectives.settings import DISTANCES
 
 ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
@@ -47,4 +47,4 @@ def align_mlm(base: Objective) -> Objective:
     return replace(base, loss=with_alignment(base.loss), needs_pairs=True)
 
 
-ALIGN_MLM = Term(align_mlm)
+ALIGN_MLM = AddedLoss(align_mlm)

@@ -4,7 +4,7 @@ import torch
 from alignmlm_kernels import WordPairs, masked_softmax_loss
 
 from alignmlm.data.batches import Batch
-from alignmlm.data.masking import Corruption, Term
+from alignmlm.data.masking import Corruption, LossTerm
 from alignmlm.model import MaskedOutput
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 
@@ -22,9 +22,9 @@ def mlm(
     parts = torch.stack(
         [result.nats.detach(), result.correct.to(result.nats), torch.ones_like(result.nats)]
     ).double()
-    sums = torch.zeros(3, len(Term) * languages, dtype=torch.float64, device=parts.device)
+    sums = torch.zeros(3, len(LossTerm) * languages, dtype=torch.float64, device=parts.device)
     sums.index_add_(1, cell, parts)
-    nats, correct, positions = sums.view(3, len(Term), languages)
+    nats, correct, positions = sums.view(3, len(LossTerm), languages)
     return Losses(result.nats.sum(), {}, nats, correct, positions)
 
 

@@ -41,7 +41,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class AddedLoss:
     """An objective that adds a loss to a prediction objective."""
 
     put_on: Callable[[Objective], Objective]

@@ -1,7 +1,7 @@
 """The objective of a recipe: what predicts, and what adds a loss to it."""
 
 from alignmlm.errors import ConfigError
-from alignmlm.objectives.objective import Objective, ObjectiveConfig, Term
+from alignmlm.objectives.objective import AddedLoss, Objective, ObjectiveConfig
 from alignmlm.objectives.settings import OBJECTIVES
 from alignmlm.objectives.unified_output import unified_output
 
@@ -13,9 +13,9 @@ def objective_of(config: ObjectiveConfig) -> Objective:
         ConfigError: objective.base is no prediction objective.
     """
     asked = OBJECTIVES[config.name]
-    prediction = OBJECTIVES[config.base] if isinstance(asked, Term) else asked
-    if isinstance(prediction, Term):
+    prediction = OBJECTIVES[config.base] if isinstance(asked, AddedLoss) else asked
+    if isinstance(prediction, AddedLoss):
         raise ConfigError("objective.base", config.base, "be a prediction objective")
     if config.output == "unified":
         prediction = unified_output(prediction)
-    return asked.put_on(prediction) if isinstance(asked, Term) else prediction
+    return asked.put_on(prediction) if isinstance(asked, AddedLoss) else prediction

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Literal
 
-from alignmlm.planning.jobs import GIGABIT_BYTES, Cluster, Job, Policy
+from alignmlm.planning.jobs import GIGABIT_BYTES, Cluster, Policy, Workload
 from alignmlm.planning.memory import held_bytes
 
 Kind = Literal["all_reduce", "reduce_scatter", "all_gather"]
@@ -38,12 +38,12 @@ class Transfer:
         return 2 if self.kind == "all_reduce" else 1
 
 
-def wire_bytes(job: Job, policy: Policy) -> int:
+def wire_bytes(job: Workload, policy: Policy) -> int:
     """Bytes per gradient element on the wire."""
     return policy.gradient_bytes or held_bytes(job, policy.stage)
 
 
-def bare_share(job: Job, bucket_numbers: int) -> float:
+def bare_share(job: Workload, bucket_numbers: int) -> float:
     """The share of the gradients that is ready only when the backward pass ends, in (0, 1].
 
     The tied matrix is used both first and last in the forward pass: its gradient is complete at
@@ -53,7 +53,9 @@ def bare_share(job: Job, bucket_numbers: int) -> float:
     return min(1.0, last / job.shape.parameters)
 
 
-def transfers(job: Job, policy: Policy, ranks: int, backend: Backend = "nccl") -> list[Transfer]:
+def transfers(
+    job: Workload, policy: Policy, ranks: int, backend: Backend = "nccl"
+) -> list[Transfer]:
     """The collectives of one step, as DeepSpeed 0.19 does them.
 
     The paper's stages 1 and 2 reduce-scatter the gradients (2 x parameters in all); DeepSpeed
@@ -83,7 +85,7 @@ def transfers(job: Job, policy: Policy, ranks: int, backend: Backend = "nccl") -
 
 
 def partitioned_transfers(
-    job: Job, policy: Policy, parts: int, backend: Backend
+    job: Workload, policy: Policy, parts: int, backend: Backend
 ) -> Iterator[Transfer]:
     """ZeRO-3: parameters are gathered for the forward pass, and again for the backward pass.
 

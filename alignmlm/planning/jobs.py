@@ -53,7 +53,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Speed:
+class GpuSpeed:
     """How fast one GPU computes: measured tokens/s of one alone, or a share of its TFLOP/s."""
 
     tokens_per_s: float | None = None
@@ -80,7 +80,7 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class Workload:
     """The model and the batch of one step."""
 
     shape: EncoderShape

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from math import ceil
 
-from alignmlm.planning.jobs import Cluster, Job, Policy
+from alignmlm.planning.jobs import Cluster, Policy, Workload
 
 FP32, BF16 = 4, 2
 MOMENTS, MASTER = 8, 4  # bytes of AdamW's two fp32 moments, and of an fp32 weight
@@ -35,12 +35,12 @@ class Memory:
         return asdict(self) | {"total": self.total}
 
 
-def held_bytes(job: Job, stage: int) -> int:
+def held_bytes(job: Workload, stage: int) -> int:
     """Bytes of one parameter as the model holds it; ZeRO-0 runs bf16 by autocast over fp32."""
     return FP32 if job.precision == "fp32" or stage == 0 else BF16
 
 
-def parameter_bytes(job: Job, policy: Policy, ranks: int) -> int:
+def parameter_bytes(job: Workload, policy: Policy, ranks: int) -> int:
     """Bytes of the parameters on one GPU.
 
     Whole at stages 0 to 2; under autocast with a bf16 copy beside them. ZeRO-3 has its share, small
@@ -57,7 +57,7 @@ def parameter_bytes(job: Job, policy: Policy, ranks: int) -> int:
     return size * (share + whole + (gathered if ranks > 1 or policy.offload_parameters else 0))
 
 
-def gradient_bytes(job: Job, policy: Policy, ranks: int) -> int:
+def gradient_bytes(job: Workload, policy: Policy, ranks: int) -> int:
     """Bytes of the gradients on one GPU, in fp32 as this project accumulates them.
 
     Stages 0 and 1 keep all of them. Stages 2 and 3 keep a share, the buckets that are being filled
@@ -72,7 +72,7 @@ def gradient_bytes(job: Job, policy: Policy, ranks: int) -> int:
     return share + buckets * size + job.shape.embedding_parameters * size
 
 
-def optimizer_bytes(job: Job, policy: Policy, ranks: int) -> int:
+def optimizer_bytes(job: Workload, policy: Policy, ranks: int) -> int:
     """Bytes of AdamW's moments and of ZeRO's fp32 weights, which it keeps beside fp32 models too.
 
     Source: Rajbhandari et al., 2020, section 3.1 (K = 12) and 5.1.
@@ -82,7 +82,7 @@ def optimizer_bytes(job: Job, policy: Policy, ranks: int) -> int:
     return ceil(job.shape.parameters / ranks) * (MOMENTS + MASTER)
 
 
-def activation_bytes(job: Job, stage: int, rows: int) -> int:
+def activation_bytes(job: Workload, stage: int, rows: int) -> int:
     """Bytes of activations kept for the backward pass of one micro-batch, with fused attention.
 
     Source: Korthikanti et al., 2022 (arXiv:2205.05198), section 4.1: 34 bytes for each token,
@@ -94,7 +94,7 @@ def activation_bytes(job: Job, stage: int, rows: int) -> int:
     return units * (values + (2 if job.dropout else 0))
 
 
-def head_bytes(job: Job, rows: int) -> int:
+def head_bytes(job: Workload, rows: int) -> int:
     """Bytes of the softmax loss at its masked positions beyond its inputs and gradients."""
     import torch
     from alignmlm_kernels.masked_softmax.memory import BUDGET_BYTES, chosen_design, peak_bytes
@@ -106,7 +106,7 @@ def head_bytes(job: Job, rows: int) -> int:
     return peak_bytes(masked, shape.vocabulary, shape.hidden, dtype, device, design)
 
 
-def memory(job: Job, policy: Policy, cluster: Cluster) -> Memory:
+def memory(job: Workload, policy: Policy, cluster: Cluster) -> Memory:
     """What one GPU of a cluster holds at the peak of a step."""
     ranks, (rows, _) = cluster.world_size, job.parts(cluster.world_size)
     optimizer = optimizer_bytes(job, policy, ranks)

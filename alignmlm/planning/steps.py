@@ -11,7 +11,7 @@ from alignmlm.planning.communication import (
     transfer_seconds,
     transfers,
 )
-from alignmlm.planning.jobs import Cluster, Job, Policy, Speed
+from alignmlm.planning.jobs import Cluster, GpuSpeed, Policy, Workload
 from alignmlm.planning.memory import Memory, memory
 
 FORWARD_SHARE = 1 / 3  # of a step's operations. Source: Kaplan et al., 2020, section 2.1
@@ -35,7 +35,7 @@ class StagePlan:
     efficiency: float  # against as many GPUs that need not communicate, in (0, 1]
 
 
-def compute_seconds(job: Job, speed: Speed, ranks: int) -> float:
+def compute_seconds(job: Workload, speed: GpuSpeed, ranks: int) -> float:
     """Seconds that each rank computes in a step."""
     tokens = job.tokens / ranks
     if speed.tokens_per_s is not None:
@@ -64,9 +64,9 @@ def overlapped_seconds(
 
 
 def plan_stage(
-    job: Job,
+    job: Workload,
     cluster: Cluster,
-    speed: Speed,
+    speed: GpuSpeed,
     policy: Policy,
     algorithm: Algorithm = "nccl",
     backend: Backend = "nccl",
@@ -96,9 +96,9 @@ def plan_stage(
 
 
 def plan(
-    job: Job,
+    job: Workload,
     cluster: Cluster,
-    speed: Speed,
+    speed: GpuSpeed,
     policies: Mapping[int, Policy],
     algorithm: Algorithm = "nccl",
 ) -> list[StagePlan]:

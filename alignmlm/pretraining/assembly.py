@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.data.batches import Loader
-from alignmlm.data.masking import Corruption, Lexicon, masks_of
+from alignmlm.data.masking import Corruption, CorruptionTables, masks_of
 from alignmlm.data.plain_orders import PlainOrder
 from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
@@ -198,7 +198,7 @@ def make_loader(
     special[list(vocabulary.special)] = True
     ordinary = vocabulary.alphabet().ordinary()
     translations = translation_table(pairs if corruption.dictionary else [], scripts)
-    lexicon = Lexicon(special, vocabulary.mask, ordinary, scripts.tables, translations)
+    lexicon = CorruptionTables(special, vocabulary.mask, ordinary, scripts.tables, translations)
     orders, plain = orders_of(languages, is_syntax), orders_of(languages, is_plain)
     splits = {
         base: {name: store.split(base, name, orders[base]) for name in (TRAIN, VALIDATION)}

@@ -49,7 +49,7 @@ class FaultConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """The outcome of one step over all ranks. The first step is 1, as in metrics.jsonl."""
 
     step: int
@@ -143,7 +143,7 @@ class Faults:
         shown = f"alignmlm data show --config {self.folder / 'recipe.yaml'} --step {batch}"
         return f"step {step} (batch {batch}: `{shown}`)"
 
-    def judge(self, outcomes: Iterable[Outcome], tell: bool) -> int | None:
+    def judge(self, outcomes: Iterable[StepOutcome], tell: bool) -> int | None:
         """The first step with a loss spike, if any; `tell`: log faults.
 
         Raises:
@@ -166,7 +166,7 @@ class Faults:
             self.record.losses = losses[-self.config.spike_window :]
         return first
 
-    def note_not_finite(self, outcome: Outcome, tell: bool) -> None:
+    def note_not_finite(self, outcome: StepOutcome, tell: bool) -> None:
         """Record a step that was not taken.
 
         Raises:

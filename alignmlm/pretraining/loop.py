@@ -23,7 +23,7 @@ from alignmlm.pretraining.between_steps import (
     validate_run,
 )
 from alignmlm.pretraining.engine import Engine, made_batches
-from alignmlm.pretraining.faults import Outcome
+from alignmlm.pretraining.faults import StepOutcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Interval:
+class LogInterval:
     """What happened since the last logged step."""
 
     started: float
@@ -77,7 +77,7 @@ def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list
     return {name: value for name, value in metrics.items() if isfinite(value)}
 
 
-def outcomes(engine: Engine, interval: Interval) -> list[Outcome]:
+def outcomes(engine: Engine, interval: LogInterval) -> list[StepOutcome]:
     """Outcomes of the steps since the last logged one, equal on all ranks.
 
     They are read here and not after each step, to avoid synchronising with the GPU.
@@ -90,12 +90,12 @@ def outcomes(engine: Engine, interval: Interval) -> list[Outcome]:
     steps = [step for step, _ in interval.losses]
     interval.losses = []
     return [
-        Outcome(step, here / count if count else 0.0, norm)
+        StepOutcome(step, here / count if count else 0.0, norm)
         for step, here, count, norm in zip(steps, nats, positions, norms, strict=True)
     ]
 
 
-def interval_metrics(engine: Engine, interval: Interval, counters: Counters) -> Metrics:
+def interval_metrics(engine: Engine, interval: LogInterval, counters: Counters) -> Metrics:
     """Speed since the last logged step; advances the counters by the interval."""
     here = torch.tensor([interval.tokens, interval.fallbacks], device=engine.device)
     tokens, fallbacks = engine.sum_over_ranks(here).tolist()
@@ -130,7 +130,7 @@ def train_on(run: Run) -> None:
     """Train to the last step, or until the run is rewound to a checkpoint."""
     engine, config, counters = run.engine, run.recipe.train, run.counters
     first, last = (step - counters.first_step for step in (counters.step, config.steps))
-    interval, begun = Interval(perf_counter()), counters.step
+    interval, begun = LogInterval(perf_counter()), counters.step
     for ready in in_order(partial(make_step, run), first, last, config.workers):
         with run.profile.step() if run.profile else nullcontext():
             with phase("data"):
@@ -147,7 +147,7 @@ def train_on(run: Run) -> None:
                 validate_run(run)
             if due.checkpoint:
                 save_checkpoint(run)
-            interval = Interval(perf_counter())
+            interval = LogInterval(perf_counter())
 
 
 def make_step(run: Run, number: int) -> list[Batch]:
@@ -158,7 +158,7 @@ def make_step(run: Run, number: int) -> list[Batch]:
 
 
 def next_batches(
-    engine: Engine, interval: Interval, ready: Callable[[], list[Batch]]
+    engine: Engine, interval: LogInterval, ready: Callable[[], list[Batch]]
 ) -> tuple[list[Batch], torch.Tensor]:
     """This rank's batches of the next step, and the masked positions of all ranks'."""
     asked = perf_counter()
@@ -170,7 +170,7 @@ def next_batches(
 
 
 def take_step(
-    run: Run, interval: Interval, batches: list[Batch], masked: torch.Tensor
+    run: Run, interval: LogInterval, batches: list[Batch], masked: torch.Tensor
 ) -> tuple[Losses, torch.Tensor] | None:
     """The losses and the gradient norm of the next step; none where the skip list has it."""
     engine, counters, config = run.engine, run.counters, run.recipe.train
@@ -190,14 +190,14 @@ def take_step(
     return losses, norm
 
 
-def rewound(run: Run, interval: Interval) -> bool:
+def rewound(run: Run, interval: LogInterval) -> bool:
     """Rewind to a checkpoint if the last steps had a spike; returns whether it did."""
     engine, faults = run.engine, run.faults
     spike = faults.judge(outcomes(engine, interval), engine.rank == 0)
     return spike is not None and faults.config.rewind and rewind(run, spike)
 
 
-def save_and_stop(run: Run, interval: Interval, begun: int) -> None:
+def save_and_stop(run: Run, interval: LogInterval, begun: int) -> None:
     """End the run between two steps, with a checkpoint if any came after step `begun`.
 
     It is saved even if it was saved before: a background save may have failed.
@@ -215,7 +215,7 @@ def save_and_stop(run: Run, interval: Interval, begun: int) -> None:
     raise SavedAndStoppedError(f"step {counters.step}")
 
 
-def log_step(run: Run, interval: Interval, taken: tuple[Losses, torch.Tensor] | None) -> None:
+def log_step(run: Run, interval: LogInterval, taken: tuple[Losses, torch.Tensor] | None) -> None:
     """Log a step, with statistics since the last logged one."""
     engine, record = run.engine, run.faults.record
     names = [str(language) for language in run.assembly.loader.languages]

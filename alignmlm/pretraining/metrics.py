@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
-from alignmlm.data.masking import Term
+from alignmlm.data.masking import LossTerm
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.pretraining.trackers import Tracker
@@ -31,7 +31,7 @@ def loss_metrics(losses: Losses, languages: list[str], prefix: str) -> Metrics:
         f"{prefix}/loss_nats": float(losses.nats.sum() / positions.sum()),
         f"{prefix}/accuracy_percent": float(100 * losses.correct.sum() / positions.sum()),
     }
-    for term in Term:
+    for term in LossTerm:
         if positions[term].sum() > 0 and (positions.sum(dim=1) > 0).sum() > 1:
             name = f"{prefix}/loss_nats/{term.name.lower()}"
             metrics[name] = float(losses.nats[term].sum() / positions[term].sum())

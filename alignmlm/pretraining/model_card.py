@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Any
 
-from alignmlm.objectives.objective import Term
+from alignmlm.objectives.objective import AddedLoss
 from alignmlm.objectives.registry import OBJECTIVES
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.metrics import Metrics
@@ -71,7 +71,7 @@ def named_once(metrics: Metrics) -> Metrics:
 def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
     """README.md of an export."""
     objective = recipe.objective
-    adds = isinstance(OBJECTIVES[objective.name], Term)
+    adds = isinstance(OBJECTIVES[objective.name], AddedLoss)
     chosen = objective.name + (f" on {objective.base}" if adds else "")
     results = "".join(f"| {name} | {value:.4g} |\n" for name, value in named_once(metrics).items())
     numbers = "".join(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alignmlm.data.batches import Batch, Loader, Samples, make_batch, validation_samples
-from alignmlm.data.masking import Term
+from alignmlm.data.masking import LossTerm
 from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary
 from alignmlm.objectives.objective import Losses
@@ -43,7 +43,7 @@ def validation_losses(
     """
     samples = validation_samples(loader, language, rows)
     chunks = [samples.part(at, at + micro) for at in range(0, samples.size, micro)]
-    shape = (3, len(Term), len(loader.languages))
+    shape = (3, len(LossTerm), len(loader.languages))
     total = torch.zeros(shape, dtype=torch.float64, device=engine.device)
     for turn in range(0, len(chunks), engine.world_size):
         mine = turn + engine.rank

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from alignmlm.data.batches import Loader, make_batch, validation_samples
 from alignmlm.data.store import VALIDATION
 from alignmlm.languages.dictionary import Dictionary, from_pairs
-from alignmlm.probes.encoder import Row, layer_vectors, token_embedding
+from alignmlm.probes.encoder import ProbeRow, layer_vectors, token_embedding
 
 CHUNK_ROWS = 64  # at once: bounds the memory
 LEAST_CONTEXTS = 3  # of a token whose mean is worth comparing
@@ -27,7 +27,7 @@ class ContextMeans(NamedTuple):
 
 def validation_rows(
     loader: Loader, language: int, limit_rows: int, embedding: int = 0
-) -> Iterator[Row]:
+) -> Iterator[ProbeRow]:
     """The first validation rows of a language, unmasked, with a span at every token of text.
 
     `embedding` is the number of the language's own embedding in models that have them.
@@ -43,12 +43,12 @@ def validation_rows(
             lengths = batch.attention_mask.sum(dim=1).tolist()
         for row, length in zip(ids.view_as(batch.input_ids).tolist(), lengths, strict=True):
             text = [n for n, token in enumerate(row[:length]) if token not in special]
-            yield Row(tuple(row[:length]), tuple((n, n + 1) for n in text), embedding)
+            yield ProbeRow(tuple(row[:length]), tuple((n, n + 1) for n in text), embedding)
 
 
-def chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def chunks(rows: Iterator[ProbeRow]) -> Iterator[list[ProbeRow]]:
     """The rows, a few at a time."""
-    chunk: list[Row] = []
+    chunk: list[ProbeRow] = []
     for row in rows:
         chunk.append(row)
         if len(chunk) == CHUNK_ROWS:
@@ -59,7 +59,7 @@ def chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 @torch.no_grad()
-def context_means(model: PreTrainedModel, rows: Iterator[Row]) -> ContextMeans:
+def context_means(model: PreTrainedModel, rows: Iterator[ProbeRow]) -> ContextMeans:
     """The mean state of each token over its occurrences in the rows, per layer from 0 (embeddings).
 
     Raises:

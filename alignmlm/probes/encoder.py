@@ -20,7 +20,7 @@ NO_LIMIT = 2**31  # of models whose positions have no table
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProbeRow:
     """One input sequence, and the spans whose mean vectors are wanted."""
 
     ids: tuple[int, ...]
@@ -28,9 +28,9 @@ class Row:
     language: int = 0  # its embedding, in models that have one for each language
 
 
-def whole(ids: Sequence[int], language: int = 0) -> Row:
+def whole(ids: Sequence[int], language: int = 0) -> ProbeRow:
     """A row whose one vector is the mean of all its tokens, special ones too."""
-    return Row(tuple(ids), ((0, len(ids)),), language)
+    return ProbeRow(tuple(ids), ((0, len(ids)),), language)
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:
@@ -58,7 +58,7 @@ def longest_row_tokens(model: PreTrainedModel) -> int:
     return getattr(model.config, "max_position_embeddings", NO_LIMIT) - first
 
 
-def check_rows(model: PreTrainedModel, rows: Sequence[Row]) -> None:
+def check_rows(model: PreTrainedModel, rows: Sequence[ProbeRow]) -> None:
     """Raise unless the model can take all rows.
 
     Raises:
@@ -75,7 +75,7 @@ def check_rows(model: PreTrainedModel, rows: Sequence[Row]) -> None:
             raise DataError(f"{place} has spans {row.spans}, but {len(row.ids)} tokens")
 
 
-def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
+def batches(rows: Sequence[ProbeRow], batch_tokens: int) -> Iterator[list[int]]:
     """Numbers of the rows, longest first, so that rows of one length share a batch."""
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number].ids))
     at = 0
@@ -86,7 +86,7 @@ def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
 
 
 def padded(
-    rows: Sequence[Row], pad: int, device: torch.device
+    rows: Sequence[ProbeRow], pad: int, device: torch.device
 ) -> tuple[Int[Tensor, "row token"], Bool[Tensor, "row token"]]:
     """Padded ids, and the mask of real tokens."""
     width = max(len(row.ids) for row in rows)
@@ -95,7 +95,7 @@ def padded(
     return ids.to(device), (torch.arange(width) < lengths[:, None]).to(device)
 
 
-def span_weights(rows: Sequence[Row], width: int) -> Float[Tensor, "row span token"]:
+def span_weights(rows: Sequence[ProbeRow], width: int) -> Float[Tensor, "row span token"]:
     """Weights that turn the tokens of each row into the means of its spans; other spans are 0."""
     weights = torch.zeros(len(rows), max(len(row.spans) for row in rows), width)
     for number, row in enumerate(rows):
@@ -116,7 +116,7 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def layer_outputs(
-    encoder: PreTrainedModel, rows: Sequence[Row], device: torch.device
+    encoder: PreTrainedModel, rows: Sequence[ProbeRow], device: torch.device
 ) -> tuple[Float[Tensor, "row token hidden"], ...]:
     """The embedding layer's output and that of each layer above it."""
     ids, real = padded(rows, encoder.config.pad_token_id or 0, device)
@@ -129,7 +129,7 @@ def layer_outputs(
 
 @torch.no_grad()
 def layer_vectors(
-    model: PreTrainedModel, rows: Sequence[Row], batch_tokens: int = BATCH_TOKENS
+    model: PreTrainedModel, rows: Sequence[ProbeRow], batch_tokens: int = BATCH_TOKENS
 ) -> Float[Tensor, "layer span hidden"]:
     """Mean vector of each span of each row, in their order, at each layer from 0 (embeddings).
 

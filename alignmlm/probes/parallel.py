@@ -15,7 +15,7 @@ from alignmlm.languages.language import Language
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.replacement import replace_words
 from alignmlm.languages.sentences import Sentences
-from alignmlm.probes.encoder import Row
+from alignmlm.probes.encoder import ProbeRow
 from alignmlm.storage.text import numbered_lines
 
 
@@ -23,8 +23,8 @@ from alignmlm.storage.text import numbered_lines
 class ParallelRows:
     """Rows of two languages; the n-th spans of both translate each other."""
 
-    source: tuple[Row, ...]
-    target: tuple[Row, ...]
+    source: tuple[ProbeRow, ...]
+    target: tuple[ProbeRow, ...]
 
     def __post_init__(self) -> None:
         spans = [sum(len(row.spans) for row in rows) for rows in (self.source, self.target)]
@@ -51,7 +51,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedSentence:
     """One sentence in one language, without <s> and </s>."""
 
     ids: Int[np.ndarray, " token"]
@@ -88,7 +88,7 @@ def base_sentences(tokenizer: Tokenizer, texts: Sequence[str], unk: int) -> list
     return sentences
 
 
-def rendered(text: Sentences, reading: Reading) -> Rendered:
+def rendered(text: Sentences, reading: Reading) -> RenderedSentence:
     """A base sentence in one language, rendered as in training."""
     language, vocabulary = reading.language, reading.vocabulary
     final = np.array(vocabulary.final, np.int64)
@@ -99,17 +99,21 @@ def rendered(text: Sentences, reading: Reading) -> Rendered:
     inside = np.arange(len(text.ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     tokens = np.repeat(text.first_tokens()[moved], lengths) + inside
     unreplaced = np.logical_and.reduceat(changed.ids == text.ids, text.first_tokens())
-    return Rendered(reading.table[changed.ids[tokens]], np.repeat(moved, lengths), unreplaced)
+    return RenderedSentence(
+        reading.table[changed.ids[tokens]], np.repeat(moved, lengths), unreplaced
+    )
 
 
-def row_of(shown: Rendered, reading: Reading, spans: tuple[tuple[int, int], ...]) -> Row:
+def row_of(
+    shown: RenderedSentence, reading: Reading, spans: tuple[tuple[int, int], ...]
+) -> ProbeRow:
     """A rendered sentence between <s> and </s>, cut to the model's longest row."""
     room = reading.longest_tokens - 2
     bos, eos = reading.vocabulary.bos, reading.vocabulary.eos
-    return Row((bos, *shown.ids[:room].tolist(), eos), spans, reading.number)
+    return ProbeRow((bos, *shown.ids[:room].tolist(), eos), spans, reading.number)
 
 
-def sentence_rows(texts: Sequence[Sentences], reading: Reading) -> tuple[Row, ...]:
+def sentence_rows(texts: Sequence[Sentences], reading: Reading) -> tuple[ProbeRow, ...]:
     """A row a sentence; its span is what lies between <s> and </s>, which all sentences share."""
     room = reading.longest_tokens - 2
     return tuple(
@@ -118,7 +122,7 @@ def sentence_rows(texts: Sequence[Sentences], reading: Reading) -> tuple[Row, ..
     )
 
 
-def word_spans(shown: Rendered, room_tokens: int) -> dict[int, tuple[int, int]]:
+def word_spans(shown: RenderedSentence, room_tokens: int) -> dict[int, tuple[int, int]]:
     """The span of each base word in a row, without words that are cut off."""
     first = np.flatnonzero(np.append(True, shown.words[1:] != shown.words[:-1]))
     ends = np.append(first[1:], len(shown.words))
@@ -137,7 +141,7 @@ def tokens_of_word(text: Sentences, word: int) -> tuple[int, ...]:
 
 def matched(
     text: Sentences, readings: tuple[Reading, Reading], seen: set[tuple[int, ...]] | None
-) -> tuple[list[Rendered], list[dict[int, tuple[int, int]]]]:
+) -> tuple[list[RenderedSentence], list[dict[int, tuple[int, int]]]]:
     """A sentence in each language, and the spans of words in both that were not seen before.
 
     Adds its words to those seen, unless that is None.
@@ -170,7 +174,7 @@ def word_rows(
     so is every occurrence of a word but the first: at the embedding layer only its position tells
     one from another. `repeated` keeps them. A limit keeps the first words.
     """
-    rows: tuple[list[Row], list[Row]] = ([], [])
+    rows: tuple[list[ProbeRow], list[ProbeRow]] = ([], [])
     seen: set[tuple[int, ...]] | None = None if repeated else set()
     left = limit_words
     for text in texts:

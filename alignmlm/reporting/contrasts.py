@@ -21,7 +21,7 @@ from alignmlm.reporting.transfer_tables import SMALLER_IS_BETTER
 LEVEL = 0.05
 
 
-class Place(NamedTuple):
+class TransferPlace(NamedTuple):
     """Where objectives are compared."""
 
     task: str
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class Contrast:
     """How one measure of two objectives differs in one place, in percentage points."""
 
-    place: Place
+    place: TransferPlace
     measure: Measure
     first: str
     second: str
@@ -57,18 +57,18 @@ class Contrast:
         return None if better is None else self.first if better == self.second else self.second
 
 
-def place_of(cell: Cell) -> Place:
+def place_of(cell: Cell) -> TransferPlace:
     """The place of a cell."""
-    return Place(cell.task, cell.source_language, cell.language)
+    return TransferPlace(cell.task, cell.source_language, cell.language)
 
 
-def by_place(rows: Iterable[ScoreRow]) -> dict[Place, dict[str, list[ScoreRow]]]:
+def by_place(rows: Iterable[ScoreRow]) -> dict[TransferPlace, dict[str, list[ScoreRow]]]:
     """The rows by place and objective, seeds in ascending order.
 
     Raises:
         DataError: a cell has the same seed twice.
     """
-    places: dict[Place, dict[str, list[ScoreRow]]] = {}
+    places: dict[TransferPlace, dict[str, list[ScoreRow]]] = {}
     for cell, group in by_cell(rows).items():
         places.setdefault(place_of(cell), {})[cell.objective] = group
     return places
@@ -81,7 +81,7 @@ def scores_by_seed(rows: list[ScoreRow], measure: Measure) -> dict[int, float]:
 
 
 def contrast(
-    place: Place, measure: Measure, sides: tuple[tuple[str, list[ScoreRow]], ...]
+    place: TransferPlace, measure: Measure, sides: tuple[tuple[str, list[ScoreRow]], ...]
 ) -> Contrast | None:
     """Two objectives in one place, not yet adjusted; None where they share no seed."""
     (first, rows), (second, others) = sides
@@ -128,7 +128,7 @@ class Standing:
         return 1 + len(self.beaten_by)
 
 
-def standing(every: Iterable[Contrast], place: Place, objective: str) -> Standing:
+def standing(every: Iterable[Contrast], place: TransferPlace, objective: str) -> Standing:
     """Where an objective stands among the contrasts of one measure."""
     own = [c for c in every if c.place == place and objective in (c.first, c.second)]
     decided = [c for c in own if c.better is not None]
@@ -139,14 +139,14 @@ def standing(every: Iterable[Contrast], place: Place, objective: str) -> Standin
     )
 
 
-def standings(rows: list[ScoreRow]) -> dict[tuple[Place, Measure, str], Standing]:
+def standings(rows: list[ScoreRow]) -> dict[tuple[TransferPlace, Measure, str], Standing]:
     """Where each objective stands in each place by each measure.
 
     Raises:
         DataError: a cell has the same seed twice.
     """
     places = by_place(rows)
-    by_objective: dict[tuple[Place, Measure, str], Standing] = {}
+    by_objective: dict[tuple[TransferPlace, Measure, str], Standing] = {}
     for measure in MEASURES:
         every = contrasts(rows, measure)
         for place, objectives in places.items():

@@ -31,22 +31,22 @@ Plain = dict[str, Any]
 Answers = dict[Document, Sample]
 
 
-class Tested(NamedTuple):
+class TaskLanguage(NamedTuple):
     """One task in one language."""
 
     task: str
     language: str
 
 
-def tested(runs: Iterable[RunFacts]) -> dict[Tested, list[int]]:
+def tested(runs: Iterable[RunFacts]) -> dict[TaskLanguage, list[int]]:
     """What runs have samples of, with the places of these runs; retrieval is left out."""
-    places_of: dict[Tested, list[int]] = defaultdict(list)
+    places_of: dict[TaskLanguage, list[int]] = defaultdict(list)
     for place, run in enumerate(runs):
         results = run.results or {}
         for task, languages in results.get(SAMPLES, {}).items():
             for language in languages:
                 if task in results.get("per_seed", {}):
-                    places_of[Tested(task, language)].append(place)
+                    places_of[TaskLanguage(task, language)].append(place)
     return {one: places for one, places in places_of.items() if len(places) > 1}
 
 
@@ -60,7 +60,7 @@ def share_letters(value: float) -> str:
     return "".join(DIGITS[digit] for digit in divmod(round(value * STEPS), len(DIGITS)))
 
 
-def answers_of(run: RunFacts, one: Tested, arm: Arm) -> Answers:
+def answers_of(run: RunFacts, one: TaskLanguage, arm: Arm) -> Answers:
     """A run's answers of one arm, those of the lowest seed.
 
     Raises:
@@ -77,7 +77,7 @@ def answers_of(run: RunFacts, one: Tested, arm: Arm) -> Answers:
 
 
 def with_same_examples(
-    runs: list[RunFacts], places: list[int], one: Tested, arm: Arm
+    runs: list[RunFacts], places: list[int], one: TaskLanguage, arm: Arm
 ) -> dict[int, Answers]:
     """The answers of the runs that share examples and right labels with the first of them."""
     alike: dict[int, Answers] = {}
@@ -104,7 +104,7 @@ def evenly(documents: list[Document], count: int) -> list[Document]:
 
 
 def shown_texts(
-    run: RunFacts, one: Tested, documents: list[Document], folder: Path
+    run: RunFacts, one: TaskLanguage, documents: list[Document], folder: Path
 ) -> tuple[list[Plain | None], str]:
     """Original and derived texts of some examples, and why there are none."""
     try:
@@ -117,7 +117,7 @@ def shown_texts(
 
 def flip_unit(
     by_run: dict[int, Answers],
-    one: Tested,
+    one: TaskLanguage,
     arm: Arm,
     each: int,
     texts_of: Callable[[list[Document]], tuple[list[Plain | None], str]],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alignmlm.evaluation.scores import score_rows
 from alignmlm.evaluation.scores.score_rows import MEASURES, Cell, Measure, ScoreRow, by_cell
-from alignmlm.reporting.contrasts import Place, Standing, standings
+from alignmlm.reporting.contrasts import Standing, TransferPlace, standings
 from alignmlm.reporting.records import Row
 from alignmlm.reporting.run_facts import RunFacts
 from alignmlm.reporting.tables import MISSING
@@ -93,7 +93,7 @@ def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[Matr
                 line = []
                 for target in targets:
                     group = cells.get(Cell(objective, task, source, target), [])
-                    place = Place(task, source, target)
+                    place = TransferPlace(task, source, target)
                     line.append(matrix_cell(group, place, objective, ranked, why))
                 lines.append((language_name(source), objective_name(objective), line))
         tables.append(MatrixTable(task_name(task), list(map(language_name, targets)), lines))
@@ -102,9 +102,9 @@ def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[Matr
 
 def matrix_cell(
     group: list[ScoreRow],
-    place: Place,
+    place: TransferPlace,
     objective: str,
-    ranked: dict[tuple[Place, Measure, str], Standing],
+    ranked: dict[tuple[TransferPlace, Measure, str], Standing],
     why: dict[tuple[str, str], str],
 ) -> MatrixCell:
     """One cell, or why there is none."""

@@ -51,7 +51,7 @@ ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class PageGroup:
     """A study, or the runs that belong to none, as the template shows it."""
 
     title: str
@@ -73,7 +73,9 @@ def source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def group(title: str, rows: list[Row], runs: list[RunFacts], missing: Sequence[Row] = ()) -> Group:
+def group(
+    title: str, rows: list[Row], runs: list[RunFacts], missing: Sequence[Row] = ()
+) -> PageGroup:
     """The scores of one study, and what is missing in them.
 
     Raises:
@@ -81,10 +83,12 @@ def group(title: str, rows: list[Row], runs: list[RunFacts], missing: Sequence[R
     """
     scores = study_score_rows(row for row in rows if row.get("bz") is not None)
     holes, why = reasons(scores, runs, missing)
-    return Group(title, verdict(scores), matrices(scores, why), holes, page_tables(rows), scores)
+    return PageGroup(
+        title, verdict(scores), matrices(scores, why), holes, page_tables(rows), scores
+    )
 
 
-def groups(studies: list[Path], runs: list[RunFacts]) -> list[Group]:
+def groups(studies: list[Path], runs: list[RunFacts]) -> list[PageGroup]:
     """Each study with its runs, and the runs that belong to none.
 
     Raises:
@@ -114,14 +118,14 @@ def told_apart(runs: list[RunFacts]) -> list[RunFacts]:
     ]
 
 
-def in_order(runs: list[RunFacts], shown: list[Group]) -> list[RunFacts]:
+def in_order(runs: list[RunFacts], shown: list[PageGroup]) -> list[RunFacts]:
     """The runs in the order in which their studies name the objectives."""
     names = [row.cell.objective for one in shown for row in one.rows]
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return sorted(runs, key=lambda run: (place.get(run.label, len(place)), run.label, run.seed))
 
 
-def page_text(runs: list[RunFacts], shown: list[Group], live: str = "") -> str:
+def page_text(runs: list[RunFacts], shown: list[PageGroup], live: str = "") -> str:
     """The page; `live`: what the server calls it that it came from."""
     environment = Environment(
         loader=PackageLoader("alignmlm.reporting", "template"),

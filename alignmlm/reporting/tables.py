@@ -14,7 +14,7 @@ MISSING = "–"  # noqa: RUF001 - shown where nothing was measured
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MeasureColumn:
     """A measure, and where a row has it."""
 
     title: str
@@ -25,15 +25,17 @@ class Column:
 MODEL = {"objective": "objective"}
 TARGET = {"task": "task", "language": "tested on", **MODEL}
 ALIGNMENT = (
-    Column("aligned, in dictionary (%)", lambda row: row.get("alignment_in_dictionary_percent"), 1),
-    Column("aligned, held out (%)", lambda row: row.get("alignment_held_out_percent"), 1),
+    MeasureColumn(
+        "aligned, in dictionary (%)", lambda row: row.get("alignment_in_dictionary_percent"), 1
+    ),
+    MeasureColumn("aligned, held out (%)", lambda row: row.get("alignment_held_out_percent"), 1),
 )
 TRANSFER = (
-    Column("source (%)", lambda row: row.get("source"), 1),
-    Column("BS (%)", lambda row: row.get("bs"), 1),
-    Column("BZ (%)", lambda row: row.get("bz"), 1),
-    Column("Delta (points)", lambda row: row.get("delta"), 1),
-    Column("retrieved (P@1, %)", lambda row: row.get("retrieved"), 1),
+    MeasureColumn("source (%)", lambda row: row.get("source"), 1),
+    MeasureColumn("BS (%)", lambda row: row.get("bs"), 1),
+    MeasureColumn("BZ (%)", lambda row: row.get("bz"), 1),
+    MeasureColumn("Delta (points)", lambda row: row.get("delta"), 1),
+    MeasureColumn("retrieved (P@1, %)", lambda row: row.get("retrieved"), 1),
 )
 
 
@@ -47,10 +49,10 @@ class Cells:
     lines: list[list[str]]
 
 
-def loss_column(language: str) -> Column:
+def loss_column(language: str) -> MeasureColumn:
     """Validation loss of one language."""
     title = f"loss {language} (nats)"
-    return Column(title, lambda row: row.get("validation_loss_nats", {}).get(language), 3)
+    return MeasureColumn(title, lambda row: row.get("validation_loss_nats", {}).get(language), 3)
 
 
 def groups_of(rows: list[Row], names: Iterable[str]) -> dict[tuple[str, ...], list[Row]]:
@@ -76,7 +78,9 @@ def cell(values: list[float], digits: int) -> str:
     return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def cells(title: str, rows: list[Row], names: dict[str, str], columns: Iterable[Column]) -> Cells:
+def cells(
+    title: str, rows: list[Row], names: dict[str, str], columns: Iterable[MeasureColumn]
+) -> Cells:
     """One line a group, means over its rows with their range; what no row has is left out."""
     shown = [column for column in columns if values_of(rows, column.value)]
     lines = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from alignmlm.errors import DataError
-from alignmlm.evaluation.scores.compare import Side, side_of
+from alignmlm.evaluation.scores.compare import ResultSet, side_of
 from alignmlm.evaluation.scores.score_rows import ScoreRow, by_cell
 from alignmlm.evaluation.scores.scoring import Arm, confusion
 from alignmlm.reporting.figure_files import save_figure
@@ -41,7 +41,7 @@ def write_tables(rows: list[ScoreRow], folder: Path) -> list[Path]:
     return [folder / name for name in TABLES]
 
 
-def confusion_figures(side: Side) -> dict[str, Callable[[], Figure]]:
+def confusion_figures(side: ResultSet) -> dict[str, Callable[[], Figure]]:
     """A figure for each cell and arm of which there are samples, by file name."""
     figures: dict[str, Callable[[], Figure]] = {}
     for cell in by_cell(side.rows):
@@ -58,7 +58,7 @@ def confusion_figures(side: Side) -> dict[str, Callable[[], Figure]]:
     return figures
 
 
-def write_figures(side: Side, folder: Path, words: str | None = None) -> list[Path]:
+def write_figures(side: ResultSet, folder: Path, words: str | None = None) -> list[Path]:
     """The paths of the figures as PNG and SVG; `words` says whose alignment is drawn."""
     rows = side.rows
     figures: dict[str, Callable[[], Figure]] = {

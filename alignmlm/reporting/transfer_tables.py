@@ -33,7 +33,7 @@ SMALLER_IS_BETTER = frozenset({"delta"})
 SAID_ONCE = ("objective", "task", "source", "target", "noise")  # where all lines agree
 
 
-class Line(NamedTuple):
+class TransferLine(NamedTuple):
     """What the cells of one line of a table have in common."""
 
     objective: str
@@ -41,7 +41,7 @@ class Line(NamedTuple):
     language: str
 
 
-class Column(NamedTuple):
+class TransferColumn(NamedTuple):
     """What the cells of one column have in common."""
 
     task: str
@@ -52,19 +52,19 @@ class Column(NamedTuple):
 class TransferTable:
     """Intervals by line and column, and the mean alignments of each line in percent."""
 
-    cells: dict[Line, dict[Column, Interval]]
-    columns: list[Column]
-    bold: frozenset[tuple[Line, Column]]
-    alignments: dict[Line, dict[str, float]] = field(default_factory=dict)
+    cells: dict[TransferLine, dict[TransferColumn, Interval]]
+    columns: list[TransferColumn]
+    bold: frozenset[tuple[TransferLine, TransferColumn]]
+    alignments: dict[TransferLine, dict[str, float]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()  # how many a cell has
 
 
-def line_of(cell: Cell) -> Line:
+def line_of(cell: Cell) -> TransferLine:
     """The line of a cell."""
-    return Line(cell.objective, cell.source_language, cell.language)
+    return TransferLine(cell.objective, cell.source_language, cell.language)
 
 
-def best_of(intervals: dict[Line, Interval], measure: Measure) -> Line | None:
+def best_of(intervals: dict[TransferLine, Interval], measure: Measure) -> TransferLine | None:
     """The best line if its interval excludes the runner-up's mean; None where none stands out."""
     sign = 1 if measure in SMALLER_IS_BETTER else -1
     order = sorted(intervals, key=lambda line: sign * intervals[line].estimate)
@@ -74,8 +74,8 @@ def best_of(intervals: dict[Line, Interval], measure: Measure) -> Line | None:
 
 
 def bold_cells(
-    cells: dict[Line, dict[Column, Interval]], columns: list[Column]
-) -> frozenset[tuple[Line, Column]]:
+    cells: dict[TransferLine, dict[TransferColumn, Interval]], columns: list[TransferColumn]
+) -> frozenset[tuple[TransferLine, TransferColumn]]:
     """The cells that stand out among the objectives of their source and target language."""
     bold = set()
     for languages in {line[1:] for line in cells}:
@@ -92,18 +92,20 @@ def transfer_table(
 ) -> TransferTable:
     """The rows of all seeds as lines by objective and language, columns by task and measure."""
     groups = score_rows.by_cell(rows)
-    cells: dict[Line, dict[Column, Interval]] = {}
-    alignments: dict[Line, dict[str, float]] = {}
+    cells: dict[TransferLine, dict[TransferColumn, Interval]] = {}
+    alignments: dict[TransferLine, dict[str, float]] = {}
     for cell, group in groups.items():
         line = line_of(cell)
-        intervals = {Column(cell.task, m): score_rows.measured(group, m) for m in measures}
+        intervals = {TransferColumn(cell.task, m): score_rows.measured(group, m) for m in measures}
         cells.setdefault(line, {}).update(intervals)
         known = {
             words: score_rows.mean_alignment(group, words)
             for words in score_rows.alignments_of(group)
         }
         alignments.setdefault(line, {}).update(known)
-    columns = [Column(task, m) for task in dict.fromkeys(c.task for c in groups) for m in measures]
+    columns = [
+        TransferColumn(task, m) for task in dict.fromkeys(c.task for c in groups) for m in measures
+    ]
     seeds = tuple(sorted({len(group) for group in groups.values()}))
     return TransferTable(cells, columns, bold_cells(cells, columns), alignments, seeds)
 
@@ -142,7 +144,9 @@ def paper_csv(rows: Iterable[ScoreRow]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([METHOD, CHANGE, *map(csv_text, titles)])
     for line, cells in table.cells.items():
-        signed = [(cells.get(Column(t, m)), sign) for t in tasks for m, sign in parts.values()]
+        signed = [
+            (cells.get(TransferColumn(t, m)), sign) for t in tasks for m, sign in parts.values()
+        ]
         numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in signed]
         names = (paper_method(line.objective), paper_change(line.language))
         writer.writerow([*map(csv_text, names), *numbers])
@@ -197,7 +201,7 @@ def markdown_transfer(rows: Iterable[ScoreRow]) -> str:
     """The table in Markdown, with a line that says what the numbers are."""
     table = transfer_table(rows)
     titles = head(table)
-    rules = ["---" if place < len(Line._fields) else "---:" for place in range(len(titles))]
+    rules = ["---" if place < len(TransferLine._fields) else "---:" for place in range(len(titles))]
     shown_titles = [markdown_text(title) for title in titles]
     lines = [shown_titles, rules, *body(table, markdown_text, lambda cell: f"**{cell}**")]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(table)}\n"
@@ -207,7 +211,7 @@ def latex_transfer(rows: Iterable[ScoreRow]) -> str:
     """The table in LaTeX (booktabs), with a comment that says what the numbers are."""
     table = transfer_table(rows)
     titles = head(table)
-    shape = "l" * len(Line._fields) + "r" * (len(titles) - len(Line._fields))
+    shape = "l" * len(TransferLine._fields) + "r" * (len(titles) - len(TransferLine._fields))
     text = latex_text
     lines = body(table, lambda cell: text(cell).replace(MISSING, "--"), r"\textbf{{{}}}".format)
     parts = [

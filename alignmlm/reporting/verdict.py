@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from alignmlm.evaluation.scores.score_rows import Measure, ScoreRow
-from alignmlm.reporting.contrasts import Contrast, Place, by_place, contrasts, scores_by_seed
+from alignmlm.reporting.contrasts import (
+    Contrast,
+    TransferPlace,
+    by_place,
+    contrasts,
+    scores_by_seed,
+)
 from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
 from alignmlm.reporting.transfer_tables import p_text, shown, signless
 
@@ -43,7 +49,7 @@ def decisive(rows: list[ScoreRow]) -> list[Contrast]:
     return delta + [c for c in contrasts(rows, "bz") if c.place not in by_delta]
 
 
-def place_text(place: Place) -> str:
+def place_text(place: TransferPlace) -> str:
     """A place in words: "EWT POS, eng to eng, inverted"."""
     source, target = language_name(place.source_language), language_name(place.language)
     return f"{task_name(place.task)} ({source} → {target})"

@@ -18,7 +18,7 @@ EMPTY = re.compile(rf"(0|{NUMBER})\.{NUMBER}")  # a node without a word
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WordLine:
     """The line of a word or a multiword token."""
 
     number: int  # of the line in its file
@@ -39,8 +39,8 @@ class Row:
 class Block:
     """A sentence: its words, numbered from 1 in their order, and its multiword tokens."""
 
-    rows: list[Row]
-    ranges: list[tuple[int, int, Row]]  # first and last word
+    rows: list[WordLine]
+    ranges: list[tuple[int, int, WordLine]]  # first and last word
 
     @property
     def words(self) -> list[str]:
@@ -77,13 +77,13 @@ def columns_of(number: int, line: str, path: object, more: bool) -> list[str]:
     return columns
 
 
-def block_of(lines: list[Row], path: object) -> Block:
+def block_of(lines: list[WordLine], path: object) -> Block:
     """The sentence of some lines; nodes without a word are left out.
 
     Raises:
         DataError: an id that is none or out of order, or a range of words that are not there.
     """
-    words: list[Row] = []
+    words: list[WordLine] = []
     ranges = []
     for row in lines:
         name, place = row.columns[0], f"{path}:{row.number}"
@@ -101,7 +101,7 @@ def block_of(lines: list[Row], path: object) -> Block:
     return Block(words, ranges)
 
 
-def check_ranges(ranges: list[tuple[int, int, Row]], words: int, path: object) -> None:
+def check_ranges(ranges: list[tuple[int, int, WordLine]], words: int, path: object) -> None:
     """Raise unless the ranges of a sentence are apart and name words that it has.
 
     Raises:
@@ -132,13 +132,13 @@ def blocks(
     Raises:
         DataError: a sentence is damaged; the message starts with path:line.
     """
-    rows: list[Row] = []
+    rows: list[WordLine] = []
     for number, line in lines:
         if not line.strip(" \t"):
             if rows and (block := block_of(rows, path)).rows:
                 yield block
             rows = []
         elif not line.startswith("#"):
-            rows.append(Row(number, columns_of(number, line, path, more)))
+            rows.append(WordLine(number, columns_of(number, line, path, more)))
     if rows and (block := block_of(rows, path)).rows:
         yield block

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellRecord:
     """What came of a run when it was last tried."""
 
     inputs: str = ""  # the hash of what its rows depend on; none where it failed
@@ -42,19 +42,19 @@ def record_of(study: StudyConfig, run: PlannedRun) -> Path:
     return Path(study.folder) / CELLS / f"{run.folder.name}.json"
 
 
-def write_cell(study: StudyConfig, run: PlannedRun, cell: Cell) -> None:
+def write_cell(study: StudyConfig, run: PlannedRun, cell: CellRecord) -> None:
     """Write the record of a run."""
     path = record_of(study, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, json.dumps(asdict(cell), indent=1, ensure_ascii=False) + "\n")
 
 
-def read_cell(study: StudyConfig, run: PlannedRun) -> Cell:
+def read_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
     """The record of a run; an empty one where there is none that can be used."""
     try:
-        return Cell(**read_json(record_of(study, run), nan=True))
+        return CellRecord(**read_json(record_of(study, run), nan=True))
     except (AlignMLMError, TypeError):
-        return Cell()
+        return CellRecord()
 
 
 def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
@@ -72,7 +72,7 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
-def measured_cell(study: StudyConfig, run: PlannedRun) -> Cell | None:
+def measured_cell(study: StudyConfig, run: PlannedRun) -> CellRecord | None:
     """The record of a run of which nothing is left to do; None where something is."""
     cell = read_cell(study, run)
     if not run.done or cell.error or cell.skipped or not cell.inputs:
@@ -84,7 +84,7 @@ def measured_cell(study: StudyConfig, run: PlannedRun) -> Cell | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StudyOutcome:
     """What came of a study."""
 
     rows: list[Row] = field(default_factory=list)
@@ -92,9 +92,9 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)  # by run, and why it has no scores
 
 
-def outcome_of(study: StudyConfig) -> Outcome:
+def outcome_of(study: StudyConfig) -> StudyOutcome:
     """What the records of all runs say."""
-    outcome = Outcome()
+    outcome = StudyOutcome()
     for run in planned_runs(study):
         cell = read_cell(study, run)
         outcome.rows.extend(cell.rows)

@@ -12,7 +12,7 @@ from alignmlm.quiet import quiet_logs
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.cells import measured_cell, read_cell
 from alignmlm.studies.measuring import expected_measuring_s
-from alignmlm.studies.speed import Speed, folder_mib, trial_run
+from alignmlm.studies.speed import RunSpeed, folder_mib, trial_run
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
 
 
@@ -59,7 +59,7 @@ def taken(study: StudyConfig, run: PlannedRun) -> Needs:
     return Needs(seconds, measuring_s(run), folder_mib(run.folder))
 
 
-def tried(study: StudyConfig, recipe: Recipe) -> tuple[Speed, float | None]:
+def tried(study: StudyConfig, recipe: Recipe) -> tuple[RunSpeed, float | None]:
     """The speed of a recipe, and how long its tasks take to measure; None where they cannot be.
 
     Raises:
@@ -78,7 +78,7 @@ def plan_rows(study: StudyConfig) -> Iterator[PlanRow]:
     Raises:
         AlignMLMError: a run cannot start.
     """
-    runs, trials = planned_runs(study), dict[str, tuple[Speed, float | None]]()
+    runs, trials = planned_runs(study), dict[str, tuple[RunSpeed, float | None]]()
     done = {run.folder: taken(study, run) for run in runs if run.done}
     took = [needs.measuring_s for needs in done.values() if needs.measuring_s is not None]
     recipes = {run.folder: recipe_of(study, run) for run in runs}

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignmlm.data.coverage import Side, word_counts
+from alignmlm.data.coverage import DictionarySide, word_counts
 from alignmlm.data.store import VALIDATION
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.languages.dictionary import Dictionary, Word
@@ -88,7 +88,7 @@ def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[
     derived = languages[pair.source].base == languages[pair.target].base
     counts: dict[Word, int] = {}
     for number, place in ((pair.source, 0), (pair.target, 1)):
-        side = Side(languages[number].base, scripts.tables[number], every_token=derived)
+        side = DictionarySide(languages[number].base, scripts.tables[number], every_token=derived)
         words = sorted({words[place] for words in both})
         counts |= word_counts(words, side, assembly.store)
     return counts

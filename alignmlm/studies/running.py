@@ -32,9 +32,9 @@ from alignmlm.storage.locks import LockHeldError, held_or_refused, locked
 from alignmlm.studies.cells import (
     COMMAND,
     LOGS,
-    Cell,
-    Outcome,
+    CellRecord,
     Row,
+    StudyOutcome,
     inputs_of,
     measured_cell,
     missing_runs,
@@ -184,7 +184,7 @@ def checked_tasks(study: StudyConfig) -> list[str]:
     return [task.name for task in check_task_files(study.tasks, bases, sample)]
 
 
-def run_cell(study: StudyConfig, run: PlannedRun) -> Cell:
+def run_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
     """Pre-train and measure one run, and record what came of it.
 
     Raises:
@@ -195,24 +195,24 @@ def run_cell(study: StudyConfig, run: PlannedRun) -> Cell:
         check_unmixed(study, run)
         pretrain(study, run)
         training_s = perf_counter() - began if new else read_cell(study, run).training_s
-        cell = Cell(inputs_of(study, run)) if not names else measured(study, run, names)
+        cell = CellRecord(inputs_of(study, run)) if not names else measured(study, run, names)
         cell = replace(cell, training_s=training_s)
     except AlignMLMError as error:
-        write_cell(study, run, Cell(error=str(error)))
+        write_cell(study, run, CellRecord(error=str(error)))
         raise
     write_cell(study, run, cell)
     return cell
 
 
-def measured(study: StudyConfig, run: PlannedRun, names: list[str]) -> Cell:
+def measured(study: StudyConfig, run: PlannedRun, names: list[str]) -> CellRecord:
     """The record of a pre-trained run, measured."""
     with ended_by_signals():
         results, skipped = evaluate(run.folder, study.tasks, study.evaluation)
     inputs = "" if skipped else inputs_of(study, run)
-    return Cell(inputs, run_rows(run, results, names), skipped)
+    return CellRecord(inputs, run_rows(run, results, names), skipped)
 
 
-def run_one(study: StudyConfig, number: int) -> Cell:
+def run_one(study: StudyConfig, number: int) -> CellRecord:
     """Pre-train and measure one run of the study, counted from 1; study.json is left as it is.
 
     Raises:
@@ -225,7 +225,7 @@ def run_one(study: StudyConfig, number: int) -> Cell:
     return run_cell(study, runs[number - 1])
 
 
-def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) -> Outcome:
+def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) -> StudyOutcome:
     """What came of all runs; <folder>/study.json has their rows, and grows with each run.
 
     Finished runs are not trained again, measured tasks not measured again, an unfinished run
@@ -297,7 +297,9 @@ def run_side_by_side(study: StudyConfig, path: Path, workers: int) -> None:
         code = process.wait()
         if code and not stopped.is_set():
             if not read_cell(study, run).error:
-                write_cell(study, run, Cell(error=f"ended with exit code {code}; see {output}"))
+                write_cell(
+                    study, run, CellRecord(error=f"ended with exit code {code}; see {output}")
+                )
             log.error("run %d of %d failed: %s", number, len(runs), read_cell(study, run).error)
         write_study(study, outcome_of(study).rows)
 

@@ -25,7 +25,7 @@ STEPS, INTERVAL = 15, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class RunSpeed:
     """What a run takes on this machine."""
 
     step_s: float
@@ -54,7 +54,7 @@ def train_command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, *start, *arguments]
 
 
-def measured_speed(recipe: Recipe) -> Speed:
+def measured_speed(recipe: Recipe) -> RunSpeed:
     """The speed of a recipe whose store exists.
 
     Raises:
@@ -65,7 +65,7 @@ def measured_speed(recipe: Recipe) -> Speed:
 
 
 @contextmanager
-def trial_run(recipe: Recipe) -> Iterator[tuple[Path, Speed]]:
+def trial_run(recipe: Recipe) -> Iterator[tuple[Path, RunSpeed]]:
     """A run of a few steps of a recipe whose store exists, and its speed; nothing is left of it.
 
     Raises:
@@ -86,7 +86,7 @@ def trial_run(recipe: Recipe) -> Iterator[tuple[Path, Speed]]:
         rows = metric_rows(folder / "run" / METRICS)
         parts = [folder_mib(folder / "run" / name) for name in (CHECKPOINTS, EXPORT)]
         step_s = median_step_s(rows)
-        yield folder / "run", Speed(step_s, max(0.0, seconds - STEPS * step_s), *parts)
+        yield folder / "run", RunSpeed(step_s, max(0.0, seconds - STEPS * step_s), *parts)
 
 
 def median_step_s(rows: Sequence[dict[str, Any]]) -> float:

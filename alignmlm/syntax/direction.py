@@ -13,7 +13,7 @@ RELATIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class HeadDirection:
     """Dependents of one relation."""
 
     after: int  # those that follow their head
@@ -25,7 +25,7 @@ class Direction:
         return self.after / max(self.total, 1)
 
 
-def directions(trees: Iterable[Tree]) -> Mapping[str, Direction]:
+def directions(trees: Iterable[Tree]) -> Mapping[str, HeadDirection]:
     """Dependents after their head, by relation; those of "acl:relcl" count under "acl" too."""
     after: Counter[str] = Counter()
     total: Counter[str] = Counter()
@@ -35,4 +35,4 @@ def directions(trees: Iterable[Tree]) -> Mapping[str, Direction]:
                 names = {relation, relation.split(":")[0]}
                 total.update(names)
                 after.update(names if word > head else ())
-    return {name: Direction(after[name], total[name]) for name in sorted(total)}
+    return {name: HeadDirection(after[name], total[name]) for name in sorted(total)}

@@ -121,7 +121,7 @@ def frequent_ngrams(sample: Sample, share: float) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SignatureGroup:
     """All signatures of one number of nodes."""
 
     cells: Int[np.ndarray, "signature cell"]  # number of the pair value in each cell
@@ -137,7 +137,7 @@ class Problem:
     names: tuple[str, ...]
     ngram_count: int
     pairs: "csr_matrix"  # pair values, WAYS for each pair of labels, by pair feature
-    groups: tuple[Group, ...]
+    groups: tuple[SignatureGroup, ...]
     l2: float
 
 
@@ -174,7 +174,7 @@ def _pair_cells(
 
 def _group(
     signatures: Sequence[Signature], sample: Sample, pairs: Pairs, trie: Trie, features: int
-) -> Group:
+) -> SignatureGroup:
     """The arrays of all signatures of one number of nodes."""
     table = order_tables(len(signatures[0])).cells
     used, where = np.unique(table, return_inverse=True)
@@ -186,7 +186,7 @@ def _group(
         for order, times in sample[signature].items():
             seen[number, order] = times
     cells = _pair_cells(signatures, used, pairs)
-    return Group(cells, uses, _ngram_matrix(signatures, trie, features), seen)
+    return SignatureGroup(cells, uses, _ngram_matrix(signatures, trie, features), seen)
 
 
 def _pair_matrix(pairs: Pairs) -> tuple[list[str], "csr_matrix"]:

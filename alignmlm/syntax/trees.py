@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alignmlm.errors import DataError, quoted
 from alignmlm.storage.atomic import replace_text
-from alignmlm.storage.conllu import Block, Row, blocks
+from alignmlm.storage.conllu import Block, WordLine, blocks
 from alignmlm.storage.text import numbered_lines
 
 ROOT = -1
@@ -122,7 +122,7 @@ def check_tree(tree: Tree, place: str) -> Tree:
     return tree
 
 
-def _head(row: Row, place: str) -> int:
+def _head(row: WordLine, place: str) -> int:
     """Position of a word's head, from 0; the labels of the word are checked too."""
     upos, head, relation = row.columns[3], row.columns[6], row.columns[7]
     if not HEAD.fullmatch(head):

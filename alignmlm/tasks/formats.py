@@ -76,7 +76,7 @@ def formats_of(example: type) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitExamples:
     """The examples of one split, and how many were dropped."""
 
     examples: list[Any]  # all of one record of alignmlm.tasks.examples
@@ -111,7 +111,7 @@ def shown(example: Example) -> str:
     return repr(texts_of(example)[-1][:60])
 
 
-def read_split(file: SplitFile) -> Split:
+def read_split(file: SplitFile) -> SplitExamples:
     """The examples of a split.
 
     Raises:
@@ -123,7 +123,7 @@ def read_split(file: SplitFile) -> Split:
     if not examples:
         left_out = f": all were left out, {dict(dropped)}" if dropped else ""
         raise DataError(f"{file.path} has no examples{left_out}")
-    return Split(examples, dropped)
+    return SplitExamples(examples, dropped)
 
 
 def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]]) -> list[str]:

@@ -15,7 +15,14 @@ from alignmlm.languages.settings import BASE
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.typed_settings import Verbatim, build
 from alignmlm.tasks.examples import SplitFile, check_split_keys, labels_of
-from alignmlm.tasks.formats import FORMATS, Split, check_roles, formats_of, label_names, read_split
+from alignmlm.tasks.formats import (
+    FORMATS,
+    SplitExamples,
+    check_roles,
+    formats_of,
+    label_names,
+    read_split,
+)
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, metrics_of
 from alignmlm.tasks.spans import check_entity_tags, closed_tags
@@ -270,7 +277,7 @@ class TaskExamples:
     task: Task
     files: dict[str, SplitFile]  # of each split
     files_xxh3: dict[str, str]  # the hash of each local file
-    splits: dict[str, Split]
+    splits: dict[str, SplitExamples]
     labels: list[str]  # in the order of their numbers; none of questions
 
 
@@ -287,7 +294,7 @@ def read_examples(task: Task, sample_folder: Path) -> TaskExamples:
     return TaskExamples(task, files, hashes, splits, task_labels(task, splits))
 
 
-def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+def declared_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
     """The labels that a task declares.
 
     Raises:
@@ -303,7 +310,7 @@ def declared_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
     return task.labels
 
 
-def task_labels(task: Task, splits: Mapping[str, Split]) -> list[str]:
+def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
     """The labels of a task, in the order of their numbers: sorted.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alignmlm.errors import AlignMLMError
 from alignmlm.tasks.examples import labels_of, texts_of, word_count
-from alignmlm.tasks.formats import Split
+from alignmlm.tasks.formats import SplitExamples
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.metrics import METRICS
 from alignmlm.tasks.task import Task, read_examples
@@ -37,7 +37,7 @@ class TaskReport:
     error: str = ""  # why the task cannot be used; empty where it can
 
 
-def split_report(task: Task, split: Split, train: set[tuple[str, ...]]) -> SplitReport:
+def split_report(task: Task, split: SplitExamples, train: set[tuple[str, ...]]) -> SplitReport:
     """Statistics of a split; `train` holds the texts of the training split, or nothing."""
     texts = [texts_of(example) for example in split.examples]
     lengths = list(map(word_count, split.examples))

@@ -7,7 +7,7 @@ import pytest
 from alignmlm import cli
 from alignmlm.commands import init
 from alignmlm.config import load_recipe
-from alignmlm.studies.speed import Speed
+from alignmlm.studies.speed import RunSpeed
 from alignmlm.studies.study import load_study
 from tests.documented import ROOT, first_yaml
 from tests.own_text import write_own
@@ -23,7 +23,7 @@ def own(tmp_path, monkeypatch):
     """The current folder, with text in two languages; a step takes 60 ms."""
     write_own(tmp_path, sentences=600)
     monkeypatch.chdir(tmp_path)
-    speed = Speed(step_s=0.06, other_s=30.0, checkpoint_mib=5.0, export_mib=2.0)
+    speed = RunSpeed(step_s=0.06, other_s=30.0, checkpoint_mib=5.0, export_mib=2.0)
     monkeypatch.setattr(init, "trial", lambda *given: speed)
     return tmp_path
 

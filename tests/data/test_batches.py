@@ -15,7 +15,7 @@ from alignmlm.data.batches import (
     validation_samples,
 )
 from alignmlm.data.inspect import original_tokens
-from alignmlm.data.masking import Term
+from alignmlm.data.masking import LossTerm
 from alignmlm.data.reference import rendering_of
 from alignmlm.data.store import TRAIN, VALIDATION
 from alignmlm.pretraining.assembly import assemble
@@ -177,7 +177,7 @@ def test_a_row_that_no_whole_sentence_fits_falls_back_to_one_language_and_is_cou
     loader = loader_of(small_recipe, "--objective.name=tlm", *overrides)
     b = batch(loader)
     assert b.fallbacks > 0
-    assert (b.terms == Term.MLM).any()
+    assert (b.terms == LossTerm.MLM).any()
 
 
 def test_the_share_of_translation_rows_is_the_one_asked_for(small_recipe):
@@ -190,7 +190,7 @@ def test_dict_mlm_of_the_authors_shows_the_translation_and_predicts_the_original
     loader = loader_of(small_recipe, "--objective.name=dict_mlm", "--dictionary.fraction=1")
     plain = loader_of(small_recipe, "--objective.name=mlm")
     b, without = batch(loader, 2), batch(plain, 2)
-    crossed = b.terms == Term.DICT
+    crossed = b.terms == LossTerm.DICT
     size = loader.vocabulary.size
     seen, told = b.input_ids.flatten()[b.masked], b.language_ids.flatten()[b.masked]
     assert crossed.float().mean() == pytest.approx(0.5, abs=0.12)
@@ -204,7 +204,7 @@ def test_dict_mlm_of_the_paper_masks_the_word_and_predicts_the_translation(small
     overrides = ["--objective.name=dict_mlm", "--objective.predict=translation"]
     loader = loader_of(small_recipe, "--dictionary.fraction=1", *overrides)
     b, without = batch(loader, 2), batch(loader_of(small_recipe, "--objective.name=mlm"), 2)
-    crossed, size = b.terms == Term.DICT, loader.vocabulary.size
+    crossed, size = b.terms == LossTerm.DICT, loader.vocabulary.size
     assert (b.input_ids.flatten()[b.masked][crossed] == loader.vocabulary.mask).all()
     assert (b.labels[crossed] != without.labels[crossed]).all()
     assert torch.equal(b.labels[crossed] % size, without.labels[crossed] % size)
@@ -214,7 +214,7 @@ def test_only_dictionary_words_cross_over(small_recipe):
     assembly = assemble(small_recipe("--objective.name=dict_mlm", "--dictionary.fraction=0.5"))
     b = batch(assembly.loader, 2)
     known = set(assembly.used.single_tokens().ravel().tolist())
-    assert set(b.labels[b.terms == Term.DICT].tolist()) <= known
+    assert set(b.labels[b.terms == LossTerm.DICT].tolist()) <= known
 
 
 def test_validation_batches_are_masked_only_and_always_the_same(small_recipe):
@@ -222,7 +222,7 @@ def test_validation_batches_are_masked_only_and_always_the_same(small_recipe):
     samples = validation_samples(loader, 1, 5)
     first, again = (make_batch(loader, samples, VALIDATION) for _ in range(2))
     assert first.hash() == again.hash()
-    assert (first.terms == Term.MLM).all()
+    assert (first.terms == LossTerm.MLM).all()
 
 
 def test_languages_of_one_base_are_partners(small_recipe):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from alignmlm.data.coverage import Side, corpus_share, word_counts
+from alignmlm.data.coverage import DictionarySide, corpus_share, word_counts
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TRAIN, Store
 
@@ -17,7 +17,7 @@ def test_counts_are_those_of_a_loop_over_the_corpus(small_store):
     store = Store(small_store)
     text = [word for shard in store.split("qaa-Latn", TRAIN).shards for word in words_of(shard)]
     asked = sorted({word for word in text if word[0] != store.vocabulary.eos})[::3]
-    side = Side("qaa-Latn", np.arange(store.vocabulary.size))
+    side = DictionarySide("qaa-Latn", np.arange(store.vocabulary.size))
     found = word_counts([*asked, (7, 7, 7, 7, 7, 7, 7)], side, store, piece_tokens=97)
     assert max(map(len, asked)) > 1
     assert found == {word: text.count(word) for word in asked} | {(7,) * 7: 0}
@@ -26,8 +26,8 @@ def test_counts_are_those_of_a_loop_over_the_corpus(small_store):
 def test_counts_of_a_derived_language_are_those_of_its_base_tokens(small_store):
     store = Store(small_store)
     size = store.vocabulary.size
-    plain = Side("qaa-Latn", np.arange(size), every_token=True)
-    moved = Side("qaa-Latn", np.arange(size) + size, every_token=True)
+    plain = DictionarySide("qaa-Latn", np.arange(size), every_token=True)
+    moved = DictionarySide("qaa-Latn", np.arange(size) + size, every_token=True)
     tokens = store.vocabulary.alphabet().ordinary().tolist()
     base = word_counts([(t,) for t in tokens], plain, store)
     derived = word_counts([(t + size,) for t in tokens], moved, store)
@@ -37,4 +37,6 @@ def test_counts_of_a_derived_language_are_those_of_its_base_tokens(small_store):
 
 def test_no_words_have_no_counts(small_store):
     store = Store(small_store)
-    assert word_counts([], Side("qaa-Latn", np.arange(store.vocabulary.size)), store) == {}
+    assert (
+        word_counts([], DictionarySide("qaa-Latn", np.arange(store.vocabulary.size)), store) == {}
+    )

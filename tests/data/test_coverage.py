@@ -14,7 +14,7 @@ from alignmlm.cli import guarded
 from alignmlm.commands.data import data_dictionary
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
-from alignmlm.data.coverage import Side, corpus_share, coverage, word_tree
+from alignmlm.data.coverage import DictionarySide, corpus_share, coverage, word_tree
 from alignmlm.data.store import TRAIN, Store
 from alignmlm.errors import DataError
 from alignmlm.languages.settings import DictionaryConfig
@@ -79,7 +79,7 @@ def shown(capsys, arguments):
 
 
 def side(store, base="eng-Latn", **options):
-    return Side(base, np.arange(store.vocabulary.size), **options)
+    return DictionarySide(base, np.arange(store.vocabulary.size), **options)
 
 
 @bounded
@@ -191,7 +191,7 @@ def test_the_parts_are_those_that_a_run_uses(natural, target):
 
 def test_ids_of_its_own_cover_the_same_text(natural):
     store, size = natural.store, natural.store.vocabulary.size
-    own = Side("fra-Latn", np.arange(size) + size)
+    own = DictionarySide("fra-Latn", np.arange(size) + size)
     base = set(corpus_words(store, "fra-Latn"))
     shifted = {tuple(token + size for token in one) for one in base}
     found = corpus_share(shifted, own, store)

@@ -5,7 +5,7 @@ import torch
 from alignmlm_kernels import KernelError, alignment_loss, masked_softmax_loss
 
 from alignmlm.data.batches import batch_samples, make_batch
-from alignmlm.data.masking import Term
+from alignmlm.data.masking import LossTerm
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import ConfigError
 from alignmlm.languages.dictionary import from_pairs
@@ -38,14 +38,14 @@ def test_parts_by_term_and_language_add_up_to_the_whole(small_recipe):
     found, batch, _, _ = losses(small_recipe("--objective.translation_rows=0.5", *overrides))
     assert found.nats.sum() == pytest.approx(found.prediction_nats.item(), rel=1e-6)
     assert found.positions.sum() == len(batch.labels)
-    assert (found.positions[[Term.MLM, Term.TLM]] > 0).all()
-    assert found.positions[Term.DICT].sum() == 0
+    assert (found.positions[[LossTerm.MLM, LossTerm.TLM]] > 0).all()
+    assert found.positions[LossTerm.DICT].sum() == 0
 
 
 def test_dictionary_positions_are_a_term_of_their_own(small_recipe):
     found, batch, _, _ = losses(small_recipe("--objective.name=dict_mlm"))
-    crossed = (batch.terms == Term.DICT).sum()
-    assert found.positions[Term.DICT].sum() == crossed > 0
+    crossed = (batch.terms == LossTerm.DICT).sum()
+    assert found.positions[LossTerm.DICT].sum() == crossed > 0
 
 
 @pytest.mark.parametrize("distance", ["cosine", "l2"])

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from alignmlm.planning.communication import Transfer, bare_share, transfer_seconds, transfers
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy
+from alignmlm.planning.jobs import POLICIES, Cluster, Policy, Workload
 from alignmlm.planning.shapes import SHAPES
 
-JOB = Job(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
+JOB = Workload(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
 SIZE = 2 * JOB.shape.parameters  # in bf16
 AT_ONCE = {"inner_latency_us": 0.0, "link_latency_us": 0.0}
 GIGABYTE = Transfer(kind="all_reduce", phase="step", whole_bytes=10**9, calls=1)
 
 
-def sent(policy: Policy, ranks: int = 4, job: Job = JOB) -> float:
+def sent(policy: Policy, ranks: int = 4, job: Workload = JOB) -> float:
     """Bytes that a rank sends in a step, as a multiple of the parameters in bf16."""
     return sum(each.sent_bytes(ranks) for each in transfers(job, policy, ranks)) / SIZE
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Speed, policy_of
+from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Workload, policy_of
 from alignmlm.planning.shapes import SHAPES
 
-JOB = Job(shape=SHAPES["tiny"], seq_len=64, batch_rows=32)
+JOB = Workload(shape=SHAPES["tiny"], seq_len=64, batch_rows=32)
 
 
 @pytest.mark.parametrize("stage", POLICIES)
@@ -63,4 +63,4 @@ def test_a_cluster_that_cannot_be_is_refused(wrong):
 )
 def test_a_speed_is_told_in_exactly_one_way(wrong):
     with pytest.raises(ConfigError):
-        Speed(**wrong)
+        GpuSpeed(**wrong)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy
+from alignmlm.planning.jobs import POLICIES, Cluster, Policy, Workload
 from alignmlm.planning.memory import (
     activation_bytes,
     gradient_bytes,
@@ -14,7 +14,7 @@ from alignmlm.planning.memory import (
 )
 from alignmlm.planning.shapes import SHAPES
 
-JOB = Job(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
+JOB = Workload(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
 NUMBERS = JOB.shape.parameters
 LEAN = {"bucket_numbers": 1, "live_numbers": 0, "whole_below": 0}
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from alignmlm.planning.communication import Transfer
-from alignmlm.planning.jobs import POLICIES, Cluster, Job, Policy, Speed
+from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Policy, Workload
 from alignmlm.planning.shapes import SHAPES
 from alignmlm.planning.steps import chosen, compute_seconds, overlapped_seconds, plan
 
-JOB = Job(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
-SPEED = Speed(tflops=790.0, utilization=0.4)
+JOB = Workload(shape=SHAPES["paper"], seq_len=512, batch_rows=256)
+SPEED = GpuSpeed(tflops=790.0, utilization=0.4)
 OVERLAP = Policy(stage=2, overlap=True)
 
 
@@ -21,7 +21,7 @@ def backward(seconds: float, bare: float = 0.0) -> list[tuple[Transfer, float]]:
 
 
 def test_compute_is_shared_out_and_measured_speed_is_taken_as_it_is():
-    assert compute_seconds(JOB, Speed(tokens_per_s=1000.0), 4) == pytest.approx(32.768)
+    assert compute_seconds(JOB, GpuSpeed(tokens_per_s=1000.0), 4) == pytest.approx(32.768)
     flops = JOB.tokens * JOB.shape.training_flops(512, 0.15)
     assert compute_seconds(JOB, SPEED, 8) == pytest.approx(flops / 8 / 316e12)
 

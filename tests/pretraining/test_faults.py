@@ -19,8 +19,8 @@ from alignmlm.pretraining.faults import (
     FaultConfig,
     FaultRecord,
     Faults,
-    Outcome,
     SkipList,
+    StepOutcome,
     is_spike,
     read_skip_list,
     write_skip_list,
@@ -88,8 +88,8 @@ def test_a_loss_far_above_those_before_it_is_a_spike_and_a_fall_is_none():
 
 def test_too_many_steps_in_a_row_stop_the_run_and_name_the_first_batch(tmp_path):
     faults = faults_of(tmp_path, stop_after=2)
-    broken = [Outcome(step, float("nan"), 1.0) for step in (7, 9, 10)]
-    fine = Outcome(8, 4.0, 1.0)
+    broken = [StepOutcome(step, float("nan"), 1.0) for step in (7, 9, 10)]
+    fine = StepOutcome(8, 4.0, 1.0)
     with pytest.raises(AlignMLMError, match=r"2 steps in a row .* step 9 \(batch 8: .*--step 8`"):
         faults.judge([broken[0], fine, *broken[1:]], tell=False)
     assert faults.record.not_finite == [7, 9, 10]

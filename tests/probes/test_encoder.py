@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from alignmlm.errors import CheckpointError, DataError
-from alignmlm.probes.encoder import Row, batches, layer_vectors, load_encoder, sentence_vectors
+from alignmlm.probes.encoder import ProbeRow, batches, layer_vectors, load_encoder, sentence_vectors
 from alignmlm.probes.encoder import whole as whole_row
 
 SIZES = {
@@ -58,7 +58,7 @@ def test_sentence_vectors_are_the_means_of_unpadded_runs_in_float64(make, batch_
 
 def test_spans_are_means_of_their_own_tokens():
     model, ids = roberta().eval(), (0, 7, 8, 9, 2)
-    found = layer_vectors(model, [Row(ids, ((1, 3), (3, 4)))])
+    found = layer_vectors(model, [ProbeRow(ids, ((1, 3), (3, 4)))])
     with torch.no_grad():
         states = model.base_model(torch.tensor([ids]), output_hidden_states=True).hidden_states
     assert torch.allclose(found[2, 0], states[2][0, 1:3].mean(dim=0), atol=1e-6)
@@ -67,9 +67,9 @@ def test_spans_are_means_of_their_own_tokens():
 
 def test_rows_with_different_numbers_of_spans_keep_their_order():
     rows = [
-        Row((5, 6), ((0, 1),)),
-        Row((7, 8, 9), ((0, 1), (1, 2), (2, 3))),
-        Row((6, 5), ((1, 2),)),
+        ProbeRow((5, 6), ((0, 1),)),
+        ProbeRow((7, 8, 9), ((0, 1), (1, 2), (2, 3))),
+        ProbeRow((6, 5), ((1, 2),)),
     ]
     together = layer_vectors(roberta(), rows)
     apart = torch.cat([layer_vectors(roberta(), [row]) for row in rows], dim=1)
@@ -109,11 +109,11 @@ def test_a_model_in_bfloat16_gives_float32_close_to_it():
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        (Row((), ()), "has 0 tokens"),
+        (ProbeRow((), ()), "has 0 tokens"),
         (whole_row(range(5, 24)), "has 19 tokens, the model takes 1 to 18"),
         (whole_row((5, 90)), "outside the model's 90"),
-        (Row((5, 6), ((1, 3),)), "spans"),
-        (Row((5, 6), ((1, 1),)), "spans"),
+        (ProbeRow((5, 6), ((1, 3),)), "spans"),
+        (ProbeRow((5, 6), ((1, 1),)), "spans"),
     ],
 )
 def test_a_row_that_the_model_cannot_take_is_named(row, told):

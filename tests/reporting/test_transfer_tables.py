@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from alignmlm.commands.transfer import comparison_table
-from alignmlm.evaluation.scores.compare import Side, compare
+from alignmlm.evaluation.scores.compare import ResultSet, compare
 from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow, score_rows
 from alignmlm.evaluation.scores.statistics import Interval
 from alignmlm.reporting.escaping import latex_text
@@ -126,7 +126,7 @@ def compared(bs: float):
     """BS differs by seed on one side, and by as much as is said on the other."""
     sides = rows("mlm", 40.0, 41.0, 42.0), rows("tlm", 80.0, 82.0, 81.5)
     sides[1][0] = replace(sides[1][0], bs=sides[1][0].bs + bs)
-    return compare(Side("a", sides[0]), Side("b", sides[1]))
+    return compare(ResultSet("a", sides[0]), ResultSet("b", sides[1]))
 
 
 def test_a_comparison_says_which_cells_differ_and_where_that_is_unknown():

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow
-from alignmlm.reporting.contrasts import Place, contrasts, standings
+from alignmlm.reporting.contrasts import TransferPlace, contrasts, standings
 from alignmlm.reporting.verdict import verdict
 
 LANGUAGES = ("eng-Latn", "eng-Latn-x-inv")
@@ -107,6 +107,6 @@ def test_more_comparisons_make_each_harder():
 def test_objectives_that_do_not_differ_share_a_rank():
     near = {**APART, "dict_mlm": [58.0, 62.0, 60.5]}
     found = standings(rows_of(near))
-    place = Place("pos", *LANGUAGES)
+    place = TransferPlace("pos", *LANGUAGES)
     ranks = {name: found[place, "delta", name].rank for name in near}
     assert ranks == {"align_mlm": 1, "dict_mlm": 1, "mlm": 3}

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from alignmlm.syntax.direction import Direction, directions
+from alignmlm.syntax.direction import HeadDirection, directions
 from alignmlm.syntax.trees import ROOT, Tree, read_conllu
 from tests.limits import HANG_S
 
@@ -17,17 +17,17 @@ PHRASE = Tree(
 
 def test_dependents_are_counted_by_relation_and_side():
     assert directions([PHRASE, PHRASE]) == {
-        "acl": Direction(2, 2),
-        "acl:relcl": Direction(2, 2),
-        "amod": Direction(0, 2),
-        "det": Direction(0, 2),
-        "nsubj": Direction(0, 2),
+        "acl": HeadDirection(2, 2),
+        "acl:relcl": HeadDirection(2, 2),
+        "amod": HeadDirection(0, 2),
+        "det": HeadDirection(0, 2),
+        "nsubj": HeadDirection(0, 2),
     }
 
 
 def test_a_share_lies_between_none_and_all():
-    assert Direction(1, 4).share == 0.25
-    assert Direction(0, 0).share == 0
+    assert HeadDirection(1, 4).share == 0.25
+    assert HeadDirection(0, 0).share == 0
 
 
 def test_english_adjectives_precede_and_french_ones_follow(shared_data):

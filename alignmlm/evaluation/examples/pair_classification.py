@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from alignmlm.evaluation.examples.rendering import Example, Predictions, Rendered, Renderer
+from alignmlm.evaluation.examples.rendering import Example, Predictions, RenderedSplit, Renderer
 from alignmlm.evaluation.examples.words import TextWords, TokensOfWord, text_words, tokens_of_words
 from alignmlm.tasks.examples import SentencePair
 from alignmlm.tasks.kinds import TaskKind
@@ -62,7 +62,7 @@ def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int],
     return first[: lengths[0]], second[: lengths[1]]
 
 
-def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> Rendered:
+def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> RenderedSplit:
     """The pairs in one language of a model; pairs_too_long counts those that had to be cut."""
     counts: Counter[str] = Counter({"pairs_too_long": 0})
     examples: list[Example] = []
@@ -72,11 +72,11 @@ def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> Rendered:
         counts["pairs_too_long"] += len(one) + len(two) < sum(map(len, sides))
         row, start = renderer.pair(one, two)
         examples.append(Example(row, label, renderer.number, len(examples), start))
-    return Rendered(examples, dict(counts))
+    return RenderedSplit(examples, dict(counts))
 
 
 def scored_pairs(
-    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+    rendered: RenderedSplit, predictions: Predictions, labels: list[str], metric: Metric
 ) -> list[Scored]:
     """The label of each pair."""
     scored = []

@@ -156,7 +156,7 @@ def moved_entity_sentence(
 
 
 @dataclass(frozen=True, slots=True)
-class PairWords:
+class PreviewPair:
     """A pair as words."""
 
     first: TextWords
@@ -165,20 +165,20 @@ class PairWords:
     id: str = ""
 
 
-def pair_words(pair: SentencePair, language: str) -> PairWords:
+def pair_words(pair: SentencePair, language: str) -> PreviewPair:
     """The words of both sides of a pair; a side may hold several sentences."""
     first, second = (text_words(text, language) for text in (pair.first, pair.second))
-    return PairWords(first, second, pair.label, pair.id)
+    return PreviewPair(first, second, pair.label, pair.id)
 
 
 def moved_pair(
-    pair: PairWords, first: Int[np.ndarray, " word"], second: Int[np.ndarray, " other_word"]
-) -> PairWords:
+    pair: PreviewPair, first: Int[np.ndarray, " word"], second: Int[np.ndarray, " other_word"]
+) -> PreviewPair:
     """Both sides in their new orders, and the same label."""
     return replace(pair, first=pair.first.reordered(first), second=pair.second.reordered(second))
 
 
-def pair_text(pair: PairWords) -> SentencePair:
+def pair_text(pair: PreviewPair) -> SentencePair:
     """The pair as text."""
     return SentencePair(written(pair.first)[0], written(pair.second)[0], pair.label, pair.id)
 

@@ -15,7 +15,7 @@ from alignmlm.evaluation.examples.pair_classification import TokenText, token_te
 from alignmlm.evaluation.examples.rendering import (
     Example,
     Predictions,
-    Rendered,
+    RenderedSplit,
     RenderedWords,
     Renderer,
 )
@@ -127,7 +127,7 @@ class AskedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedQuestions(Rendered):
+class RenderedQuestions(RenderedSplit):
     """Rows of questions, and the questions by their place in the split."""
 
     documents: dict[int, AskedDocument]
@@ -247,7 +247,7 @@ def answered_text(document: AskedDocument, first_token: int, last_token: int) ->
 
 
 def scored_questions(
-    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+    rendered: RenderedSplit, predictions: Predictions, labels: list[str], metric: Metric
 ) -> list[Scored]:
     """The answer to each question: of all its windows, the span with the highest score."""
     if not isinstance(rendered, RenderedQuestions):

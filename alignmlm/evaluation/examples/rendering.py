@@ -41,7 +41,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedSplit:
     """A split in one language of a model."""
 
     examples: list[Example]

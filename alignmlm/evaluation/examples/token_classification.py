@@ -10,7 +10,13 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.evaluation.examples.rendering import IGNORED, Example, Predictions, Rendered, Renderer
+from alignmlm.evaluation.examples.rendering import (
+    IGNORED,
+    Example,
+    Predictions,
+    RenderedSplit,
+    Renderer,
+)
 from alignmlm.evaluation.examples.words import TokensOfWord, tokens_of_words
 from alignmlm.tasks.examples import LabelledSentence
 from alignmlm.tasks.kinds import TaskKind
@@ -71,7 +77,7 @@ def at_first_tokens(labels: list[int], words: list[Int[np.ndarray, " _"]]) -> li
     ]
 
 
-def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rendered:
+def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> RenderedSplit:
     """The sentences in one language of a model, cut to its longest row.
 
     Counts words_cut_off; spans and spans_torn of entities; trees_* of syntax.
@@ -88,7 +94,7 @@ def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rende
         shown = [IGNORED, *marked[:room], IGNORED]
         examples.append(Example(row, shown, renderer.number, len(examples)))
     report(counts, sum(map(len, text.labels)), seq_len)
-    return Rendered(examples, dict(counts))
+    return RenderedSplit(examples, dict(counts))
 
 
 def report(counts: Counter[str], words: int, seq_len: int) -> None:
@@ -100,7 +106,7 @@ def report(counts: Counter[str], words: int, seq_len: int) -> None:
 
 
 def scored_words(
-    rendered: Rendered, predictions: Predictions, labels: list[str], metric: Metric
+    rendered: RenderedSplit, predictions: Predictions, labels: list[str], metric: Metric
 ) -> list[Scored]:
     """The label of each word at its first token; words that the longest row cut off are not."""
     scored = []

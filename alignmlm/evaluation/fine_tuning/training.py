@@ -28,14 +28,14 @@ from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
     IGNORED,
     Example,
-    Rendered,
+    RenderedSplit,
     Trees,
     renderer_of,
     reorderer_of,
     trees_of,
 )
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
-from alignmlm.evaluation.scores.scoring import Tested
+from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.model_loading import load_pretrained
 from alignmlm.quiet import quiet_transformers
@@ -63,14 +63,16 @@ class TaskData:
     test_examples: int  # in the file, of which there may be a limit
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
     trees: Trees = field(default_factory=Trees)
-    known: dict[tuple[str, str], Rendered] = field(default_factory=dict)  # by language and split
+    known: dict[tuple[str, str], RenderedSplit] = field(
+        default_factory=dict
+    )  # by language and split
 
     @property
     def kind(self) -> TaskKind:
         """The task's kind."""
         return KINDS[self.task.kind]
 
-    def rendered(self, language: str, split: str) -> Rendered:
+    def rendered(self, language: str, split: str) -> RenderedSplit:
         """A split in a language of the model; made once."""
         if (language, split) not in self.known:
             reorderer = reorderer_of(self.export, language, self.syntax, self.trees)
@@ -356,9 +358,9 @@ def predictions(
 
 def scored_split(
     model: PreTrainedModel, data: TaskData, language: str, split: str, batch_rows: int
-) -> Tested:
+) -> SplitScore:
     """The predictions of a fine-tuned model on a split in one of its languages, scored."""
     rendered, metric = data.rendered(language, split), METRICS[data.task.metric]
     outputs = predictions(data.export, model, rendered.examples, batch_rows)
     scored = data.kind.scored(rendered, outputs, data.labels, metric)
-    return Tested(scored, score_percent(metric, scored), data.documents[split])
+    return SplitScore(scored, score_percent(metric, scored), data.documents[split])

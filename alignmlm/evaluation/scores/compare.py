@@ -49,7 +49,7 @@ ARMS_OF: dict[Measure, dict[Arm, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ResultSet:
     """One set of results and the folder with its samples, if it has any."""
 
     name: str
@@ -97,7 +97,7 @@ class CellDifference:
         return "differs" if self.beyond_noise(level) else "within noise"
 
 
-def side_of(path: Path) -> Side:
+def side_of(path: Path) -> ResultSet:
     """The results of a folder, a run, a study or the paper's published files.
 
     Raises:
@@ -106,10 +106,10 @@ def side_of(path: Path) -> Side:
     folder = results_folder(path)
     document = read_results(folder) if folder else None
     recorded = document[SAMPLES] if document else {}
-    return Side(str(path), score_rows(path), folder, recorded)
+    return ResultSet(str(path), score_rows(path), folder, recorded)
 
 
-def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
+def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
     """The cells of both sides; where each side has one objective, those need not be the same.
 
     Raises:
@@ -119,7 +119,7 @@ def matched(a: Side, b: Side) -> list[tuple[Cell, Pair]]:
     loose = all(len(objectives) == 1 for objectives in names) and names[0] != names[1]
     label = " -> ".join(name for objectives in names for name in objectives)
 
-    def keyed(side: Side) -> dict[Cell, list[ScoreRow]]:
+    def keyed(side: ResultSet) -> dict[Cell, list[ScoreRow]]:
         cells = by_cell(side.rows)
         return {c._replace(objective=label): r for c, r in cells.items()} if loose else cells
 
@@ -190,7 +190,9 @@ def cell_difference(
     return difference(float(differences.mean()), [*seed_noise(differences), *of_examples])
 
 
-def compare(a: Side, b: Side, measures: Iterable[Measure] = MEASURES) -> list[CellDifference]:
+def compare(
+    a: ResultSet, b: ResultSet, measures: Iterable[Measure] = MEASURES
+) -> list[CellDifference]:
     """The differences B - A of all cells that both have, by measure, Holm-adjusted in each.
 
     Raises:

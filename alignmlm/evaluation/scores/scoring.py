@@ -48,7 +48,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class SplitScore:
     """The predictions of a model on a split, and the score in percent."""
 
     scored: list[Scored]

@@ -9,7 +9,7 @@ import scipy.stats
 
 from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.scores.compare import Side, cell_difference, compare, compare_paths
+from alignmlm.evaluation.scores.compare import ResultSet, cell_difference, compare, compare_paths
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import (
     ALL_WORDS,
@@ -41,8 +41,8 @@ def row(seed: int, bz: float, objective="mlm", task="toy", target=TARGET, bs=90.
     return ScoreRow(cell=cell, seed=seed, source=95.0, bs=bs, bz=bz, delta=bs - bz)
 
 
-def side(*rows: ScoreRow) -> Side:
-    return Side("some", list(rows))
+def side(*rows: ScoreRow) -> ResultSet:
+    return ResultSet("some", list(rows))
 
 
 def samples_of(arm, seed: int, share: float, name: str, examples: int = 300) -> list[Sample]:
@@ -127,7 +127,7 @@ def test_differences_are_b_minus_a_and_have_scipys_p_value():
 
 
 def test_holm_counts_the_cells_of_one_measure():
-    def shifted(by: float) -> Side:
+    def shifted(by: float) -> ResultSet:
         cells = [row(s, 40.0 + s + by * (1 + s / 9), task=t) for t in "xyz" for s in range(3)]
         return side(*cells)
 

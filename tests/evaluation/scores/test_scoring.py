@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from alignmlm.evaluation.examples.pair_classification import scored_pairs
-from alignmlm.evaluation.examples.rendering import IGNORED, Example, Rendered
+from alignmlm.evaluation.examples.rendering import IGNORED, Example, RenderedSplit
 from alignmlm.evaluation.examples.token_classification import scored_words
 from alignmlm.tasks.metrics import METRICS, Scored, score_percent
 from alignmlm.tasks.spans import entities_of
@@ -34,7 +34,7 @@ def words(sentences):
         example = Example([1] * len(labels), labels, 0, number)
         examples.append(example)
         predictions.append((example, {"logits": logits}))
-    return Rendered(examples, {}), predictions
+    return RenderedSplit(examples, {}), predictions
 
 
 @given(SENTENCES)
@@ -68,7 +68,7 @@ def test_scores_of_pairs_are_scikit_learns(pairs):
     rows = [Example([1], gold, 0, n) for n, (gold, _) in enumerate(pairs)]
     logits = [{"logits": np.eye(3)[found]} for _, found in pairs]
     scored = scored_pairs(
-        Rendered(rows, {}), list(zip(rows, logits, strict=True)), labels, ACCURACY
+        RenderedSplit(rows, {}), list(zip(rows, logits, strict=True)), labels, ACCURACY
     )
     golds, founds = zip(*pairs, strict=True)
     assert score_percent(ACCURACY, scored) == pytest.approx(100 * accuracy_score(golds, founds))
