@@ -36,8 +36,8 @@ test: $(TEST)
 # what needs no training, no ranks and no processes: for the way of working
 test-quick: $(TEST)
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not cluster and not bench and not gpu and not dist" \
-		tests/data tests/languages tests/objectives tests/storage tests/probes tests/tasks \
-		tests/test_config.py tests/test_layers.py tests/test_model.py
+		tests/data tests/languages tests/models tests/numerics tests/objectives tests/storage tests/probes tests/tasks \
+		tests/test_config.py tests/test_layers.py
 
 test-slow: $(TEST)
 	$(BIN)/python -m pytest -m "slow and not cluster"

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from alignmlm import __version__
+from alignmlm.commands.guard import guarded
 from alignmlm.errors import ConfigError, ExitCode, nearest
-from alignmlm.guard import guarded
 from alignmlm.storage.docstrings import docstrings
 
 COMMANDS = {  # where each command is; its module is imported when it runs

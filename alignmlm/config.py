@@ -212,7 +212,7 @@ class Command(click.Command):
         Raises:
             ConfigError: an ill-typed setting, or one outside its range.
         """
-        from alignmlm.terminal import set_up_logging
+        from alignmlm.console.terminal import set_up_logging
 
         set_up_logging()
         settings = [each for each in self.params if isinstance(each, Setting)]

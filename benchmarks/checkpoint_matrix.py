@@ -28,7 +28,7 @@ from machine import commit, processor
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
-from alignmlm.draws import key
+from alignmlm.numerics.counter_rng import key
 from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.checkpoints import Progress, Rotation, save_checkpoint
 from alignmlm.pretraining.engine import Engine, engine_settings

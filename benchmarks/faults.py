@@ -35,11 +35,11 @@ from rich.table import Table
 
 from alignmlm.cli import guarded, leave
 from alignmlm.commands.runs import train_command
+from alignmlm.console.terminal import console, set_up_logging
 from alignmlm.errors import ExitCode
 from alignmlm.pretraining import loop, saving
 from alignmlm.pretraining.checkpoints import LATEST, STATE, newest_checkpoint
 from alignmlm.ranks.network import free_port
-from alignmlm.terminal import console, set_up_logging
 
 log = logging.getLogger(__name__)
 

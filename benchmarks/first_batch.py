@@ -28,7 +28,7 @@ from alignmlm.data.blocks import (
 )
 from alignmlm.data.shards import ShardEntry, pack_bits
 from alignmlm.data.store import MANIFEST, TRAIN, Manifest, Store
-from alignmlm.draws import key, keys, uniform
+from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.pretraining.assembly import assemble
 
 LANGUAGE, ROWS, LATE_STEP = "qaa-Latn", 256, 10**9

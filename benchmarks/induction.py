@@ -15,9 +15,9 @@ from time import perf_counter
 from machine import commit, processor
 
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import console, new_table
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.induced_pairs import induction_of, record_of
-from alignmlm.terminal import console, new_table
 
 DERIVED, NATURAL = "recipes/wikipedia-laptop.yaml", "recipes/english-french-laptop.yaml"
 COLUMNS = (

@@ -36,10 +36,10 @@ from forked_ranks import LOOPBACK, forked, take_place
 from machine import commit, processor
 
 from alignmlm.cli import dispatch, guarded, leave
+from alignmlm.console.terminal import console, new_table, set_up_logging
 from alignmlm.pretraining.checkpoints import STATE
 from alignmlm.ranks.network import free_port
 from alignmlm.studies import running
-from alignmlm.terminal import console, new_table, set_up_logging
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,6 @@ from machine import commit, processor
 from rich.console import Console
 from rich.table import Table
 
-from alignmlm.compiling import compiled
 from alignmlm.data.batches import Loader, batch_samples, make_batch, make_rows
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged, mixed
 from alignmlm.data.masking import Corruption, CorruptionTables, masks_of
@@ -46,11 +45,12 @@ from alignmlm.data.settings import MaskConfig
 from alignmlm.data.shards import ShardEntry, write_shard
 from alignmlm.data.store import TRAIN, Split
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.devices import keep_freed_memory
-from alignmlm.draws import GOLDEN, key, keys, uniform
 from alignmlm.errors import DataError
 from alignmlm.languages.language import lay_out_scripts, parse_language
 from alignmlm.languages.sentences import Sentences
+from alignmlm.numerics.counter_rng import GOLDEN, key, keys, uniform
+from alignmlm.numerics.numba_jit import compiled
+from alignmlm.ranks.devices import keep_freed_memory
 
 SHARD_TOKENS = 2**24
 WORD_SHARE, SENTENCE_SHARE = 0.75, 0.04  # tokens that start one: 1.3 a word, 25 a sentence

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import DataError
+from alignmlm.numerics.counter_rng import key, keys, uniform
 
 TOKENS = "tokens.bin"
 ROW_TOKENS, BATCH_ROWS = 512, 256

@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 
-from alignmlm.draws import key
 from alignmlm.evaluation.scores.compare import cell_difference
 from alignmlm.evaluation.scores.scoring import Answered
 from alignmlm.evaluation.scores.statistics import Difference
+from alignmlm.numerics.counter_rng import key
 
 RESULTS = Path(__file__).parent / "results" / "null_comparisons.jsonl"
 SEEDS, EXAMPLES = (1, 2, 3, 5), (1, 5, 20, 200)

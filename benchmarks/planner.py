@@ -182,8 +182,8 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
 def work(asked: argparse.Namespace) -> None:
     """What a rank does: every stage in turn; rank 0 writes what it measured."""
     from alignmlm.cli import leave
+    from alignmlm.console.terminal import set_up_logging
     from alignmlm.ranks.distributed import start_distributed
-    from alignmlm.terminal import set_up_logging
 
     set_up_logging()
     rank, ranks = start_distributed()

@@ -15,7 +15,7 @@ import numpy as np
 from machine import processor
 
 from alignmlm.artifacts.names import STUDY
-from alignmlm.code_record import CODE
+from alignmlm.artifacts.provenance import CODE
 from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.plain_data import read_json
 

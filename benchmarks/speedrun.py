@@ -35,8 +35,8 @@ from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.batches import Batch, batch_samples, make_batch, validation_samples
 from alignmlm.data.store import MANIFEST, TRAIN, VALIDATION
-from alignmlm.model import roberta_config
-from alignmlm.model_settings import SIZES, gated_width
+from alignmlm.models.masked_lm import roberta_config
+from alignmlm.models.settings import SIZES, gated_width
 from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.engine import Engine, chosen_precision, engine_settings
 from alignmlm.pretraining.optimizers import learning_rate

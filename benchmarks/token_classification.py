@@ -34,6 +34,7 @@ from scipy.stats import ttest_ind
 from torch import zeros_like
 
 from alignmlm.config import load_recipe
+from alignmlm.console.quiet import quiet_transformers
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
@@ -41,7 +42,6 @@ from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.export import PREFIX, export
-from alignmlm.quiet import quiet_transformers
 from alignmlm.tasks.examples import LabelledSentence
 from alignmlm.tasks.task import Task, load_task, read_examples
 

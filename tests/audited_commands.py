@@ -26,7 +26,7 @@ def audit(event: str, arguments: tuple) -> None:
 @contextlib.contextmanager
 def output() -> Iterator[io.StringIO]:
     """What is printed meanwhile, also by consoles that were made before."""
-    from alignmlm.terminal import console, messages
+    from alignmlm.console.terminal import console, messages
 
     text = io.StringIO()
     before = console.file, messages.file
@@ -41,7 +41,7 @@ def output() -> Iterator[io.StringIO]:
 def record(arguments: list[str]) -> dict:
     """What one command did."""
     from alignmlm.cli import dispatch
-    from alignmlm.guard import guarded
+    from alignmlm.commands.guard import guarded
 
     modules = set(sys.modules)
     events.clear()

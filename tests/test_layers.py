@@ -12,15 +12,12 @@ import pytest
 from tests.limits import HANG_S
 
 RANKS = {
-    "errors": 0, "registry": 0.5, "shipped": 0.5, "terminal": 1, "storage": 1,
-    "quiet": 1, "draws": 1, "devices": 1, "compiling": 1,
-    "artifacts": 2, "code_record": 2.5, "ranks": 2, "slurm": 3,
-    "alignmlm_kernels": 1, "hostfile": 2, "doctor": 8,
-    "languages": 2, "syntax": 3, "data": 4, "model_settings": 4, "corpus": 5,
-    "language_embeddings": 4, "model": 5, "model_loading": 5,
+    "errors": 0, "shipped": 0.5, "console": 1, "storage": 1, "numerics": 1,
+    "alignmlm_kernels": 1, "ranks": 2, "artifacts": 2.5,
+    "languages": 2, "syntax": 3, "data": 4, "models": 5, "corpus": 5,
     "interchange": 6, "tasks": 6, "objectives": 6, "probes": 6,
-    "pretraining": 7, "evaluation": 7, "planning": 7, "studies": 8, "reporting": 8,
-    "config": 9, "commands": 10, "guard": 10, "cli": 11,
+    "pretraining": 7, "evaluation": 7, "planning": 7, "studies": 8, "reporting": 8, "doctor": 8,
+    "config": 9, "commands": 10, "cli": 11,
 }  # fmt: skip
 ROOTS = [Path("alignmlm"), Path("kernels/alignmlm_kernels")]
 FILES = sorted(path for root in ROOTS for path in root.rglob("*.py"))

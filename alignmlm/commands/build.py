@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import BuildProgress as Bars
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from alignmlm.commands.options import as_json
 from alignmlm.config import Command, recipe_options
+from alignmlm.console.terminal import messages
 from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
 from alignmlm.errors import AlignMLMError, ConfigError, listed, nearest
 from alignmlm.pretraining.recipe import LanguagesConfig, Recipe
 from alignmlm.storage.system_errors import storage_error
-from alignmlm.terminal import messages
 
 if TYPE_CHECKING:
     from alignmlm.corpus.build import BuildProgress, Report

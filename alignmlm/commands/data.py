@@ -16,9 +16,9 @@ from alignmlm.commands.options import (
     store_config,
 )
 from alignmlm.config import recipe_options
+from alignmlm.console.terminal import console, messages, new_table, print_json, print_line
 from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, messages, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.data.inspect import ShownRow

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from rich.text import Text
 from tokenizers import Tokenizer
 
+from alignmlm.console.terminal import console, new_table
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.coverage import CorpusShare, Coverage, DictionarySide, coverage
 from alignmlm.data.store import TOKENIZER, Store
@@ -16,7 +17,6 @@ from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.languages.dictionary import Dictionary, Word, file_pairs, leaking
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, new_table
 
 
 @dataclass(frozen=True, slots=True)

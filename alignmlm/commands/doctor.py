@@ -8,9 +8,9 @@ from rich.text import Text
 
 from alignmlm.commands.options import PATH, as_json, command
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import console, new_table, print_json, print_line
 from alignmlm.doctor.report import Check, Diagnosis, Report
 from alignmlm.errors import ConfigError, ExitCode
-from alignmlm.terminal import console, new_table, print_json, print_line
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -47,7 +47,7 @@ def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:
         from alignmlm.doctor.machine import this_machine
 
         return Diagnosis([this_machine(store)])
-    from alignmlm.hostfile import read_hostfile
+    from alignmlm.doctor.hostfile import read_hostfile
 
     shell = dict(os.environ)
     hosts = read_hostfile(nodes)

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from alignmlm.commands.options import PATH, as_json, command, models, parser, sample_folder
 from alignmlm.config import Several, setting_options
+from alignmlm.console.terminal import WholeTable, console, new_table, print_json, print_line
 from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
-from alignmlm.terminal import WholeTable, console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.tasks.task import Task
@@ -40,7 +40,7 @@ def eval_run(
     as_json: bool,
 ) -> int:
     """Fine-tune on tasks and measure BS, BZ and Delta; retrieve sentences and words without it."""
-    from alignmlm.devices import name_accelerator
+    from alignmlm.ranks.devices import name_accelerator
 
     name_accelerator()
     from alignmlm.evaluation.evaluate import evaluate

@@ -17,10 +17,10 @@ from jinja2 import Environment
 
 from alignmlm.commands.options import NUMBER, PATH, as_json, command
 from alignmlm.config import Several, load_recipe
+from alignmlm.console.terminal import messages, print_json, print_line
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.storage.atomic import replace_text
-from alignmlm.terminal import messages, print_json, print_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alignmlm.commands.options import NUMBER, PATH, WHOLE, as_json, command, language
 from alignmlm.config import Several
-from alignmlm.terminal import messages, print_json, print_line
+from alignmlm.console.terminal import messages, print_json, print_line
 
 
 @contextmanager

@@ -10,14 +10,9 @@ import click
 
 from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE
 from alignmlm.commands.options import PATH, WHOLE, Shipped, as_json, command, deepspeed
-from alignmlm.config import GIVEN, Several, recipe_options, setting_options
-from alignmlm.errors import AlignMLMError, ConfigError
-from alignmlm.evaluation.settings import EvaluationConfig
-from alignmlm.pretraining.recipe import Recipe
-from alignmlm.shipped import shipped_launchers
-from alignmlm.slurm import (
-    Job,
+from alignmlm.commands.slurm import (
     Resources,
+    SlurmJob,
     forget_submission,
     keep_submission,
     launcher_script,
@@ -26,8 +21,13 @@ from alignmlm.slurm import (
     sbatch_command,
     submit,
 )
+from alignmlm.config import GIVEN, Several, recipe_options, setting_options
+from alignmlm.console.terminal import print_json, print_line
+from alignmlm.errors import AlignMLMError, ConfigError
+from alignmlm.evaluation.settings import EvaluationConfig
+from alignmlm.pretraining.recipe import Recipe
+from alignmlm.shipped import shipped_launchers
 from alignmlm.storage.plain_yaml import yaml_text
-from alignmlm.terminal import print_json, print_line
 
 POLICY = "deepspeed.json"
 JOB_OPTIONS = (
@@ -62,7 +62,7 @@ class Submission:
         self.jobs: list[int] = []
         self.lines: list[str] = []
 
-    def hand_in(self, job: Job, files: dict[str, str]) -> int | None:
+    def hand_in(self, job: SlurmJob, files: dict[str, str]) -> int | None:
         """The number of the submitted job; None after a dry run, which writes nothing."""
         command = sbatch_command(job, self.resources)
         if self.dry_run:
@@ -125,7 +125,7 @@ def launch_pretrain(recipe: Recipe, deepspeed: Path | None, elastic: bool, **job
         files[POLICY] = read_file("--deepspeed", deepspeed)
         settings.append(f"--deepspeed={folder / POLICY}")
     number = asked.hand_in(
-        Job(
+        SlurmJob(
             name=run.name,
             script=launcher_script(asked.launchers, "pretrain.sbatch"),
             arguments=settings,
@@ -173,7 +173,7 @@ def launch_evaluate(
             raise ConfigError("--models", model, "be the folder of a run or an export")
     asked = Submission(**job)
     settings = [f"--{key}={text}" for key, text in context.meta[GIVEN].items()]
-    array = Job(
+    array = SlurmJob(
         name=name,
         script=launcher_script(asked.launchers, "evaluate.sbatch"),
         arguments=[*models, "--", *tasks, *(["--", *settings] if settings else [])],
@@ -207,7 +207,7 @@ def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
     files = {"study.yaml": read_file("study", study)}
     if config.recipe:
         files[RECIPE] = read_file("study.recipe", Path(config.recipe))
-    runs = Job(
+    runs = SlurmJob(
         name=config.name,
         script=launcher_script(asked.launchers, "study.sbatch"),
         arguments=[str(study)],

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from alignmlm.commands.options import as_json, command, deepspeed
 from alignmlm.config import Value, recipe_options, setting_options
+from alignmlm.console.terminal import console, new_table, print_json, print_line
 from alignmlm.errors import ConfigError, nearest
 from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Policy, Workload, policy_of
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 from alignmlm.planning.steps import StagePlan, chosen, plan
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.terminal import console, new_table, print_json, print_line
 
 ALGORITHM = Value(Literal["nccl", "ring", "hierarchical"])
 

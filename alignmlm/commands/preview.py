@@ -16,9 +16,9 @@ from alignmlm.commands.options import (
     parser,
     sample_folder,
 )
+from alignmlm.console.terminal import console, new_table, print_json, print_line
 from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.evaluation.settings import SyntaxConfig
-from alignmlm.terminal import console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.evaluation.examples.preview import Change, Preview

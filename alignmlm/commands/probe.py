@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 
 from alignmlm.commands.options import PATH, WHOLE, as_json, command, run_recipe
+from alignmlm.console.terminal import console, messages, new_table, print_line
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, messages, new_table, print_line
 
 
 @command("probe")
@@ -46,7 +46,7 @@ def probe_command(
     if every and step is not None:
         raise ConfigError("--step", step, "be left out with --all")
     recipe = run_recipe(run)
-    from alignmlm.devices import name_accelerator
+    from alignmlm.ranks.devices import name_accelerator
 
     name_accelerator()
     from alignmlm.reporting.probe_tables import write_curves

@@ -8,10 +8,10 @@ from click.shell_completion import get_completion_class
 
 from alignmlm.commands.options import SHELLS, as_json, command
 from alignmlm.config import default_text, setting_keys
+from alignmlm.console.terminal import print_json, print_line
 from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.storage.typed_settings import described, explanation, hints_of
-from alignmlm.terminal import print_json, print_line
 
 REFERENCE = (("", Recipe), ("evaluation.", EvaluationConfig))
 

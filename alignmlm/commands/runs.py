@@ -41,8 +41,8 @@ def train_command(
 ) -> None:
     """Pre-train a recipe, and draw its curves."""
     with listening():
+        from alignmlm.console.terminal import print_json
         from alignmlm.pretraining.run import pretrain
-        from alignmlm.terminal import print_json
 
         folder, result = pretrain(recipe, deepspeed, profiled)
         if os.environ["RANK"] != "0":
@@ -58,7 +58,7 @@ def train_command(
 
 def show_summary(folder: Path, result: dict[str, Any]) -> None:
     """The short table at the end of a run."""
-    from alignmlm.terminal import console, new_table
+    from alignmlm.console.terminal import console, new_table
 
     table = new_table(f"{result['objective']} · {result['steps']:,} steps · {folder}")
     table.add_column("")
@@ -81,8 +81,8 @@ def show_summary(folder: Path, result: dict[str, Any]) -> None:
 def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> None:
     """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
     recipe = run_recipe(run)
+    from alignmlm.console.terminal import print_json, print_line
     from alignmlm.pretraining.export import export_run
-    from alignmlm.terminal import print_json, print_line
 
     exported = export_run(recipe, run, output, step)
     if as_json:
@@ -111,8 +111,8 @@ def report_command(
     as_json: bool,
 ) -> None:
     """Write tables and curves of the runs and studies in FOLDERS as one HTML page."""
+    from alignmlm.console.terminal import print_json, print_line
     from alignmlm.reporting.page import found_in, write_page
-    from alignmlm.terminal import print_json, print_line
 
     if watch:
         watch_runs(folders, port)
@@ -133,8 +133,8 @@ def report_command(
 
 def watch_runs(folders: Sequence[Path], port: int) -> None:
     """Serve the page of running studies until Ctrl-C."""
+    from alignmlm.console.terminal import print_line
     from alignmlm.reporting.watch import LOOPBACK, Server, Watched
-    from alignmlm.terminal import print_line
 
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError("folders", missing, "be existing folders")

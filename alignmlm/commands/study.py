@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from alignmlm.commands.options import WHOLE, Shipped, as_json, command, run_recipe
+from alignmlm.console.terminal import console, new_table, print_json, print_line
 from alignmlm.errors import AlignMLMError, ConfigError, ExitCode
-from alignmlm.terminal import console, new_table, print_json, print_line
 
 if TYPE_CHECKING:
     from alignmlm.studies.cells import Status
@@ -37,7 +37,7 @@ study_argument = click.argument("study", type=Shipped("study"))
 @as_json
 def study_plan(study: Path, as_json: bool) -> None:
     """Say what STUDY (YAML) will run: steps, tokens, hours and disk, measured on this machine."""
-    from alignmlm.devices import name_accelerator
+    from alignmlm.ranks.devices import name_accelerator
 
     name_accelerator()
     from alignmlm.studies.plan import plan_rows
@@ -92,7 +92,7 @@ def study_run(study: Path, only: int | None, workers: int, as_json: bool) -> int
     if only is None and is_complete(config, page):
         log.info("study %s: all is done", config.name)
         return show_outcome(config, outcome_of(config), page, as_json)
-    from alignmlm.devices import name_accelerator
+    from alignmlm.ranks.devices import name_accelerator
 
     name_accelerator()
     from alignmlm.studies.running import run_one, run_study

@@ -20,8 +20,8 @@ from alignmlm.commands.options import (
     store_config,
 )
 from alignmlm.config import Several, Value
+from alignmlm.console.terminal import console, messages, new_table, print_json, print_line
 from alignmlm.errors import ConfigError
-from alignmlm.terminal import console, messages, new_table, print_json, print_line
 
 EFFORT = Value(Literal["quick", "full"])
 

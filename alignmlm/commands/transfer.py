@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alignmlm.commands.options import PATH, WHOLE, as_json, command
 from alignmlm.config import Several, Value
-from alignmlm.terminal import console, new_table, print_json, print_line
+from alignmlm.console.terminal import console, new_table, print_json, print_line
 
 MEASURE = Value(Literal["bs", "bz", "delta", "source"])
 WORDS = Value(Literal["in dictionary", "held out", "all words"])

@@ -14,8 +14,8 @@ from zlib import crc32
 
 import numpy as np
 
-from alignmlm.draws import key
 from alignmlm.errors import ConfigError
+from alignmlm.numerics.counter_rng import key
 from alignmlm.storage.atomic import replace_text
 
 Words = tuple[str, ...]

@@ -23,8 +23,8 @@ from alignmlm.data.schedule import Mixture, language_of_samples, rows_of_languag
 from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN, VALIDATION, Split
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.draws import below, fold, key, keys, uniform
 from alignmlm.languages.language import Language
+from alignmlm.numerics.counter_rng import below, fold, key, keys, uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Batch:
     masked: Int[Tensor, " masked"]  # positions in the flattened rows
     labels: Int[Tensor, " masked"]
     languages: Int[Tensor, " masked"]  # of the row's text, by number
-    terms: Int[Tensor, " masked"]  # Term of each position
+    terms: Int[Tensor, " masked"]  # LossTerm of each position
     fallbacks: int = 0  # translation rows without a whole sentence, shown in one language
     step: int = 0  # of training; an objective's own random draws depend on it
 

@@ -13,8 +13,8 @@ import numpy as np
 import xxhash
 from jaxtyping import UInt64
 
-from alignmlm.compiling import bare, compiled, inlined
-from alignmlm.draws import GOLDEN, MIX_1, MIX_2, mix
+from alignmlm.numerics.counter_rng import GOLDEN, MIX_1, MIX_2, mix
+from alignmlm.numerics.numba_jit import bare, compiled, inlined
 
 BLOCK_TOKENS = 1024
 BITS_WORDS = BLOCK_TOKENS // 64  # uint64 words that hold one bit a token

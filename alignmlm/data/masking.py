@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
-from alignmlm.compiling import bare, compiled
 from alignmlm.data.rendering import bounded, child, is_below
 from alignmlm.data.settings import MaskConfig
-from alignmlm.draws import key, threshold
+from alignmlm.numerics.counter_rng import key, threshold
+from alignmlm.numerics.numba_jit import bare, compiled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

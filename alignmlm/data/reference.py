@@ -15,11 +15,11 @@ from alignmlm.data.schedule import ROUNDS
 from alignmlm.data.settings import MaskConfig
 from alignmlm.data.store import TRAIN
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.draws import below, key, keys, mix, uniform
 from alignmlm.languages.language import Language
 from alignmlm.languages.orders import is_syntax, word_order
 from alignmlm.languages.replacement import replace_words
 from alignmlm.languages.sentences import Sentences
+from alignmlm.numerics.counter_rng import below, key, keys, mix, uniform
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, UInt8, UInt32, UInt64
 
-from alignmlm.compiling import bare, compiled, inlined
 from alignmlm.data.blocks import BITS_WORDS, BLOCK_TOKENS, mixed
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.draws import GOLDEN, key, threshold
 from alignmlm.languages.language import Language, Scripts
 from alignmlm.languages.orders import ORDERS, is_plain, is_syntax, split_order
 from alignmlm.languages.replacement import PURPOSE
+from alignmlm.numerics.counter_rng import GOLDEN, key, threshold
+from alignmlm.numerics.numba_jit import bare, compiled, inlined
 
 INVERSION, PERMUTATION, NOISE, SYNTAX = (
     ORDERS[tag].compiled for tag in ("inv", "perm", "noise", "syn")

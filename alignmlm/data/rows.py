@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, Int32
 
-from alignmlm.compiling import bare, compiled, fetch_ahead, inlined
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged
 from alignmlm.data.rendering import ONE, SENTENCE_BITS, SYNTAX, RenderTables, render, scratch_of
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import Places, Split
 from alignmlm.data.stored_orders import first_damaged_order
 from alignmlm.data.tokenizer import Vocabulary
+from alignmlm.numerics.numba_jit import bare, compiled, fetch_ahead, inlined
 
 LINE_WORDS = 8  # of 64 bits in a cache line
 AHEAD_ROWS = 3  # that are prefetched before they are read

@@ -8,10 +8,10 @@ from math import gcd, isfinite
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from alignmlm.compiling import compiled
 from alignmlm.data.blocks import mixed
-from alignmlm.draws import key, keys
 from alignmlm.errors import ConfigError
+from alignmlm.numerics.counter_rng import key, keys
+from alignmlm.numerics.numba_jit import compiled
 
 PARTS = 1000  # weights are honoured to a thousandth
 ROUNDS = 6

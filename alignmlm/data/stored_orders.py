@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8, UInt64
 
-from alignmlm.compiling import bare, compiled
 from alignmlm.data.blocks import (
     BLOCK_TOKENS,
     digest_of,
@@ -25,6 +24,7 @@ from alignmlm.data.blocks import (
     xxh3,
 )
 from alignmlm.errors import DataError
+from alignmlm.numerics.numba_jit import bare, compiled
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json

@@ -15,9 +15,9 @@ import xxhash
 import alignmlm
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.store import Store
-from alignmlm.devices import name_accelerator
 from alignmlm.doctor.report import Check, Report
 from alignmlm.errors import AlignMLMError
+from alignmlm.ranks.devices import name_accelerator
 from alignmlm.ranks.network import OUTSIDE, addresses, host_address, interface_towards
 
 GIB = 2**30

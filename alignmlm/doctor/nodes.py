@@ -14,8 +14,8 @@ from pathlib import Path
 
 from alignmlm.doctor.bandwidth import RankPlace
 from alignmlm.doctor.environment import FILE, forgotten, on_nodes
+from alignmlm.doctor.hostfile import Host
 from alignmlm.doctor.report import Check, Diagnosis, Report, compared, parse_report
-from alignmlm.hostfile import Host
 from alignmlm.ranks.network import free_port
 
 SSH = (

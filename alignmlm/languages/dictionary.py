@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from alignmlm.draws import key, mix, smallest_share
 from alignmlm.errors import DataError, quoted
+from alignmlm.numerics.counter_rng import key, mix, smallest_share
 from alignmlm.storage.compression import inner_suffix
 from alignmlm.storage.text import numbered_lines, split_blanks
 

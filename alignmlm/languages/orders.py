@@ -1,7 +1,7 @@
 """Order changes: permutations of the words of one sentence.
 
 Each change gives every word a rank; the words of a sentence are then sorted by rank. So a new
-change is one function and one record: here, or in another package (alignmlm.registry). A compiled
+change is one function and one record: here, or in another package (storage/registry.py). A compiled
 twin in data/rendering.py, which a test holds to this one, makes it faster. Whole words stay whole,
 and a sentence-final mark stays last. Source of inversion and permutation: Deshpande et al., 2022
 (arXiv:2110.14782), section 3, as in ALIGN-MLM.
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-from alignmlm.draws import GOLDEN, key, keys, mix, uniform
 from alignmlm.errors import AlignMLMError, ConfigError, nearest
 from alignmlm.languages.sentences import Sentences
-from alignmlm.registry import Registry
+from alignmlm.numerics.counter_rng import GOLDEN, key, keys, mix, uniform
+from alignmlm.storage.registry import Registry
 
 FINAL_MARKS = frozenset(".?!।॥؟。！？")  # noqa: RUF001 - the paper's . ? ! and their counterparts
 SYNTAX = re.compile(r"syn-[a-z]{2,3}(-N-[a-z]{2,3}-V|-[NV])?(?=-|$)")

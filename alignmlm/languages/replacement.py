@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.draws import below, key, keys, uniform
 from alignmlm.languages.orders import index_in_sentence, sentence_keys, stays_last
 from alignmlm.languages.sentences import Sentences
+from alignmlm.numerics.counter_rng import below, key, keys, uniform
 
 PURPOSE = key("replaced words")
 

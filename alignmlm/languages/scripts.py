@@ -1,6 +1,6 @@
 """Script changes: maps on token ids, kept as one table a language.
 
-A new script is one function and one record: here, or in another package (alignmlm.registry).
+A new script is one function and one record: here, or in another package (storage/registry.py).
 Source: Deshpande et al., 2022 (arXiv:2110.14782), section 3 (transliteration, vocabulary overlap),
 and its code (permuted vocabulary).
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.draws import key, keys, smallest_share
 from alignmlm.errors import ConfigError, nearest
-from alignmlm.registry import Registry
+from alignmlm.numerics.counter_rng import key, keys, smallest_share
+from alignmlm.storage.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

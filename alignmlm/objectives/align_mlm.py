@@ -8,7 +8,7 @@ from dataclasses import replace
 from alignmlm_kernels import KernelError, WordPairs, alignment_loss
 
 from alignmlm.data.batches import Batch
-from alignmlm.model import MaskedOutput
+from alignmlm.models.masked_lm import MaskedOutput
 from alignmlm.objectives.objective import AddedLoss, Loss, Losses, Objective, ObjectiveConfig
 from alignmlm.objectives.settings import DISTANCES
 

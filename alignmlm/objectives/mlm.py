@@ -5,7 +5,7 @@ from alignmlm_kernels import WordPairs, masked_softmax_loss
 
 from alignmlm.data.batches import Batch
 from alignmlm.data.masking import Corruption, LossTerm
-from alignmlm.model import MaskedOutput
+from alignmlm.models.masked_lm import MaskedOutput
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 
 

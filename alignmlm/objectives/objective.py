@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignmlm.data.batches import Batch
 from alignmlm.data.masking import Corruption
-from alignmlm.model import MaskedOutput
+from alignmlm.models.masked_lm import MaskedOutput
 from alignmlm.objectives.settings import ObjectiveConfig
 
 

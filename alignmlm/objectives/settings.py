@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from alignmlm.errors import ConfigError
-from alignmlm.registry import Names, Registry
+from alignmlm.storage.registry import Names, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ DISTANCES: Registry[Distance] = Registry(
         "infonce": Distance("infonce"),
     },
 )
-OBJECTIVES: Registry = Registry(  # of Objective and Term
+OBJECTIVES: Registry = Registry(  # of Objective and AddedLoss
     "objectives",
-    ("alignmlm.objectives.objective:Objective", "alignmlm.objectives.objective:Term"),
+    ("alignmlm.objectives.objective:Objective", "alignmlm.objectives.objective:AddedLoss"),
     {
         "mlm": "alignmlm.objectives.mlm:MLM",
         "tlm": "alignmlm.objectives.tlm:TLM",

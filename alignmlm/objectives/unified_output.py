@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from alignmlm.data.batches import Batch
-from alignmlm.model import MaskedOutput
+from alignmlm.models.masked_lm import MaskedOutput
 from alignmlm.objectives.objective import Loss, Losses, Objective, ObjectiveConfig
 
 

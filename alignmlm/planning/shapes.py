@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alignmlm.model_settings import SIZES, gated_width
+from alignmlm.models.settings import SIZES, gated_width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

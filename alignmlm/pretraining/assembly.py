@@ -17,7 +17,6 @@ from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import describe, encode_words, load_tokenizer
-from alignmlm.devices import keep_freed_memory
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
     Dictionary,
@@ -31,10 +30,11 @@ from alignmlm.languages.dictionary import (
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
 from alignmlm.languages.orders import is_plain, is_syntax
 from alignmlm.languages.settings import DictionaryConfig
-from alignmlm.model import MaskedLanguageModel, new_model
+from alignmlm.models.masked_lm import MaskedLanguageModel, new_model
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.words import word_pairs
+from alignmlm.ranks.devices import keep_freed_memory
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.errors import CheckpointError, ConfigError, DataError
-from alignmlm.model import MaskedLanguageModel
+from alignmlm.models.masked_lm import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.optimizers import MUON_MOMENTS, make_optimizer
 from alignmlm.pretraining.partitions import Partitions

@@ -13,7 +13,7 @@ from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.model import MaskedLanguageModel
+from alignmlm.models.masked_lm import MaskedLanguageModel
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
 from alignmlm.pretraining.checkpoints import (

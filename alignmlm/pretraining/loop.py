@@ -13,8 +13,8 @@ import torch
 from alignmlm.data.batches import Batch, Loader, batch_samples, make_batch
 from alignmlm.data.prefetch import in_order
 from alignmlm.data.store import TRAIN
-from alignmlm.draws import key
 from alignmlm.errors import ExitCode
+from alignmlm.numerics.counter_rng import key
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.between_steps import (
     log_metrics,

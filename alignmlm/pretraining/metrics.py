@@ -10,12 +10,12 @@ from time import perf_counter
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
+from alignmlm.console.terminal import messages
 from alignmlm.data.masking import LossTerm
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.pretraining.trackers import Tracker
 from alignmlm.storage.atomic import append_text, replace_text
-from alignmlm.terminal import messages
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmlm.model import Matrix
+from alignmlm.models.masked_lm import Matrix
 from alignmlm.pretraining.muon import Muon
 from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig
 

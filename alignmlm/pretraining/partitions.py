@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignmlm.model import Matrix
+from alignmlm.models.masked_lm import Matrix
 
 
 @dataclass(frozen=True, slots=True)

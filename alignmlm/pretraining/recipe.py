@@ -7,10 +7,10 @@ from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.settings import MaskConfig
 from alignmlm.errors import ConfigError
 from alignmlm.languages.settings import DictionaryConfig
-from alignmlm.model_settings import ModelConfig
+from alignmlm.models.settings import ModelConfig
 from alignmlm.objectives.settings import ObjectiveConfig
 from alignmlm.pretraining.faults import FaultConfig
-from alignmlm.registry import Registry
+from alignmlm.storage.registry import Registry
 from alignmlm.storage.typed_settings import FolderPath
 
 OPTIMIZERS: Registry = Registry(  # of Optimizer

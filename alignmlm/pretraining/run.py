@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
-from alignmlm.code_record import chosen_before, record_start
+from alignmlm.artifacts.provenance import chosen_before, record_start
 from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.assembly import Assembly, assemble, build_sample
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state

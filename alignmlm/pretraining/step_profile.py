@@ -12,9 +12,9 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from alignmlm.console.terminal import messages, new_table
 from alignmlm.ranks.pace import PHASE_PREFIX, phase
 from alignmlm.storage.atomic import new_file
-from alignmlm.terminal import messages, new_table
 
 log = logging.getLogger(__name__)
 

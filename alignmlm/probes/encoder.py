@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
 from alignmlm.errors import DataError
-from alignmlm.model_loading import load_pretrained
-from alignmlm.model_settings import ARCHITECTURES
+from alignmlm.models.loading import load_pretrained
+from alignmlm.models.settings import ARCHITECTURES
 
 BATCH_TOKENS = 2**13  # padding included
 NO_LIMIT = 2**31  # of models whose positions have no table

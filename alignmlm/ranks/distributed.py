@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import torch
 
-from alignmlm.devices import name_accelerator, share_cores
 from alignmlm.errors import ConfigError
+from alignmlm.ranks.devices import name_accelerator, share_cores
 from alignmlm.ranks.network import (
     free_port,
     host_address,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from alignmlm.errors import ConfigError
-from alignmlm.registry import Registry
+from alignmlm.storage.registry import Registry
 
 Environment = Mapping[str, str]
 

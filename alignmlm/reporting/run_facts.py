@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.artifacts.names import RECIPE
-from alignmlm.code_record import CODE
+from alignmlm.artifacts.provenance import CODE
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.scores.results import read_results, result_rows, retrieval_rows
 from alignmlm.pretraining.run_folder import DATA

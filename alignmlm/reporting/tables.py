@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from alignmlm.console.terminal import new_table
 from alignmlm.reporting.transfer_names import objective_name
-from alignmlm.terminal import new_table
 
 Row = dict[str, Any]
 MISSING = "–"  # noqa: RUF001 - shown where nothing was measured

@@ -13,10 +13,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from alignmlm.errors import ConfigError, nearest
-from alignmlm.registry import Names
 from alignmlm.storage.docstrings import docstrings
 from alignmlm.storage.plain_data import merged
 from alignmlm.storage.plain_yaml import parse_yaml
+from alignmlm.storage.registry import Names
 from alignmlm.storage.variables import expanded
 
 DataPath = Annotated[str, "$VARIABLES are looked up where it is opened, and recorded as written"]

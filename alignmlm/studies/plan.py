@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 
 from alignmlm.artifacts.names import EVALUATION, RESULTS
+from alignmlm.console.quiet import quiet_logs
 from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_records import read_summary
-from alignmlm.quiet import quiet_logs
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.cells import measured_cell, read_cell
 from alignmlm.studies.measuring import expected_measuring_s

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import DataError
+from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.storage.atomic import replace_bytes, replace_text
 from alignmlm.storage.text import numbered_lines, split_blanks
 from alignmlm.syntax.features import (

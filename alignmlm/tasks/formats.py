@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from alignmlm.errors import ConfigError, DataError, listed, nearest, quoted
-from alignmlm.registry import Registry
+from alignmlm.storage.registry import Registry
 from alignmlm.tasks.examples import (
     Example,
     LabelledSentence,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignmlm.registry import Registry
+from alignmlm.storage.registry import Registry
 from alignmlm.tasks.metrics import Metric
 
 

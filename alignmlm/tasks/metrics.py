@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from alignmlm.registry import Registry
+from alignmlm.storage.registry import Registry
 from alignmlm.tasks.spans import entities_of
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")

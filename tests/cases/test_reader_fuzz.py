@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from alignmlm.corpus.readers import documents
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.data.tokenizer import train_tokenizer
+from alignmlm.doctor.hostfile import read_hostfile
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.examples.words import tokens_of_words
-from alignmlm.hostfile import read_hostfile
 from alignmlm.languages.dictionary import file_words
 from alignmlm.probes.parallel import read_parallel_lines
 from alignmlm.storage.plain_data import read_json, read_yaml

@@ -17,8 +17,8 @@ from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.data.text import normalise, sentence_texts
 from alignmlm.data.tokenizer import train_tokenizer
+from alignmlm.doctor.hostfile import read_hostfile
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
-from alignmlm.hostfile import read_hostfile
 from alignmlm.languages.dictionary import file_words
 from alignmlm.probes.parallel import read_parallel_lines
 from alignmlm.storage.compression import open_stream

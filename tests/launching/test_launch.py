@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from alignmlm import cli
-from alignmlm.code_record import CODE, code_record, git_record, record_start
+from alignmlm.artifacts.provenance import CODE, code_record, git_record, record_start
+from alignmlm.commands.slurm import Resources, SlurmJob, keep_submission, next_folder
 from alignmlm.errors import ConfigError
-from alignmlm.slurm import Resources, Submission, keep_submission, next_folder
 from tests.conftest import SMALL
 from tests.limits import HANG_S
 
@@ -86,7 +86,7 @@ def test_the_scripts_have_no_findings_of_shellcheck(path):
 
 
 def test_a_submission_keeps_scripts_command_and_code(tmp_path):
-    job = Submission(
+    job = SlurmJob(
         name="n", script=ROOT / "launchers/pretrain.sbatch", arguments=[], log="l",
         folder=next_folder(tmp_path / "launch"),
     )  # fmt: skip

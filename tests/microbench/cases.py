@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from alignmlm.draws import key
+from alignmlm.numerics.counter_rng import key
 
 Logits = Literal["random", "trained"]
 IGNORED = -100

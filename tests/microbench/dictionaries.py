@@ -9,7 +9,7 @@ from alignmlm_kernels import WordPairs
 from exact import Exact
 from torch import Tensor
 
-from alignmlm.draws import key
+from alignmlm.numerics.counter_rng import key
 
 Words = Literal["tokens", "words"]
 SPREAD = 0.02

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.model import MaskedLanguageModel, MaskedOutput, ModelConfig, new_model
+from alignmlm.models.masked_lm import MaskedLanguageModel, MaskedOutput, ModelConfig, new_model
 
 RESULTS_FILE = RESULTS / "training_step.jsonl"
 MASK, MASKED_SHARE = 4, 0.15

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignmlm.model_settings import SIZES
+from alignmlm.models.settings import SIZES
 from alignmlm.planning.shapes import SHAPES, EncoderShape, sized
 
 

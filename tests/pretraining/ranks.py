@@ -5,8 +5,8 @@ from pathlib import Path
 
 from alignmlm.cli import leave
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import set_up_logging
 from alignmlm.pretraining.run import pretrain
-from alignmlm.terminal import set_up_logging
 
 
 def main(folder: str, stages: str, *overrides: str) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from alignmlm.cli import leave
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import set_up_logging
 from alignmlm.data.batches import Batch
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining import run, training_run
 from alignmlm.pretraining.engine import TrainingModule
-from alignmlm.terminal import set_up_logging
 
 SPIKE_BATCH = 10
 

@@ -12,7 +12,7 @@ from alignmlm.config import load_recipe
 from alignmlm.data.store import MANIFEST as DATA_MANIFEST
 from alignmlm.data.store import SELF, content_id, parse_manifest
 from alignmlm.errors import CheckpointError, ConfigError, DataError
-from alignmlm.model import started_model
+from alignmlm.models.masked_lm import started_model
 from alignmlm.pretraining.checkpoints import (
     MANIFEST,
     STATE,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignmlm.errors import CheckpointError
-from alignmlm.model import Matrix
+from alignmlm.models.masked_lm import Matrix
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.muon import orthogonal

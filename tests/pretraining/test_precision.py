@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from alignmlm.code_record import CODE, chosen_before
+from alignmlm.artifacts.provenance import CODE, chosen_before
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.engine import chosen_precision
 from alignmlm.pretraining.recipe import TrainConfig

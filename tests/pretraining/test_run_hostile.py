@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.artifacts.names import SUMMARY
-from alignmlm.code_record import CODE, record_start
+from alignmlm.artifacts.provenance import CODE, record_start
 from alignmlm.errors import AlignMLMError, CheckpointError, DataError
 from alignmlm.pretraining.faults import SKIP, read_skip_list
 from alignmlm.pretraining.metrics import keep_until

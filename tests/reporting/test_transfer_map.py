@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.textpath import TextPath
 
-from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
+from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.reporting import fonts
 from alignmlm.reporting.embedding_map import (
     PairedWords,

@@ -9,9 +9,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from alignmlm.console.quiet import quiet_transformers
 from alignmlm.errors import CheckpointError
-from alignmlm.model_loading import load_pretrained
-from alignmlm.quiet import quiet_transformers
+from alignmlm.models.loading import load_pretrained
 from alignmlm.storage.atomic import (
     PARTIAL,
     folder_bytes,

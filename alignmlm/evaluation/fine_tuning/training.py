@@ -23,6 +23,7 @@ from transformers import (
     set_seed,
 )
 
+from alignmlm.console.quiet import quiet_transformers
 from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
@@ -37,8 +38,7 @@ from alignmlm.evaluation.examples.rendering import (
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
-from alignmlm.model_loading import load_pretrained
-from alignmlm.quiet import quiet_transformers
+from alignmlm.models.loading import load_pretrained
 from alignmlm.storage.locks import locked
 from alignmlm.tasks.examples import document_of
 from alignmlm.tasks.kinds import KINDS, TaskKind

@@ -15,7 +15,7 @@ from typing import Any
 
 from alignmlm import __version__
 from alignmlm.artifacts.names import RESULTS
-from alignmlm.code_record import checkout, git_record, library_versions
+from alignmlm.artifacts.provenance import checkout, git_record, library_versions
 from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.scores.scoring import (
     Retrieved,

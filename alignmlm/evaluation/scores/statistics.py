@@ -1,7 +1,7 @@
 """Uncertainty: t intervals over seeds and examples, permutation tests, Holm.
 
 Where the noise cannot be estimated there is neither an interval nor a p-value. Every draw is a hash
-(alignmlm/draws.py), so that the same numbers give the same intervals.
+(alignmlm/numerics/counter_rng.py), so that the same numbers give the same intervals.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from alignmlm.draws import below, key, keys
+from alignmlm.numerics.counter_rng import below, key, keys
 
 LEVEL = 0.95
 RESAMPLES = 10_000

@@ -82,7 +82,7 @@ def test_labels_of_entities_hold_both_tags_of_each_type(own, tmp_path):
 
 
 def test_the_commands_list_and_check_tasks(own, capsys, monkeypatch):
-    monkeypatch.setattr("alignmlm.terminal.console._width", 200)
+    monkeypatch.setattr("alignmlm.console.terminal.console._width", 200)
     path = own(PAIRS, train="a b\tc\tx\n", test="a b\tc\tx\n")
     assert guarded(eval_ls, [path, "panx_eng"]) == 0
     assert guarded(eval_ls, ["--counts", path]) == 0
@@ -151,7 +151,7 @@ def test_a_model_without_a_tokenizer_is_an_error(own, run_folder, tmp_path):
 
 
 def test_the_command_tells_what_the_languages_of_a_model_do(own, run_folder, capsys, monkeypatch):
-    monkeypatch.setattr("alignmlm.terminal.console._width", 200)
+    monkeypatch.setattr("alignmlm.console.terminal.console._width", 200)
     path = own(ENTITIES, test="the\tO\nmima\tB-X\n.\tI-X\n")
     assert guarded(eval_validate, [path, "--model", str(run_folder)]) == 0
     told = capsys.readouterr().out

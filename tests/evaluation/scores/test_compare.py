@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from alignmlm.draws import key, keys, uniform
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.scores.compare import ResultSet, cell_difference, compare, compare_paths
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
@@ -30,6 +29,7 @@ from alignmlm.evaluation.scores.scoring import (
     write_samples,
 )
 from alignmlm.evaluation.scores.statistics import correlation, holm, spearman
+from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.tasks.examples import doc_hash
 
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"

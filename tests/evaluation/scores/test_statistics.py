@@ -7,7 +7,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignmlm.draws import key, keys, uniform
 from alignmlm.evaluation.scores.statistics import (
     Noise,
     correlation,
@@ -21,6 +20,7 @@ from alignmlm.evaluation.scores.statistics import (
     seed_noise,
     spearman,
 )
+from alignmlm.numerics.counter_rng import key, keys, uniform
 
 
 def normals(name: str, *shape: int) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignmlm.draws import below, key, keys, mix, smallest_share, uniform
+from alignmlm.numerics.counter_rng import below, key, keys, mix, smallest_share, uniform
 
 
 def test_keys_are_what_they_always_were():

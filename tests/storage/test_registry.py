@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from alignmlm import cli, registry
+from alignmlm import cli
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.reference import reference_batch
 from alignmlm.data.store import TRAIN
@@ -13,12 +13,13 @@ from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.languages.language import parse_language
 from alignmlm.languages.orders import ORDERS
 from alignmlm.languages.scripts import SCRIPTS
-from alignmlm.model_settings import ARCHITECTURES
+from alignmlm.models.settings import ARCHITECTURES
 from alignmlm.objectives.settings import DISTANCES, OBJECTIVES
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.recipe import OPTIMIZERS
 from alignmlm.ranks.placement import LAUNCHERS
 from alignmlm.reporting.transfer_names import language_name
+from alignmlm.storage import registry
 from alignmlm.tasks.formats import FORMATS
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.metrics import METRICS
@@ -31,7 +32,7 @@ from dataclasses import replace
 from alignmlm.languages.orders import Order
 from alignmlm.languages.scripts import Script
 from alignmlm.objectives.mlm import MLM, mlm
-from alignmlm.objectives.objective import Term
+from alignmlm.objectives.objective import AddedLoss
 
 
 def evens_first(words):
@@ -47,7 +48,7 @@ EVENS = Order(evens_first, shown="evens first")
 LATE = Script(lambda change: np.arange(change.alphabet.size) + change.first_id * (
     np.isin(np.arange(change.alphabet.size), change.alphabet.ordinary()[::2])), shown="half new")
 HALF = replace(MLM, loss=half)
-DOUBLE = Term(lambda base: base)
+DOUBLE = AddedLoss(lambda base: base)
 BROKEN = Order(lambda words: words.index[:1])
 NO_ORDER = "a text"
 """

@@ -22,12 +22,12 @@ from alignmlm.artifacts.model_files import model_files
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.language_embeddings import (
+from alignmlm.models.language_embeddings import (
     COUNT,
     add_language_embeddings,
     restore_language_embeddings,
 )
-from alignmlm.model_settings import ARCHITECTURES, SIZES, ModelConfig, gated_width
+from alignmlm.models.settings import ARCHITECTURES, SIZES, ModelConfig, gated_width
 from alignmlm.ranks.pace import phase
 
 

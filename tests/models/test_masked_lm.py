@@ -7,7 +7,13 @@ from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig, Rob
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import ConfigError
-from alignmlm.model import SIZES, MaskedLanguageModel, ModelConfig, layer_kinds, new_model
+from alignmlm.models.masked_lm import (
+    SIZES,
+    MaskedLanguageModel,
+    ModelConfig,
+    layer_kinds,
+    new_model,
+)
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.probes.encoder import layer_vectors, load_encoder, whole
 

@@ -39,7 +39,7 @@ def show(text: str) -> None:
     """Tell why a command ends."""
     from rich.text import Text
 
-    from alignmlm.terminal import messages
+    from alignmlm.console.terminal import messages
 
     messages.print(Text(f"alignmlm: {text}", "bold red"), soft_wrap=True)
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignmlm.commands.evaluation import eval_ls, eval_validate
+from alignmlm.console.terminal import ResultConsole, console, new_table, print_json, print_line
 from alignmlm.reporting.tables import tables_of, terminal_table
-from alignmlm.terminal import ResultConsole, console, new_table, print_json, print_line
 from tests.limits import HANG_S
 
 Printed = Callable[[int, object], str]

@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from alignmlm.artifacts.model_files import model_files
+from alignmlm.console.quiet import quiet_transformers
 from alignmlm.errors import CheckpointError
-from alignmlm.language_embeddings import restore_language_embeddings
-from alignmlm.quiet import quiet_transformers
+from alignmlm.models.language_embeddings import restore_language_embeddings
 
 SHOWN = 3  # tensors that an error names
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.guard import guarded
+from alignmlm.commands.guard import guarded
 from alignmlm.storage.system_errors import REMEDIES
 
 

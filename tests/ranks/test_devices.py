@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from alignmlm.devices import share_cores
+from alignmlm.ranks.devices import share_cores
 from tests.limits import HANG_S
 
 OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")

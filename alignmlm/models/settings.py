@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from alignmlm.errors import ConfigError
-from alignmlm.registry import Names, Registry
+from alignmlm.storage.registry import Names, Registry
 from alignmlm.storage.typed_settings import FolderPath
 
 ARCHITECTURES: Registry = Registry(  # of Architecture
     "architectures",
-    ("alignmlm.model:Architecture",),
+    ("alignmlm.models.masked_lm:Architecture",),
     {
-        "roberta": "alignmlm.model:ROBERTA",
-        "modernbert": "alignmlm.model:MODERNBERT",
-        "bert": "alignmlm.model:BERT",
-        "xlm-roberta": "alignmlm.model:XLM_ROBERTA",
+        "roberta": "alignmlm.models.masked_lm:ROBERTA",
+        "modernbert": "alignmlm.models.masked_lm:MODERNBERT",
+        "bert": "alignmlm.models.masked_lm:BERT",
+        "xlm-roberta": "alignmlm.models.masked_lm:XLM_ROBERTA",
     },
 )
 NEW_MODELS = Names("architectures", "roberta", "modernbert")

@@ -1,7 +1,7 @@
 import pytest
 
+from alignmlm.doctor.hostfile import Host, read_hostfile
 from alignmlm.errors import ConfigError
-from alignmlm.hostfile import Host, read_hostfile
 
 
 def test_a_hostfile_is_read_in_order_and_comments_are_passed_over(tmp_path):

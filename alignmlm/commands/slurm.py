@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alignmlm.code_record import changes, checkout, code_record
+from alignmlm.artifacts.provenance import changes, checkout, code_record
 from alignmlm.errors import AlignMLMError, ConfigError
 from alignmlm.storage.atomic import replace_text
 

@@ -1,0 +1,1 @@
+"""Encoders: built by transformers, with what training and loading need."""
