@@ -23,7 +23,7 @@ from rich.table import Table
 
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import BuildProgress, build_store
-from alignmlm.corpus.ranks import launched_ranks, share_threads
+from alignmlm.corpus.mpi import launched_ranks, share_threads
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.data.store import Store
 from alignmlm.errors import DataError

@@ -44,8 +44,8 @@ from alignmlm.pretraining.state import (
 )
 from alignmlm.pretraining.training_run import make_module
 from alignmlm.ranks.distributed import start_distributed
-from alignmlm.ranks.first_rank import on_first_rank
 from alignmlm.ranks.network import free_port
+from alignmlm.ranks.rank_zero import on_first_rank
 
 RESULTS = Path(__file__).parent / "results"
 SAVED_STEP, STEPS = 4, 8

@@ -18,7 +18,7 @@ from rich.text import Text
 from alignmlm.commands.options import as_json
 from alignmlm.config import Command, recipe_options
 from alignmlm.console.terminal import messages
-from alignmlm.corpus.ranks import Ranks, launched_rank, launched_ranks, launched_size, share_threads
+from alignmlm.corpus.mpi import Ranks, launched_rank, launched_ranks, launched_size, share_threads
 from alignmlm.errors import AlignMLMError, ConfigError, listed, nearest
 from alignmlm.pretraining.recipe import LanguagesConfig, Recipe
 from alignmlm.storage.system_errors import storage_error

@@ -20,16 +20,16 @@ import xxhash
 from tokenizers import Tokenizer
 
 from alignmlm import __version__
-from alignmlm.corpus.cutting import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
 from alignmlm.corpus.duplicates import (
     NO_DUPLICATES,
     Duplicates,
     dropped_documents,
     find_duplicates,
 )
+from alignmlm.corpus.mpi import SINGLE, Ranks, tokenizer_threads
 from alignmlm.corpus.parts import Part, write_texts
-from alignmlm.corpus.ranks import SINGLE, Ranks, tokenizer_threads
 from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.sharding import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
 from alignmlm.corpus.sources import SourceConfig, expand_path, pieces_of, source_paths
 from alignmlm.corpus.token_parts import Encoder, has_tokens, make_encoder, tokenise_part
 from alignmlm.corpus.training_text import sample_steps, training_sentences

@@ -11,8 +11,8 @@ from shutil import rmtree
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from alignmlm.corpus.mpi import Ranks
 from alignmlm.corpus.parts import Part, read_records
-from alignmlm.corpus.ranks import Ranks
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.storage.atomic import replace_bytes
 

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from jaxtyping import Bool, Shaped
 
-from alignmlm.corpus.ranks import Ranks
+from alignmlm.corpus.mpi import Ranks
 from alignmlm.corpus.readers import RawDocument, read_piece
 from alignmlm.corpus.sources import Piece, SourceConfig
 from alignmlm.corpus.workspace import Workspace

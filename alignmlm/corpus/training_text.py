@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from alignmlm.corpus.duplicates import Duplicates
+from alignmlm.corpus.mpi import Ranks
 from alignmlm.corpus.parts import Part, is_validation, read_documents, read_records
-from alignmlm.corpus.ranks import Ranks
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.text import LONGEST_RUN, cut_runs, plain_line

@@ -10,7 +10,7 @@ import xxhash
 
 from alignmlm import __version__
 from alignmlm.corpus.parts import DOCUMENT, document_record, is_validation
-from alignmlm.corpus.surfaces import Found, Importer, find_bounds, make_importer
+from alignmlm.corpus.token_bounds import Found, Importer, find_bounds, make_importer
 from alignmlm.corpus.workspace import Workspace, locked, remove_workspace
 from alignmlm.data.shards import ShardEntry, token_dtype, write_shard
 from alignmlm.data.store import MANIFEST, SCHEMA_VERSION, TOKENIZER, TRAIN, VALIDATION, Manifest

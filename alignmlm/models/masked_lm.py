@@ -28,7 +28,7 @@ from alignmlm.models.language_embeddings import (
     restore_language_embeddings,
 )
 from alignmlm.models.settings import ARCHITECTURES, SIZES, ModelConfig, gated_width
-from alignmlm.ranks.pace import phase
+from alignmlm.ranks.stragglers import phase
 
 
 class Matrix(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from alignmlm.errors import ConfigError
 from alignmlm.planning.shapes import EncoderShape
-from alignmlm.ranks.shares import micro_batches
+from alignmlm.ranks.micro_batching import micro_batches
 
 Precision = Literal["fp32", "bf16"]
 GIGABIT_BYTES = 10**9 / 8

@@ -15,8 +15,8 @@ from alignmlm.pretraining.saving import save, save_last, settled
 from alignmlm.pretraining.state import collect_state, restore_state, resume
 from alignmlm.pretraining.training_run import Run
 from alignmlm.pretraining.validation import validate, word_probes
-from alignmlm.ranks.first_rank import on_first_rank
-from alignmlm.ranks.shares import micro_batches
+from alignmlm.ranks.micro_batching import micro_batches
+from alignmlm.ranks.rank_zero import on_first_rank
 
 log = logging.getLogger(__name__)
 

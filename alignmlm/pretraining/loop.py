@@ -28,9 +28,9 @@ from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
 from alignmlm.pretraining.training_run import Counters, Run
-from alignmlm.ranks.pace import phase
-from alignmlm.ranks.shares import micro_batches
+from alignmlm.ranks.micro_batching import micro_batches
 from alignmlm.ranks.signals import SavedAndStoppedError
+from alignmlm.ranks.stragglers import phase
 
 log = logging.getLogger(__name__)
 

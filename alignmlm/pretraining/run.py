@@ -27,8 +27,8 @@ from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import check_trackers
 from alignmlm.pretraining.training_run import Run, prepare
 from alignmlm.ranks.distributed import start_distributed
-from alignmlm.ranks.first_rank import on_first_rank
-from alignmlm.ranks.watch import watched
+from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.watchdog import watched
 from alignmlm.storage.atomic import replace_text
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, load_state, newest_checkpoint
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.optimizers import MUON_MOMENTS
-from alignmlm.ranks.first_rank import on_first_rank
+from alignmlm.ranks.rank_zero import on_first_rank
 
 
 def collect_state(engine: Engine) -> dict[str, Tensor]:

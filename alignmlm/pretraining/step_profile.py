@@ -13,7 +13,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from alignmlm.console.terminal import messages, new_table
-from alignmlm.ranks.pace import PHASE_PREFIX, phase
+from alignmlm.ranks.stragglers import PHASE_PREFIX, phase
 from alignmlm.storage.atomic import new_file
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from alignmlm.pretraining.state import load_parameters, restore_state, resume, s
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import start_trackers
 from alignmlm.probes.words import WordProbe
-from alignmlm.ranks.first_rank import on_first_rank
-from alignmlm.ranks.pace import SlowRank, slow_rank
+from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.stragglers import SlowRank, slow_rank
 
 log = logging.getLogger(__name__)
 

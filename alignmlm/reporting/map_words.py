@@ -7,7 +7,7 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from alignmlm.corpus.surfaces import decoder_kinds, surface_of
+from alignmlm.corpus.token_bounds import decoder_kinds, surface_of
 from alignmlm.data.tokenizer import encode_words, load_tokenizer
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import Export, open_export

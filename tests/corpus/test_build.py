@@ -15,8 +15,8 @@ import pytest
 
 from alignmlm.corpus.build import DataConfig, build_store, finish
 from alignmlm.corpus.duplicates import NO_DUPLICATES
+from alignmlm.corpus.mpi import SINGLE
 from alignmlm.corpus.parts import Part, write_text
-from alignmlm.corpus.ranks import SINGLE
 from alignmlm.corpus.readers import RawDocument, documents
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.corpus.training_text import sample_steps, training_sentences

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alignmlm.corpus.ranks import SINGLE, launched_rank, launched_ranks, launched_size
+from alignmlm.corpus.mpi import SINGLE, launched_rank, launched_ranks, launched_size
 from alignmlm.data.store import Store
 from alignmlm.errors import DataError
 from tests.limits import HANG_S

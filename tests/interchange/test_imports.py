@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from alignmlm.corpus.surfaces import Importer, find_bounds, make_importer, sentence_parts
+from alignmlm.corpus.token_bounds import Importer, find_bounds, make_importer, sentence_parts
 from alignmlm.data.inspect import damages
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store

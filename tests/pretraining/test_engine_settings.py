@@ -9,7 +9,7 @@ from alignmlm.pretraining.engine import engine_settings
 from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.policy import read_policy
 from alignmlm.pretraining.recipe import OptimizerConfig, TrainConfig
-from alignmlm.ranks.shares import micro_batches
+from alignmlm.ranks.micro_batching import micro_batches
 
 FILE = Path("ds_configs/x.json")
 TRAIN, ADAM = TrainConfig(batch_rows=64), OptimizerConfig()

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from tokenizers import Encoding, Tokenizer
 
-from alignmlm.corpus.surfaces import found_starts, sentence_parts
+from alignmlm.corpus.token_bounds import found_starts, sentence_parts
 from alignmlm.data.text import RawSentence, normalise
 from alignmlm.data.tokenizer import encode_words, ordinary, token_word_starts
 from alignmlm.tasks.examples import LabelledSentence

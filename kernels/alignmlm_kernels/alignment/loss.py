@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from alignmlm_kernels.alignment.attraction import ATTRACTIONS
 from alignmlm_kernels.alignment.choice import chosen_count
 from alignmlm_kernels.alignment.index import PairIndex
 from alignmlm_kernels.alignment.operators import align, choose_pairs, retrieval
 from alignmlm_kernels.alignment.pairs import WordPairs
+from alignmlm_kernels.alignment.pairwise import ATTRACTIONS
 from alignmlm_kernels.alignment.reference import CONTRASTED, DISTANCES, Contrast, reference_loss
 from alignmlm_kernels.alignment.tables import exact_type
 from alignmlm_kernels.errors import KernelError

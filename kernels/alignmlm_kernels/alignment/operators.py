@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Asked, Attraction, attraction
 from alignmlm_kernels.alignment.choice import SAMPLE, chosen_count, chosen_order
-from alignmlm_kernels.alignment.contrast import contrast_attraction
+from alignmlm_kernels.alignment.contrastive import contrast_attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
+from alignmlm_kernels.alignment.pairwise import Asked, Attraction, attraction
 from alignmlm_kernels.alignment.reference import PAIRED, Contrast
 from alignmlm_kernels.alignment.tables import chunk_words, exact_type, sampled_units
 from alignmlm_kernels.second_derivative import differentiable_once

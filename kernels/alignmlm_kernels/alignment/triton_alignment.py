@@ -10,8 +10,8 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Asked, Attraction
 from alignmlm_kernels.alignment.index import IndexSizes, PairIndex
+from alignmlm_kernels.alignment.pairwise import Asked, Attraction
 from alignmlm_kernels.alignment.reference import LARGEST_NORM, SHRINK, SMALLEST_NORM
 from alignmlm_kernels.alignment.tables import reciprocal
 from alignmlm_kernels.compiled_case import CompiledCase

@@ -13,9 +13,16 @@ import torch
 
 from alignmlm.pretraining import loop
 from alignmlm.pretraining.engine import Engine
-from alignmlm.ranks import first_rank
-from alignmlm.ranks.pace import DeviceTime, SlowRank
-from alignmlm.ranks.watch import NOWHERE, READING, Heartbeat, RankWatch, broke_with_others, place_of
+from alignmlm.ranks import rank_zero
+from alignmlm.ranks.stragglers import DeviceTime, SlowRank
+from alignmlm.ranks.watchdog import (
+    NOWHERE,
+    READING,
+    Heartbeat,
+    RankWatch,
+    broke_with_others,
+    place_of,
+)
 from tests.limits import HANG_S
 
 NAMES = ["rank 0 on a", "rank 1 on b", "rank 2 on c"]
@@ -32,7 +39,7 @@ def watch_of(known: dict[int, Heartbeat], quiet_s: dict[int, float], rank: int =
 
 
 def test_functions_that_the_watch_knows_by_name_exist():
-    known = {name for part in (loop, first_rank, Engine) for name in vars(part)}
+    known = {name for part in (loop, rank_zero, Engine) for name in vars(part)}
     assert known >= {*NOWHERE, *READING}
 
 
@@ -92,7 +99,7 @@ def test_the_place_of_a_thread_is_the_innermost_line_of_ours():
     place, waits = place_of(thread.ident)
     event.set()
     thread.join()
-    assert place.startswith("watch.py:")
+    assert place.startswith("watchdog.py:")
     assert place.endswith(" end_when_stuck")
     assert not waits
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from alignmlm_kernels.alignment.attraction import Asked, Attraction
+from alignmlm_kernels.alignment.pairwise import Asked, Attraction
 from alignmlm_kernels.alignment.reference import Contrast, groups, no_negatives
 from alignmlm_kernels.alignment.tables import exact_type, reciprocal, row_gradients, word_units
 
