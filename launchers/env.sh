@@ -5,6 +5,7 @@ SITE_PARTITION=""               # where jobs go; empty: the cluster's default
 SITE_ACCOUNT=""                 # who pays; empty: the user's default
 SITE_MODULES=""                 # what `module load` is given, such as "gcc/13 cuda/12.8"
 SITE_VENV=".venv"               # the Python environment; empty, or .venv without one: that of the submission
+SITE_CONTAINER=""               # what starts Python on every node, such as "apptainer exec --nv alignmlm.sif"; empty: nothing
 SITE_SCRATCH="/tmp"             # on a disk of each node, for what is compiled there
 SITE_INTERFACE=""               # network interface between the nodes, as in `ip link`; empty: chosen
 SITE_MASTER=""                  # address of the first node; empty: its name in SLURM
@@ -26,4 +27,6 @@ if [ -n "$SITE_INTERFACE" ]; then
 fi
 export TORCH_EXTENSIONS_DIR="$SITE_SCRATCH/alignmlm-$UID/torch" # a lock left by a dead node hangs
 export TRITON_CACHE_DIR="$SITE_SCRATCH/alignmlm-$UID/triton"
+# shellcheck disable=SC2034 # the batch scripts put it before python
+read -ra container <<<"$SITE_CONTAINER"
 export SITE_MASTER

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What the batch scripts share: a job step that saves when time is nearly up, and the job's next start.
 
+# shellcheck disable=SC2034 # the batch scripts put it before python; env.sh fills it
+container=()
 REQUEUE_EXIT_CODE=85 # "saved because of a signal, start me again": alignmlm/errors.py
 
 # The number of the job. That of an array's last element means the whole array, so elements have names.

@@ -76,3 +76,12 @@ def test_every_target_installs_pinned_wheels_and_builds_deepspeed_alone(target):
         ):
             assert option in line
         assert "--no-build-isolation" not in line
+
+
+def test_the_container_has_all_that_is_installed_from_the_checkout():
+    text = Path("launchers/Containerfile").read_text("utf-8")
+    copied = {word for line in re.findall(r"^COPY (.*) \S+$", text, re.M) for word in line.split()}
+    assert all(Path(name).exists() for name in copied)
+    links = {path.name for path in Path("alignmlm/shipped").iterdir() if path.is_symlink()}
+    assert links <= copied
+    assert set(map(str, Path().glob("*.toml"))) | {"Makefile", "alignmlm", "kernels"} <= copied

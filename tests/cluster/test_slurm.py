@@ -37,15 +37,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes, and a site's file that fits them."""
     folder = tmp_path_factory.mktemp("slurm")
     site = (ROOT / "launchers" / "env.sh").read_text()
-    for name, value in (("VENV", ""), ("MASTER", "127.0.0.1"), ("SCRATCH", str(folder))):
+    values = {"VENV": "", "MASTER": "127.0.0.1", "SCRATCH": str(folder)}
+    for name, value in (values | {"CONTAINER": "env OMP_NUM_THREADS=1"}).items():
         site = re.sub(rf'(?m)^SITE_{name}="[^"]*"', f'SITE_{name}="{value}"', site)
     (folder / "site.sh").write_text(site)
     with slurm(folder) as found:
         python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         places = [str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]
-        own = {"PATH": python, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+        own = {"PATH": python, "PYTHONPATH": os.pathsep.join(places)}
         found.environment.update(own, ALIGNMLM_SITE=str(folder / "site.sh"))
-        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        for name in (
+            "OMP_NUM_THREADS",
+            "RANK",
+            "WORLD_SIZE",
+            "LOCAL_RANK",
+            "MASTER_ADDR",
+            "MASTER_PORT",
+        ):
             found.environment.pop(name, None)
         yield found
 
@@ -128,6 +136,7 @@ def test_a_run_records_the_code_that_it_ran(whole):
     (start,) = json.loads((whole / "code.json").read_text())["starts"]
     assert start["launcher"] == "srun"
     assert start["environment"]["SLURM_NTASKS"] == "2"
+    assert start["environment"]["OMP_NUM_THREADS"] == "1"  # by what the site starts Python with
     assert start["libraries"]["torch"]
 
 
