@@ -46,14 +46,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         places = [str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]
         own = {"PATH": python, "PYTHONPATH": os.pathsep.join(places)}
         found.environment.update(own, ALIGNMLM_SITE=str(folder / "site.sh"))
-        for name in (
-            "OMP_NUM_THREADS",
-            "RANK",
-            "WORLD_SIZE",
-            "LOCAL_RANK",
-            "MASTER_ADDR",
-            "MASTER_PORT",
-        ):
+        of_ranks = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+        for name in ("OMP_NUM_THREADS", *of_ranks):
             found.environment.pop(name, None)
         yield found
 
