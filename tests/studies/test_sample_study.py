@@ -1,6 +1,7 @@
 """The study of `make train` over three seeds: the effect is there in each."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from alignmlm.studies.study import load_study
 def test_align_mlm_transfers_better_than_mlm_at_three_seeds(tmp_path):
     sample = load_study(Path("studies/sample.yaml"))
     rows = run_study(replace(sample, seeds=[0, 1, 2], folder=str(tmp_path / "study"))).rows
-    delta = {(row["objective"], row["seed"]): row["delta"] for row in rows}
-    assert len(delta) == 6
-    for seed in (0, 1, 2):
-        assert delta["align_mlm", seed] < delta["mlm", seed] - 10  # points of accuracy
+    delta = {(row["objective"], row["task"], row["seed"]): row["delta"] for row in rows}
+    assert len(delta) == 12
+    for task, seed in product(sample.tasks, (0, 1, 2)):
+        assert delta["align_mlm", task, seed] < delta["mlm", task, seed] - 10  # points

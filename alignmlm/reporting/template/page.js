@@ -435,15 +435,17 @@ function nearest(caption, word, pair, flat) {
 /** Words and translations in the plane, a line for each pair; the chosen pair is written out. */
 function drawMap(pair, kept, number, at) {
   const parent = byId("words-map"), side = Math.max(280, Math.min(parent.clientWidth || 640, 640)), room = 16;
-  const all = pair.words.flatMap((word) => word.points.flat()), reach = Math.max(...all.map(Math.abs)) || 1;
-  const place = (value) => room + (value / reach + 1) / 2 * (side - 2 * room);
-  const points = (word) => [[0, 1], [2, 3]].map(([h, v]) => [place(word.points[at][h]), place(-word.points[at][v])]);
-  const drawing = svg("svg", { width: side, height: side, viewBox: `0 0 ${side} ${side}`, role: "img",
+  const values = [0, 1].map((axis) => pair.words.flatMap((word) => word.points.flatMap((four) => [four[axis], four[axis + 2]])));
+  const low = values.map((one) => Math.min(...one)), spans = values.map((one, axis) => Math.max(...one) - low[axis]);
+  const scale = (side - 2 * room) / (Math.max(...spans) || 1), [width, height] = spans.map((span) => span * scale + 2 * room);
+  const place = (h, v) => [room + (h - low[0]) * scale, height - room - (v - low[1]) * scale];
+  const points = (word) => [place(word.points[at][0], word.points[at][1]), place(word.points[at][2], word.points[at][3])];
+  const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Map of ${kept.length} words of ${pair.source} and their translations in ${pair.target}` });
   const taken = [];
   /** Write a word beside its point, unless that is known to cover another one. */
   const write = ([x, y], told, always) => {
-    const long = 7 * told.length, left = x + long + 10 > side;
+    const long = 7 * told.length, left = x + long + 10 > width;
     const box = [left ? x - long - 8 : x, y - 8, left ? x : x + long + 8, y + 8];
     if (!always && taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return;
     taken.push(box);
