@@ -7,7 +7,7 @@ from typing import Any, get_origin, get_type_hints
 
 from alignmlm.artifacts.model_files import model_files
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT
-from alignmlm.errors import CheckpointError
+from alignmlm.errors import CheckpointError, quoted
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import check_files, file_hashes, verified, with_checksum
 from alignmlm.storage.plain_data import read_json
@@ -78,7 +78,7 @@ def read_description(folder: Path) -> Description:
         check_types(content, path)
         described = Description(**content)
     except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} does not describe an export: {error!r}") from error
+        raise CheckpointError(f"{path} does not describe an export: {quoted(error)}") from error
     names = {file.name for file in model_files(folder)} - {DESCRIPTION}
     if unknown := sorted(names - recorded.keys()):
         raise CheckpointError(f"{folder / unknown[0]} is not one of the files that {path} names")
@@ -97,4 +97,4 @@ def check_types(content: dict[str, Any], path: Path) -> None:
         in_range = plain is not int or (type(value) is int and 0 <= value < 2**63)
         if type(value) is not plain or not in_range or not all(type(i) is str for i in inner):
             requirement = f"be a {plain.__name__}" + (" in [0, 2**63)" if plain is int else "")
-            raise CheckpointError(f"{path}: {name} = {value!r}, but it must {requirement}")
+            raise CheckpointError(f"{path}: {name} = {quoted(value)}, but it must {requirement}")

@@ -7,7 +7,7 @@ from typing import Any
 import xxhash
 
 from alignmlm.artifacts.names import DESCRIPTION
-from alignmlm.errors import CheckpointError
+from alignmlm.errors import CheckpointError, quoted
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.plain_data import read_json
 
@@ -47,8 +47,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key in ("auto_map", "transformers_weights"):
         if config.get(key):
             raise CheckpointError(
-                f"{folder / CONFIG}: {key} = {config[key]!r}, but only models of transformers with "
-                f"weights in {WEIGHTS} are read, without code of their own"
+                f"{folder / CONFIG}: {key} = {quoted(config[key])}, but only models of "
+                f"transformers with weights in {WEIGHTS} are read, without code of their own"
             )
     return config
 
@@ -66,7 +66,7 @@ def index_shards(folder: Path) -> list[Path]:
     for name in places.values():
         if not isinstance(name, str) or not SHARD.fullmatch(name):
             requirement = "it may lead to *.safetensors files beside it only"
-            raise CheckpointError(f"{folder / INDEX} leads to {name!r}; {requirement}")
+            raise CheckpointError(f"{folder / INDEX} leads to {quoted(name)}; {requirement}")
     return [folder / name for name in sorted(set(places.values()))]
 
 

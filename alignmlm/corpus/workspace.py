@@ -23,7 +23,7 @@ from typing import Any
 from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import Piece
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.atomic import leftovers, partial_path, replace_bytes
 from alignmlm.storage.locks import LockHeldError, take_lock
 from alignmlm.storage.plain_data import read_json
@@ -157,7 +157,8 @@ def piece_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]
     """How two recorded pieces differ."""
     for name, value in new["source"].items():
         if old["source"].get(name) != value:
-            yield f"data.sources.{name}: {old['source'].get(name)!r} there, {value!r} here"
+            there = quoted(old["source"].get(name))
+            yield f"data.sources.{name}: {there} there, {quoted(value)} here"
     names = [[file_name(piece, i) for i in range(len(piece["files"]))] for piece in (old, new)]
     if names[0] != names[1]:
         yield f"data.sources.files: {names[0]} there, {names[1]} here"
@@ -180,7 +181,9 @@ def record_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     settings = old.get("settings") or new["settings"]  # recorded when the tokenizer is there
     for name, value in sorted(new["settings"].items()):
         if settings.get(name) != value:
-            differences.append(f"data.{name}: {settings.get(name)!r} there, {value!r} here")
+            differences.append(
+                f"data.{name}: {quoted(settings.get(name))} there, {quoted(value)} here"
+            )
     return list(dict.fromkeys(differences))
 
 

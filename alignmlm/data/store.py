@@ -15,7 +15,7 @@ from jaxtyping import Int
 from alignmlm.data.shards import ADVICE, Shard, ShardEntry, token_dtype
 from alignmlm.data.stored_orders import OrderShard, order_folder, read_order_manifest
 from alignmlm.data.tokenizer import Vocabulary
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.storage.plain_data import mapping, parse_json
 from alignmlm.storage.records import check_keys, record
 
@@ -71,7 +71,7 @@ def parse_manifest(text: bytes, path: Path) -> Manifest:
     raw = mapping(parse_json(text, str(path)), str(path), DataError)
     if (version := raw.get("schema_version")) != SCHEMA_VERSION:
         remedy = f"this alignmlm reads {SCHEMA_VERSION}; build the store again"
-        raise DataError(f"{path} has schema version {version!r}; {remedy}")
+        raise DataError(f"{path} has schema version {quoted(version)}; {remedy}")
     expected = raw.pop(SELF, None)
     if expected != (computed := content_id(raw)):
         raise DataError(f"{path} is damaged or was edited: xxh3 {computed}, expected {expected}")
@@ -112,7 +112,7 @@ def check_name(name: object, path: Path) -> None:
     """
     plain = isinstance(name, str) and name.isprintable() and not {"/", "\\"} & set(name)
     if not plain or name in ("", ".", ".."):
-        raise DataError(f"{path}: name {name!r} leads out of the store")
+        raise DataError(f"{path}: name {quoted(name)} leads out of the store")
 
 
 class Places(NamedTuple):
@@ -225,9 +225,11 @@ class Store:
         """
         if language not in self.manifest.splits:
             has = ", ".join(self.languages)
-            raise DataError(f"{self.path} has no language {language!r}; it has {has}")
+            raise DataError(f"{self.path} has no language {quoted(language)}; it has {has}")
         if split not in (splits := self.manifest.splits[language]):
-            raise DataError(f"{self.path} has no split {split!r} of {language}; it has {[*splits]}")
+            raise DataError(
+                f"{self.path} has no split {quoted(split)} of {language}; it has {[*splits]}"
+            )
         entries = splits[split]
         dtype = token_dtype(self.vocabulary.size)
         opened = Split(self.path / language / split, entries, dtype, orders)

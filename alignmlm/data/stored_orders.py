@@ -23,7 +23,7 @@ from alignmlm.data.blocks import (
     stored_hashes,
     xxh3,
 )
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.numerics.numba_jit import bare, compiled
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
@@ -148,8 +148,8 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
     path = order_folder(store, order, language) / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{store} has no order {order!r} of {language}: make it with `alignmlm data parse` "
-            f"and `alignmlm data order --order {order}`"
+            f"{store} has no order {quoted(order)} of {language}: make it with "
+            f"`alignmlm data parse` and `alignmlm data order --order {order}`"
         )
     document = read_json(path)
     if document.get("schema_version") == SCHEMA_VERSION:

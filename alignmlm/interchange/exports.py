@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.atomic import new_folder
 from alignmlm.storage.locks import locked
 
@@ -112,7 +112,9 @@ def export_parquet(
     opened, tokenizer = Store(store), load_tokenizer(store / TOKENIZER)
     check_new(output)
     if split not in (splits := opened.manifest.splits.get(language, {split: []})):
-        raise DataError(f"{store} has no split {split!r} of {language}; it has {', '.join(splits)}")
+        raise DataError(
+            f"{store} has no split {quoted(split)} of {language}; it has {', '.join(splits)}"
+        )
     shards = opened.split(language, split).shards
     documents, names = 0, []
     with locked(output):

@@ -33,7 +33,7 @@ from alignmlm.corpus.sources import expand_path
 from alignmlm.data.blocks import first_damaged, reference_hash
 from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.languages.settings import BASE
 from alignmlm.storage.atomic import folder_bytes, rename, replace_bytes, sync
 from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked, take_lock
@@ -183,7 +183,7 @@ def wanted_shards(
         splits = manifest.splits.get(language)
         if splits is None or not BASE.fullmatch(language) or not {*splits} <= {TRAIN, VALIDATION}:
             has = ", ".join(sorted(manifest.splits))
-            raise DataError(f"the store has no language {language!r} to copy; it has {has}")
+            raise DataError(f"the store has no language {quoted(language)} to copy; it has {has}")
         for split, entries in splits.items():
             folder = mirror / language / split
             wanted += [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, quoted
 from alignmlm.languages.orders import ORDERS, SYNTAX, split_order
 from alignmlm.languages.scripts import SCRIPTS, Alphabet, has_own_ids, script_table, split_name
 from alignmlm.languages.settings import BASE
@@ -92,7 +92,7 @@ def kind_of(part: str, name: str) -> int:
         f"use orders ({orders}, syn-<language>, syn-<language>-N-<language>-V), "
         f"random words (rep<percent>) and scripts ({scripts})"
     )
-    raise ConfigError(f"change {part!r} in language", name, allowed)
+    raise ConfigError(f"change {quoted(part)} in language", name, allowed)
 
 
 @dataclass(frozen=True, slots=True)

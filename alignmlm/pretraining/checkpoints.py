@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from alignmlm.errors import CheckpointError
+from alignmlm.errors import CheckpointError, quoted
 from alignmlm.pretraining.faults import FaultRecord
 from alignmlm.storage.atomic import rename, replace_text, sync
 from alignmlm.storage.checksums import CHECKSUM, file_xxh3, verified, with_checksum
@@ -274,7 +274,7 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
             raise CheckpointError(f"{path / MANIFEST} names {sorted(files)}, not only {STATE}")
         return checked(progress, path), files[STATE]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
+        raise CheckpointError(f"checkpoint {path} is damaged: {quoted(error)}") from error
 
 
 def checked(progress: Progress, path: Path) -> Progress:
@@ -311,7 +311,7 @@ def read_progress(path: Path) -> Progress:
     try:
         actual = {"bytes": (path / STATE).stat().st_size, "xxh3": file_xxh3(path / STATE)}
     except OSError as error:
-        raise CheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
+        raise CheckpointError(f"checkpoint {path} is damaged: {quoted(error)}") from error
     if actual != expected:
         raise CheckpointError(f"checkpoint {path / STATE}: {actual}, the manifest says {expected}")
     return progress

@@ -95,7 +95,7 @@ def cell(row: Mapping[Any, Any], column: str | int, place: str) -> Any:
     """
     if column not in row:
         hint = nearest(str(column), [str(name) for name in row])
-        raise DataError(f"{place}: no column {column!r}; there are {listed(list(row))}{hint}")
+        raise DataError(f"{place}: no column {quoted(column)}; there are {listed(list(row))}{hint}")
     return row[column]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.storage.atomic import replace_bytes, replace_text
 from alignmlm.storage.text import numbered_lines, split_blanks
@@ -121,7 +121,7 @@ def _check_name(name: str, place: str) -> None:
     if kind not in KINDS or len(symbols) not in sizes:
         raise DataError(
             f"{place}: a feature is one of {', '.join(KINDS)} and 2 symbols, or 3 to 5 for HI, "
-            f"joined by _; found {name!r}"
+            f"joined by _; found {quoted(name)}"
         )
 
 
@@ -132,7 +132,7 @@ def _weight(text: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{place}: a weight must be a finite number, found {text!r}")
+        raise DataError(f"{place}: a weight must be a finite number, found {quoted(text)}")
     return value
 
 
@@ -146,10 +146,10 @@ def read_orm(path: Path) -> OrderingModel:
     for number, line in numbered_lines(path):
         place, parts = f"{path}:{number}", split_blanks(line)
         if len(parts) != 2:
-            raise DataError(f"{place}: a line is a feature and its weight, found {line!r}")
+            raise DataError(f"{place}: a line is a feature and its weight, found {quoted(line)}")
         _check_name(parts[0], place)
         if parts[0] in weights:
-            raise DataError(f"{place}: feature {parts[0]} comes a second time")
+            raise DataError(f"{place}: feature {quoted(parts[0])} comes a second time")
         weights[parts[0]] = _weight(parts[1], place)
     return OrderingModel(weights)
 

@@ -64,7 +64,9 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
         raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
     word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
     if not word.startswith(file.strip_prefix):
-        raise DataError(f"{place}: word {quoted(word)} does not begin with {file.strip_prefix!r}")
+        raise DataError(
+            f"{place}: word {quoted(word)} does not begin with {quoted(file.strip_prefix)}"
+        )
     word, label = word.removeprefix(file.strip_prefix), label.strip(" ")
     if not word or not label:
         raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")

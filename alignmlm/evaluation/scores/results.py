@@ -241,7 +241,7 @@ def check_document(document: Document, path: Path) -> None:
     try:
         rows = [*result_rows(document), *retrieval_rows(document)]
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} lacks parts of a task's results: {error!r}") from error
+        raise DataError(f"{path} lacks parts of a task's results: {quoted(error)}") from error
     check_rows(rows, path)
     check_per_seed(document["per_seed"], path)
 

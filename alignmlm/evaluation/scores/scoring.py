@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from jaxtyping import Float, Int
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.atomic import PARTIAL, replace_bytes
 from alignmlm.storage.checksums import damage_of
@@ -197,7 +197,7 @@ def read_samples(path: Path) -> list[Sample]:
                 raw = parse_json(line, f"{path}:{number}")
                 samples.append(Sample(**{name: raw[name] for name in Sample.__slots__}))
             except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path}:{number}: no sample: {error!r}") from error
+                raise DataError(f"{path}:{number}: no sample: {quoted(error)}") from error
     return samples
 
 

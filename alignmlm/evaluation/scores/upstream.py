@@ -6,7 +6,7 @@ Source: princeton-nlp/align-mlm at 711fdda, the table and the lists of its corre
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.cells import cell
 from alignmlm.storage.tables import csv_rows, named_rows
 
@@ -72,4 +72,4 @@ def paper_records(folder: Path) -> list[PaperRecord]:
             for cell, line in table.items()
         ]
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{folder}: not the paper's published tables: {error!r}") from error
+        raise DataError(f"{folder}: not the paper's published tables: {quoted(error)}") from error
