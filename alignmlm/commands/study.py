@@ -49,9 +49,10 @@ def study_plan(study: Path, as_json: bool) -> None:
         return
     console.print(plan_table(rows))
     left = [row for row in rows if not row.done]
-    hours = sum(row.training_s + (row.measuring_s or 0.0) for row in left) / 3600
+    minutes = sum(row.training_s + (row.measuring_s or 0.0) for row in left) / 60
+    time_left = f"{minutes:.1f} minutes" if minutes < 60 else f"{minutes / 60:,.1f} hours"
     disk = sum(row.disk_mib for row in left)
-    print_line(f"{len(left)} of {len(rows)} runs to do: {hours:.2f} hours, {disk:,.0f} MiB of disk")
+    print_line(f"{len(left)} of {len(rows)} runs to do: {time_left}, {disk:,.0f} MiB of disk")
     if any(row.measuring_s is None for row in left):
         print_line(
             "measuring comes on top; its tasks could not be tried: see `alignmlm eval validate`"
