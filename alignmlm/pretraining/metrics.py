@@ -107,8 +107,13 @@ class Recorder:
         """Append one object to metrics.jsonl, at once, and hand it to the trackers."""
         self.waiting.append(json.dumps({"step": step, **metrics}) + "\n")
         self.write_waiting()
-        for tracker in self.trackers:
-            tracker.log(step, metrics)
+        for tracker in list(self.trackers):
+            try:
+                tracker.log(step, metrics)
+            except OSError as error:
+                self.trackers.remove(tracker)
+                name = type(tracker).__name__
+                log.error("%s ends here: %s; %s and the run go on", name, error, self.path)
 
     def go_back(self, step: int) -> None:
         """Drop everything written after a step."""

@@ -12,6 +12,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from alignmlm.cli import dispatch
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining import trackers
+from alignmlm.pretraining.metrics import Recorder
 from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_records import metric_rows
 from alignmlm.pretraining.trackers import TensorBoard, wandb_id
@@ -121,6 +122,16 @@ def test_tensorboard_shows_a_repeated_step_once_as_it_was_last(tmp_path):
     resumed.log(3, {"loss": 30.0})
     resumed.close()
     assert scalars(tmp_path, "loss") == [(1, 1.0), (2, 20.0), (3, 30.0)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_ends_tensorboard_and_not_the_run(small_disk, tmp_path, caplog):
+    recorder = Recorder(tmp_path, [TensorBoard(small_disk("40k"), 0)])
+    for step in range(1, 101):
+        recorder.write(step, {f"metric/{number}": 0.5 for number in range(100)})
+    recorder.close()
+    assert len(metric_rows(recorder.path)) == 100
+    assert caplog.text.count("TensorBoard ends here") == 1
 
 
 def test_a_run_says_that_tensorboard_is_not_installed_before_it_trains(small_recipe, monkeypatch):
