@@ -77,18 +77,25 @@ def show_summary(folder: Path, result: dict[str, Any]) -> None:
 @click.argument("run", type=PATH)
 @click.argument("output", type=PATH)
 @click.option("--step", type=WHOLE, help="Checkpoint; none: the newest.")
+@click.option("--push", metavar="ORG/NAME", help="Upload it to the Hugging Face hub, too.")
+@click.option("--public", is_flag=True, help="Of --push: a new repository is not private.")
 @as_json
-def export_command(run: Path, output: Path, step: int | None, as_json: bool) -> None:
+def export_command(
+    run: Path, output: Path, step: int | None, push: str | None, public: bool, as_json: bool
+) -> None:
     """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
     recipe = run_recipe(run)
     from alignmlm.console.terminal import print_json, print_line
-    from alignmlm.pretraining.export import export_run
+    from alignmlm.pretraining import export
 
-    exported = export_run(recipe, run, output, step)
+    made = {"export": str(export.export_run(recipe, run, output, step))}
+    if push is not None:
+        made["pushed"] = export.push(output, push, public)
     if as_json:
-        print_json({"export": str(exported)})
-    else:
-        print_line(f"exported {exported}")
+        print_json(made)
+        return
+    for name, place in made.items():
+        print_line(f"{name}: {place}")
 
 
 @command("report")

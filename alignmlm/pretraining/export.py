@@ -12,7 +12,7 @@ from alignmlm.artifacts.description import Description, write_description
 from alignmlm.artifacts.names import DESCRIPTION
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import SPECIAL, load_tokenizer
-from alignmlm.errors import CheckpointError, ConfigError
+from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
 from alignmlm.models.masked_lm import MaskedLanguageModel
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, assemble, make_model
@@ -135,3 +135,25 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     return export(
         recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output
     )
+
+
+def push(folder: Path, name: str, public: bool = False) -> str:
+    """Upload an export to the Hugging Face hub as "ORG/NAME"; returns its address.
+
+    A new repository is private unless `public`; one that exists stays as it is, and gets a commit.
+
+    Raises:
+        AlignMLMError: the hub cannot be reached or refuses; huggingface_hub raises many kinds of
+            errors.
+    """
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    try:
+        address = hub.create_repo(name, private=not public, exist_ok=True)
+        hub.upload_folder(repo_id=name, folder_path=folder, commit_message=f"From {folder.name}")
+    except Exception as error:
+        said = str(error).strip() or type(error).__name__
+        remedy = "log in by `hf auth login` or HF_TOKEN; the export itself is whole"
+        raise AlignMLMError(f"{folder} is not pushed to {name}: {said} ({remedy})") from error
+    return str(address)

@@ -10,6 +10,7 @@ from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
 
 HEAD = """---
+language: [{languages}]
 library_name: transformers
 pipeline_tag: fill-mask
 license: unknown
@@ -78,8 +79,9 @@ def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
         f"- `{name}`: {without_folders(value)}\n" for name, value in progress.numbers.items()
     )
     languages = ", ".join(f"`{name}`" for name in recipe.languages.ids)
+    codes = sorted({name.partition("-")[0] for name in recipe.languages.ids})  # ISO 639-3
     return (
-        f"{HEAD}\n# {recipe.run.name}: {chosen}\n\n"
+        f"{HEAD.format(languages=', '.join(codes))}\n# {recipe.run.name}: {chosen}\n\n"
         f"A masked language model of {languages}, pre-trained with alignmlm for "
         f"{progress.step:,} steps ({progress.tokens:,} tokens).\n{USE}\n"
         f"## Last validation\n\n| measure | value |\n|---|---|\n{results}\n"
