@@ -70,7 +70,7 @@ def test_evaluation_is_an_array_over_models_and_tasks(capsys, tmp_path):
 
 def test_a_study_is_an_array_over_its_runs_and_a_job_for_its_table(capsys):
     runs, table = launch(capsys, "study", "studies/sample.yaml", "--gpus=1")
-    assert "--array=1-2" in runs
+    assert "--array=1-4" in runs
     assert {"--dependency=afterany:<job>", "--export=ALL,STUDY_TABLE=1"} <= set(table)
     assert runs[-2:] == table[-2:] == ["launchers/study.sbatch", "studies/sample.yaml"]
 

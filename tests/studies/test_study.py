@@ -61,8 +61,8 @@ def test_the_sample_study_compares_mlm_and_align_mlm():
     found = load_study(ROOT / "studies" / "sample.yaml")
     assert (found.objectives, found.tasks, found.seeds) == (
         ["mlm", "align_mlm"],
-        ["sample_pos"],
-        [0],
+        ["sample_pos", "sample_ner"],
+        [0, 1],
     )
 
 
