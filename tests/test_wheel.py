@@ -85,7 +85,7 @@ def test_every_command_explains_itself_in_the_wheel(environment, tmp_path):
 def test_files_of_the_wheel_are_found_by_name_in_an_empty_folder(environment, tmp_path):
     asked = ("launch", "pretrain", "--config=sample", "--deepspeed=zero2", "--dry-run")
     assert "shipped/launchers/pretrain.sbatch" in alignmlm(environment, tmp_path, *asked)
-    assert "--array=1-2" in alignmlm(
+    assert "--array=1-4" in alignmlm(
         environment, tmp_path, "launch", "study", "sample", "--dry-run"
     )
     assert "sample_pos" in alignmlm(environment, tmp_path, "eval", "ls")
