@@ -93,13 +93,18 @@ def gain_lines(rows: list[Row]) -> Iterator[str]:
 
 
 def collect(study: Path) -> None:
-    """Record the rows of a finished study with the commit of each run and this machine."""
-    lines = []
-    for row in read_json(study / STUDY)["rows"]:
+    """Record the rows of a finished study with the commit of each run and this machine.
+
+    Rows of seeds that this study lacks stay.
+    """
+    rows = read_json(study / STUDY)["rows"]
+    new = {(row["objective"], row["seed"]) for row in rows}
+    lines = [row for row in rows_of(STUDY_ROWS) if (row["objective"], row["seed"]) not in new]
+    for row in rows:
         code = read_json(study / f"{row['objective']}-seed{row['seed']}" / CODE)
         commit = code["starts"][0]["git"]["commit"][:9]
-        lines.append(json.dumps(row | {"device": processor(), "commit": commit}))
-    STUDY_ROWS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines.append(row | {"device": processor(), "commit": commit})
+    STUDY_ROWS.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def lines_of_page() -> list[str]:
