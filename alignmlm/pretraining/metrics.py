@@ -113,7 +113,7 @@ class Recorder:
             except OSError as error:
                 self.trackers.remove(tracker)
                 name = type(tracker).__name__
-                log.error("%s ends here: %s; %s and the run go on", name, error, self.path)
+                log.error("%s stops recording: %s; the run and %s go on", name, error, self.path)
 
     def go_back(self, step: int) -> None:
         """Drop everything written after a step."""

@@ -1,4 +1,4 @@
-"""A run's metrics for TensorBoard and Weights & Biases, besides metrics.jsonl."""
+"""A run's metrics for TensorBoard and Weights & Biases, beside metrics.jsonl."""
 
 import os
 import secrets

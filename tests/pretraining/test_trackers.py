@@ -131,7 +131,7 @@ def test_a_full_disk_ends_tensorboard_and_not_the_run(small_disk, tmp_path, capl
         recorder.write(step, {f"metric/{number}": 0.5 for number in range(100)})
     recorder.close()
     assert len(metric_rows(recorder.path)) == 100
-    assert caplog.text.count("TensorBoard ends here") == 1
+    assert caplog.text.count("TensorBoard stops recording") == 1
 
 
 def test_a_run_says_that_tensorboard_is_not_installed_before_it_trains(small_recipe, monkeypatch):

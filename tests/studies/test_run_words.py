@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from alignmlm.config import load_recipe
-from alignmlm.pretraining.assembly import assemble, merged
+from alignmlm.languages.dictionary import Dictionary
+from alignmlm.pretraining.assembly import LanguagePair, assemble, merged
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.run import pretrain
@@ -23,28 +24,29 @@ def document(run) -> dict:
     return json.loads(write_words(load_recipe(run / "recipe.yaml"), run, sizes).read_text("utf-8"))
 
 
-def test_ranks_of_all_words_add_up_to_what_the_probes_measure(run, document):
+@pytest.fixture(scope="module")
+def newest(run) -> tuple[torch.Tensor, LanguagePair, Dictionary]:
+    """The embedding of the newest checkpoint, and the words of the pair of languages."""
     recipe = load_recipe(run / "recipe.yaml")
     assembly = assemble(recipe)
-    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
+    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8")).model
     (pair,) = assembly.pairs
-    every = merged([pair.used, pair.held_out])
-    found = word_metrics(token_embedding(model.model), word_probe(every, every))
+    return token_embedding(model), pair, merged([pair.used, pair.held_out])
+
+
+def test_ranks_of_all_words_add_up_to_what_the_probes_measure(newest, document):
+    embedding, _, every = newest
+    found = word_metrics(embedding, word_probe(every, every))
     last = [word["ranks"][-1] for word in document["pairs"][0]["words"]]
     for place, name in enumerate(("cosine", "csls")):
         first = sum(ranks[place] == 1 for ranks in last)
         assert 100 * first / len(last) == pytest.approx(found[f"forward/{name}_p1_percent"])
 
 
-def test_neighbours_are_the_nearest_by_cosine_in_falling_order(run, document):
-    recipe = load_recipe(run / "recipe.yaml")
-    assembly = assemble(recipe)
-    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
-    (pair,) = assembly.pairs
-    every = merged([pair.used, pair.held_out])
+def test_neighbours_are_the_nearest_by_cosine_in_falling_order(newest, document):
+    embedding, pair, every = newest
     targets = sorted({target for _, target in every.words()})
     source = next(iter(sorted({source for source, _ in pair.used.words()})))
-    embedding = token_embedding(model.model)
     cosines = unit_vectors(embedding, [source]) @ unit_vectors(embedding, targets).T
     best = torch.sort(cosines[0], descending=True).values[:10]
     rows = [word["cosine"][-1][1::2] for word in document["pairs"][0]["words"]]
@@ -61,14 +63,9 @@ def test_every_word_is_told_with_its_part_band_and_translation(document):
         assert len(word["cosine"]) == len(word["csls"]) == len(word["ranks"]) == 2
 
 
-def test_the_map_shows_words_and_a_translation_where_the_newest_plane_has_them(run, document):
-    recipe = load_recipe(run / "recipe.yaml")
-    assembly = assemble(recipe)
-    model = trained_model(recipe, assembly, load_state(run / "checkpoints" / "step-8"))
-    (pair,) = assembly.pairs
-    every = merged([pair.used, pair.held_out])
+def test_the_map_shows_words_and_a_translation_where_the_newest_plane_has_them(newest, document):
+    embedding, pair, every = newest
     translations = dict(every.words())
-    embedding = token_embedding(model.model)
     given = {word for word, _ in pair.used.words()}
     ordered = sorted(translations, key=lambda word: word not in given)
     both = [*ordered, *(translations[word] for word in ordered)]
