@@ -37,6 +37,7 @@ COMMANDS = {  # where each command is; its module is imported when it runs
     "eval validate": "evaluation:eval_validate",
     "eval compare": "transfer:eval_compare",
     "eval figures": "transfer:eval_figures",
+    "eval export": "transfer:eval_export",
     "eval map": "transfer:eval_map",
     "study plan": "study:study_plan",
     "study run": "study:study_run",

@@ -12,6 +12,8 @@ import yaml
 from alignmlm import cli
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
+from alignmlm.evaluation.scores.results import empty, with_task, write_results
+from alignmlm.evaluation.scores.scoring import Scores
 from tests.conftest import SMALL
 from tests.evaluation.conftest import LANGUAGES, write_export
 from tests.toys import ToyTask, write_toy_task
@@ -33,6 +35,12 @@ class Inputs:
         self.treebank = folder / "treebank.conllu"
         lines = (f"{i}\tw{i}\tw{i}\tNOUN\t_\t_\t{i - 1}\tdep\t_\t_\n" for i in range(1, 6))
         self.treebank.write_text("".join(lines).replace("0\tdep", "0\troot") + "\n")
+        config = {"task": {"name": "toy", "version": 1, "metric": "accuracy"}, "source": "qaa-Latn"}
+        score = Scores(
+            seed=0, source="qaa-Latn", target="qaa-Latn", source_test=9.0, bz=9.0, bs=9.0
+        )
+        results = with_task(empty({"objective": "mlm"}), config, [score], {}, 1.0)
+        write_results(self.run / "evaluation", results)
         (self.run / "metrics.jsonl").write_text('{"step": 1, "train/loss_nats": 1.0}\n')
 
     def study(self, place: Path) -> Path:
@@ -54,6 +62,7 @@ COMMANDS: dict[str, Arguments] = {
         f"--model={i.run}", f"--tasks={i.task.path}", f"--output={p}",
         "--evaluation.finetune.epochs=1",
     ],
+    "eval export": lambda i, p: [str(i.run), "--model_id=lab/toy", f"--output={p}"],
     "eval map": lambda i, p: [f"--model={i.run}", f"--output={p}", "--pairs=5"],
     "train": lambda i, p: [*SMALL, f"--data.store={i.store}", f"--run.dir={p}"],
     "study run": lambda i, p: [str(i.study(p))],

@@ -9,7 +9,7 @@ import sys
 import time
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import alignmlm
@@ -29,6 +29,17 @@ RECORDED = (
     "SLURM_JOB_NODELIST", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
     "WORLD_SIZE", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
+
+
+def without_folders(value: Any) -> Any:
+    """Plain values with file names instead of absolute paths."""
+    if isinstance(value, dict):
+        return {key: without_folders(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(part) for part in value]
+    if isinstance(value, str) and value.startswith(("/", "~", "$")):
+        return PurePath(value).name
+    return value
 
 
 def git(folder: Path, *command: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Commands about results of transfer: compare, figures, map."""
+"""Commands about results of transfer: compare, figures, export, map."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -75,6 +75,23 @@ def eval_figures(results: Path, output: Path | None, alignment: str | None, as_j
     from alignmlm.reporting.transfer_report import write_transfer_report
 
     show_paths(write_transfer_report(results, output, alignment), as_json)
+
+
+@command("export")
+@click.argument("results", type=PATH)
+@click.option(
+    "--model_id", metavar="ORG/NAME", required=True, help="Name of the model, as on hubs."
+)
+@click.option("--output", type=PATH, required=True, help="Folder of the collection's records.")
+@as_json
+def eval_export(results: Path, model_id: str, output: Path, as_json: bool) -> None:
+    """Write the RESULTS of one model as a record of Every Eval Ever, for its public collection.
+
+    RESULTS: a run, an evaluation or a results.json.
+    """
+    from alignmlm.reporting.every_eval_ever import write_evaluation_record
+
+    show_paths([write_evaluation_record(results, model_id, output)], as_json)
 
 
 @command("map")

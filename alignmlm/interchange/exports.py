@@ -5,6 +5,8 @@ text             of its tokens, without </s>
 ids              with the </s> that closes the document
 word_starts      places in ids, from 0
 sentence_starts  the same
+
+README.md beside them is a dataset card, so that the folder can be uploaded to a hub as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,14 +17,53 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from alignmlm.artifacts.provenance import without_folders
 from alignmlm.data.shards import Shard
 from alignmlm.data.store import TOKENIZER, Store
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import DataError, quoted
-from alignmlm.storage.atomic import new_folder
+from alignmlm.storage.atomic import new_folder, replace_text
 from alignmlm.storage.locks import locked
 
 DECODED_AT_ONCE = 1024  # documents
+CARD = """---
+language: [{code}]
+license: unknown
+pretty_name: {language}, {split}
+tags: [alignmlm, masked-lm]
+configs:
+- config_name: default
+  data_files:
+  - split: {split}
+    path: {split}-*.parquet
+---
+
+# {language}: the {split} split of an alignmlm store
+
+{documents:,} documents, {tokens:,} tokens (each document's `</s>` included), in the store's order.
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("path/to/this/folder", split="{split}")
+```
+
+| column | what it holds |
+|---|---|
+| document | its number within the split, from 0 |
+| text | the text of its tokens |
+| ids | its tokens, with the `</s>` that closes it |
+| word_starts, sentence_starts | places in `ids`, from 0, at which words and sentences start |
+
+## Where it comes from
+
+- store: `{data_id}`, tokenizer: `{tokenizer}` (xxh3), {vocabulary:,} tokens
+{provenance}
+## Licence
+
+None is stated. Whoever publishes the data chooses one that the licences of its sources allow, and
+writes it at the top in the place of `unknown`.
+"""
 
 
 def document_texts(documents: list[np.ndarray], tokenizer: Tokenizer, eos: int) -> list[str]:
@@ -84,6 +125,26 @@ def bars_hidden() -> Iterator[None]:
             enable_progress_bars()
 
 
+def dataset_card(store: Store, language: str, split: str) -> str:
+    """README.md of an exported split: what it is, how it is loaded, where it comes from."""
+    shards = store.manifest.splits[language][split]
+    known = dict(store.manifest.provenance)
+    if isinstance(sources := known.get("sources"), list):
+        known["sources"] = [source for source in sources if source.get("language") == language]
+    provenance = "".join(f"- {name}: `{without_folders(value)}`\n" for name, value in known.items())
+    return CARD.format(
+        code=language.partition("-")[0],
+        language=language,
+        split=split,
+        documents=sum(shard.documents for shard in shards),
+        tokens=sum(shard.tokens for shard in shards),
+        data_id=store.manifest.data_id,
+        tokenizer=store.manifest.tokenizer_xxh3,
+        vocabulary=store.vocabulary.size,
+        provenance=provenance,
+    )
+
+
 def check_new(output: Path) -> None:
     """Raise if the folder of an export exists.
 
@@ -101,7 +162,7 @@ def export_parquet(
     split: str,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Path]:
-    """Write a split of a store as Parquet into a new folder; returns its files, one per shard.
+    """Write a split as Parquet into a new folder, with a card; returns a file for each shard.
 
     At most one shard is in memory; every block of it is verified. The folder appears atomically;
     `datasets.load_dataset("parquet", data_files=...)` reads it.
@@ -125,4 +186,5 @@ def export_parquet(
                 path, eos = partial / names[-1], opened.vocabulary.eos
                 documents += write_parquet(path, shard, tokenizer, eos, documents)
                 progress((number + 1) / len(shards))
+            replace_text(partial / "README.md", dataset_card(opened, language, split))
     return [output / name for name in names]

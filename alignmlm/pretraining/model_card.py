@@ -1,8 +1,6 @@
 """README.md of an export: what the model is, how it did, and how it is loaded."""
 
-from pathlib import PurePath
-from typing import Any
-
+from alignmlm.artifacts.provenance import without_folders
 from alignmlm.objectives.objective import AddedLoss
 from alignmlm.objectives.registry import OBJECTIVES
 from alignmlm.pretraining.checkpoints import Progress
@@ -44,17 +42,6 @@ scores as above.
 None is stated. Whoever publishes the model chooses one that the licences of its corpora allow, and
 writes it at the top in the place of `unknown`.
 """
-
-
-def without_folders(value: Any) -> Any:
-    """Plain values with file names instead of absolute paths."""
-    if isinstance(value, dict):
-        return {key: without_folders(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_folders(part) for part in value]
-    if isinstance(value, str) and value.startswith(("/", "~", "$")):
-        return PurePath(value).name
-    return value
 
 
 def named_once(metrics: Metrics) -> Metrics:

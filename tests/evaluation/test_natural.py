@@ -14,6 +14,7 @@ from alignmlm.evaluation.fine_tuning.model_cache import make_room
 from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.selection import Skipped, direction_of, named_tasks, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.reporting.every_eval_ever import evaluation_record
 from alignmlm.tasks.task import load_task
 from tests.evaluation.shapes import write_checkpoint
 from tests.toys import conllu
@@ -168,6 +169,11 @@ def test_sentences_are_retrieved_at_every_layer_and_words_by_their_embeddings(
     assert {f"layer_{n}/forward/csls_p1_percent" for n in range(3)} <= row["metrics"].keys()
     (row,) = found["retrieval"]["words"]
     assert (row["items"], row["counts"]["pairs_of_the_same_tokens"]) == (2, 1)
+    shares = {
+        entry["evaluation_result_id"]: entry["score_details"]["score"]
+        for entry in evaluation_record(found, "lab/toy")["evaluation_results"]
+    }
+    assert shares == {f"lines@{ONE}:{TWO}": 1.0, f"words@{ONE}:{TWO}": row["percent"] / 100}
 
 
 def test_a_limit_takes_the_first_examples_and_is_told(run_folder, toy_task, tmp_path):

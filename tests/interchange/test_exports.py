@@ -65,6 +65,25 @@ def test_the_text_is_that_of_the_tokens(sharded: Path, tmp_path: Path) -> None:
     assert row["text"].strip()[-1] in ".!?"
 
 
+def test_the_card_makes_the_folder_a_dataset_and_names_no_folder(
+    small_store: Path, tmp_path: Path
+) -> None:
+    from datasets import load_dataset
+
+    folder = tmp_path / "parquet"
+    export_parquet(small_store, folder, "qaa-Latn", VALIDATION)
+    found = load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    entries = Store(small_store).manifest.splits["qaa-Latn"][VALIDATION]
+    assert {name: len(rows) for name, rows in found.items()} == {
+        VALIDATION: sum(entry.documents for entry in entries)
+    }
+    card = (folder / "README.md").read_text("utf-8")
+    assert "language: [qaa]" in card
+    assert f"{sum(entry.tokens for entry in entries):,} tokens" in card
+    assert Store(small_store).manifest.data_id in card
+    assert "'/" not in card
+
+
 @pytest.mark.parametrize(
     ("language", "split", "told"),
     [("eng-Latn", TRAIN, "no language 'eng-Latn'"), ("qaa-Latn", "test", "no split 'test'")],
@@ -107,7 +126,7 @@ def test_commands_go_from_tokens_to_parquet_and_to_a_mirror(
     manifest = Store(small_store).manifest.splits
     mirror = next(path for path in (tmp_path / "cache").iterdir())
     assert Store(mirror).manifest.splits == Store(Path(store)).manifest.splits == manifest
-    rows = read_back(list((tmp_path / "parquet").iterdir()), tmp_path / "rows")
+    rows = read_back(list((tmp_path / "parquet").glob("*.parquet")), tmp_path / "rows")
     assert len(rows) == sum(entry.documents for entry in manifest["qaa-Latn"][TRAIN])
     while HELD:
         HELD.popitem()[1].release()

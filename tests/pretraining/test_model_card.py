@@ -5,10 +5,11 @@ import re
 import pytest
 import yaml
 
+from alignmlm.artifacts.provenance import without_folders
 from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.metrics import validation_line
-from alignmlm.pretraining.model_card import model_card, named_once, without_folders
+from alignmlm.pretraining.model_card import model_card, named_once
 from alignmlm.pretraining.recipe import Recipe
 
 METRICS = {
