@@ -2,6 +2,7 @@
 # make test    the test suite;  make test-quick  two minutes of it;  make test-slow  what takes minutes
 # make lint    ruff and mypy;  make format;  make docs  the pages
 # make test-cluster  real nodes, MPI and SLURM on this machine (root, Debian: it installs what it needs)
+# make release VERSION=x.y.z  wheel, commit and tag of what the changelog has as unreleased
 # make kernels-compile  the GPU kernels for three generations of GPU, without one
 # Each does its own set-up with nothing but Python 3.11 to 3.13, a C++ compiler and the package index.
 
@@ -24,7 +25,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 IMPORTED := deepspeed, transformers.trainer, alignmlm.studies.study, alignmlm.pretraining.run, alignmlm.reporting.page
 
-.PHONY: train test test-quick test-slow test-cluster kernels-compile lint format docs clean
+.PHONY: train test test-quick test-slow test-cluster kernels-compile lint format docs release clean
 
 train: $(RUN)
 	$(BIN)/alignmlm study run studies/sample.yaml
@@ -87,6 +88,18 @@ docs: $(RUN)
 	$(call install,docs,what the pages need,about 20 s left,$(PINNED) --editable ".[docs]")
 	sed -i '/^## All settings$$/,$$d' docs/settings.md && $(BIN)/alignmlm settings >> docs/settings.md
 	$(BIN)/mkdocs build --strict
+
+# What was unreleased gets the version and today's date; its text is the tag's message.
+release: $(RUN)
+	@echo "$(VERSION)" | grep -qE '^[0-9]+\.[0-9]+\.[0-9]+$$' || { echo "make release VERSION=1.2.3" >&2; exit 1; }
+	@git diff --quiet HEAD || { echo "Commit what is not committed first: git status" >&2; exit 1; }
+	@! git rev-parse -q --verify v$(VERSION) > /dev/null || { echo "v$(VERSION) was released" >&2; exit 1; }
+	sed -i 's/^## Unreleased$$/&\n\n## $(VERSION) ($(shell date +%Y-%m-%d))/' CHANGELOG.md
+	sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' alignmlm/__init__.py
+	$(BIN)/python -m pip wheel --quiet --no-deps $(PINNED) --wheel-dir dist .
+	git commit --quiet --all --message "Release $(VERSION)"
+	sed -n '/^## $(VERSION) /,/^## /{/^## /!p}' CHANGELOG.md | git tag --annotate v$(VERSION) --cleanup=whitespace --file -
+	@echo "dist/alignmlm-$(VERSION)-py3-none-any.whl; then: git push --follow-tags"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage*

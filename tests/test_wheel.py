@@ -92,6 +92,29 @@ def test_files_of_the_wheel_are_found_by_name_in_an_empty_folder(environment, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_release_is_a_wheel_a_section_of_the_changelog_and_a_tag(tmp_path):
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path)], check=True)
+    git = ["git", "-C", str(tmp_path)]
+    for name in ("user.name", "user.email"):
+        subprocess.run([*git, "config", name, "a@example.org"], check=True)
+    installed = f"{sys.prefix}/.run-installed"  # make takes it as up to date
+    make = ["make", "-o", installed, f"VENV={sys.prefix}", "release", "VERSION=9.8.7"]
+    subprocess.run(make, cwd=tmp_path, check=True, timeout=HANG_S)
+    assert (tmp_path / "dist/alignmlm-9.8.7-py3-none-any.whl").is_file()
+    changelog = (tmp_path / "CHANGELOG.md").read_text("utf-8")
+    assert changelog.startswith("# Changelog\n\n## Unreleased\n\n## 9.8.7 (")
+    told = subprocess.check_output([*git, "tag", "--list", "--format=%(contents)", "v9.8.7"])
+    assert (
+        changelog.partition("## 9.8.7 (")[2]
+        .partition("\n")[2]
+        .strip()
+        .startswith(told.decode().strip())
+    )
+    assert subprocess.check_output([*git, "status", "--porcelain"]) == b""
+    again = subprocess.run(make, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (again.returncode, "v9.8.7 was released" in again.stderr) == (2, True)
+
+
 def quick(words: list[str]) -> list[str]:
     """A command of a page, with a budget of seconds where it has one of minutes."""
     return ["0.1" if before == "--minutes" else word for before, word in pairwise(["", *words])]
