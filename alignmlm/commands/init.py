@@ -34,6 +34,7 @@ VALIDATION_DOCUMENTS, VALIDATION_TOKENS = 50, 10_000  # of each language, if tha
 TRIAL_VALIDATION = 0.1
 OBJECTIVES = ("mlm", "align_mlm")
 CONTEXT_TOKENS = 1000 * 4096  # about what tiny models have to see (docs/results.md)
+ROW_TOKENS, ROWS = 128, 16  # as long as nearly every sentence of the tasks; of a step
 
 RECIPE_TEXT = """\
 # Written by `alignmlm init`; paths start at the folder in which commands are given.
@@ -197,6 +198,8 @@ def first_recipe(
         "dictionary.files": dictionaries,
         "dictionary.fraction": 0.5,
         "data.vocabulary_size": vocabulary_size,
+        "train.seq_len": ROW_TOKENS,
+        "train.batch_rows": ROWS,
     }
     return load_recipe(None, [f"--{key}={json.dumps(value)}" for key, value in settings.items()])
 
