@@ -17,6 +17,7 @@ from jinja2 import Environment
 
 from alignmlm.commands.options import NUMBER, PATH, as_json, command
 from alignmlm.config import Several, load_recipe
+from alignmlm.console.quiet import quiet_logs
 from alignmlm.console.terminal import messages, print_json, print_line
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.settings import EvaluationConfig
@@ -222,7 +223,8 @@ def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer")
             tokenizer=str(path),
             validation=TRIAL_VALIDATION,
         )
-        build_store(data)
+        with quiet_logs():
+            build_store(data)
         return measured_speed(replace(recipe, data=data))
 
 
