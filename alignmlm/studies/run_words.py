@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from alignmlm.artifacts.names import WORDS
+from alignmlm.corpus.token_bounds import decoder_kinds, surface_of
 from alignmlm.data.inspect import base_of
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import load_tokenizer
@@ -99,9 +100,17 @@ class Neighbours:
 def word_texts(
     tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"], size: int, words: list[Word]
 ) -> list[str]:
-    """The words as their base language writes them."""
-    base = base_of(table, size)
-    return [tokenizer.decode(base[list(word)].tolist()).strip() for word in words]
+    """The words as their base language writes them; bytes that are no text are told by number."""
+    base, kinds = base_of(table, size), decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
+    texts = []
+    for word in words:
+        ids = base[list(word)].tolist()
+        text = tokenizer.decode(ids).strip()
+        if "\ufffd" in text:
+            surfaces = (surface_of(tokenizer.id_to_token(i), kinds) for i in ids)
+            text = b"".join(surfaces).decode("utf-8", errors="backslashreplace").strip()
+        texts.append(text)
+    return texts
 
 
 def chosen_words(pair: LanguagePair, counts: dict[Word, int], limit: int) -> list[tuple[Word, str]]:

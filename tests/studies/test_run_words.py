@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from alignmlm.config import load_recipe
+from alignmlm.data.tokenizer import train_tokenizer
 from alignmlm.languages.dictionary import Dictionary
 from alignmlm.pretraining.assembly import LanguagePair, assemble, merged
 from alignmlm.pretraining.checkpoints import load_state
@@ -14,7 +15,7 @@ from alignmlm.probes.encoder import token_embedding
 from alignmlm.probes.words import unit_vectors, word_metrics, word_probe
 from alignmlm.reporting.run_facts import run_facts
 from alignmlm.reporting.word_data import word_data
-from alignmlm.studies.run_words import WordSizes, write_words
+from alignmlm.studies.run_words import WordSizes, word_texts, write_words
 from tests.conftest import SMALL
 
 
@@ -121,3 +122,11 @@ def test_words_of_many_runs_are_thinned(run, monkeypatch):
     kept = found["runs"]["0"]["pairs"][0]["words"]
     assert found["kept"] > 1
     assert kept == whole[:: found["kept"]]
+
+
+def test_a_token_that_is_part_of_a_character_is_told_by_its_bytes():
+    tokenizer = train_tokenizer(["the dog"] * 9, 262)
+    ids = tokenizer.encode("the \u2603").ids
+    every = np.arange(tokenizer.get_vocab_size())
+    words = [tuple(ids), tuple(ids[:-1])]
+    assert word_texts(tokenizer, every, len(every), words) == ["the \u2603", "the \\xe2\\x98"]
