@@ -25,6 +25,13 @@ LEAST_TEXT_COLUMNS = 16  # of a column of running text on a terminal, which brea
 MOST_TEXT_COLUMNS = 60  # of a column of running text in a file or a pipe, which breaks no word
 
 
+def clock(seconds: float) -> str:
+    """A duration as 1:02:03 or 2:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class DataConsole(Console):
     """A console that ignores a closed pipe, where rich would end the process.
 

@@ -177,7 +177,10 @@ def named_tasks(
                 )
                 raise ConfigError("task group", name, requirement)
         if fitting and (left := [task.name for task in group if task not in fitting]):
-            log.info("%s: the model has no target language for %s", name, ", ".join(left))
+            log.info(
+                "%s: not tested, as the model has no other language of theirs: %s",
+                name, ", ".join(left),
+            )  # fmt: skip
         by_name |= {task.name: task for task in fitting}
     return list(by_name.values())
 

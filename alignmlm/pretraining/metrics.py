@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
-from alignmlm.console.terminal import messages
+from alignmlm.console.terminal import clock, messages
 from alignmlm.data.masking import LossTerm
 from alignmlm.objectives.objective import Losses
 from alignmlm.pretraining.run_records import METRICS, metric_rows
@@ -47,13 +47,6 @@ def peak_memory_mib() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def clock(seconds: float) -> str:
-    """A duration as 1:02:03 or 2:03."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) -> str:

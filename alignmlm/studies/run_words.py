@@ -107,7 +107,7 @@ def word_texts(
         ids = base[list(word)].tolist()
         text = tokenizer.decode(ids).strip()
         if "\ufffd" in text:
-            surfaces = (surface_of(tokenizer.id_to_token(i), kinds) for i in ids)
+            surfaces = (surface_of(tokenizer.id_to_token(i) or "", kinds) for i in ids)
             text = b"".join(surfaces).decode("utf-8", errors="backslashreplace").strip()
         texts.append(text)
     return texts

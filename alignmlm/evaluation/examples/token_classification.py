@@ -100,9 +100,10 @@ def sentence_rows(text: LabelledText, renderer: Renderer, seq_len: int) -> Rende
 def report(counts: Counter[str], words: int, seq_len: int) -> None:
     """Log words that were cut off and other losses."""
     if lost := counts["words_cut_off"]:
-        log.warning("%d of %d words lie beyond the longest row, %d tokens", lost, words, seq_len)
+        beyond = f"{lost:,} of {words:,} words lie beyond the longest row"
+        log.warning("%s, %d tokens: they are not scored", beyond, seq_len)
     if torn := counts["spans_torn"]:
-        log.info("%d of %d entities are in pieces", torn, counts["spans"])
+        log.info("%s of %s entities are in pieces", f"{torn:,}", f"{counts['spans']:,}")
 
 
 def scored_words(

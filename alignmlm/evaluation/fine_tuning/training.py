@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from alignmlm.console.quiet import quiet_transformers
+from alignmlm.console.terminal import clock
 from alignmlm.errors import CheckpointError
 from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
 from alignmlm.evaluation.examples.rendering import (
@@ -48,6 +49,7 @@ from alignmlm.tasks.task import Task, TaskExamples
 log = logging.getLogger(__name__)
 
 VERSION = 2  # of cached models: increases when the same rows and settings would give another one
+LINE_S = 30.0  # between two lines of progress
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
@@ -108,11 +110,38 @@ def task_data(
 
 
 class Epochs(TrainerCallback):
-    """One log line an epoch in place of Trainer's own output; the best epoch's weights if asked."""
+    """Log lines with the time left in place of Trainer's output; the best epoch's weights if asked.
+
+    There is a line at the end of each epoch, and in longer ones every LINE_S seconds.
+    """
 
     def __init__(self, data: TaskData, language: str, config: FineTuneConfig) -> None:
         self.data, self.language, self.config, self.best = data, language, config, -1.0
         self.weights: dict[str, Tensor] = {}
+        self.began = self.shown = perf_counter()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Start the clock."""
+        self.began = self.shown = perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Log how far the training is, if that was not logged for a while."""
+        if perf_counter() - self.shown >= LINE_S:
+            self.show(args, state)
+
+    def show(self, args: Any, state: Any, score_text: str = "") -> None:
+        """Log epoch, step and time left."""
+        self.shown = perf_counter()
+        seconds_left = (self.shown - self.began) * (state.max_steps / state.global_step - 1)
+        log.info(
+            "epoch %d of %d, step %s/%s%s · %s left",
+            min(int(state.epoch) + (state.epoch % 1 > 0), args.num_train_epochs),
+            args.num_train_epochs,
+            f"{state.global_step:,}",
+            f"{state.max_steps:,}",
+            score_text,
+            clock(seconds_left),
+        )
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Log which epoch ended, and keep its weights if it is the best so far."""
@@ -127,10 +156,7 @@ class Epochs(TrainerCallback):
             if score > self.best:
                 self.best = score
                 self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        log.info(
-            "epoch %d of %d, step %d%s",
-            round(state.epoch), args.num_train_epochs, state.global_step, score_text,
-        )  # fmt: skip
+        self.show(args, state, score_text)
 
 
 def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndarray]:
@@ -267,7 +293,7 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
         trainer.train()
     if epochs.weights:
         model.load_state_dict(epochs.weights)
-    log.info("fine-tuned on %d rows in %.1f s", len(train), perf_counter() - began)
+    log.info("fine-tuned on %s rows in %.1f s", f"{len(train):,}", perf_counter() - began)
     return model
 
 

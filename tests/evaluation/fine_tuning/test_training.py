@@ -1,8 +1,13 @@
+import logging
+import re
+from dataclasses import replace
+
 import torch
 
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
+from alignmlm.evaluation.fine_tuning import training
 from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task, read_examples
@@ -30,6 +35,17 @@ def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, capfd):
     assert accuracy == again
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_each_epoch_tells_the_time_left(export, toy_task, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(training, "LINE_S", 0.0)
+    fine_tune(data_of(export, toy_task), LANGUAGES[0], replace(QUICK, epochs=2), 0)
+    lines = [line for line in caplog.messages if line.startswith("epoch ")]
+    pattern = re.compile(r"epoch (\d) of 2, step (\d)/8 · \d+:\d\d left")
+    steps = [tuple(map(int, pattern.fullmatch(line).groups())) for line in lines]
+    assert steps == [(1, 1), (1, 2), (1, 3), (1, 4), (1, 4), (2, 5), (2, 6), (2, 7), (2, 8), (2, 8)]
+    assert lines[-1].endswith("· 0:00 left")
 
 
 def test_a_batch_is_as_long_as_its_longest_example_and_padding_is_not_scored(export):
