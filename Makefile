@@ -96,6 +96,7 @@ release: $(RUN)
 	@! git rev-parse -q --verify v$(VERSION) > /dev/null || { echo "v$(VERSION) was released" >&2; exit 1; }
 	sed -i 's/^## Unreleased$$/&\n\n## $(VERSION) ($(shell date +%Y-%m-%d))/' CHANGELOG.md
 	sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' alignmlm/__init__.py
+	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps $(PINNED) --wheel-dir dist .
 	git commit --quiet --all --message "Release $(VERSION)"
 	sed -n '/^## $(VERSION) /,/^## /{/^## /!p}' CHANGELOG.md | git tag --annotate v$(VERSION) --cleanup=whitespace --file -
