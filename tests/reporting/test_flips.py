@@ -6,6 +6,7 @@ from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.scores.results import read_results
 from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.reporting import page as pages
 from alignmlm.reporting.flips import STEPS, flip_data, share
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.run_facts import run_facts
@@ -110,3 +111,14 @@ def test_the_page_shows_flips_of_two_runs(browser, runs, units, tmp_path):
     browser.open(browser.run("location.href"))
     assert browser.text("#flips-found") == second
     assert browser.complaints() == []
+
+
+def test_the_page_shows_a_pair_of_texts_with_one_label(browser, runs, units, tmp_path, monkeypatch):
+    texts = {"original": [["premise", "One."], ["hypothesis", "Two."]], "derived": None}
+    place = units[0]["shown"][0]
+    unit = units[0] | {"labels": ["yes", "no"], "right": [[0]], "given": {"0": [[0]], "1": [[1]]}}
+    unit |= {"texts": [texts], "shown": [place], "ids": units[0]["ids"][:1]}
+    monkeypatch.setattr(pages, "flip_data", lambda runs: [unit])
+    browser.open(write_page(runs, [], tmp_path / "report.html").as_uri())
+    browser.choose("flips-which", "all")
+    assert "premise\nOne.\nhypothesis\nTwo.\n" in browser.text("#flips-found")

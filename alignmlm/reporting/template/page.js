@@ -12,7 +12,7 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element[name] = value;
     else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null));
+  element.append(...children.flat(Infinity).filter((child) => child !== null));
   return element;
 }
 const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
