@@ -101,7 +101,7 @@ def report(counts: Counter[str], words: int, seq_len: int) -> None:
     """Log words that were cut off and other losses."""
     if lost := counts["words_cut_off"]:
         beyond = f"{lost:,} of {words:,} words lie beyond the longest row"
-        log.warning("%s, %d tokens: they are not scored", beyond, seq_len)
+        log.warning("%s, %d tokens, and are left out", beyond, seq_len)
     if torn := counts["spans_torn"]:
         log.info("%s of %s entities are in pieces", f"{torn:,}", f"{counts['spans']:,}")
 
