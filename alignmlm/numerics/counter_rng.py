@@ -31,7 +31,7 @@ def as_uint64(part: int | str) -> int:
 
 
 def fold(parent: int, parts: UInt64[np.ndarray, " item"]) -> UInt64[np.ndarray, " item"]:
-    """Keys of tuples that have all but their last part, which `parent` is the key of, in common."""
+    """Keys of tuples that differ in their last part only; `parent` is the key of all before it."""
     return mix((np.uint64(parent) ^ parts) + GOLDEN)
 
 
@@ -57,7 +57,7 @@ def uniform(bits: UInt64[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def threshold(share: float) -> int:
-    """The number t for which (hash >> 11) < t says the same as uniform(hash) < share, exactly."""
+    """The number t for which (hash >> 11) < t is exactly uniform(hash) < share."""
     return ceil(share * 2**53)
 
 

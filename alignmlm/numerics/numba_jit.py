@@ -1,4 +1,4 @@
-"""Python functions over arrays as machine code, made once and kept between runs."""
+"""Python functions over arrays as machine code, compiled once and cached between runs."""
 
 import inspect
 import os
@@ -12,36 +12,45 @@ from numba import njit, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
+COMPILED = ("data", "languages", "numerics")  # packages that compiled code comes from
+
+
+def sources() -> list[Path]:
+    """Every file that compiled code may come from."""
+    package = Path(__file__).parents[1]
+    return sorted(path for name in COMPILED for path in (package / name).glob("*.py"))
+
 
 def sources_id() -> str:
     """A hash of every file that compiled code may come from.
 
-    numba keeps code by the file of the function, and does not see that what it calls has changed.
+    numba caches code by the function's own file, so it misses changes in what the function calls.
     """
-    digest, here = xxhash.xxh3_64(), Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *here.glob("data/*.py"), *here.glob("languages/*.py")]):
+    digest = xxhash.xxh3_64()
+    for path in sources():
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-# numba read where to keep code when it was imported; processes that this one starts find it there
+# numba read its cache folder at import, so it must read it again; child processes inherit it
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alignmlm" / sources_id()
 os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
 config.reload_config()
 
 
 def compiled(function: Callable) -> Any:
-    """The function compiled by numba when first called; it runs without Python's lock.
+    """The function compiled by numba when first called; it runs without the GIL.
 
-    Type checkers that wrap every function (under pytest) are taken off first.
+    Type checkers that wrap every function (under pytest) are unwrapped first.
     """
     return njit(nogil=True, cache=True, error_model="numpy")(inspect.unwrap(function))
 
 
 def bare(function: Callable) -> Any:
-    """The same for a function that makes no arrays, nor lets those that it calls make any.
+    """The same for a function that allocates no arrays, nor calls functions that do.
 
-    Nobody counts who holds an array there, which is a third of the time of loops over sentences.
+    Array references are not counted there; counting takes a third of the time of loops over
+    sentences.
     """
     uncounted: dict[str, Any] = {"_nrt": False}
     return njit(nogil=True, cache=True, error_model="numpy", **uncounted)(inspect.unwrap(function))
@@ -54,7 +63,7 @@ def inlined(function: Callable) -> Any:
 
 @intrinsic
 def fetch_ahead(typing_context: Any, array: Any, place: Any) -> Any:
-    """Ask the memory for the part of a flat array around a place, and go on without waiting."""
+    """Prefetch the cache line of a flat array that holds a place, without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
