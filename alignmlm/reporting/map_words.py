@@ -23,7 +23,7 @@ TextPair = tuple[str, str]
 def whole_words(tokenizer: Tokenizer) -> list[str]:
     """Tokens that are words of letters, by rising id: the more frequent ones first.
 
-    Those that a longer one starts with are left out: many of them are only steps on its way.
+    Prefixes of longer tokens are left out: many of them are only intermediate BPE merges.
     """
     kinds = decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
     vocabulary = tokenizer.get_vocab()
@@ -39,10 +39,10 @@ def whole_words(tokenizer: Tokenizer) -> list[str]:
 def text_pairs(
     tokenizer: Tokenizer, languages: tuple[str, str], dictionary: Path | None
 ) -> list[TextPair]:
-    """The pairs of a dictionary, each word once; without one each word with its derived form.
+    """The pairs of a dictionary, each word once; without one, each word and its derived form.
 
     Raises:
-        ConfigError: there is no dictionary, and the languages have not the same base.
+        ConfigError: there is no dictionary, and the languages do not have the same base.
         DataError: the dictionary cannot be read.
     """
     if dictionary is None:
@@ -52,9 +52,11 @@ def text_pairs(
             raise ConfigError("dictionary", None, requirement)
         return [(word, word) for word in whole_words(tokenizer)]
     pairs: dict[str, str] = {}
+    targets: set[str] = set()
     for source, target in file_words(dictionary):
-        if target not in pairs.values() or source not in pairs:
-            pairs.setdefault(source, target)
+        if source not in pairs and target not in targets:
+            pairs[source] = target
+            targets.add(target)
     return list(pairs.items())
 
 

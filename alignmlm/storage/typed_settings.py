@@ -20,7 +20,7 @@ from alignmlm.storage.registry import Names
 from alignmlm.storage.variables import expanded
 
 DataPath = Annotated[str, "$VARIABLES are looked up where it is opened, and recorded as written"]
-FolderPath = Annotated[str, "$VARIABLES are looked up where it is read"]  # also of a file
+FolderPath = Annotated[str, "$VARIABLES are looked up where it is read"]  # or the path of a file
 Verbatim = Annotated[str, "as it stands in the data"]
 Layer = tuple[str, dict[str, Any]]  # what is named in errors, and settings by section
 Settings = TypeVar("Settings")
@@ -81,7 +81,7 @@ def arms(hint: Any) -> tuple[Any, ...]:
 
 
 def accepted_types(hint: Any) -> tuple[type, ...]:
-    """The plain types that a value of a type may have."""
+    """The plain types that a setting of a type accepts."""
     origin = get_origin(hint)
     if origin is Annotated:
         return accepted_types(get_args(hint)[0])
@@ -95,7 +95,7 @@ def accepted_types(hint: Any) -> tuple[type, ...]:
 
 
 def arm_of(hint: Any, value: object) -> Any:
-    """The arm of a type that takes a value; None where none does. Booleans are no integers."""
+    """The arm of a union that accepts a value, or None. A Boolean is not an integer."""
     return next((arm for arm in arms(hint) if type(value) in accepted_types(arm)), None)
 
 
@@ -126,10 +126,10 @@ def described(hint: Any) -> str:
 
 
 def check(hint: Any, value: Any, key: str, place: str, *, whole: bool = True) -> None:
-    """Whether a value has the type of a setting; whole: it also names all that has no default.
+    """Raise unless a value fits a setting's type; `whole`: what has no default must be there.
 
     Raises:
-        ConfigError: it has not; the message names place and key.
+        ConfigError: it does not; the message names place and key.
     """
     arm = arm_of(hint, value)
     inner = get_args(arm)
@@ -161,10 +161,10 @@ def advice(hint: Any, value: object) -> str:
 
 
 def check_text(text: str, key: str, *, variables: bool) -> None:
-    """Whether a text can be written to a file, and looks up no variable where none is meant.
+    """Raise unless a text can be written to a file; without `variables` it may name no $VARIABLE.
 
     Raises:
-        ConfigError: it cannot, or does.
+        ConfigError: it cannot, or it names one.
     """
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(key, text, "hold no NUL and no lone surrogate")
@@ -174,12 +174,12 @@ def check_text(text: str, key: str, *, variables: bool) -> None:
 
 
 def check_number(value: int | float, key: str) -> None:
-    """Whether a number is finite, and a whole one has at most 64 bits.
+    """Raise unless a number is finite and, if it is whole, fits into 64 bits.
 
     Raises:
         ConfigError: it is not.
     """
-    if isinstance(value, int) and value.bit_length() > INTEGER_BITS:
+    if isinstance(value, int) and not -(2**INTEGER_BITS) <= value < 2**INTEGER_BITS:
         raise ConfigError(key, value, f"lie in [-2**{INTEGER_BITS}, 2**{INTEGER_BITS})")
     if not isfinite(value):
         raise ConfigError(key, value, "be finite")
@@ -188,7 +188,7 @@ def check_number(value: int | float, key: str) -> None:
 def check_section(
     settings: type, values: dict[str, Any], prefix: str, place: str, *, whole: bool
 ) -> None:
-    """Whether a mapping holds settings of a dataclass, each of its type.
+    """Raise unless a mapping holds settings of a dataclass, each of its type.
 
     Raises:
         ConfigError: an unknown setting, one of another type, or (whole) one without a default is
@@ -205,7 +205,7 @@ def check_section(
 
 
 def nearest_setting(name: str, settings: type, prefix: str) -> str:
-    """A hint at the setting whose name is close, also where it belongs into a section."""
+    """A hint that names the setting with the closest name, even if it belongs in a section."""
     known = {dotted.rpartition(".")[2]: dotted for dotted, _ in setting_hints(settings, prefix)}
     known |= {each: prefix + each for each in hints_of(settings)}
     close = get_close_matches(name, known, n=1)
@@ -213,7 +213,7 @@ def nearest_setting(name: str, settings: type, prefix: str) -> str:
 
 
 def check_complete(settings: type, values: dict[str, Any], prefix: str, place: str) -> None:
-    """Whether a mapping has all settings of a dataclass that have no default.
+    """Raise unless a mapping has all settings of a dataclass that have no default.
 
     Raises:
         ConfigError: one is missing.
@@ -228,7 +228,7 @@ def check_complete(settings: type, values: dict[str, Any], prefix: str, place: s
 
 
 def construct(hint: Any, value: Any, prefix: str = "") -> Any:
-    """A checked value as the setting's type: dataclasses of mappings, floats of whole numbers.
+    """A checked value as the setting's type: mappings as dataclasses, whole numbers as floats.
 
     `prefix` is that of a section's settings, for errors.
 
@@ -280,7 +280,7 @@ def build(settings: type[Settings], *layers: Layer, prefix: str = "") -> Setting
 
 
 def explained(error: ConfigError, settings: type, place: str) -> ConfigError:
-    """An error that ends with what its setting is, where one setting is wrong."""
+    """The error with the explanation of its setting added, where one setting is wrong."""
     key, value, requirement = error.args
     about = explanation(settings, key.removeprefix(place))
     return ConfigError(key, value, f"{requirement} ({about.rstrip('.')})" if about else requirement)
@@ -299,10 +299,10 @@ def place_of(layers: Sequence[Layer], key: str) -> str | None:
 
 
 def from_text(hint: Any, text: str, key: str, place: str) -> Any:
-    """The plain value of a setting's text on a command line; null stands for none.
+    """The plain value of a setting's text on a command line; null stands for None.
 
     Raises:
-        ConfigError: it is not YAML where the setting is no text.
+        ConfigError: it is not YAML, and the setting is not text.
     """
     choices = arms(hint)
     if NoneType in choices and text == "null":

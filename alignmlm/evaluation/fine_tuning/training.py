@@ -59,10 +59,10 @@ class TaskData:
 
     export: Export
     task: Task
-    labels: list[str]  # none of questions
+    labels: list[str]  # empty for questions
     splits: dict[str, Any]  # what the task's kind makes of the examples, see TaskKind.as_tokens
     documents: dict[str, list[tuple[str, str]]]  # id and hash of each example of a split
-    test_examples: int  # in the file, of which there may be a limit
+    test_examples: int  # in the file, before any limit
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
     trees: Trees = field(default_factory=Trees)
     known: dict[tuple[str, str], RenderedSplit] = field(
@@ -110,7 +110,7 @@ def task_data(
 
 
 class Epochs(TrainerCallback):
-    """Log lines with the time left in place of Trainer's output; the best epoch's weights if asked.
+    """Logs progress in place of Trainer's output, and keeps the best epoch's weights if asked.
 
     There is a line at the end of each epoch, and in longer ones every LINE_S seconds.
     """
@@ -175,7 +175,7 @@ def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndar
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Examples as a batch that is as long as its longest example."""
+    """Makes a batch of examples, padded to the longest of them."""
 
     pad: int
     language_embeddings: bool = False  # whether the model takes the language as token type
@@ -212,10 +212,10 @@ def random_rows(weight: Tensor, first: int, spread: float) -> None:
 
 
 def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTrainedModel:
-    """The export's encoder below a new layer, random from the seed.
+    """The export's encoder with a new head, initialised from the seed.
 
-    Rows of languages that the model was not trained on are reinitialised, and so are all rows of
-    the word embeddings where the export says so: baselines.
+    Baselines have word embeddings reinitialised: "monolingual" the rows of languages that the model
+    was not trained on, "random_embeddings" all rows.
 
     Raises:
         CheckpointError: the model lacks weights, or has fewer tokens than its tokenizer.
@@ -316,7 +316,7 @@ def model_key(
     config: FineTuneConfig,
     seed: int,
 ) -> str:
-    """The hash of what a fine-tuned model depends on; `rows` are of training, and of selection."""
+    """The hash of what a fine-tuned model depends on; `rows` are those to train and select on."""
     dependencies = {
         "version": VERSION,
         "torch": torch.__version__,
@@ -336,8 +336,8 @@ class Tuning:
     """How a model is fine-tuned, and where fine-tuned ones are kept."""
 
     config: FineTuneConfig
-    models: Path | None = None  # folder; none: not kept
-    models_gib: float = 20.0
+    models: Path | None  # folder; none: not kept
+    models_gib: float
 
 
 def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreTrainedModel:
@@ -365,7 +365,7 @@ def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreT
 def predictions(
     export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
 ) -> list[tuple[Example, dict[str, np.ndarray]]]:
-    """Each example and its scores, padding cut off; rows are batched by length."""
+    """Each example and the model's outputs for it, without padding; rows are batched by length."""
     model.eval()
     collate = collator_of(export)
     order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))
