@@ -1,9 +1,9 @@
-# make train   the whole way on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
+# make train   end to end on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
 # make test    the test suite;  make test-quick  two minutes of it;  make test-slow  what takes minutes
 # make lint    ruff and mypy;  make format;  make docs  the pages
 # make test-cluster  real nodes, MPI and SLURM on this machine (root, Debian: it installs what it needs)
-# make release VERSION=x.y.z  wheel, commit and tag of what the changelog has as unreleased
-# make kernels-compile  the GPU kernels for three generations of GPU, without one
+# make release VERSION=x.y.z  wheel, commit and tag of what the changelog lists as unreleased
+# make kernels-compile  the GPU kernels for three generations of GPU, without needing one
 # Each does its own set-up with nothing but Python 3.11 to 3.13, a C++ compiler and the package index.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -34,7 +34,7 @@ test: $(TEST)
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not cluster and not bench and not gpu" \
 		--cov --cov-report=term:skip-covered --cov-fail-under=85
 
-# what needs no training, no ranks and no processes: for the way of working
+# what needs no training, no ranks and no processes: for use while working
 test-quick: $(TEST)
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not cluster and not bench and not gpu and not dist" \
 		tests/data tests/languages tests/models tests/numerics tests/objectives tests/storage tests/probes tests/tasks \
@@ -60,7 +60,7 @@ format: $(TEST)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# $(call install,step,what it is,minutes left,arguments): what fails is named, and what to do
+# $(call install,step,what it is,minutes left,arguments): a failure is named, with what to do about it
 define install
 @echo "[$(1)] installing $(2) ($(3))"
 @$(PIP) $(4) || { echo "[$(1)] failed: $(2). pip's message above names the package." >&2; \

@@ -171,11 +171,11 @@ def end_with_reader_of_help() -> None:
 
 
 def limit_spinning() -> None:
-    """Let an OpenMP thread that waits give its core away soon, unless the user has chosen.
+    """Let waiting OpenMP threads yield their cores soon, unless the user has set a policy.
 
-    libgomp, OpenMP in torch's wheels, reads this when torch is imported; by default a thread that
-    waits spins 300,000 times. Where other programs want the cores too, the thread that it waits for
-    then gets none. Alone, training is as fast (docs/decisions.md).
+    libgomp, the OpenMP runtime in torch's wheels, reads this when torch is imported; by default a
+    waiting thread spins 300,000 times. On a busy machine it thereby keeps a core that the thread
+    it waits for needs. On an otherwise idle one training is as fast (docs/decisions.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -189,13 +189,13 @@ def train() -> None:
 
 
 def train_words(words: Sequence[str]) -> int:
-    """The exit code of `train` with the words after the first one."""
+    """Run `train` with the words after the first one; returns its exit code."""
     code: int = load_command("train")(words[1:], "train.py")
     return code
 
 
 def leave(code: int) -> None:
-    """End this process; after training at once, as ZeRO-3 sometimes aborts while torn down."""
+    """End this process; after training, skip the teardown, in which ZeRO-3 sometimes aborts."""
     torch = sys.modules.get("torch")
     saved = code in (ExitCode.DONE, ExitCode.REQUEUE)
     if saved and torch is not None and torch.distributed.is_initialized():

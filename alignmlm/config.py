@@ -1,7 +1,7 @@
 """Commands and their settings by click; recipes from YAML files and the command line.
 
-Click hands over texts alone: storage.typed_settings checks them, and those of files, against the
-types of the settings.
+Click hands over plain strings: storage.typed_settings checks them, and the values in files, against
+the types of the settings.
 """
 
 import json
@@ -31,7 +31,7 @@ from alignmlm.storage.typed_settings import (
 )
 
 COMMAND_LINE = "command line"
-GIVEN = "alignmlm.given"  # in a context: the settings of the command line, as texts by name
+GIVEN = "alignmlm.given"  # in a context's meta: the settings of the command line, as strings
 CONFIG = click.Option(
     ["--config"],
     type=click.Path(),
@@ -50,10 +50,10 @@ class Value(click.ParamType):
         self.hint = hint
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of a text.
+        """The value that a string stands for.
 
         Raises:
-            ConfigError: it has not the type.
+            ConfigError: it is not of the type.
         """
         if not isinstance(value, str):
             return value  # a default
@@ -65,7 +65,7 @@ class Value(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The choices of the type; files where it is text."""
+        """The choices that the type allows; file names where it lists none."""
         choices = [
             str(choice)
             for arm in arms(self.hint)
@@ -79,10 +79,10 @@ class Value(click.ParamType):
 
 
 class Text(Value):
-    """The text of a setting, which is checked together with the others."""
+    """A setting's value as a string, which is checked later, together with the others."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text as it is."""
+        """The string, unchanged."""
         return value
 
 
@@ -112,7 +112,7 @@ class Several(click.Option):
 
 
 def default_text(field: Field) -> str:
-    """The default of a setting as it could stand on the command line."""
+    """The default of a setting as one would write it on the command line."""
     default = default_of(field)
     return default if isinstance(default, str) else json.dumps(default, default=changed_settings)
 
@@ -160,9 +160,9 @@ def recipe_options(*shown: str) -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command whose settings are dataclasses; what is wrong on its line is an AlignMLMError.
+    """A command whose settings are dataclasses; a mistake in its words is an AlignMLMError.
 
-    Called with the words of its line, it returns its exit code.
+    Called with its words on the command line, it returns its exit code.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -194,7 +194,7 @@ class Command(click.Command):
             raise AlignMLMError(f"{COMMAND_LINE}: {text}") from error
 
     def unknown_option(self, name: str, arguments: Sequence[str]) -> ConfigError:
-        """An error with the nearest setting or option."""
+        """The error for an unknown option, which suggests the nearest setting or option."""
         settings = [each.full_name for each in self.params if isinstance(each, Setting)]
         if "." in name and settings:
             typed = name.removeprefix("--")
@@ -252,7 +252,7 @@ def section_title(option: Setting) -> str:
 
 
 def spread(arguments: Iterable[str], several: set[str]) -> Iterator[str]:
-    """Words in which `--tasks a b` is `--tasks a --tasks b`, for the options that take several."""
+    """Expand `--tasks a b` to `--tasks a --tasks b`, for the options in `several`."""
     name, count = "", 0
     words = iter(arguments)
     for word in words:
@@ -271,7 +271,7 @@ def plain_settings(settings: type, prefix: str, given: dict[str, str]) -> dict[s
     """Settings of a command line as plain data.
 
     Raises:
-        ConfigError: a text is not YAML where its setting is no text.
+        ConfigError: a value is not valid YAML, and its setting is not a string.
     """
     plain = {}
     for _, key in setting_keys(settings):
@@ -299,7 +299,7 @@ def built(settings: type, prefix: str, given: dict[str, str]) -> Any:
 
 
 def recipe_of(paths: Sequence[str], given: dict[str, str]) -> Recipe:
-    """The recipe of a --config file, if there is one, under the settings of a command line.
+    """The recipe of a --config file, if one is given, with the command line's settings on top.
 
     Raises:
         ConfigError: an unknown or ill-typed setting, or one outside its range.

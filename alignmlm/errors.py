@@ -6,7 +6,7 @@ from enum import IntEnum
 
 QUOTED_CHARACTERS = 300
 LISTED = 10
-ERROR_FILE = "ALIGNMLM_ERROR_FILE"  # a variable: where a command writes the error that ends it, too
+ERROR_FILE = "ALIGNMLM_ERROR_FILE"  # variable: file that also gets the error that ends a command
 
 
 class ExitCode(IntEnum):
@@ -28,7 +28,7 @@ class ConfigError(AlignMLMError):
     """A setting that cannot be honoured."""
 
     def __init__(self, key: str, value: object, requirement: str) -> None:
-        super().__init__(key, value, requirement)  # all, so that it can be sent to other ranks
+        super().__init__(key, value, requirement)  # all three, so that other ranks can unpickle it
 
     def __str__(self) -> str:
         key, value, requirement = self.args

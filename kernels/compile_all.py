@@ -35,7 +35,7 @@ SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) b
 COLUMNS = ["kernel", "target", "registers", "shared", "spills", "tensor cores", "seconds", ""]
 
 log = logging.getLogger("compile_all")
-_WORK: list[tuple[CompiledCase, int]] = []  # what the forked processes find
+_WORK: list[tuple[CompiledCase, int]] = []  # read by the forked processes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +45,8 @@ class Compiled:
     kernel: str
     target: str
     warps: int = 0
-    registers: int = 0  # a thread
-    shared_bytes: int = 0  # a block
+    registers: int = 0  # per thread
+    shared_bytes: int = 0  # per block
     spill_bytes: int = 0  # stored and loaded, and the stack
     tensor_cores: list[str] = field(default_factory=list)  # instructions
     compile_s: float = 0.0

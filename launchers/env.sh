@@ -3,15 +3,15 @@
 
 SITE_PARTITION=""               # where jobs go; empty: the cluster's default
 SITE_ACCOUNT=""                 # who pays; empty: the user's default
-SITE_MODULES=""                 # what `module load` is given, such as "gcc/13 cuda/12.8"
-SITE_VENV=".venv"               # the Python environment; empty, or .venv without one: that of the submission
+SITE_MODULES=""                 # what to `module load`, such as "gcc/13 cuda/12.8"
+SITE_VENV=".venv"               # the Python environment; empty, or .venv where there is none: that of the submission
 SITE_CONTAINER=""               # what starts Python on every node, such as "apptainer exec --nv alignmlm.sif"; empty: nothing
 SITE_SCRATCH="/tmp"             # on a disk of each node, for what is compiled there
-SITE_INTERFACE=""               # network interface between the nodes, as in `ip link`; empty: chosen
+SITE_INTERFACE=""               # network interface between the nodes, as in `ip link`; empty: chosen automatically
 SITE_MASTER=""                  # address of the first node; empty: its name in SLURM
 export ALIGNMLM_DATA="${ALIGNMLM_DATA:-../shared/data}"  # what recipes call $ALIGNMLM_DATA
 
-# Nothing below is a matter of the site.
+# Nothing below depends on the site.
 
 [ -z "$SITE_PARTITION" ] || export SBATCH_PARTITION="$SITE_PARTITION"
 [ -z "$SITE_ACCOUNT" ] || export SBATCH_ACCOUNT="$SITE_ACCOUNT"
@@ -25,7 +25,7 @@ fi
 if [ -n "$SITE_INTERFACE" ]; then
     export GLOO_SOCKET_IFNAME="$SITE_INTERFACE" NCCL_SOCKET_IFNAME="$SITE_INTERFACE"
 fi
-export TORCH_EXTENSIONS_DIR="$SITE_SCRATCH/alignmlm-$UID/torch" # a lock left by a dead node hangs
+export TORCH_EXTENSIONS_DIR="$SITE_SCRATCH/alignmlm-$UID/torch" # a lock left by a dead node would hang a run
 export TRITON_CACHE_DIR="$SITE_SCRATCH/alignmlm-$UID/triton"
 # shellcheck disable=SC2034 # the batch scripts put it before python
 read -ra container <<<"$SITE_CONTAINER"

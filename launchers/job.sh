@@ -5,7 +5,7 @@
 container=()
 REQUEUE_EXIT_CODE=85 # "saved because of a signal, start me again": alignmlm/errors.py
 
-# The number of the job. That of an array's last element means the whole array, so elements have names.
+# The job's id. That of an array's last element stands for the whole array, so elements are named instead.
 job="$SLURM_JOB_ID"
 [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || job="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 
@@ -17,23 +17,23 @@ say() {
 clean_environment() {
     unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT
     export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
-    # srun does not take this one over from sbatch by itself
+    # srun does not inherit this one from sbatch by itself
     [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 }
 
-# USR1 comes before the time limit: the ranks save and end. srun hands it on to every rank.
+# USR1 comes before the time limit: the ranks save and end. srun passes it on to every rank.
 told=0
 ask_to_save() {
     told=1
     say "asked to save"
     if [ "${ELASTIC:-0}" = 1 ]; then
-        scancel --signal=TERM "$job" # torchrun hands on this one, and starts nothing anew
+        scancel --signal=TERM "$job" # torchrun passes this one on, and restarts nothing
     else
         kill -USR1 "$step"
     fi
 }
 
-# TERM comes with scancel, the time limit and preemption, and to the ranks too: wait until they have saved.
+# TERM comes with scancel, the time limit and preemption, and reaches the ranks too: wait until they have saved.
 cancelled=0
 wait_for_ranks() {
     cancelled=1

@@ -28,7 +28,7 @@ class Description:
     seq_len: int  # longest row, in tokens
     step: int
     data_id: str
-    output: str = "separate"  # unified: one label for a given pair
+    output: str = "separate"  # or "unified": one label for both words of a given pair
 
 
 def write_description(folder: Path, description: Description) -> None:
@@ -58,11 +58,11 @@ def export_folder(model: Path) -> Path:
 
 
 def read_description(folder: Path) -> Description:
-    """The description of an export's folder, its own checksum and all files compared with it.
+    """The description in an export's folder, after its checksum and all its files are checked.
 
     Raises:
-        CheckpointError: a file is missing, damaged, of another version or was not there; the
-            message names it.
+        CheckpointError: a file is missing, damaged, of another version or not listed; the message
+            names it.
     """
     path = folder / DESCRIPTION
     document = read_json(path, CheckpointError)

@@ -1,4 +1,4 @@
-"""Which files of a model's folder its numbers depend on; none of them may lead out of it."""
+"""The files in a model's folder that its scores depend on; none may lead out of the folder."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ ADAPTER = "adapter_config.json"
 
 
 def check_inside(folder: Path, path: Path) -> None:
-    """Raise unless a file lies in its model's folder, or where the hub's cache keeps files.
+    """Raise unless a file lies in its model's folder, or where the Hugging Face cache keeps it.
 
     Raises:
         CheckpointError: it is missing, or a link that leads elsewhere.
@@ -40,7 +40,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A model's config.json, which may name neither code nor other weights.
 
     Raises:
-        CheckpointError: it is missing, no JSON object, or does name such.
+        CheckpointError: it is missing, is not a JSON object, or names either.
     """
     check_inside(folder, folder / CONFIG)
     config = read_json(folder / CONFIG, CheckpointError, nan=True)
@@ -54,10 +54,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def index_shards(folder: Path) -> list[Path]:
-    """The files that a model's index leads to.
+    """The weight files that a model's index names.
 
     Raises:
-        CheckpointError: it is damaged, or names something else than safetensors files beside it.
+        CheckpointError: it is damaged, or names anything but safetensors files beside it.
     """
     index = read_json(folder / INDEX, CheckpointError)
     places = index.get("weight_map")
@@ -86,7 +86,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """All files of a model's folder that its numbers depend on, each of them inside the folder.
+    """All files in a model's folder that its scores depend on, each of them inside the folder.
 
     Raises:
         CheckpointError: one is missing or leads out of the folder, or the folder holds an adapter.
@@ -102,7 +102,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def model_xxh3(folder: Path) -> str:
-    """One hash of all files that a model's numbers depend on.
+    """One hash of all files that a model's scores depend on.
 
     Raises:
         CheckpointError: one is missing or leads out of the folder.

@@ -1,4 +1,4 @@
-"""Which code a run ran: versions, commit, changes not committed, command line and launcher."""
+"""Which code a run ran: versions, commit, uncommitted changes, command line and launcher."""
 
 import json
 import os
@@ -61,12 +61,12 @@ def checkout() -> Path | None:
 
 
 def changes(folder: Path) -> str | None:
-    """What differs from the last commit, as a patch; files that git does not know are left out."""
+    """What differs from the last commit, as a patch; untracked files are left out."""
     return git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
 
 
 def git_record(folder: Path | None) -> dict[str, Any]:
-    """Commit, hash of the changes since, and names of Python files that git does not know."""
+    """Commit, hash of the changes since, and names of untracked Python files."""
     if folder is None or (commit := git(folder, "rev-parse", "HEAD")) is None:
         return {"commit": None, "diff_sha256": None, "untracked": []}
     patch = changes(folder)
@@ -79,7 +79,7 @@ def git_record(folder: Path | None) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that numbers may depend on, of those that are installed."""
+    """Versions of the installed libraries that results may depend on."""
     versions = {}
     for name in LIBRARIES:
         try:
@@ -96,7 +96,7 @@ def launcher() -> str:
 
 
 def code_record() -> dict[str, Any]:
-    """What a start of a run is to be known by."""
+    """What identifies one start of a run: code, versions, command line and environment."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "alignmlm": alignmlm.__version__,
@@ -133,7 +133,7 @@ def record_start(folder: Path, **chosen: str) -> None:
 
 
 def chosen_before(folder: Path, name: str) -> str | None:
-    """What the newest start of a run in a folder chose; None where no start has chosen it."""
+    """What a folder's newest start to choose `name` chose for it; None where no start did."""
     place = folder / CODE
     for start in reversed(recorded_starts(folder)):
         check_keys(start, {}, place, CheckpointError, optional={"chosen": dict})

@@ -32,7 +32,7 @@ LOG_S = 30.0  # between two lines of a build without a terminal
 
 
 class BuildCommand(Command):
-    """A command whose errors are reported by rank 0, under an MPI launcher too."""
+    """A command whose errors only rank 0 reports, under an MPI launcher too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words of the command, after its rank is known."""
@@ -46,7 +46,7 @@ class BuildCommand(Command):
 @click.option("--restart", is_flag=True, help="Remove what an unfinished build of other data left.")
 @as_json
 def data_build(recipe: Recipe, restart: bool, as_json: bool) -> None:
-    """Make token shards and a tokenizer of text; goes on where it stopped; also under mpirun."""
+    """Make token shards and a tokenizer from text; resumes where it stopped; also under mpirun."""
     check_languages(recipe)
     from alignmlm.commands.data import show_statistics
     from alignmlm.corpus.build import build_store
@@ -64,7 +64,7 @@ def data_build(recipe: Recipe, restart: bool, as_json: bool) -> None:
 def check_languages(recipe: Recipe) -> None:
     """Raise unless the recipe's languages are made from those of its sources.
 
-    A recipe that names no languages is one for building alone.
+    A recipe that names no languages is for building only.
 
     Raises:
         ConfigError: a language has no source.
@@ -139,7 +139,7 @@ def counted(tokens: int, seconds: float) -> str:
 
 
 class Bar:
-    """One bar a step on a terminal."""
+    """One bar per step, on a terminal."""
 
     def __init__(self, bars: Bars) -> None:
         self.bars, self.step, self.started = bars, "", 0.0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=WHOLE, help="Threads; none: one for each core.")
 @as_json
 def data_verify(store: str | None, config: str | None, workers: int | None, as_json: bool) -> int:
-    """Read every block of a store, and of its syntax orders, and compare its hash."""
+    """Read every block of a store, and of its syntax orders, and check its hash."""
     from alignmlm.data.inspect import damages
 
     opened = opened_store(store, config)
@@ -62,7 +62,7 @@ def data_stats(store: str | None, config: str | None, as_json: bool) -> None:
 
 
 def show_statistics(store: "Store", as_json: bool, **more: Any) -> None:
-    """A table of a store's counts, or JSON with more beside them."""
+    """Print a table of a store's counts, or JSON that also holds `more`."""
     from alignmlm.data.inspect import statistics
 
     if as_json:
@@ -119,7 +119,7 @@ def data_show(recipe: Recipe, step: int, rows: int, only_hash: bool, as_json: bo
 
 
 def show_batch(title: str, rows: "list[ShownRow]") -> None:
-    """A table of the rows of a batch."""
+    """Print a table of the rows of a batch."""
     table = new_table(title, lines=True)
     table.add_column("sample")
     for name in ("original", "as the model sees it (labels)"):

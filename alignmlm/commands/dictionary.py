@@ -66,7 +66,7 @@ def file_dictionaries(
 
 
 def word_text(tokenizer: Tokenizer, base: Int[np.ndarray, " token"]) -> str:
-    """A word as a person reads it, its tokens apart."""
+    """A word as readable text, with a dot between its tokens."""
     shown = (tokenizer.decode([token], skip_special_tokens=False) for token in base.tolist())
     return "·".join(shown).strip()
 
@@ -99,7 +99,7 @@ def share_rows(name: str, share: CorpusShare) -> list[tuple[str, str]]:
 
 
 def coverage_counts(measured: Coverage) -> dict[str, int]:
-    """The counts of a dictionary by what they count."""
+    """The counts of a dictionary, by name."""
     return {
         "pairs read": measured.read,
         "  without tokens": measured.unusable,
@@ -161,7 +161,7 @@ def recipe_dictionaries(recipe: Recipe) -> list[Measured]:
 
 
 def show_dictionary(each: Measured, count: int) -> None:
-    """A table of a dictionary's counts, and one of some used and some held-out pairs."""
+    """Print a table of a dictionary's counts, and one of some used and some held-out pairs."""
     table = new_table(f"{' → '.join(each.read.languages)} · {each.read.name}")
     table.add_column("of the dictionary")
     table.add_column("count", justify="right")
@@ -179,7 +179,7 @@ def show_dictionary(each: Measured, count: int) -> None:
 
 
 def dictionary_json(each: Measured, count: int) -> dict[str, Any]:
-    """The same for programs."""
+    """A dictionary's counts and some of its pairs, as plain values for JSON."""
     measured = each.covered
     return {
         "dictionary": each.read.name,

@@ -39,7 +39,7 @@ def found(nodes: Path | None, store: str | None, write_env: bool) -> Diagnosis:
     """The diagnosis of this machine, and of the nodes where there is a hostfile.
 
     Raises:
-        ConfigError: a hostfile that is none, or --write-env without one.
+        ConfigError: an invalid hostfile, or --write-env without one.
     """
     if nodes is None:
         if write_env:
@@ -67,7 +67,7 @@ def cell(check: Check | None) -> Text:
 
 
 def show(diagnosis: Diagnosis) -> None:
-    """A table with a column for each machine, and what to do."""
+    """Print a table with a column for each machine, and what to do."""
     table = new_table(f"doctor: {diagnosis.worst}")
     table.add_column("")
     for number, report in enumerate(diagnosis.reports):

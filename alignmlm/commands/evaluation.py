@@ -39,7 +39,7 @@ def eval_run(
     output: Path | None,
     as_json: bool,
 ) -> int:
-    """Fine-tune on tasks and measure BS, BZ and Delta; retrieve sentences and words without it."""
+    """Fine-tune on tasks and measure BS, BZ and Delta; measure retrieval without fine-tuning."""
     from alignmlm.ranks.devices import name_accelerator
 
     name_accelerator()
@@ -60,7 +60,7 @@ def eval_run(
 
 
 def show_skipped(reasons: Mapping[str, str]) -> None:
-    """A line for each task that was not measured, with the reason."""
+    """Print a line for each task that was not measured, with the reason."""
     for name, reason in reasons.items():
         print_line(Text(f"{name} was not measured: {reason}", "bold red"))
 
@@ -142,7 +142,7 @@ def eval_validate(
 
 
 def show_reports(reports: "Sequence[TaskReport]", changes: Mapping[str, LanguageCounts]) -> None:
-    """A table with a row for each split of each task, and for each language of a model."""
+    """Print a table with a row for each split of each task, and for each language of a model."""
     table = task_table("split", "examples", "words", "longest", "labels", "remarks")
     for report in reports:
         name = report.task.name
@@ -156,7 +156,7 @@ def show_reports(reports: "Sequence[TaskReport]", changes: Mapping[str, Language
 
 
 def show_unusable(reports: "Sequence[TaskReport]") -> None:
-    """A line for each task that cannot be used, with the reason."""
+    """Print a line for each task that cannot be used, with the reason."""
     for report in reports:
         if report.error:
             print_line(Text(f"{report.task.name} is unusable: {report.error}", "bold red"))
@@ -194,7 +194,7 @@ def named_tasks(names: Sequence[str]) -> "list[Task]":
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """Counts that are not 0, as words."""
+    """The counts that are not 0, each with its name, as text."""
     return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if n)
 
 

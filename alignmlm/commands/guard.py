@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one message instead of a traceback for what users mend."""
+"""How a command ends: its exit code, and one message, not a traceback, for what users can fix."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
     try:
         return work(arguments)
     except AlignMLMError as error:
-        notes = getattr(error, "__notes__", [])  # from one rank; without, every rank has the error
+        notes = getattr(error, "__notes__", [])  # set by one rank; without, all have the error
         if notes or os.environ.get("RANK", "0") == "0":
             show_error(error, notes)
         return ExitCode.ERROR
@@ -36,7 +36,7 @@ def guarded(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
 
 
 def show(text: str) -> None:
-    """Tell why a command ends."""
+    """Print why a command ends."""
     from rich.text import Text
 
     from alignmlm.console.terminal import messages
@@ -45,14 +45,14 @@ def show(text: str) -> None:
 
 
 def show_error(error: AlignMLMError, notes: Sequence[str]) -> None:
-    """Tell an error, and where it arose if only one rank knows it."""
+    """Print an error, and where it arose if only one rank knows of it."""
     show(f"error on {notes[0]}: {error}" if notes else f"error: {error}")
     if path := os.environ.get(ERROR_FILE):
         Path(path).write_text(str(error), encoding="utf-8")
 
 
 def interrupted(arguments: Sequence[str]) -> str:
-    """What Ctrl-C has left of a command."""
+    """What to tell after Ctrl-C: whether the same command goes on from what is finished."""
     if " ".join(arguments[:2]) in GOES_ON or arguments[:1] == ["train"]:
         return "stopped by Ctrl-C; the same command goes on from what is finished"
     return "stopped by Ctrl-C; nothing was left half-written"

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from alignmlm.studies.speed import RunSpeed
 
 RECIPE, STUDY = "recipe.yaml", "study.yaml"
-VALIDATION_DOCUMENTS, VALIDATION_TOKENS = 50, 10_000  # of each language, if that is a tenth at most
+VALIDATION_DOCUMENTS, VALIDATION_TOKENS = 50, 10_000  # of each language, at most a tenth of it
 TRIAL_VALIDATION = 0.1
 OBJECTIVES = ("mlm", "align_mlm")
-CONTEXT_TOKENS = 1000 * 4096  # about what tiny models have to see (docs/results.md)
-ROW_TOKENS, ROWS = 128, 16  # as long as nearly every sentence of the tasks; of a step
+CONTEXT_TOKENS = 1000 * 4096  # what tiny models need to learn from context (docs/results.md)
+ROW_TOKENS, ROWS = 128, 16  # long enough for nearly every sentence of the tasks; per step
 
 RECIPE_TEXT = """\
 # Written by `alignmlm init`; paths start at the folder in which commands are given.
@@ -154,7 +154,7 @@ def init_command(
 
 
 def asked(option: str, question: str) -> tuple[str, ...]:
-    """The words that a user answers on a terminal.
+    """The words of a user's answer on a terminal.
 
     Raises:
         ConfigError: there is no terminal to ask on.
@@ -165,15 +165,15 @@ def asked(option: str, question: str) -> tuple[str, ...]:
 
 
 def with_derived(languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages; of a single one also its inversion in a script of its own."""
+    """The languages; a single one is joined by its inversion in a script of its own."""
     return (*languages, f"{languages[0]}-x-inv-trans") if len(languages) == 1 else tuple(languages)
 
 
 def natural(languages: Sequence[str]) -> list[str]:
-    """The natural languages that some languages are, or are made from.
+    """The natural languages among some languages, and those that the others are made from.
 
     Raises:
-        ConfigError: an id that is none.
+        ConfigError: an invalid language id.
     """
     from alignmlm.languages.language import parse_language
 
@@ -206,7 +206,7 @@ def first_recipe(
 
 
 def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer") -> "RunSpeed":
-    """How fast this machine trains the recipe, by a build and a run of a few steps on the sample.
+    """How fast this machine trains the recipe: builds the sample, and trains a few steps on it.
 
     Raises:
         AlignMLMError: the recipe cannot be trained on this text.
@@ -229,13 +229,13 @@ def trial(recipe: "Recipe", corpora: "Sequence[Corpus]", tokenizer: "Tokenizer")
 
 
 def rounded(steps: float) -> int:
-    """Steps with two digits, at least 20."""
+    """Steps rounded down to two significant digits, at least 20."""
     digits = 10 ** max(0, len(str(int(steps))) - 2)
     return max(20, int(steps / digits) * digits)
 
 
 def validation_share(texts: Iterable[dict[str, Any]]) -> float:
-    """The share of the documents to hold out: enough of each text, in 0.01 to 0.1."""
+    """The share of the documents to hold out: enough of each text, in [0.01, 0.1]."""
     wanted = (
         each / text[key]
         for text in texts

@@ -1,4 +1,4 @@
-"""Commands about stores of others: import their tokens, export ours, fetch a store from afar."""
+"""Commands that exchange stores: import tokens of others, export a store, fetch a remote one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ def data_import(
     shard_tokens: int,
     as_json: bool,
 ) -> None:
-    """Make a store of TOKENS by Megatron-LM (.bin, .idx) or datatrove (.ds): a file or a folder."""
+    """Make a store from TOKENS of Megatron-LM (.bin, .idx) or datatrove (.ds), a file or folder."""
     from alignmlm.commands.data import show_statistics
     from alignmlm.data.store import Store
     from alignmlm.interchange.imports import import_tokens
@@ -122,7 +122,7 @@ def data_export(store: Path, output: Path, language: str, split: str, as_json: b
 def data_fetch(
     url: str, languages: tuple[str, ...], limit_gib: float | None, as_json: bool
 ) -> None:
-    """Mirror the store behind URL (any that fsspec opens), verified; goes on where it stopped."""
+    """Mirror the store behind URL (any that fsspec opens), verified; resumes where it stopped."""
     from alignmlm.interchange.remote import local_store
 
     limit_bytes = None if limit_gib is None else int(limit_gib * 2**30)

@@ -63,7 +63,7 @@ class Submission:
         self.lines: list[str] = []
 
     def hand_in(self, job: SlurmJob, files: dict[str, str]) -> int | None:
-        """The number of the submitted job; None after a dry run, which writes nothing."""
+        """Submit a job and return its number; None after a dry run, which writes nothing."""
         command = sbatch_command(job, self.resources)
         if self.dry_run:
             self.commands.append(command)
@@ -109,7 +109,7 @@ def read_file(key: str, path: Path) -> str:
 @click.option("--elastic", is_flag=True, help="Go on with the nodes that are left.")
 @job_options
 def launch_pretrain(recipe: Recipe, deepspeed: Path | None, elastic: bool, **job: Any) -> None:
-    """Pre-train as a SLURM job that saves, requeues itself and goes on; settings as in train.py."""
+    """Pre-train as a SLURM job that saves, requeues itself and resumes; settings as in train.py."""
     from alignmlm.pretraining.contents import numbers_of
     from alignmlm.pretraining.policy import read_policy
     from alignmlm.pretraining.run_folder import choose_folder
@@ -199,7 +199,7 @@ def array_option(first: int, last: int, at_once: int | None) -> str:
 @click.option("--at-once", type=WHOLE, help="Runs that may train at a time; none: all.")
 @job_options
 def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
-    """Run STUDY (YAML) as a SLURM job array, one element a run, and a job for its table."""
+    """Run STUDY (YAML) as a SLURM job array, one element per run, and a job for its table."""
     from alignmlm.studies.study import load_study, planned_runs
 
     asked = Submission(**job)

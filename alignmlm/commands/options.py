@@ -57,7 +57,7 @@ parser = click.option("--parser", metavar="FILE", help="Parser of sentences with
 
 
 def command(name: str, *settings: click.Parameter) -> Any:
-    """A decorator that makes a command of a function, with options for settings."""
+    """A decorator that turns a function into a command, with options for settings."""
     return click.command(name, cls=Command, params=list(settings))
 
 

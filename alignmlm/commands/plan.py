@@ -21,7 +21,7 @@ ALGORITHM = Value(Literal["nccl", "ring", "hierarchical"])
 
 
 def recipe_shape(recipe: Recipe) -> EncoderShape:
-    """The encoder of a recipe, with words for each of its scripts.
+    """The encoder of a recipe, with a vocabulary for each of its scripts.
 
     Raises:
         ConfigError: it goes on from a checkpoint, whose size is not known here.

@@ -48,7 +48,7 @@ def eval_show(
     parser: str | None,
     as_json: bool,
 ) -> int:
-    """Show examples of TASK as they are read, and in derived languages; also what is invisible."""
+    """Show examples of TASK as read and in derived languages, with invisible characters marked."""
     from alignmlm.evaluation.examples.preview import drawn
     from alignmlm.tasks.formats import read_split
     from alignmlm.tasks.task import found_file, load_task
@@ -84,7 +84,7 @@ def changes_of(
 
     Raises:
         ConfigError: a language that the task or the model lacks, or a syntax order without models.
-        CheckpointError: there is no model.
+        CheckpointError: there is no export at `model`, or it is damaged.
     """
     from alignmlm.evaluation.evaluated_model import open_export
     from alignmlm.evaluation.examples.preview import (
@@ -107,7 +107,7 @@ def changes_of(
 def document(
     task: "Task", examples: "list[Example]", changes: "dict[str, Change]", report: "SplitReport"
 ) -> dict[str, Any]:
-    """The examples and counts for programs."""
+    """The examples and counts as plain values for JSON."""
     from alignmlm.evaluation.examples.preview import as_json, previewed
 
     rows = []
@@ -125,7 +125,7 @@ def document(
 def show_example(
     number: int, example: "Example", task: "Task", changes: "dict[str, Change]"
 ) -> None:
-    """A table of an example, or one for each language with the original beside it."""
+    """Print a table of an example, or one for each language with the original beside it."""
     from alignmlm.evaluation.examples.preview import previewed
 
     heading = f"{number + 1}: {example.id}"
@@ -138,7 +138,7 @@ def show_example(
 def show_side_by_side(
     heading: str, example: "Example", language: str, preview: "Preview | None"
 ) -> None:
-    """A table of an example, and of what a language makes of it."""
+    """Print a table of an example, and of what a language makes of it."""
     from alignmlm.evaluation.examples.preview import lines_of, visible
     from alignmlm.tasks.examples import LabelledSentence
 
@@ -163,7 +163,7 @@ def show_side_by_side(
 
 
 def show_counts(report: "SplitReport") -> None:
-    """A table of what is in the split: examples, words, labels, what was left out."""
+    """Print a table of what is in the split: examples, words, labels, what was left out."""
     from alignmlm.evaluation.examples.preview import visible
 
     table = new_table("the whole split")

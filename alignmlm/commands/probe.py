@@ -42,7 +42,7 @@ def probe_command(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure how the languages of RUN are aligned: words, contexts, sentences, every layer."""
+    """Measure how well the languages of RUN are aligned: words, contexts, sentences, each layer."""
     if every and step is not None:
         raise ConfigError("--step", step, "be left out with --all")
     recipe = run_recipe(run)
@@ -73,18 +73,18 @@ def probe_command(
 
 
 def show_progress(done: int, total: int) -> None:
-    """One message a checkpoint, where there are several."""
+    """Print a message per checkpoint, where there are several."""
     if total > 1:
         messages.print(f"checkpoint {done + 1} of {total}")
 
 
 def percent(value: float | None) -> str:
-    """A share for a table; a dash where there is none."""
+    """A percentage for a table; a dash where there is none."""
     return "-" if value is None else f"{value:.1f}"
 
 
 def show(measured: dict[str, Any]) -> None:
-    """Tables of one checkpoint: words and sentences of each language pair."""
+    """Print tables of one checkpoint: words and sentences of each language pair."""
     from alignmlm.reporting.probe_tables import layer_rows, word_rows
 
     for name, metrics in measured["pairs"].items():

@@ -47,7 +47,7 @@ def setting_rows() -> list[dict[str, str]]:
 
 
 def settings_markdown() -> str:
-    """The settings as tables, one a section."""
+    """The settings as Markdown tables, one per section."""
     lines = ["## All settings"]
     section = None
     for row in setting_rows():

@@ -39,7 +39,7 @@ def train_command(
     local_rank: int | None,
     as_json: bool,
 ) -> None:
-    """Pre-train a recipe, and draw its curves."""
+    """Pre-train the model of a recipe, and draw its curves."""
     with listening():
         from alignmlm.console.terminal import print_json
         from alignmlm.pretraining.run import pretrain
@@ -57,7 +57,7 @@ def train_command(
 
 
 def show_summary(folder: Path, result: dict[str, Any]) -> None:
-    """The short table at the end of a run."""
+    """Print the short table at the end of a run."""
     from alignmlm.console.terminal import console, new_table
 
     table = new_table(f"{result['objective']} · {result['steps']:,} steps · {folder}")

@@ -22,7 +22,7 @@ class Resources:
     """What a job asks for; None leaves it to the script and the site."""
 
     nodes: int | None = None
-    gpus: int | None = None  # of each node; one rank a GPU
+    gpus: int | None = None  # of each node; one rank per GPU
     cpus: int | None = None  # of each rank
     time: str | None = None  # as in sbatch: minutes, or days-hours:minutes:seconds
     partition: str | None = None
@@ -70,7 +70,7 @@ def next_folder(parent: Path) -> Path:
 
 
 def rank_options(resources: Resources, elastic: bool) -> list[str]:
-    """How sbatch is told of ranks: one a GPU; elastic jobs have one torchrun a node instead."""
+    """Sbatch options for ranks: one per GPU; elastic jobs have one torchrun per node instead."""
     gpus, cpus = resources.gpus or 1, resources.cpus
     tasks, cores = (1, cpus and cpus * gpus) if elastic else (gpus, cpus)
     return [
@@ -103,7 +103,7 @@ def sbatch_command(job: SlurmJob, resources: Resources) -> list[str]:
 
 
 def keep_submission(job: SlurmJob, command: Sequence[str], files: dict[str, str]) -> None:
-    """Write what was submitted: command, scripts, code, changes to it, and the given files."""
+    """Write what was submitted: command, scripts, commit, uncommitted changes, and `files`."""
     job.folder.mkdir(parents=True)
     for path in (job.script, job.script.parent / SITE, job.script.parent / SHARED):
         shutil.copy(path, job.folder / path.name)
@@ -126,7 +126,7 @@ def forget_submission(job: SlurmJob) -> None:
 
 
 def submit(command: Sequence[str], launchers: Path) -> int:
-    """The number of the job that sbatch makes, with the site's defaults.
+    """Submit a job with the site's defaults; returns its number.
 
     Raises:
         AlignMLMError: there is no sbatch, or it refuses; the message holds what it said.

@@ -106,7 +106,7 @@ def study_run(study: Path, only: int | None, workers: int, as_json: bool) -> int
 
 
 def show_outcome(config: "StudyConfig", outcome: Any, page: Path, as_json: bool) -> int:
-    """Print what came of a study; its exit code."""
+    """Print the outcome of a study; returns the exit code of the command."""
     from alignmlm.commands.evaluation import show_skipped
     from alignmlm.reporting.tables import tables_of, terminal_table
 
@@ -183,7 +183,7 @@ def status_table(states: "Sequence[Status]") -> Table:
 @study_argument
 @as_json
 def study_stop(study: Path, as_json: bool) -> None:
-    """End the process that runs STUDY (YAML) here; it saves, and the same command goes on."""
+    """Stop the process that runs STUDY (YAML) here; it saves, and `study run` resumes it."""
     from alignmlm.studies.cells import is_running, living_holder, study_lock
     from alignmlm.studies.study import load_study
 

@@ -78,7 +78,7 @@ def data_train_parser(
 
 
 def show_scores(output: Path, scores: Any) -> None:
-    """A table of the scores of a parser."""
+    """Print a table of the scores of a parser."""
     table = new_table(f"{output} on {scores.words:,} words")
     for name in ("tags", "UPOS", "UAS", "LAS", "LAS with subtypes"):
         table.add_column(name, justify="left" if name == "tags" else "right")
@@ -110,7 +110,7 @@ def data_parse(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Parse a store's sentences by a parser, or look them up in treebanks that have them."""
+    """Parse a store's sentences with a parser, or look them up in treebanks that have them."""
     if bool(parser) == bool(gold):
         raise ConfigError("--parser, --gold", (parser, gold), "be one of the two")
     opened = opened_store(store, config)
@@ -178,7 +178,7 @@ def data_order(
 
 
 def show_counts(title: str, counts: dict[str, int], as_json: bool) -> None:
-    """What happened to how many sentences, as a table or as JSON."""
+    """Print counts of sentences by what happened to them, as a table or as JSON."""
     if as_json:
         print_json(counts)
         return

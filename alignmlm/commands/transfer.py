@@ -30,7 +30,7 @@ WORDS = Value(Literal["in dictionary", "held out", "all words"])
 )
 @as_json
 def eval_compare(a: Path, b: Path, measures: tuple[str, ...], as_json: bool) -> None:
-    """Say which cells of A and B differ beyond noise: 95 % intervals of B - A, Holm over the cells.
+    """Say which cells of A and B differ beyond noise: 95 % intervals of B - A, Holm-corrected.
 
     A and B: a run, an evaluation, a study or a results.json.
     """

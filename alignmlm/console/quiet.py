@@ -1,4 +1,4 @@
-"""Transformers without its reports and bars, and alignmlm without its log lines."""
+"""Silencing transformers' reports and progress bars, and alignmlm's log lines."""
 
 import logging
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """While this is open, transformers reports no heads that a checkpoint lacks, and draws no bars.
+    """A context in which transformers neither reports missing heads nor draws progress bars.
 
-    What the caller had set comes back at the end.
+    The caller's settings are restored at the end.
     """
     from transformers.utils import logging as reports
 
@@ -26,7 +26,7 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """While this is open, alignmlm logs nothing but errors."""
+    """A context in which alignmlm logs nothing but errors."""
     log = logging.getLogger("alignmlm")
     before = log.level
     log.setLevel(logging.ERROR)

@@ -63,10 +63,10 @@ class ResultConsole(DataConsole):
 
 
 class WholeTable(Table):
-    """A table of which no digit and no word is lost at any width.
+    """A table that loses no digit and no word, however narrow the terminal.
 
     Columns are broken between words. Words of columns that fold, which hold running text, may be
-    broken too. Where a row does not fit even so, it is shown as lines of title and cell.
+    broken too. Where a row still does not fit, each of its cells gets a line, with its title.
     """
 
     def __init__(self, heading: str | Text, note: str, lines: bool) -> None:
@@ -85,7 +85,7 @@ class WholeTable(Table):
             yield Text(self.note, "table.caption")
 
     def fit(self, console: Console, width: int) -> bool:
-        """Set the widths of the columns, a space or two apart; whether a terminal has room."""
+        """Set the widths of the columns, a space or two apart; returns whether they fit."""
         bounds = [column_bounds(console, column, width) for column in self.columns]
         for padding in (1, 0):
             room = width - self._extra_width - padding * len(bounds)
@@ -115,7 +115,7 @@ def plain(console: Console, cell: RenderableType) -> Text:
 
 
 def column_bounds(console: Console, column: Column, width: int) -> tuple[int, int]:
-    """The least and the most columns of a terminal of a width that a table's column can use."""
+    """The least and the most characters that a table's column can use on a terminal of a width."""
     least = most = 1
     for cell in (column.header, *column.cells):
         text = cell if isinstance(cell, Text) else console.render_str(str(cell))
@@ -152,12 +152,12 @@ messages = DataConsole(stderr=True)
 
 
 def print_line(text: str | Text) -> None:
-    """One line of results, which a terminal may wrap but nothing breaks or cuts."""
+    """Print one line of results; a terminal may wrap it, but nothing breaks or cuts it."""
     console.print(text, soft_wrap=True)
 
 
 def without_nan(value: Any) -> Any:
-    """Plain values with null in the place of numbers that JSON lacks."""
+    """Plain values with None in place of the numbers that JSON lacks: NaN and infinities."""
     if isinstance(value, dict):
         return {str(key): without_nan(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -166,12 +166,12 @@ def without_nan(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Results for programs: one JSON value, in ASCII, so that no character is invisible."""
+    """Print results for programs: one JSON value, in ASCII, so that no character is invisible."""
     print_line(json.dumps(without_nan(value), indent=1, allow_nan=False, default=str))
 
 
 def set_up_logging() -> None:
-    """Rank 0 logs INFO, the rest WARNING; libraries keep to themselves."""
+    """Let rank 0 log from INFO and the others from WARNING; libraries are kept quiet."""
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     if messages.is_terminal:

@@ -61,7 +61,7 @@ class BuildProgress(NamedTuple):
 
     step: str
     share: float  # of the step that is done
-    tokens: int = 0  # that are written, over all ranks, about
+    tokens: int = 0  # written so far by all ranks, about
 
 
 Report = Callable[[BuildProgress], None]
@@ -123,7 +123,7 @@ def full_disk_told(place: Workspace, final: Path) -> Iterator[None]:
 
 @contextmanager
 def little_removed(place: Workspace, ranks: Ranks) -> Iterator[None]:
-    """Keep the work of a failed build, unless the corpus is at fault and it was little."""
+    """Keep the work of a failed build, unless the corpus is at fault and little was done."""
     try:
         yield
     except OtherBuildError:
@@ -346,7 +346,7 @@ def write_manifest(
     vocabulary: Vocabulary,
     splits: dict[str, dict[str, list[ShardEntry]]],
 ) -> None:
-    """The tokenizer's copy in the store and, last, the manifest."""
+    """Write the tokenizer's copy in the store and, last, the manifest."""
     text = place.tokenizer.read_bytes()
     replace_bytes(place.store / TOKENIZER, text)
     provenance: dict[str, object] = {

@@ -16,13 +16,13 @@ from alignmlm.corpus.parts import Part, read_records
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.storage.atomic import replace_bytes
 
-BUCKET_DOCUMENTS = 2**20  # of a bucket, about
+BUCKET_DOCUMENTS = 2**20  # in a bucket, about
 ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
 DONE = "done"
 
 
 def first_numbers(place: Workspace, parts: list[Part], ranks: Ranks) -> Int[np.ndarray, " bound"]:
-    """Number of documents before each part, and in the whole corpus."""
+    """The number of documents before each part and, last, in the whole corpus."""
     counts = ranks.gathered([len(read_records(place, part)) for part in ranks.mine(parts)])
     whole = np.zeros(len(parts) + 1, np.int64)
     for rank, documents in enumerate(counts):
@@ -33,7 +33,7 @@ def first_numbers(place: Workspace, parts: list[Part], ranks: Ranks) -> Int[np.n
 def deal_out(
     place: Workspace, parts: list[Part], numbers: Int[np.ndarray, " bound"], bits: int, ranks: Ranks
 ) -> None:
-    """Append the hashes of this rank's parts to its files of each bucket."""
+    """Append the hashes of this rank's parts to this rank's file of each bucket."""
     for index in ranks.mine(range(len(parts))):
         records = read_records(place, parts[index])
         entries = np.empty(len(records), ENTRY)
@@ -47,7 +47,7 @@ def deal_out(
 
 
 def bucket_of(entries: Shaped[np.ndarray, " entry"], bits: int) -> Int[np.ndarray, " entry"]:
-    """The first bits of each hash."""
+    """The bucket of each hash: the number that its first bits form."""
     return (entries["high"] >> np.uint64(63 - bits) >> np.uint64(1)).astype(np.int64)
 
 
@@ -75,7 +75,7 @@ class Duplicates:
     """The documents that are left out."""
 
     first_numbers: Int[np.ndarray, " bound"]  # documents before each part, and in all
-    buckets: list[Int[np.ndarray, " _"]]  # numbers of those left out, sorted, mapped
+    buckets: list[Int[np.ndarray, " _"]]  # numbers of those left out, sorted, memory-mapped
 
     def kept(self, part: int, documents: int) -> Bool[np.ndarray, " document"]:
         """Which of a part's documents are kept."""

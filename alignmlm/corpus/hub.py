@@ -25,7 +25,7 @@ def hub_dataset(pattern: str, source: SourceConfig) -> Any:
     """A hub dataset in streaming mode: nothing is downloaded before it is read.
 
     Raises:
-        DataError: it cannot be opened; datasets raises many kinds of errors.
+        DataError: it cannot be opened, whatever the `datasets` library raises.
     """
     from datasets import load_dataset
 

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among those that work together."""
+    """This process's place among those that work together."""
 
     rank: int = 0
     size: int = 1
@@ -75,7 +75,7 @@ def launched_size() -> int:
 
 
 def launched_rank() -> int:
-    """This process among those that the MPI launcher started."""
+    """The rank of this process among those that the MPI launcher started; 0 without one."""
     return (number_in(PLACES) or 0) if launched_size() > 1 else 0
 
 

@@ -136,7 +136,7 @@ def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
 def parse_store(
     store: Store, language: str, blocks: Callable, most: int, progress: Progress
 ) -> dict[str, int]:
-    """Write the parses of a language; counts sentences with one, and without one by reason.
+    """Write the parses of a language; returns counts of sentences parsed, and of others by reason.
 
     Finished shards are skipped; at most `most` sentences are parsed, over all shards.
     """
@@ -163,7 +163,7 @@ def advance(progress: Progress, before: int, total: int, done: int) -> None:
 
 
 def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) -> dict[str, int]:
-    """Write the blocks of one shard atomically; counts of sentences with a parse, or why not."""
+    """Write a shard's blocks atomically; returns counts like those of parse_store."""
     path.parent.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     with new_file(path) as partial, gzip.GzipFile(partial, "wb", compresslevel=3, mtime=0) as file:

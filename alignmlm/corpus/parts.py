@@ -1,4 +1,4 @@
-"""The corpus in parts of a few megabytes, cut at document bounds, whichever rank reads them.
+"""The corpus in parts of a few megabytes, cut at document bounds, the same for any rank.
 
 Where a part ends depends on the corpus alone. A part is first written as sentences, with a record
 of each document, and later as tokens. So a build can stop and resume, and any rank can take any
@@ -60,7 +60,7 @@ def numbered_by_part(raws: Iterable[RawDocument]) -> Iterator[tuple[int, RawDocu
 
 
 def document_record(lines: list[str], language: str) -> tuple[int, int, int, int]:
-    """Hash of a document within its language (high, low), what decides its split, and its bytes."""
+    """Hash of a document and its language (high, low), hash that decides its split, its bytes."""
     text = "\n".join(map(plain_line, lines)).encode()
     whole = xxhash.xxh3_128_intdigest(text, seed=xxhash.xxh3_64_intdigest(language.encode()))
     return whole >> 64, whole % 2**64, xxhash.xxh3_64_intdigest(text), min(len(text), 2**32 - 1)
@@ -83,7 +83,7 @@ def npy(array: np.ndarray) -> bytes:
 def write_text(place: Workspace, part: Part, language: str, raws: Iterable[RawDocument]) -> float:
     """Write a part's sentences and its record of documents, those without text left out.
 
-    Returns the share of the piece that is read at its end.
+    Returns the share of the piece, in [0, 1], that has been read at the end of the part.
     """
     from zstandard import ZstdCompressor
 
@@ -163,7 +163,7 @@ class AssignedPiece:
 
     number: int
     piece: Piece
-    alone: bool  # or each rank reads through it and works on its share of the parts
+    alone: bool  # False: all ranks read it, and each writes its share of the parts
 
     def owns(self, part: int, ranks: Ranks) -> bool:
         """Whether a part of the piece is this rank's work."""
@@ -228,7 +228,7 @@ def write_texts(
 def report_piece(
     report: Callable[[float], None], before: float, weight: float, share: float
 ) -> None:
-    """Report overall progress from that within one piece."""
+    """Report overall progress, given the progress within one piece."""
     report(before + weight * share)
 
 
@@ -236,7 +236,7 @@ def all_parts(place: Workspace, pieces: list[Piece]) -> list[Part]:
     """Every part of the corpus, in order.
 
     Raises:
-        DataError: one is missing, as ranks saw different texts.
+        DataError: one is missing because ranks saw different texts.
     """
     parts = [part for i, piece in enumerate(pieces) for part in parts_in(place, i, piece) or []]
     for part in parts:

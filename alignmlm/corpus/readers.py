@@ -40,7 +40,7 @@ class RawDocument:
     """A document before parsing."""
 
     characters: int  # about
-    read: float  # share of its file up to its end
+    read: float  # share of the file up to the document's end
     lines: Callable[[], list[str]]  # its sentences, see text.as_line
 
 
@@ -92,7 +92,7 @@ def json_sentences(text: str, where: str, source: SourceConfig) -> list[str]:
     """Sentences of a line of JSON.
 
     Raises:
-        DataError: it is no JSON, or has no text.
+        DataError: it is not JSON, or has no text.
     """
     return row_lines(json_object(text, where), where, source)
 
@@ -146,7 +146,7 @@ def treebank_document(numbered: list[tuple[int, str]], read: float, path: Path) 
 
 
 def read_conllu(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
-    """Documents of a CoNLL-U file: sentences up to `# newdoc`."""
+    """Documents of a CoNLL-U file: sentences up to the next `# newdoc`."""
     numbered: list[tuple[int, str]] = []
     read = 0.0
     for number, line, read in lines_of(path):
@@ -190,7 +190,7 @@ def reader_of(path: Path) -> Reader:
     """The reader for a file, chosen by its name.
 
     Raises:
-        DataError: its form is unknown.
+        DataError: its format is unknown.
     """
     ending = inner_suffix(path)
     if ending in READERS and not (ending == ".parquet" and path.suffix in FORMS):
@@ -204,7 +204,7 @@ def read_file(file: CorpusFile, source: SourceConfig) -> Iterator[RawDocument]:
     """Documents of one file, not yet parsed.
 
     Raises:
-        DataError: the file is not UTF-8, damaged, or of an unknown form.
+        DataError: the file is not UTF-8, damaged, or of an unknown format.
     """
     if file.name.startswith(SAMPLE_PREFIX):
         yield from read_sample(file, source)

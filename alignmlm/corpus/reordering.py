@@ -77,7 +77,7 @@ def load_models(folder: Path, order: str) -> tuple[Models, dict[str, str]]:
 def sentence_ranks(
     lines: list[str], words: int, models: Models, seed: int, place: str
 ) -> tuple[UInt8[np.ndarray, " word"], Counter[str]]:
-    """The rank of each word of a sentence, and counts of what happened to the sentence.
+    """The rank (new position) of each word of a sentence, and counts of what happened to it.
 
     Raises:
         DataError: the parse is that of another sentence.
@@ -99,7 +99,7 @@ def sentence_ranks(
 def shard_ranks(
     shard: Shard, blocks: Iterator[list[str]], models: Models, seed: int, place: Path
 ) -> Iterator[tuple[UInt8[np.ndarray, " token"], Counter[str]]]:
-    """Ranks of each piece of a shard, by token, and the counts of its sentences.
+    """For each piece of a shard, the rank of each token's word and the counts of its sentences.
 
     Raises:
         DataError: there are more or fewer parses than sentences.
@@ -123,7 +123,7 @@ def shard_ranks(
 def order_store(
     store: Store, language: str, order: str, models: Path, seed: int, progress: Progress
 ) -> OrderManifest:
-    """Write a syntax order of a language; its manifest, with what happened to the sentences.
+    """Write a syntax order; returns its manifest, with what happened to the sentences.
 
     Raises:
         DataError: parses or models are missing or damaged.

@@ -57,7 +57,7 @@ NAME_SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class SampleSentence:
-    """A sentence with its gold labels: one entry a word, marks included."""
+    """A sentence with its gold labels: one entry per word, punctuation marks included."""
 
     words: tuple[str, ...]
     upos: tuple[str, ...]  # Universal Dependencies
@@ -76,7 +76,7 @@ class Draft:
     tokens: list[list]  # word, UPOS tag, head (0: none yet), relation, entity tag
 
     def chance(self, share: float, words: int) -> bool:
-        """Whether to add an optional part of that many words: at random, while there is room."""
+        """Whether to add an optional part of that many words: with chance `share`, if it fits."""
         return self.number() < share and len(self.tokens) + words <= ROOM_WORDS
 
     def pick(self, kind: str, near: str = "") -> str:
@@ -86,12 +86,12 @@ class Draft:
         return table[int(self.number() * len(table))]
 
     def add(self, word: str, upos: str, relation: str, head: int = 0, entity: str = "O") -> int:
-        """Position from 1 of the new last word."""
+        """Append a word; returns its position, from 1."""
         self.tokens.append([word, upos, head, relation, entity])
         return len(self.tokens)
 
     def adopt(self, start: int, head: int) -> int:
-        """The head, after the words from start (from 0) to it that had no head became its own."""
+        """Attach the words before head, from index start on, that have no head; returns head."""
         for token in self.tokens[start : head - 1]:
             token[2] = token[2] or head
         return head
@@ -110,7 +110,7 @@ def invented_words() -> Iterator[str]:
 
 
 def take(words: Iterator[str], sizes: dict[str, int]) -> Tables:
-    """The next words by kind; those of two kinds at middle ranks of both."""
+    """The next words by kind; a word of two kinds has a middle rank in both."""
     kinds = {kind: tuple(islice(words, size)) for kind, size in sizes.items()}
     both, shared = kinds.pop("both", ()), kinds.pop("shared", ())
     extra = {"noun": both, "transitive": both[:6], "intransitive": both[6:]}
@@ -119,14 +119,14 @@ def take(words: Iterator[str], sizes: dict[str, int]) -> Tables:
 
 
 def zipf_table(words: Words, share: float = 1.0) -> Words:
-    """The words repeated by falling frequency 1 / (rank + 2), with a share of TABLE_ENTRIES."""
+    """The words, repeated in proportion to 1 / (rank + 2), to fill a share of TABLE_ENTRIES."""
     weights = 1 / (np.arange(len(words)) + 2)
     times = np.ceil(weights / weights.sum() * share * TABLE_ENTRIES).astype(int)
     return tuple(np.repeat(words, times).tolist())
 
 
 def company(words: Words, rank: int) -> Words:
-    """Four of the words, others for each rank, the first one most often."""
+    """Four of the words, different ones for each rank, with the first one most often."""
     reach = 1 + rank // len(words)
     return tuple(words[(5 * rank + reach * step) % len(words)] for step in (0, 0, 0, 1, 1, 4, 9))
 
@@ -152,7 +152,7 @@ LANGUAGE = tuple(language())  # the same for every seed
 
 
 def name(draft: Draft, relation: str, head: int, kinds: Words) -> int:
-    """Position of the first word of a person's, place's or organisation's name."""
+    """Add the name of a person, place or organisation; returns its first word's position."""
     kind = kinds[int(draft.number() * len(kinds))]
     parts = NAME_SHAPES[kind][int(draft.number() * 3)]
     first = draft.add(draft.pick(parts[0]).capitalize(), "PROPN", relation, head, f"B-{kind}")
@@ -162,7 +162,7 @@ def name(draft: Draft, relation: str, head: int, kinds: Words) -> int:
 
 
 def noun_phrase(draft: Draft, relation: str, head: int, start: int, near: str = "") -> int:
-    """Position of the noun; the words without a head from start to it become its dependents."""
+    """Add a noun phrase and attach headless words from start on; returns its noun's position."""
     noun = draft.pick("noun", near)
     kind, upos = ("nummod", "NUM") if draft.number() < 0.1 else ("det", "DET")
     draft.add(draft.pick(kind), upos, kind)
@@ -172,7 +172,7 @@ def noun_phrase(draft: Draft, relation: str, head: int, start: int, near: str = 
 
 
 def more_of_noun(draft: Draft, noun: int) -> None:
-    """What may follow a noun: a prepositional phrase, a relative clause, or more conjuncts."""
+    """Add what may follow a noun: a prepositional phrase, a relative clause, or more conjuncts."""
     if draft.chance(0.22, 4):
         case = "of" if draft.number() < 0.6 else draft.pick("adposition")
         noun_phrase(draft, "nmod", noun, draft.add(case, "ADP", "case") - 1)
@@ -186,7 +186,7 @@ def more_of_noun(draft: Draft, noun: int) -> None:
 
 
 def argument(draft: Draft, relation: str, head: int = 0, near: str = "") -> None:
-    """A subject or object: a pronoun, a name or a noun phrase."""
+    """Add a subject or object: a pronoun, a name or a noun phrase."""
     kind = draft.number()
     if kind < 0.15:
         draft.add(draft.pick(relation), "PRON", relation, head)
@@ -197,7 +197,7 @@ def argument(draft: Draft, relation: str, head: int = 0, near: str = "") -> None
 
 
 def circumstance(draft: Draft, predicate: int) -> None:
-    """A prepositional phrase of the predicate: a place or organisation, or a noun phrase."""
+    """Add a prepositional phrase to the predicate: a place or organisation, or a noun phrase."""
     case = draft.add(draft.pick("adposition"), "ADP", "case")
     if draft.number() < 0.35:
         draft.adopt(case - 1, name(draft, "obl", predicate, ("LOC", "LOC", "LOC", "ORG")))
@@ -206,7 +206,7 @@ def circumstance(draft: Draft, predicate: int) -> None:
 
 
 def verb_phrase(draft: Draft, kind: str, relation: str, head: int, start: int) -> int:
-    """Position of a verb with what it needs after it: an object, a that-clause, an infinitive."""
+    """Add a verb and the object, that-clause or infinitive that it needs; returns its position."""
     word = draft.pick(kind)
     verb = draft.adopt(start, draft.add(word, "VERB", relation, head))
     if kind == "transitive":
@@ -221,7 +221,7 @@ def verb_phrase(draft: Draft, kind: str, relation: str, head: int, start: int) -
 
 
 def clause(draft: Draft, relation: str, head: int, start: int, nested: bool) -> int:
-    """Position of the predicate; the words without a head from start to it become its own."""
+    """Add a clause and attach headless words from start on; returns its predicate's position."""
     argument(draft, "nsubj")
     copular = draft.number() < 0.14
     if copular or draft.number() < 0.4:
@@ -241,7 +241,7 @@ def clause(draft: Draft, relation: str, head: int, start: int, nested: bool) -> 
 
 
 def statement(draft: Draft) -> int:
-    """Position of the root of one clause, or of two with a conjunction."""
+    """Add one clause, or two with a conjunction; returns the position of the root."""
     shape = draft.number()
     if shape < 0.14:
         draft.add(draft.pick("mark"), "SCONJ", "mark")
@@ -303,7 +303,7 @@ def sample_documents(
     """Documents of one topic each, with so many sentences in all; the last may be shorter.
 
     Raises:
-        ConfigError: no sentences are asked for, or none a document.
+        ConfigError: no sentences are asked for, or none per document.
     """
     require_positive(sentences=sentences, sentences_per_document=sentences_per_document)
     return documents(sentences, seed, "corpus", sentences_per_document)
@@ -372,7 +372,7 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
 def write_tasks(
     folder: Path, seed: int = 0, train: int = 2000, dev: int = 300, test: int = 500
 ) -> None:
-    """Files pos-*.conllu, ner-*.tsv, nli-*.tsv of each split; no text is in two, or in the corpus.
+    """Write pos-*.conllu, ner-*.tsv, nli-*.tsv of each split; no text is in two, or in the corpus.
 
     Raises:
         ConfigError: an empty split.

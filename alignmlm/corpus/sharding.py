@@ -35,7 +35,7 @@ class ShardPlan:
     number: int
     tokens: int
     documents: int
-    start: tuple[int, int]  # part, and document of the split within it
+    start: tuple[int, int]  # part, and number within it among the split's documents
     stop: tuple[int, int]
 
     @property
@@ -81,7 +81,7 @@ class Cutter:
 def plan_shards(
     place: Workspace, parts: list[Part], languages: list[str], shard_tokens: int
 ) -> list[ShardPlan]:
-    """All shards of a store: each as short as it can be with shard_tokens tokens or more."""
+    """All shards of a store; each but a split's last ends once it has shard_tokens or more."""
     cutters = {
         (source, split): Cutter(language, split, shard_tokens, [])
         for source, language in enumerate(languages)

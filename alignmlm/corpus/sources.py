@@ -58,14 +58,14 @@ class CorpusFile:
     name: str  # a path, or what data.sources.files says
     bytes: int  # on disk; an estimate where it is no file
     changed_ns: int = 0  # when it was last written
-    part: tuple[int, int] = (0, 1)  # of a hub dataset: which one of how many
+    part: tuple[int, int] = (0, 1)  # of a hub dataset: index from 0, and number of parts
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What is read from end to end: a file, or all files of a source with max_documents."""
 
-    source: int  # its number in the recipe
+    source: int  # index of its source in the recipe, from 0
     files: tuple[CorpusFile, ...]
 
     @property
@@ -75,7 +75,7 @@ class Piece:
 
 
 def expand_path(path: str) -> Path:
-    """A path with its environment variables; ALIGNMLM_DATA is ../shared/data where it is unset.
+    """A path with its variables expanded; ALIGNMLM_DATA is ../shared/data by default.
 
     Raises:
         ConfigError: another variable is not set.

@@ -1,4 +1,4 @@
-"""Text that is not built yet: how much there is, and what vocabulary it supports."""
+"""Text before a store is built from it: how much there is, and what vocabulary it supports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from alignmlm.errors import ConfigError, DataError
 ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst", ".jsonl", ".parquet", ".conllu")
 SAMPLE_CHARACTERS = 2**21  # of each language, to measure with
 VOCABULARIES = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 300)
-MOST_TOKENS = 7.0  # of the vocabulary, for the square root of the number of words
-FEW_DOCUMENTS = 20  # of a text whose lines then are its documents
+MOST_TOKENS = 7.0  # largest vocabulary, as a multiple of the square root of the number of words
+FEW_DOCUMENTS = 20  # in a text with fewer, each line is taken as a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,6 @@ def fitting_tokenizer(corpora: Sequence[Corpus]) -> Tokenizer:
             continue
         try:
             return train_tokenizer(sentences, size)
-        except ConfigError:  # the text has not so many different words
+        except ConfigError:  # the text has too few different words
             continue
     raise DataError(f"{words:,.0f} words are too few to learn from; give more text")

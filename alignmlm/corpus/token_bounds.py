@@ -21,8 +21,8 @@ from alignmlm.data.text import LINE_END, normalise, two_letter_code, words_of
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer
 from alignmlm.errors import DataError
 
-BLANK = np.array([chr(code).isspace() for code in range(0x3002)])  # no later character is one
-BROKEN = regex.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
+BLANK = np.array([chr(code).isspace() for code in range(0x3002)])  # no later character is blank
+BROKEN = regex.compile("[\udc80-\udcff]")  # bytes that are not UTF-8
 BYTE_TOKEN = regex.compile("<0x([0-9A-F]{2})>")
 
 
@@ -30,7 +30,7 @@ BYTE_TOKEN = regex.compile("<0x([0-9A-F]{2})>")
 def bytes_of_characters() -> dict[str, int]:
     """The byte that each character of a byte-level token stands for.
 
-    Source: Radford et al., 2019 (GPT-2): printable Latin-1 is itself, the rest comes after 255.
+    Source: Radford et al., 2019 (GPT-2): printable Latin-1 is itself, other bytes start at 256.
     """
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = sorted(set(range(256)) - set(shown))
@@ -123,7 +123,7 @@ class Found:
 
 
 def found_starts(text: str, parts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Characters of a text at which words and sentences start, from its sentences."""
+    """The positions in a text at which words and sentences start, given its sentences."""
     joined = " ".join(parts)
     text_places, joined_places = (np.flatnonzero(~blanks(code_points(t))) for t in (text, joined))
     place = np.zeros(len(joined), np.int64)
@@ -138,9 +138,9 @@ def found_starts(text: str, parts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def first_characters(
     lengths_bytes: Int[np.ndarray, " token"], codes: Integer[np.ndarray, " character"]
 ) -> Int[np.ndarray, " token"]:
-    """The character at which each token's word would start: its first one that is no blank.
+    """The position of each token's first non-blank character, where a word could start with it.
 
-    A token that is one space belongs to what follows, other blanks to what was before.
+    A token that is a single space belongs to what follows, other blank tokens to what precedes.
     """
     broken = (codes >= 0xDC80) & (codes <= 0xDCFF)
     widths = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000) - 2 * broken
@@ -155,7 +155,7 @@ def first_characters(
 
 
 def find_bounds(importer: Importer, ids: Int[np.ndarray, " token"]) -> Found | None:
-    """Words and sentences of a run of tokens; none if it is blank."""
+    """Words and sentences of a run of tokens; None if it is blank."""
     raw = b"".join([importer.surfaces[i] for i in ids]).decode("utf-8", "surrogateescape")
     text = BROKEN.sub("\ufffd", raw)
     parts = sentence_parts(text, importer.language.split("-")[0])

@@ -25,7 +25,7 @@ from alignmlm.storage.arrays import read_array, read_npy
 from alignmlm.storage.atomic import replace_bytes
 
 BATCH_SENTENCES = 2048  # in one call of the tokenizer
-KNOWN_CHARACTERS = 2**21  # of the chunks whose tokens are cached
+KNOWN_CHARACTERS = 2**21  # in cached chunks; with more, the cache is cleared
 WORD, SENTENCE = 1, 2  # bits of a token's flags
 DOCUMENT = np.dtype([("tokens", "<u4"), ("validation", "?")])
 
@@ -34,7 +34,7 @@ DOCUMENT = np.dtype([("tokens", "<u4"), ("validation", "?")])
 class TokenPart:
     """The documents of a part as tokens; </s> closes each, as a sentence of its own."""
 
-    documents: Shaped[np.ndarray, " document"]  # tokens, and whether it is held out
+    documents: Shaped[np.ndarray, " document"]  # number of tokens, and whether it is held out
     ids: Shaped[np.ndarray, " token"]
     flags: UInt8[np.ndarray, " token"]
 
@@ -97,7 +97,7 @@ def encode_lines(tokenizer: Tokenizer, lines: list[str]) -> Encoded:
 def close_documents(
     encoded: Encoded, sentences: Int[np.ndarray, " document"], eos: int
 ) -> tuple[Encoded, Int[np.ndarray, " document"]]:
-    """The tokens with </s> after each document that has any, and the tokens of each document."""
+    """The tokens with </s> after each document that has any, and how many each document has."""
     document = np.repeat(np.arange(len(sentences)), sentences)
     tokens = np.bincount(document, encoded.lengths_tokens, len(sentences)).astype(np.int64)
     ends = np.cumsum(tokens)[tokens > 0]

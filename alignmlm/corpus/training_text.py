@@ -1,4 +1,4 @@
-"""The text that the tokenizer is trained on: training documents, of a large corpus a sample.
+"""The text that the tokenizer is trained on: training documents, sampled if there are many.
 
 A document is in the sample if its hash is small enough. So the sample is the same for any number
 of ranks and does not depend on the order of the documents.
@@ -19,7 +19,7 @@ from alignmlm.data.text import LONGEST_RUN, cut_runs, plain_line
 
 log = logging.getLogger(__name__)
 
-STEPS = 2**16  # in which the share of the documents grows
+STEPS = 2**16  # in which the sample grows to all documents
 
 
 def steps_of(records: Shaped[np.ndarray, " document"]) -> Int[np.ndarray, " document"]:
@@ -30,7 +30,7 @@ def steps_of(records: Shaped[np.ndarray, " document"]) -> Int[np.ndarray, " docu
 def training_records(
     place: Workspace, parts: list[Part], index: int, duplicates: Duplicates, validation: float
 ) -> tuple[Shaped[np.ndarray, " document"], Bool[np.ndarray, " document"]]:
-    """The records of a part, and which are training documents that are kept."""
+    """The records of a part, and which of them are of training documents that are kept."""
     records = read_records(place, parts[index])
     kept_mask = duplicates.kept(index, len(records))
     return records, kept_mask & ~is_validation(records, validation)
@@ -39,7 +39,7 @@ def training_records(
 def sample_steps(
     place: Workspace, parts: list[Part], duplicates: Duplicates, config: DataConfig, ranks: Ranks
 ) -> tuple[int, int]:
-    """How many steps the sample takes to grow to data.tokenizer_bytes, and its bytes."""
+    """How many steps the sample takes to grow to data.tokenizer_bytes, and its size in bytes."""
     sizes = np.zeros(STEPS, np.int64)
     for index in ranks.mine(range(len(parts))):
         records, training = training_records(place, parts, index, duplicates, config.validation)
@@ -60,7 +60,7 @@ def training_sentences(
     steps: int,
     report: Callable[[int], None],
 ) -> Iterator[str]:
-    """Sentences of the sample in the order of the corpus, words of absurd length in pieces."""
+    """Sentences of the sample in corpus order; words of absurd length are cut into pieces."""
     read = cut = 0
     for index, part in enumerate(parts):
         records, chosen = training_records(place, parts, index, duplicates, config.validation)

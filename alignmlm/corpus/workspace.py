@@ -30,7 +30,7 @@ from alignmlm.storage.plain_data import read_json
 
 FORMAT = 1  # of the files in the workspace
 SHOWN = 5  # differences that an error lists
-UNWORTHY_BYTES = 2**24  # compressed text that can be read again in seconds
+UNWORTHY_BYTES = 2**24  # less compressed text than this is read again in seconds
 
 
 class OtherBuildError(DataError):

@@ -40,9 +40,9 @@ class Batch:
     attention_mask: Bool[Tensor, "row seq"] | None  # None: every position holds a token
     masked: Int[Tensor, " masked"]  # positions in the flattened rows
     labels: Int[Tensor, " masked"]
-    languages: Int[Tensor, " masked"]  # of the row's text, by number
+    languages: Int[Tensor, " masked"]  # number of the language of the row's text
     terms: Int[Tensor, " masked"]  # LossTerm of each position
-    fallbacks: int = 0  # translation rows without a whole sentence, shown in one language
+    fallbacks: int = 0  # translation rows where no whole sentence fitted, shown in one language
     step: int = 0  # of training; an objective's own random draws depend on it
 
     def to(self, device: torch.device) -> "Batch":
@@ -62,7 +62,7 @@ class Batch:
         return Batch(**moved)
 
     def hash(self) -> str:
-        """The xxh3 of every value in the batch, independent of its width."""
+        """The xxh3 hash of every tensor in the batch; int32 values hash like int64 ones."""
         digest = xxhash.xxh3_64()
         for field in fields(self):
             value = getattr(self, field.name)
@@ -95,13 +95,13 @@ class Loader:
     """Everything that determines a batch; stateless between batches."""
 
     languages: list[Language]
-    splits: list[dict[str, Split]]  # train and validation of each language's base
+    splits: list[dict[str, Split]]  # train and validation splits of each language's base
     vocabulary: Vocabulary
     mixture: Mixture
     lexicon: CorruptionTables
     mask: MaskConfig
     corruption: Corruption
-    changes: RenderTables  # of the languages, in the form of the compiled code
+    changes: RenderTables  # of each language, as the compiled code takes them
     masks: list[MaskPhase]  # lexicon, mask and corruption, likewise
     seq_len: int
     seed: int
@@ -117,7 +117,7 @@ class Loader:
 
 
 def training_samples(loader: Loader, numbers: Int[np.ndarray, " row"]) -> Samples:
-    """Where the samples of some numbers come from."""
+    """Where the samples with the given numbers come from."""
     languages, counts = language_of_samples(loader.mixture, numbers)
     epochs, rows = np.empty_like(counts), np.empty_like(counts)
     for language in np.unique(languages).tolist():
@@ -183,7 +183,7 @@ def make_rows(
 
 
 def make_batch(loader: Loader, samples: Samples, split: str) -> Batch:
-    """The masked batch of some samples, which are all of one step.
+    """The masked batch of some samples, all from the same step.
 
     Raises:
         DataError: a damaged block of a shard.

@@ -1,6 +1,6 @@
 """Blocks of a shard: 1,024 tokens, their word and sentence bits, and one hash over all of it.
 
-The hash is the xxh3-64 of the tokens and that of the bits, mixed with a key of the shard and the
+The hash combines the xxh3-64 of the tokens and that of the bits with the shard's key and the
 block's number, so a misplaced block is detected like a damaged one. `reference_hash`
 computes it with the xxhash library; the compiled code agrees with it bit for bit.
 Source: https://github.com/Cyan4973/xxHash, specification of XXH3 (inputs above 240 bytes).
@@ -17,7 +17,7 @@ from alignmlm.numerics.counter_rng import GOLDEN, MIX_1, MIX_2, mix
 from alignmlm.numerics.numba_jit import bare, compiled, inlined
 
 BLOCK_TOKENS = 1024
-BITS_WORDS = BLOCK_TOKENS // 64  # uint64 words that hold one bit a token
+BITS_WORDS = BLOCK_TOKENS // 64  # uint64 words that hold one bit per token
 RECORD_WORDS = 1 + 2 * BITS_WORDS  # hash, word bits, sentence bits
 
 SECRET = np.frombuffer(
@@ -31,12 +31,12 @@ SECRET = np.frombuffer(
     ),
     np.uint8,
 )
-STRIPE = 8  # uint64 words of one accumulation
+STRIPE = 8  # uint64 words that are accumulated at once
 STRIPES = 16  # stripes between two scramblings
 
 
 def secret_words(start: int, count: int) -> UInt64[np.ndarray, " word"]:
-    """Some words of the secret, from a byte on."""
+    """`count` uint64 words of the XXH3 secret, from byte `start` on."""
     return np.frombuffer(SECRET.tobytes(), "<u8", count, start)
 
 
@@ -63,7 +63,7 @@ START = tuple(
 
 @inlined
 def mixed(x):
-    """As draws.mix, of one number."""
+    """counter_rng.mix for a single number."""
     x = (x ^ (x >> np.uint64(30))) * MIX_1
     x = (x ^ (x >> np.uint64(27))) * MIX_2
     return x ^ (x >> np.uint64(31))
@@ -138,7 +138,7 @@ def stored_hash(content, mixed_with, block):
 
 @compiled
 def content_hashes(tokens, bits):
-    """A hash of each block's tokens (block, words) and bits (block, 32), whatever its place."""
+    """A hash of each block's tokens (block, words) and bits (block, 32), whatever its position."""
     hashes = np.empty(len(tokens), np.uint64)
     for block in range(len(tokens)):
         hashes[block] = mixed(xxh3(tokens[block]) ^ mixed(xxh3(bits[block])))
@@ -147,7 +147,7 @@ def content_hashes(tokens, bits):
 
 @compiled
 def stored_hashes(contents, mixed_with):
-    """The hashes in the index."""
+    """The hash that the index stores for each block."""
     hashes = np.empty_like(contents)
     for block in range(len(contents)):
         hashes[block] = stored_hash(contents[block], mixed_with, block)
@@ -165,7 +165,7 @@ def first_damaged(tokens, records, mixed_with, first, last):
 
 
 def mapped_words(path: Path, blocks: int) -> UInt64[np.ndarray, "block word"]:
-    """A file of records of the same size, mapped; its size must have been checked."""
+    """A file of equal-sized records, memory-mapped; the caller has checked its size."""
     with open(path, "rb") as file:  # noqa: PTH123 - thousands of shards: no buffered reader
         mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
     return np.frombuffer(mapped, "<u8").reshape(blocks, -1)
@@ -178,7 +178,7 @@ def digest_of(contents: UInt64[np.ndarray, " block"], tokens: int) -> str:
 
 
 def shard_key(digest: str, tokens: int) -> np.uint64:
-    """What every block's hash is mixed with: the manifest's digest and length of the shard."""
+    """The key that every block's hash is mixed with, from the shard's digest and length."""
     parts = np.array([int(digest, 16)], np.uint64) ^ mix(np.array([tokens], np.uint64))
     return np.uint64(mix(parts)[0])
 

@@ -21,7 +21,7 @@ from alignmlm.languages.dictionary import (
 )
 from alignmlm.languages.settings import DictionaryConfig
 
-PIECE_TOKENS = 2**20  # of a shard, in memory at once
+PIECE_TOKENS = 2**20  # tokens of a shard in memory at once
 WORD_BITS = 1  # where the word bits of a block's record begin
 LENGTHS = ("1-1", "1-n", "n-1", "n-n")  # tokens of the source word and of the target word
 
@@ -45,7 +45,7 @@ class DictionarySide:
 class CorpusShare:
     """The share of a corpus covered by the words of one side of a dictionary."""
 
-    tokens: int  # of the train split, without the ends of documents
+    tokens: int  # of the train split, without end-of-document tokens
     single_tokens: int  # of them, those that are a dictionary word
     multi_tokens: int  # of them, those in a dictionary word of several tokens
     words: int  # of this side
@@ -63,22 +63,22 @@ class Coverage:
 
     read: int  # pairs
     unusable: int  # a word has no tokens, or none but <unk>
-    identical: int  # both words are the same ids
+    identical: int  # both words have the same ids
     duplicates: int
     by_length: dict[str, int]  # usable pairs by LENGTHS
     source_words: int  # with a usable pair
-    translations_mean: float  # of a source word
+    translations_mean: float  # per source word
     translations_max: int
     source: CorpusShare
     target: CorpusShare
     split: DictionarySplit
-    leaks: int  # held-out pairs with a word of a used pair: 0
+    leaks: int  # held-out pairs with a word of a used pair; 0 by construction
     token_sharing: int  # held-out pairs with a token that is in some word of a used pair
 
 
 @dataclass(frozen=True, slots=True)
 class WordTree:
-    """Words as paths from node 0; the edge to node n is number n - 1."""
+    """A trie of words, as paths from node 0; edge n - 1 leads to node n."""
 
     edges: Int[np.ndarray, " edge"]  # parent * vocabulary + token, ascending
     word_ends: Bool[np.ndarray, " node"]
@@ -88,7 +88,7 @@ class WordTree:
     def nodes(
         self, ids: Int[np.ndarray, " token"], starts: Bool[np.ndarray, " token"]
     ) -> Int[np.ndarray, " word"]:
-        """The node that each whole word ends at, 0 for a word that is not in the tree."""
+        """The node that each whole word ends at, 0 for a word that is not in the trie."""
         first = np.flatnonzero(starts)
         lengths = np.diff(first, append=len(ids))
         node_of_word = np.zeros(len(first), np.int64)
@@ -103,7 +103,7 @@ class WordTree:
 
 
 def word_tree(words: Iterable[Word], vocabulary: int) -> WordTree:
-    """The tree of some words, each of at least one token in [0, vocabulary)."""
+    """The trie of some words, each of at least one token in [0, vocabulary)."""
     distinct = sorted(set(words), key=len)
     lengths = np.array([len(word) for word in distinct], np.int64)
     nodes = np.zeros(len(distinct), np.int64)
@@ -125,7 +125,7 @@ def word_tree(words: Iterable[Word], vocabulary: int) -> WordTree:
 def whole_words(
     shard: Shard, piece_tokens: int
 ) -> Iterator[tuple[Int[np.ndarray, " token"], Bool[np.ndarray, " token"]]]:
-    """Verified tokens of a shard and which of them start a word, cut between words."""
+    """Verified tokens of a shard and which of them start a word, in pieces of whole words."""
     start, size, end = 0, piece_tokens, shard.entry.tokens
     while start < end:
         stop = min(start + size, end)
@@ -145,7 +145,7 @@ def node_tokens(
 ) -> Int[np.ndarray, " node"]:
     """How many tokens of the train split are in words that end at each node.
 
-    Node 0 stands for all words that the tree lacks; ends of documents are no words.
+    Node 0 stands for all words that the trie lacks; end-of-document tokens are not counted.
     """
     counts = np.zeros(len(tree.word_ends), np.int64)
     for shard in store.split(base, TRAIN).shards:
@@ -190,7 +190,7 @@ def lengths_of(dictionary: Dictionary) -> dict[str, int]:
 
 
 def sharing_tokens(asked: Dictionary, used: Dictionary) -> int:
-    """How many pairs have a token that is in some word of a used pair."""
+    """How many pairs of `asked` have a token that is in some word of a used pair."""
     seen = {token for word in words_in(used) for token in word}
     return sum(not seen.isdisjoint((*source, *target)) for source, target in asked.words())
 
@@ -201,7 +201,7 @@ def coverage(
     config: DictionaryConfig,
     store: Store,
 ) -> Coverage:
-    """The report of the pairs that a file has, or two scripts make, in the ids of both sides."""
+    """Coverage of the pairs that a file lists or two scripts derive, in the ids of both sides."""
     unknown = {store.vocabulary.unk}
     usable = [(a, b) for a, b in read if not (set(a) <= unknown or set(b) <= unknown)]
     different = [(a, b) for a, b in usable if a != b]

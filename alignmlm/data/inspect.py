@@ -30,14 +30,14 @@ class SplitStatistics:
     words: int
     tokens: int
     tokens_per_word: float
-    vocabulary_used: float  # share of the vocabulary that occurs
+    vocabulary_used: float  # share of the vocabulary that occurs, in [0, 1]
 
 
 Checks = list[tuple[Shard | OrderShard, int, int]]  # blocks first..last of a file
 
 
 def stored_orders(store: Store, language: str) -> list[str]:
-    """The syntax orders that lie beside a language."""
+    """Names of the syntax orders that are stored for a language."""
     places = (store.path / ORDERS).glob(f"*/{language}/manifest.json")
     return sorted(path.parent.parent.name for path in places)
 

@@ -1,4 +1,4 @@
-"""Which tokens to predict, and what replaces them: hashes of row and position.
+"""Which tokens to predict and what replaces them, both decided by hashes of row and position.
 
 The specification in NumPy is alignmlm.data.reference; tests check that both agree bit for bit.
 """
@@ -45,17 +45,17 @@ class CorruptionTables:
 
 
 class MaskingTables(NamedTuple):
-    """What the compiled code needs to corrupt rows; shares are thresholds of hashes."""
+    """What the compiled code needs to corrupt rows; shares are given as thresholds on hashes."""
 
     special: Bool[np.ndarray, " model_vocab"]
     ordinary: Int32[np.ndarray, " ordinary"]
     tables: Int32[np.ndarray, "language vocab"]
     translations: Int32[np.ndarray, "language language model_vocab"]
     mask_id: int
-    chosen: np.uint64  # a position is chosen below it
-    random: np.uint64  # a chosen one becomes a random token below it
-    kept: np.uint64  # and stays as it is from here on
-    crossed: np.uint64  # and crosses languages below it, where the dictionary has it
+    chosen: np.uint64  # a position is chosen where its hash is below this
+    random: np.uint64  # a chosen one becomes a random token where its fate is below this
+    kept: np.uint64  # and stays as it is where its fate is not below this
+    crossed: np.uint64  # and crosses languages below this, if the dictionary has its token
     to_translation: bool  # whether a crossed token's label is the translation
     purposes: tuple[np.uint64, ...]
 
@@ -71,7 +71,7 @@ class MaskPhase(NamedTuple):
 def masks_of(
     lexicon: CorruptionTables, config: MaskConfig, corruption: Corruption, batch_rows: int
 ) -> list[MaskPhase]:
-    """Settings and tables in the form of the compiled code, for each phase of the run."""
+    """Settings and tables as the compiled code takes them, for each phase of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
     names = ("mask", "fate", "replace", "partner", "cross")
     chosen, random, unchanged, crossed = (np.uint64(threshold(share)) for share in shares)
@@ -163,8 +163,8 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
 
 @bare
 def mask_each(rows, row_keys, masks, cross, below, drawn, out):
-    """Mask rows in place, with scratch space for one of them; returns what mask_rows returns."""
-    count = np.int64(0)  # a plain 0 would have mask_row compiled for it alone, too
+    """Mask rows in place, with scratch space for one row; returns what mask_rows returns."""
+    count = np.int64(0)  # a plain 0 would have mask_row compiled once more, for a literal
     for row in range(len(row_keys)):
         count = mask_row(rows, row, row_keys[row], masks, cross, below, drawn, out, count)
     return count

@@ -1,4 +1,4 @@
-"""Ranks of orders without compiled code: made for a whole shard before its first row is read."""
+"""Ranks of orders without a compiled twin, computed per shard before its first row is read."""
 
 from functools import cached_property
 
@@ -11,11 +11,11 @@ from alignmlm.data.stored_orders import OrderShard, order_records
 from alignmlm.languages.orders import word_ranks
 from alignmlm.languages.sentences import Sentences
 
-PIECE_TOKENS = 2**20  # of a shard, in memory at once as numbers of 64 bits
+PIECE_TOKENS = 2**20  # tokens of a shard in memory at once, as 64-bit numbers
 
 
 class PlainOrder(OrderShard):
-    """The ranks of one shard's words in an order, computed instead of read; one byte a token."""
+    """The ranks of one shard's words in an order, computed instead of read; one byte per token."""
 
     def __init__(self, shard: Shard, order: str, seed: int) -> None:
         self.shard, self.order, self.seed = shard, order, seed
@@ -23,7 +23,7 @@ class PlainOrder(OrderShard):
 
     @cached_property
     def made(self) -> tuple[UInt64[np.ndarray, "block 129"], str]:
-        """Hash and ranks of each block, and the digest of all."""
+        """Hash and ranks of each block, and the digest of them all."""
         ranks, start, end = [], 0, self.shard.entry.tokens
         while start < end:
             piece, first = self.shard.sentences(start, min(start + PIECE_TOKENS, end))
@@ -43,5 +43,5 @@ class PlainOrder(OrderShard):
 
     @cached_property
     def key(self) -> np.uint64:  # type: ignore[override]
-        """What the hashes are mixed with."""
+        """The key that the blocks' hashes are mixed with."""
         return shard_key(self.made[1], self.shard.entry.tokens)

@@ -1,6 +1,6 @@
 """Batches prepared ahead by threads, so that the model does not wait for them.
 
-A batch is a pure function of its step, so it does not matter which thread makes it, and when. The
+A batch is a pure function of its step, so it does not matter which thread makes it, or when. The
 compiled code releases the GIL, hence threads: no batch is copied between processes.
 """
 

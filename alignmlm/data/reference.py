@@ -75,20 +75,20 @@ def keyed_permutation(
 
 
 def close(ids: Int[np.ndarray, " token"], vocabulary: Vocabulary) -> Int[np.ndarray, " closed"]:
-    """The tokens between <s> and </s>."""
+    """The tokens enclosed in <s> and </s>."""
     return np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]])
 
 
 def monolingual_row(
     text: Sentences, start: int, stop: int, rendering: Rendering, vocabulary: Vocabulary
 ) -> Row:
-    """Tokens [start, stop) of the rendered sentences; a cut one shows its part of the result."""
+    """Tokens [start, stop) of the rendered sentences, which are rendered whole and then cut."""
     ids = close(rendering.render(text, vocabulary)[start:stop], vocabulary)
     return Row(ids, np.full(len(ids), rendering.number), np.arange(len(ids)), 1)
 
 
 def whole_sentences(text: Sentences, skip: int, room: int, eos: int) -> Sentences | None:
-    """The run of whole sentences that starts at or after token `skip` and fits `room` tokens.
+    """The run of whole sentences that starts at or after token `skip` and fits in `room` tokens.
 
     The </s> of a document does not open the run: there would be nothing to translate.
     """
@@ -110,7 +110,7 @@ def translation_row(
 ) -> Row | None:
     """Whole sentences from `start` on in one language, then the same in another.
 
-    The two texts differ in their syntax ranks only. None where no whole sentence fits half a row.
+    The two texts differ only in their syntax ranks. None where no whole sentence fits half a row.
     Source: Conneau and Lample, 2019 (arXiv:1901.07291), section 3.3.
     """
     room, halves = seq_len // 2 - 2, []
@@ -132,7 +132,7 @@ class Corrupted:
     labels: Int[np.ndarray, "row seq"]
     languages: Int[np.ndarray, "row seq"]  # as the model sees them
     chosen: Bool[np.ndarray, "row seq"]  # positions to predict
-    crossed: Bool[np.ndarray, "row seq"]  # those that took the dictionary's path
+    crossed: Bool[np.ndarray, "row seq"]  # those moved to another language by the dictionary
 
 
 def draw(
@@ -168,7 +168,7 @@ def cross_languages(
     lexicon: CorruptionTables,
     corruption: Corruption,
 ) -> Corrupted:
-    """Some masked dictionary tokens moved to another language, shown by its embedding.
+    """Some masked dictionary tokens moved to another language, with that language's id.
 
     "original": the input is the translation, the label stays. Source: princeton-nlp/align-mlm.
     "translation": the input is <mask>, the label is the translation.
@@ -220,7 +220,7 @@ def sample_row(
 
 
 def stack(rows: list[np.ndarray], seq_len: int, fill: int) -> Int[np.ndarray, "row seq"]:
-    """Rows of any length as one array, filled at the end."""
+    """Rows of any length up to seq_len as one array, padded at the end with `fill`."""
     stacked = np.full((len(rows), seq_len), fill, np.int64)
     for place, row in enumerate(rows):
         stacked[place, : len(row)] = row

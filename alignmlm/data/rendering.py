@@ -23,7 +23,7 @@ INVERSION, PERMUTATION, NOISE, SYNTAX = (
 WORD_BITS, SENTENCE_BITS = 1, 1 + BITS_WORDS  # where they start in a record
 ONE = np.uint64(1)
 REPLACED = np.uint64(PURPOSE)
-GAPS = (701, 301, 132, 57, 23, 10, 4, 1)  # Source: Ciura, 2001, for Shell's sorting
+GAPS = (701, 301, 132, 57, 23, 10, 4, 1)  # of Shellsort. Source: Ciura, 2001
 WIDTH = 4  # tokens of a word that are copied at once
 
 
@@ -43,7 +43,7 @@ class Scratch(NamedTuple):
 
 @compiled
 def scratch_of(tokens):
-    """Scratch space for rows whose sentences have at most so many tokens."""
+    """Scratch space for rows whose sentences have at most `tokens` tokens."""
     return Scratch(
         np.empty(tokens + WIDTH, np.int32),
         np.empty(tokens + WIDTH, np.int32),
@@ -58,7 +58,7 @@ def scratch_of(tokens):
 
 
 class RenderTables(NamedTuple):
-    """The changes of each language, in the form of the compiled code."""
+    """The changes of each language, as the compiled code takes them."""
 
     kinds: Int[np.ndarray, " language"]
     strengths: Float[np.ndarray, " language"]
@@ -80,7 +80,8 @@ def changes_of(
 ) -> RenderTables:
     """The changes of the languages of a recipe.
 
-    `stored` names the orders of each base whose ranks are read: those by syntax, and plain ones.
+    `stored` names, for each base, the orders whose ranks the compiled code reads: syntax orders and
+    those without a compiled twin.
     """
     slots = [
         stored[lang.base].index(o) if is_syntax(o := lang.order) or is_plain(o) else 0
@@ -107,25 +108,25 @@ def changes_of(
 
 @inlined
 def child(parent, number):
-    """As draws.keys, of one number."""
+    """counter_rng.keys for a single number."""
     return mixed(parent + np.uint64(number + 1) * GOLDEN)
 
 
 @inlined
 def unit(bits):
-    """As draws.uniform, of one hash."""
+    """counter_rng.uniform for a single hash."""
     return np.float64(bits >> np.uint64(11)) * 2.0**-53
 
 
 @inlined
 def bounded(bits, bound):
-    """As draws.below, of one hash."""
+    """counter_rng.below for a single hash."""
     return np.int64(((bits >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
 
 
 @inlined
 def is_below(bits, limit):
-    """Whether a hash as a number in [0, 1) is below the share of draws.threshold."""
+    """Whether uniform(hash) is below the share that counter_rng.threshold made `limit` from."""
     return (bits >> np.uint64(11)) < limit
 
 
@@ -140,7 +141,7 @@ def sentence_key(ids, start, stop, order_key):
 
 @bare
 def sort_by_rank(order, rank, count):
-    """Words sorted by rank, equal ranks as they stood."""
+    """Write the words sorted by rank to `order`; words of equal rank keep their order."""
     for word in range(count):
         order[word] = word
     for gap in GAPS:
@@ -185,10 +186,10 @@ def ones_below(bits, place_bit):
 
 @bare
 def find_words(records, begin, end, bounds, firsts):
-    """Write where words start, and the first word of each sentence; returns the number of both.
+    """Write where words start, and the first word of each sentence; returns how many of each.
 
-    Both are read from the bits of tokens begin..end, which start and end with a sentence. Hardly a
-    branch depends on them. Both arrays end with a bound.
+    Both are read from the bits of tokens begin..end, which are whole sentences; few branches depend
+    on these bits. Both arrays end with a closing bound.
     """
     words, sentences, token = 0, 0, begin
     while token < end:
@@ -213,7 +214,7 @@ def find_words(records, begin, end, bounds, firsts):
 
 @bare
 def replace_words(ids, bounds, first, end, drawn_from, language, changes, out):
-    """Give a drawn share of words first..end random ids, in out."""
+    """Replace a drawn share of words first..end with random ids, in out."""
     for word in range(first, end):
         word_key = child(drawn_from ^ REPLACED, word - first)
         if is_below(word_key, changes.replaced[language]):
@@ -236,9 +237,9 @@ def order_words(bounds, first, end, drawn_from, kind, strength, scratch):
 
 @inlined
 def copy_word(mapped, start, stop, out, at):
-    """Copy a word, returning where the next one goes, which overwrites what is copied too much.
+    """Copy a word and return where the next one goes, which overwrites any surplus copied.
 
-    WIDTH tokens are copied at once, so that hardly a branch depends on the words.
+    WIDTH tokens are copied at once, so that few branches depend on the words.
     """
     one, two = mapped[start], mapped[start + np.uint32(1)]
     three, four = mapped[start + np.uint32(2)], mapped[start + np.uint32(3)]
@@ -271,9 +272,9 @@ def copy_ordered(mapped, bounds, first, end, order, out):
 
 @bare
 def close_sentences(base, sentences, keyed, final, order_key, scratch):
-    """Write where the words of each sentence that may move end, and its key where one is needed.
+    """Write where each sentence's movable words end, and the sentence's key where one is needed.
 
-    All may move but a sentence-final mark at its very end.
+    All words are movable but a sentence-final mark at the very end.
     """
     bounds, firsts = scratch.bounds, scratch.firsts
     for number in range(sentences):
@@ -291,7 +292,7 @@ def close_sentences(base, sentences, keyed, final, order_key, scratch):
 
 @bare
 def render(ids, records, begin, end, language, changes, scratch):
-    """Write tokens begin..end of a shard, whole sentences, in a language to scratch.rendered.
+    """Render tokens begin..end of a shard, whole sentences, in a language into scratch.rendered.
 
     For a syntax order, scratch.stored holds the ranks of their words.
     """

@@ -17,8 +17,8 @@ from alignmlm.data.stored_orders import first_damaged_order
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.numerics.numba_jit import bare, compiled, fetch_ahead, inlined
 
-LINE_WORDS = 8  # of 64 bits in a cache line
-AHEAD_ROWS = 3  # that are prefetched before they are read
+LINE_WORDS = 8  # 64-bit words in a cache line
+AHEAD_ROWS = 3  # how many rows before its use a row is prefetched
 
 
 class Rows(NamedTuple):
@@ -92,7 +92,7 @@ def read_ranks(order, begin, end, ranks):
 
 @bare
 def close_half(rows, row, at, text, language, closing):
-    """Write <s>, a text and </s> from a position on; returns the position after them.
+    """Write <s>, a text and </s> from position `at` on; returns the position after them.
 
     Slices first: indices that might be negative would keep the loops from being vectorised.
     """
@@ -111,7 +111,7 @@ def close_half(rows, row, at, text, language, closing):
 
 @bare
 def whole_run(ids, records, start, stop, room, eos):
-    """The run of whole sentences that starts in tokens start..stop and fits `room` of them.
+    """Bounds of the run of whole sentences that starts in start..stop and fits in `room` tokens.
 
     The </s> of a document does not open the run: there would be nothing to translate.
     """
@@ -130,7 +130,7 @@ def whole_run(ids, records, start, stop, room, eos):
 
 @bare
 def fill_rest(rows, row, length, closing):
-    """Pad a row from a position on."""
+    """Pad a row from position `length` on."""
     rows.lengths[row] = length
     for place in range(length, rows.ids.shape[1]):
         rows.ids[row, place] = closing.pad
@@ -153,7 +153,7 @@ def fetch_row(flat_words, flat_records, start, stop):
 def verify_row(shard, start, stop, whole):
     """Bounds of the text that a row needs, and its first damaged block or -1.
 
-    whole says whether its sentences are needed from start to end.
+    whole says whether sentences that it cuts are needed in full.
     """
     _, words, records, mixed_with, tokens = shard
     if whole:
@@ -184,9 +184,9 @@ def verify_rows(shard, wanted, changes, begins, ends):
 
 @bare
 def write_half(shard, orders, begin, end, cut, language, changes, closing, scratch, rows, row, at):
-    """Write tokens `cut` of sentences begin..end in a language, to a row from a position on.
+    """Write tokens `cut` of sentences begin..end, in a language, to a row from position `at` on.
 
-    Returns the position after it, or -1 - block and the syntax order whose block is damaged.
+    Returns the position after them and -1 or, for a damaged block, -1 - block and its syntax order.
     """
     if changes.kinds[language] == SYNTAX:
         slot = changes.slots[language]
@@ -200,7 +200,7 @@ def write_half(shard, orders, begin, end, cut, language, changes, closing, scrat
 
 @bare
 def write_row(shard, orders, wanted, number, begin, end, changes, closing, scratch, rows):
-    """Write one row; returns whether it fell back to one language, damaged block and order or -1.
+    """Write one row; returns whether it fell back, a damaged block or -1, and its order or -1.
 
     begin and end are the bounds of its text, whole sentences where they are needed.
     """
@@ -214,7 +214,7 @@ def write_row(shard, orders, wanted, number, begin, end, changes, closing, scrat
             begin, end, cut, rows.halves[row] = pair[0], pair[1], pair, 2
         else:
             fell_back = True
-    length, slot = np.int64(0), -1  # a plain 0 would have write_half compiled for it alone, too
+    length, slot = np.int64(0), -1  # a plain 0 would have write_half compiled once more
     for half in range(rows.halves[row]):
         language = second if half else wanted.firsts[number]
         length, slot = write_half(
@@ -245,9 +245,9 @@ def write_verified(shard, orders, wanted, begins, ends, changes, closing, scratc
 def write_rows(shard, orders, wanted, changes, closing, rows):
     """Write some rows of one shard: each in its language, or in two where a second one is named.
 
-    shard is (ids, words, records, key, tokens); orders are (records, key), one a syntax order.
+    shard is (ids, words, records, key, tokens); orders has (records, key) of each syntax order.
     Returns how many rows fell back to one language because no whole sentence fitted their halves,
-    the first damaged block or -1, and the syntax order that it is of or -1.
+    the first damaged block or -1, and the syntax order that it belongs to or -1.
     """
     count = len(wanted.rows)
     begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -286,7 +286,7 @@ def read_rows(
 def by_shard(
     split: Split, places: Places, wanted: RowRequest
 ) -> Iterator[tuple[Shard, RowRequest]]:
-    """The shards of some rows, each with the rows that it has."""
+    """The shards that hold some rows, each with its part of the request."""
     order = np.argsort(places.shards, kind="stable")
     arranged = RowRequest(*(values[order] for values in wanted))
     numbers, first = np.unique(places.shards[order], return_index=True)

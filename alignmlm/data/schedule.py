@@ -38,7 +38,7 @@ def weight_parts(weights: list[float]) -> list[int]:
 
 
 def mixture_table(weights: list[float]) -> Int[np.ndarray, " period"]:
-    """Languages of one period of the mixture.
+    """The language of each sample in one period of the mixture.
 
     After any number of samples each language has its share of them, give or take one: among
     those that are due, the one with the earliest deadline comes next.
@@ -69,7 +69,7 @@ Mixture = list[Phase]
 
 
 def phase_of(first: int, weights: list[float], before: Int[np.ndarray, " language"]) -> Phase:
-    """The phase that starts at a sample."""
+    """The phase that starts at sample `first`."""
     table = mixture_table(weights)
     seen = table[:, None] == np.arange(len(weights))
     inside = (np.cumsum(seen, axis=0) - seen)[np.arange(len(table)), table]
@@ -77,7 +77,7 @@ def phase_of(first: int, weights: list[float], before: Int[np.ndarray, " languag
 
 
 def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture:
-    """The mixture of a run: the weights at the start, and from some samples on.
+    """The mixture of a run: the weights at its start, and the changed ones from given samples on.
 
     No row is repeated or skipped where weights change: each language continues with its own
     next row.
@@ -112,7 +112,8 @@ def keyed_permutation(
 ) -> Int[np.ndarray, " row"]:
     """Images of some values under a bijection of [0, size) that the key chooses.
 
-    Nothing is stored: a Feistel network over the next power of four, walked until it is inside.
+    Nothing is stored: a Feistel network over the next power of four, applied until the value is
+    below `size`.
     Source: Black and Rogaway, 2002 (Ciphers with arbitrary finite domains), cycle walking.
     """
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)

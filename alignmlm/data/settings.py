@@ -6,7 +6,7 @@ from alignmlm.errors import ConfigError
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise unless a share of tokens can be predicted.
+    """Raise unless a masking rate is valid.
 
     Raises:
         ConfigError: it is not strictly between 0 and 1.
@@ -37,7 +37,7 @@ class MaskConfig:
     rate: float = 0.15
     """Share of ordinary tokens to predict."""
     rate_changes: list[RateChange] = field(default_factory=list)
-    """Other rates of training from given steps on: [{step: 1000, rate: 0.3}]."""
+    """Other masking rates, each from a given training step on: [{step: 1000, rate: 0.3}]."""
     random: float = 0.10
     """Share of the tokens to predict that become a random token of their language."""
     keep: float = 0.10

@@ -1,9 +1,9 @@
 """Shards: flat little-endian tokens of a base language, and a record for every block beside them.
 
 `shard-00000.bin` holds the tokens (uint16, or uint32 above 65,535), `shard-00000.idx` one record
-of 264 bytes for each 1,024 of them: a hash, one bit a token that says whether it starts a word, and
-one that says whether it starts a sentence. Both end with a whole block. So a row is found, cut and
-verified with the few bytes around it, however large the shard. Nothing is pickled.
+of 264 bytes for each 1,024 of them: a hash, one bit per token that says whether it starts a word,
+and one that says whether it starts a sentence. Both files are padded to whole blocks. So a row is
+found, cut and verified with the few bytes around it, however large the shard. Nothing is pickled.
 """
 
 import re
@@ -39,7 +39,7 @@ ADVICE = "run `alignmlm data verify`, then build or copy the store again"
 class ShardEntry:
     """A shard's row in the manifest."""
 
-    name: str  # without the ending
+    name: str  # of its files, without the suffix
     tokens: int
     sentences: int
     documents: int
@@ -58,7 +58,7 @@ class ShardEntry:
 
     @property
     def blocks(self) -> int:
-        """Blocks of the shard, the last one filled up."""
+        """Number of blocks, the last one padded."""
         return -(-self.tokens // BLOCK_TOKENS)
 
 
@@ -68,21 +68,21 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
 
 
 def pack_bits(flags: Bool[np.ndarray, " token"], blocks: int) -> UInt64[np.ndarray, "block word"]:
-    """One bit a token, zero after the last."""
+    """One bit per token, zeros after the last."""
     padded = np.zeros(blocks * BLOCK_TOKENS, bool)
     padded[: len(flags)] = flags
     return np.packbits(padded, bitorder="little").view("<u8").reshape(blocks, BITS_WORDS)
 
 
 def write_shard(stem: Path, text: Sentences, dtype: np.dtype, documents: int) -> ShardEntry:
-    """Both files of a shard; its row for the manifest."""
+    """Write both files of a shard; returns its row for the manifest."""
     blocks = -(-len(text.ids) // BLOCK_TOKENS)
     tokens = np.zeros(blocks * BLOCK_TOKENS, dtype)
     tokens[: len(text.ids)] = text.ids
     words = tokens.view("<u8").reshape(blocks, -1)
     flags = (text.word_starts, text.sentence_starts)
     bits = np.concatenate([pack_bits(flag, blocks) for flag in flags], axis=1)
-    for array in (words, bits):  # as where they are read, so that the hash is compiled once
+    for array in (words, bits):  # read-only, as when read, so that the hash is compiled once
         array.flags.writeable = False
     contents = content_hashes(words, bits)
     digest = digest_of(contents, len(text.ids))
@@ -106,7 +106,7 @@ class Shard:
 
     @property
     def sizes_bytes(self) -> dict[str, int]:
-        """What both files must be long, by name."""
+        """The size that each of the two files must have, by file name."""
         width = self.dtype.itemsize * BLOCK_TOKENS
         blocks = self.entry.blocks
         return {self.bin_path.name: blocks * width, self.idx_path.name: blocks * 8 * RECORD_WORDS}
@@ -149,7 +149,7 @@ class Shard:
         )
 
     def flags(self, start: int, stop: int, first_word: int) -> Bool[np.ndarray, " token"]:
-        """One of the bits of tokens [start, stop); the blocks are verified by the caller."""
+        """Word or sentence bits of tokens [start, stop); the caller verifies the blocks."""
         first, last = start // BLOCK_TOKENS, (stop - 1) // BLOCK_TOKENS
         bits = np.ascontiguousarray(
             self.records[first : last + 1, first_word : first_word + BITS_WORDS]
@@ -177,7 +177,7 @@ class Shard:
     def sentences(self, start: int, stop: int, slot: int = -1) -> tuple[Sentences, int]:
         """The whole sentences that touch tokens [start, stop), and where the first one starts.
 
-        With a slot they have the ranks of that syntax order.
+        `slot` is the index in `orders` of the syntax order whose ranks they get; -1 for none.
         """
         begin, end = self.sentence_bounds(start, stop)
         ids = self.tokens(begin, end)

@@ -22,7 +22,7 @@ from alignmlm.storage.records import check_keys, record
 SCHEMA_VERSION = 2
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 TRAIN, VALIDATION = "train", "validation"
-SELF = "manifest_xxh3"  # of everything else in the manifest
+SELF = "manifest_xxh3"  # a hash of everything else in the manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def read_splits(raw: dict[str, Any], path: Path) -> dict[str, dict[str, list[Sha
     """The shards of each language and split.
 
     Raises:
-        DataError: a row is no shard's, or a name leads out of the store.
+        DataError: an entry does not describe a shard, or a name leads out of the store.
     """
     splits: dict[str, dict[str, list[ShardEntry]]] = {}
     for language, by_split in raw.items():
@@ -108,7 +108,7 @@ def check_name(name: object, path: Path) -> None:
     """Raise unless the name of a shard or folder is a plain one.
 
     Raises:
-        DataError: it leads elsewhere.
+        DataError: it could lead out of the store.
     """
     plain = isinstance(name, str) and name.isprintable() and not {"/", "\\"} & set(name)
     if not plain or name in ("", ".", ".."):
@@ -126,8 +126,8 @@ class Places(NamedTuple):
 class Split:
     """The shards of one language and split as one sequence of rows.
 
-    A row is a run of payload_tokens tokens of one shard; the last row of a shard reaches back,
-    so that no token is left out.
+    A row is a run of payload_tokens tokens of one shard; the last row of a shard overlaps the one
+    before it rather than being short. No token is left out.
 
     Raises:
         DataError: a shard is missing, short, long, or not in the manifest.
@@ -148,7 +148,7 @@ class Split:
         return int(self.shard_tokens.sum())
 
     def row_bounds(self, payload_tokens: int) -> Int[np.ndarray, " bound"]:
-        """Rows before each shard, and after the last one; cached by payload."""
+        """Number of rows before each shard, then of all rows; cached by payload_tokens."""
         if payload_tokens not in self.bounds:
             rows = -(-self.shard_tokens // payload_tokens)
             self.bounds[payload_tokens] = np.append(0, np.cumsum(rows))
@@ -221,7 +221,7 @@ class Store:
 
         Raises:
             DataError: the store does not have the language or an order, or its files are not as
-                they should.
+                they should be.
         """
         if language not in self.manifest.splits:
             has = ", ".join(self.languages)

@@ -1,7 +1,7 @@
 """Syntax orders beside the tokens: the rank of every token's word in the new order.
 
 `orders/<order>/<language>/<split>/shard-00000.ord` has one record of 1,032 bytes for every block of
-1,024 tokens: a hash, and one byte a token. `manifest.json` beside the splits says which store it
+1,024 tokens: a hash, and one byte per token. `manifest.json` beside the splits says which store it
 belongs to, and how many sentences were not reordered, and why.
 """
 
@@ -50,7 +50,7 @@ class OrderManifest:
 
 @compiled
 def rank_hashes(ranks):
-    """A hash of each block's ranks, whatever its place."""
+    """A hash of each block's ranks, whatever its position."""
     hashes = np.empty(len(ranks), np.uint64)
     for block in range(len(ranks)):
         hashes[block] = mixed(xxh3(ranks[block]))
@@ -70,7 +70,7 @@ def first_damaged_order(records, mixed_with, first, last):
 def order_records(
     ranks: UInt8[np.ndarray, " token"],
 ) -> tuple[UInt64[np.ndarray, "block 129"], str]:
-    """Hash and ranks of each block of a shard, and the digest of all."""
+    """Hash and ranks of each block of a shard, and the digest of them all."""
     blocks = -(-len(ranks) // BLOCK_TOKENS)
     padded = np.zeros(blocks * BLOCK_TOKENS, np.uint8)
     padded[: len(ranks)] = ranks
@@ -82,7 +82,7 @@ def order_records(
 
 
 def write_order_shard(path: Path, ranks: UInt8[np.ndarray, " token"]) -> str:
-    """The file of one shard's ranks; its digest."""
+    """Write the file of one shard's ranks; returns its digest."""
     records, digest = order_records(ranks)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(records.data)
@@ -162,7 +162,7 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
 
 
 def write_order_manifest(store: Path, manifest: OrderManifest) -> None:
-    """Write the manifest of a syntax order, which makes it whole."""
+    """Write the manifest of a syntax order, which marks the order as complete."""
     path = order_folder(store, manifest.order, manifest.language) / MANIFEST
     text = json.dumps(with_checksum(asdict(manifest)), indent=1, sort_keys=True)
     replace_text(path, text + "\n")

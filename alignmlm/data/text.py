@@ -11,7 +11,7 @@ from sentencex import segment
 
 from alignmlm.languages.orders import FINAL_MARKS
 
-GIVEN = "\x1f"  # the unit separator, which is white space and so in no normalised text
+GIVEN = "\x1f"  # the unit separator, white space, so it never occurs in normalised text
 MARKS = "".join(sorted(FINAL_MARKS))
 # what belongs to the character before it, in a grapheme cluster of Unicode (UAX 29): combining
 # marks, the joiners (also of emoji), skin tones, the tags of regional flags
@@ -41,9 +41,9 @@ class RawSentence:
 
 
 def composed(text: str) -> str:
-    """Unicode NFC; of more than 1,000 marks on one letter, each thousand by itself.
+    """Unicode NFC; where a letter has over 1,000 marks, each thousand is normalised by itself.
 
-    CPython sorts marks in a time that grows with the square of their number.
+    The time that CPython takes to sort marks grows with the square of their number.
     """
     cuts = [match.end() for match in MANY_MARKS.finditer(text)] if len(text) > 1000 else []
     bounds = pairwise([0, *cuts, len(text)])
@@ -63,7 +63,7 @@ def words_of(text: str) -> RawSentence:
 def from_words(words: list[str], joined: Sequence[bool] = ()) -> RawSentence:
     """A sentence whose words are given, as in a treebank.
 
-    `joined` says which words no space parts from the word before; none: a space between all.
+    `joined` says which words follow the one before without a space; empty: none does.
     """
     text, starts = "", []
     for word, follows in zip(words, joined or [False] * len(words), strict=True):
@@ -77,7 +77,7 @@ def from_words(words: list[str], joined: Sequence[bool] = ()) -> RawSentence:
 
 @cache
 def two_letter_code(language: str) -> str:
-    """The ISO 639-1 code where there is one, else the code as it is; sentencex wants it."""
+    """The code that sentencex expects: ISO 639-1 where there is one, else the code as it is."""
     return {
         "eng": "en", "fra": "fr", "deu": "de", "hin": "hi", "ara": "ar", "spa": "es", "ita": "it",
         "por": "pt", "nld": "nl", "rus": "ru", "ell": "el", "bul": "bg", "tur": "tr", "urd": "ur",
@@ -110,9 +110,9 @@ def as_line(sentence: RawSentence) -> str:
 
 
 def cut_runs(text: str) -> list[str]:
-    """The text, or its words where one is very long; that word in pieces.
+    """The text as it is, or word by word where a word is very long, such words cut into pieces.
 
-    The time to learn merges grows with the square of a piece's length.
+    The time to learn BPE merges grows with the square of a piece's length.
     """
     words = text.split(" ")
     if max(map(len, words)) <= LONGEST_RUN:
@@ -121,12 +121,12 @@ def cut_runs(text: str) -> list[str]:
 
 
 def plain_line(line: str) -> str:
-    """The text of a line without its marks."""
+    """The text of a line without the marks that as_line adds."""
     return line.replace(GIVEN, "")
 
 
 def from_line(line: str) -> RawSentence:
-    """The sentence of a line."""
+    """The sentence that as_line made a line from."""
     if not line.startswith(GIVEN):
         return words_of(line)
     words = line.split(GIVEN)[1:]

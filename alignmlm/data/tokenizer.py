@@ -1,4 +1,4 @@
-"""Byte-level BPE, trained here or loaded, and what the rest of the project needs of it."""
+"""Byte-level BPE, trained here or loaded, and what the rest of the project needs to know of it."""
 
 import json
 import logging
@@ -58,7 +58,7 @@ class Vocabulary:
         """Raise if a tokenizer's file is too small for so many tokens.
 
         Raises:
-            AlignMLMError: of that kind: it is, or there is no such file.
+            AlignMLMError: of type `error`: the file is too small, or missing.
         """
         if not tokenizer.is_file():
             raise error(f"{tokenizer} is missing")
@@ -66,7 +66,7 @@ class Vocabulary:
             raise error(f"{tokenizer} has {size} bytes, too few for {self.size} tokens")
 
     def alphabet(self) -> Alphabet:
-        """What script changes may look at."""
+        """What script changes need to know of the vocabulary."""
         return Alphabet(self.size, self.special)
 
 
@@ -89,7 +89,7 @@ def untrained_tokenizer() -> Tokenizer:
 def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
     """Whether the text between two spaces has the same tokens in any context, as with ours.
 
-    Its pieces have a space at their start alone, and every text is given one.
+    Our pieces can have a space only at their start, and every text gets a leading space.
     """
     theirs, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
     return all(theirs[part] == ours[part] for part in ("normalizer", "pre_tokenizer"))
@@ -101,7 +101,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
     Every text starts with one space, so a word is the same token at the start of a sentence.
 
     Raises:
-        ConfigError: the texts do not support so many tokens, or the bytes alone are more.
+        ConfigError: the texts yield fewer tokens, or bytes and special tokens alone are more.
     """
     least = len(SPECIAL) + 256
     if vocabulary_size < least:
@@ -141,7 +141,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def ordinary(tokenizer: Tokenizer, ids: Int[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
-    """Token ids of a text, with <unk> for special tokens: some models know these as pieces too."""
+    """Token ids of text, with <unk> for special tokens, which some models make from plain text."""
     added = tokenizer.get_added_tokens_decoder().items()
     special = [number for number, token in added if token.special]
     of_tokens = np.zeros(max([*special, int(ids.max(initial=0))]) + 1, bool)
@@ -151,7 +151,11 @@ def ordinary(tokenizer: Tokenizer, ids: Int[np.ndarray, " token"]) -> Int[np.nda
 
 
 def special_id(tokenizer: Tokenizer, role: str) -> int:
-    """The id of a special token, RoBERTa's or BERT's."""
+    """The id of a role's special token, by its name in RoBERTa or in BERT.
+
+    Raises:
+        DataError: the tokenizer has neither.
+    """
     for name in (SPECIAL[role], ALIASES[role]):
         if (token_id := tokenizer.token_to_id(name)) is not None:
             return token_id
@@ -159,7 +163,7 @@ def special_id(tokenizer: Tokenizer, role: str) -> int:
 
 
 def describe(tokenizer: Tokenizer) -> Vocabulary:
-    """What the rest of the project needs of a tokenizer.
+    """What the rest of the project needs to know of a tokenizer.
 
     Raises:
         DataError: it lacks a special token, or an id is larger than its number of tokens allows.
@@ -199,8 +203,8 @@ class Encoded(NamedTuple):
 def encode_flat(tokenizer: Tokenizer, sentences: list[RawSentence]) -> Encoded:
     """The tokens of some sentences and which of them start a word.
 
-    Given words each have tokens of their own: where a token would hold parts of two ("don" of
-    "do" and "n't"), those that no space parts from them are tokenised on their own.
+    Words that were given share no token: where one would hold parts of two ("don" of "do" and
+    "n't"), each word of that run without spaces is tokenised on its own.
     """
     encoded = tokenizer.encode_batch([s.text for s in sentences], add_special_tokens=False)
     lengths = np.fromiter((len(e) for e in encoded), np.int64, len(encoded))
@@ -265,7 +269,7 @@ def chunks_of(sentence: RawSentence) -> list[RawSentence]:
 
 
 def tokens_of_given(tokenizer: Tokenizer, sentence: RawSentence) -> list[tuple[int, ...]]:
-    """The tokens of each given word, those that have none left out."""
+    """The tokens of each given word; words that have none are left out."""
     words: list[tuple[int, ...]] = []
     for chunk in chunks_of(sentence):
         encoding = tokenizer.encode(chunk.text, add_special_tokens=False)

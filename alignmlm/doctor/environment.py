@@ -1,8 +1,8 @@
 """`.deepspeed_env`: what DeepSpeed's launcher exports to the nodes besides its own defaults.
 
 DeepSpeed 0.19 exports PYTHON*, MLFLOW*, MV2*, UCX* and, on GPUs, NCCL*; all else only from this
-file, which it reads in the working folder and in ~, line by line: a blank line or a comment ends it
-with an error. It puts the values between double quotes into a shell command.
+file, which it reads in the working folder and in ~, line by line: a blank line or a comment makes
+it fail. It puts the values between double quotes into a shell command.
 """
 
 import os
@@ -43,7 +43,7 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_environment(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-    """Write the .deepspeed_env of a folder; its path and content. An empty one is removed."""
+    """Write the .deepspeed_env of a folder, or remove an empty one; returns path and content."""
     variables, path = wanted(environ), folder / environ.get("DS_ENV_FILE", FILE)
     lines = [f"{name}={value}\n" for name, value in variables.items()]
     if lines:

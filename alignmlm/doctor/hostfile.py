@@ -1,4 +1,4 @@
-"""DeepSpeed's hostfiles: one line a node, `name slots=N`; what is no host name is refused."""
+"""DeepSpeed's hostfiles: one line per node, `name slots=N`; only valid host names pass."""
 
 import re
 from dataclasses import dataclass

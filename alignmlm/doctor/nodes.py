@@ -102,7 +102,7 @@ def slots(host: Host, report: Report) -> Check:
 
 
 def link_watch(host: Host) -> Check:
-    """Whether ssh notices a dead connection to a node, by ssh's own configuration."""
+    """Whether ssh notices a dead connection to a node, according to its configuration."""
     appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
     command = ["ssh", *appended, "-G", host.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -28,7 +28,7 @@ class Report:
     devices: int = 0  # accelerators that it shows
 
     def check(self, name: str) -> Check | None:
-        """The check of a name."""
+        """The check with this name, if there is one."""
         return next((check for check in self.checks if check.name == name), None)
 
 
@@ -52,7 +52,7 @@ class Diagnosis:
 
 
 def parse_report(text: str) -> Report:
-    """The report that a doctor on another machine printed as JSON, its first one.
+    """The first report in the JSON that a doctor printed on another machine.
 
     Raises:
         ValueError: the text is no such report.
@@ -69,7 +69,7 @@ SAME = ("alignmlm", "python", "torch", "deepspeed", "transformers", "numpy", "da
 
 
 def compared(report: Report, here: Report, names: Sequence[str] = SAME) -> Report:
-    """A node's report, with a problem wherever it differs from this machine where it must not."""
+    """A node's report, with a problem for each check in `names` that differs from the one here."""
     checks = []
     for check in report.checks:
         mine = here.check(check.name)

@@ -1,4 +1,4 @@
-"""Evaluating a model on tasks into results.json: zero-shot transfer (BS, BZ, Delta), retrieval.
+"""Evaluation of a model, written to results.json: zero-shot transfer (BS, BZ, Delta), retrieval.
 
 Existing results are reused.
 """
@@ -213,7 +213,7 @@ def measure_retrieval(
 
 
 def warn_of_few_candidates(task: Task, rows: list[Retrieved]) -> None:
-    """Log why a limited lexicon's score cannot be compared with one of all its words."""
+    """Log why the score of a limited lexicon cannot be compared with that of the whole one."""
     for one in rows:
         if "candidate_words" not in one.counts:
             continue
@@ -250,10 +250,10 @@ def evaluate(
 ) -> tuple[Document, dict[str, str]]:
     """The results of a model, as written to <output>/results.json, and why tasks were skipped.
 
-    The default output is the folder "evaluation" of the run. A task whose results are there
-    already, for the same weights, files and settings, is not measured again, and no model is
-    fine-tuned twice. All tasks are checked before a model is loaded; those that cannot be measured
-    are left out, and listed under "skipped" with the reason.
+    The default output is the folder "evaluation" of the run, or "evaluation-<baseline>". A task
+    whose results are there already, for the same weights, files and settings, is not measured
+    again, and no model is fine-tuned twice. All tasks are checked before a model is loaded; those
+    that cannot be measured are left out, and listed under "skipped" with the reason.
 
     Raises:
         CheckpointError: there is no model.

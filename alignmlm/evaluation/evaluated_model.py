@@ -54,7 +54,7 @@ class Export:
 
     @property
     def vocabulary_size(self) -> int:
-        """Tokens of all scripts."""
+        """The number of tokens, over all scripts."""
         alphabet = self.vocabulary.alphabet()
         languages = self.parsed_languages()
         return lay_out_scripts(languages, alphabet, self.languages_seed).vocabulary_size
@@ -111,7 +111,7 @@ def open_export(model: Path) -> Export:
 
 
 TWO_SEPARATORS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
-LONGEST_ROW_TOKENS = 512  # of models whose positions have no table
+LONGEST_ROW_TOKENS = 512  # of any checkpoint, also of those without a position table
 
 
 def described(model: Path) -> bool:
@@ -132,7 +132,7 @@ def spaced(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model's folder, so that a text's first word is like any other.
+    """The tokenizer in a model's folder, set to encode a text's first word like any other.
 
     Raises:
         DataError: there is none, or it cannot be read.
@@ -202,8 +202,8 @@ def open_model(
 ) -> Export:
     """A run, an export, or any checkpoint with the languages given for it.
 
-    `max_tokens` shortens the longest row. A baseline takes languages that an export lacks: their
-    tokens are untrained.
+    `max_tokens` shortens the longest row. The baseline "monolingual" accepts languages that an
+    export lacks: their tokens are untrained.
 
     Raises:
         CheckpointError: there is no model, or it is damaged.

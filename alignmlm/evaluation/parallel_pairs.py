@@ -15,10 +15,10 @@ from alignmlm.tasks.task import Task
 
 
 def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """The model's languages of either side of a task, each with each; `among` some, if any.
+    """All (source, target) pairs of a model's languages for a task, or of those in `among` if any.
 
     Raises:
-        ConfigError: the model has none of one side.
+        ConfigError: there is no language for one of the sides.
     """
     sides = [
         [name for name in among or export.languages if base_of(name) == base]
@@ -34,21 +34,21 @@ def language_pairs(export: Export, task: Task, among: Sequence[str] = ()) -> lis
 
 
 def found_sentences(*given: Any) -> Any:
-    """Translations of sentences, see alignmlm.evaluation.retrieval, which needs torch."""
+    """The result of sentence_retrieval, which is imported only when called: it needs torch."""
     from alignmlm.evaluation.retrieval import sentence_retrieval
 
     return sentence_retrieval(*given)
 
 
 def found_words(*given: Any) -> Any:
-    """Translations of words, see alignmlm.evaluation.retrieval, which needs torch."""
+    """The result of lexicon_induction, which is imported only when called: it needs torch."""
     from alignmlm.evaluation.retrieval import lexicon_induction
 
     return lexicon_induction(*given)
 
 
 def word_details(examples: Sequence[WordPair], metric: Metric) -> Counter[str]:
-    """Different words to be translated."""
+    """The number of distinct words to be translated."""
     return Counter(source_words=len({example.source for example in examples}))
 
 

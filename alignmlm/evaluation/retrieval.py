@@ -62,7 +62,7 @@ def sentence_retrieval(
     tokenizer: Tokenizer,
     tools: tuple[SyntaxConfig, Trees],
 ) -> Found:
-    """Each sentence's translation among all of them: mean vectors of its tokens at each layer.
+    """Retrieve each sentence's translation among all, by mean vectors of tokens at each layer.
 
     Source: Hu et al., 2020 (XTREME, arXiv:2003.11080), section 3.3 (Tatoeba).
     """
@@ -149,9 +149,9 @@ def lexicon_induction(
     tokenizer: Tokenizer,
     tools: tuple[SyntaxConfig, Trees],
 ) -> Found:
-    """Each test word's translation among the words of all splits, by word embeddings.
+    """Retrieve each test word's translation among the words of all splits, by word embeddings.
 
-    A word of several tokens is their mean. Source: Conneau et al., 2018 (MUSE,
+    A word of several tokens has their mean. Source: Conneau et al., 2018 (MUSE,
     arXiv:1710.04087), section 3.1.
 
     Raises:
@@ -188,7 +188,7 @@ def lexicon_induction(
 def word_samples(
     embedding: Float[Tensor, "vocab hidden"], asked: Questions, pairs: WordIds, every: WordIds
 ) -> list[Sample]:
-    """The nearest word of each word asked for, and all its translations."""
+    """A sample for each word asked for: the nearest candidate, and all its translations."""
     sides = [unit_vectors(embedding, words) for words in (asked.sources, asked.candidates)]
     sources = {ids[0]: pair.source for ids, pair in zip(pairs.ids, pairs.words, strict=True)}
     targets = {ids[1]: pair.target for ids, pair in zip(every.ids, every.words, strict=True)}

@@ -82,9 +82,10 @@ def trainable(tasks: Iterable[Task], group: str, base: str) -> list[Task]:
 
 
 def task_in(task: Task, base: str, name: str | None, known: Sequence[Task]) -> Task:
-    """The task of the same group in another language, which can be fine-tuned on.
+    """The task to fine-tune on in language `base`: the one named, or the only one of the group.
 
-    It is one of the known tasks, if the task is, or else one that comes with alignmlm.
+    Unless named, it is one of the known tasks, where the task itself is and they have one, or else
+    one that comes with alignmlm.
 
     Raises:
         ConfigError: there is none, or several and none is named.
@@ -120,9 +121,10 @@ def direction_of(
     """The languages in which a model is fine-tuned for a task and tested on it.
 
     The source is the model's first language unless one is named; targets are all its other
-    languages that are the task's own or derived from it. A task in another language, or without a
-    training split, is fine-tuned for on the one of its group that has both: among the known ones,
-    the user's own, or else among those that come with alignmlm.
+    languages that are the task's own or derived from it. For a task in another language, or without
+    a training split, the model is fine-tuned on the one task of its group that is in the source
+    language and has such a split: among `known`, the user's own, or else among those that come
+    with alignmlm.
 
     Raises:
         ConfigError: the model lacks a language, one is not the task's, or there is no target.
@@ -205,8 +207,8 @@ class Selected:
     """A task that can be measured, with what was read to check it."""
 
     tested: TaskExamples
-    source: TaskExamples  # of the task that is fine-tuned on; its own where it is the same, or none
-    direction: TransferDirection | None  # none of kinds that are not fine-tuned on
+    source: TaskExamples  # of the task to fine-tune on; same as `tested` if there is no other
+    direction: TransferDirection | None  # None for kinds that are not fine-tuned on
 
 
 def selected_tasks(
@@ -239,8 +241,8 @@ def checked_task(
 ) -> Selected:
     """A task that can be measured with a model, as far as is known without loading it.
 
-    `known` are the user's own tasks, which it may be fine-tuned on; `read` holds the examples of
-    tasks that were read before, and then of these.
+    `known` are the user's own tasks, which it may be fine-tuned on; `read` caches the examples of
+    tasks by name; those that are read here are added to it.
 
     Raises:
         ConfigError: a language, a split, or what a syntax order needs is missing.

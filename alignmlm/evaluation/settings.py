@@ -25,7 +25,7 @@ class FineTuneConfig:
     batch_rows: int = 32
     """Rows of a step, on one device."""
     group_by_length: bool = True
-    """Put rows of similar length into a batch: twice as fast on short ones."""
+    """Put rows of similar length into one batch: twice as fast on short sentences."""
     selection: Literal["last", "source_dev"] = "last"
     """Which epoch to keep: the last, or the best on the source's development split."""
 
@@ -50,7 +50,7 @@ class SyntaxConfig:
     models: FolderPath | None = None
     """Folder of the ordering models (fra@N.orm, ...)."""
     parser: FolderPath | None = None
-    """File of `alignmlm data train-parser`, for sentences without a gold tree."""
+    """Parser file made by `alignmlm data train-parser`, for sentences without a gold tree."""
     seed: int = 0
     """Seed of the drawn orders: that of `alignmlm data order`."""
 
@@ -70,22 +70,23 @@ class EvaluationConfig:
     """Language to fine-tune in; null: the model's first language."""
     source_task: str | dict[str, str] | None = None
     """Task to fine-tune on: one name, or one for each task or group that is tested, as in
-    {xquad_deu: squad_eng, pos: ewt_pos}; null: the task itself, or its group's in the source."""
+    {xquad_deu: squad_eng, pos: ewt_pos}; null: the task itself, or the one of its group in
+    the source language."""
     targets: list[str] = field(default_factory=list)
-    """Languages to test in; empty: all of the model that a task has."""
+    """Languages to test in; empty: all languages of the model that fit the task."""
     languages: list[str] = field(default_factory=list)
-    """Languages of a checkpoint of others, or which of a run's languages to use."""
+    """Languages of a checkpoint not made by alignmlm, or which of a run's languages to use."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     limit: int | None = None
     """Examples of each split, from its first on; null: all."""
     max_tokens: int | None = None
-    """Tokens of a row; null: as many as the model takes."""
+    """Maximum tokens of a row, special ones included; null: as many as the model takes."""
     baseline: Literal["none", "random_embeddings", "monolingual"] = "none"
     """random_embeddings: draw all word embeddings anew; monolingual: test languages never seen."""
     models: FolderPath | None = None
     """Folder of fine-tuned models; null: "models" beside the results."""
     models_gib: float = 10.0
-    """GiB of the folder of fine-tuned models, the least recently used leave first; 0: keep none."""
+    """Maximum GiB of fine-tuned models to keep; the least recently used go first; 0: keep none."""
     sample_folder: FolderPath = "data/sample_tasks"
     """Folder of the sample world's tasks, which are made where they are missing."""
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
@@ -103,7 +104,7 @@ class EvaluationConfig:
             raise ConfigError("evaluation.models_gib", self.models_gib, "be 0 or more")
 
     def source_task_of(self, name: str, group: str) -> str | None:
-        """The task that is named to be fine-tuned on before another is tested; None: none is."""
+        """The task that `source_task` names to fine-tune on before testing a task; None if none."""
         if isinstance(self.source_task, dict):
             return self.source_task.get(name, self.source_task.get(group))
         return self.source_task

@@ -77,7 +77,7 @@ def document_texts(documents: list[np.ndarray], tokenizer: Tokenizer, eos: int) 
 
 
 def shard_columns(shard: Shard, tokenizer: Tokenizer, eos: int, first: int) -> dict[str, Any]:
-    """The documents of a shard, verified, as Arrow columns; the first one has a number."""
+    """The documents of a shard, verified, as Arrow columns; `first` is the first one's number."""
     import pyarrow as pa
 
     text, _ = shard.sentences(0, shard.entry.tokens)
@@ -162,7 +162,7 @@ def export_parquet(
     split: str,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Path]:
-    """Write a split as Parquet into a new folder, with a card; returns a file for each shard.
+    """Write a split as Parquet into a new folder, with a card; returns the file of each shard.
 
     At most one shard is in memory; every block of it is verified. The folder appears atomically;
     `datasets.load_dataset("parquet", data_files=...)` reads it.

@@ -22,8 +22,8 @@ class TokenFile:
     path: Path
     ids: Integer[np.ndarray, " token"]
     inner: Integer[np.ndarray, " bound"]  # where all sequences but the first one start
-    unit: int  # of `inner`, in tokens or bytes
-    groups: Int[np.ndarray, " document"] | None = None  # sequences before each; none: one each
+    unit: int  # bytes per token where `inner` counts bytes, 1 where it counts tokens
+    groups: Int[np.ndarray, " document"] | None = None  # sequences before each; None: one each
 
     @property
     def sequences(self) -> int:
@@ -36,7 +36,7 @@ class TokenFile:
         return self.sequences if self.groups is None else len(self.groups) - 1
 
     def bounds(self, first: int, stop: int) -> Int[np.ndarray, " bound"]:
-        """Tokens before sequences first to stop, the latter included."""
+        """How many tokens lie before each of the sequences first to stop, both included."""
         inside = np.asarray(self.inner[max(first - 1, 0) : stop]).astype(np.int64) // self.unit
         head = [0] if first == 0 else []
         return np.concatenate([head, inside, [len(self.ids)] * (stop == self.sequences)]).astype(
@@ -102,7 +102,7 @@ def megatron_header(path: Path) -> tuple[np.dtype, int, int]:
             f"types {', '.join(map(str, TYPES))} can be read"
         )
     least = HEADER.size + 12 * sequences + 8 * bounds
-    if size not in (least, least + sequences):  # with a mode of each sequence
+    if size not in (least, least + sequences):  # with one mode byte per sequence
         raise damaged(path, f"{size} bytes, and {least} for {sequences} sequences")
     return np.dtype(TYPES[code]), sequences, bounds
 
@@ -136,7 +136,7 @@ def check_bounds(file: TokenFile, index: Path, lengths: np.ndarray | None = None
     """Raise unless the sequences are contiguous and as long as their index says.
 
     Raises:
-        DataError: they do not, or the last one does not end where the tokens do.
+        DataError: they are not, or the last one does not end where the tokens do.
     """
     for first in range(0, file.sequences, CHECKED_AT_ONCE):
         stop = min(first + CHECKED_AT_ONCE, file.sequences)

@@ -111,7 +111,7 @@ def find_documents(importer: Importer, batch: list[Runs]) -> list[Document]:
 
 @dataclass(slots=True)
 class SplitWriter:
-    """The shards of a split as they are written, each as short as it can be."""
+    """Writes the shards of a split, each as soon as it has shard_tokens tokens or more."""
 
     folder: Path
     shard_tokens: int

@@ -3,15 +3,15 @@
 <cache>/<data id>/        laid out exactly as the store
   manifest.json, tokenizer.json, <language>/<split>/shard-00000.bin ...
   .mirror/
-    used                  its time is the time of the last use
+    used                  its modification time is the time of the last use
     .mirror.lock          held while a process begins to read the mirror, or removes it
     readers/              a lock of each process that reads the mirror
     .<language>.<split>.<shard>.lock     held while a shard is copied
     <language>/<split>/   files that are being copied; renamed into place when they are verified
 
 A mirror is named by a hash of its store's content, so it never changes: a rebuilt store has another
-mirror. A limit evicts whole mirrors, least recently used first, but none that a process of this
-machine reads. The syntax orders of a store are not copied.
+mirror. To keep to a limit, whole mirrors are evicted, least recently used first, but none that a
+process on this machine reads. The syntax orders of a store are not copied.
 """
 
 import errno
@@ -44,10 +44,10 @@ CACHE = "ALIGNMLM_CACHE"
 INNER, USED, READERS = ".mirror", "used", "readers"
 COPIES = 8  # at once
 ATTEMPTS = 2
-CONNECT_S, SILENCE_S = 30, 60  # of an HTTP server that does not answer
+CONNECT_S, SILENCE_S = 30, 60  # to connect to an HTTP server, and to wait for more data
 HELD: dict[Path, FileLock] = {}  # mirrors that this process uses; locked until it ends
 
-Report = Callable[[int, int], None]  # bytes that are there, and all
+Report = Callable[[int, int], None]  # bytes that are there, and bytes in all
 
 
 def cache_folder() -> Path:
@@ -156,7 +156,7 @@ def has_sizes(shard: Shard) -> bool:
 
 
 def damage_of(shard: Shard) -> str | None:
-    """What is wrong with a shard that was just copied; none if it is whole."""
+    """What is wrong with a shard that was just copied; None if it is whole."""
     if not has_sizes(shard):
         sizes_bytes = {
             p.name: p.stat().st_size for p in (shard.bin_path, shard.idx_path) if p.is_file()
@@ -176,7 +176,7 @@ def wanted_shards(
     """The shards of some languages, or of all.
 
     Raises:
-        DataError: the store does not have a language, or its manifest leads out of the mirror.
+        DataError: the store lacks a language, or its manifest names a path outside the mirror.
     """
     dtype, wanted = token_dtype(manifest.vocabulary.size), []
     for language in languages or sorted(manifest.splits):
@@ -196,7 +196,7 @@ def copied_shard(remote: Remote, mirror: Path, wanted: MirrorShard) -> int:
     """Copy a shard unless it is there; returns its size in bytes.
 
     Raises:
-        DataError: the server does not answer, or what it sent was damaged again.
+        DataError: the server does not answer, or what it sent was damaged each time.
     """
     name = f"{wanted.language}.{wanted.split}.{wanted.shard.entry.name}"
     with locked(mirror / INNER / name):
@@ -268,7 +268,7 @@ def copy_shards(remote: Remote, mirror: Path, shards: list[MirrorShard], report:
 def hold(mirror: Path) -> None:
     """Protect a mirror from eviction as long as this process lives."""
     while mirror not in HELD:
-        with suppress(FileNotFoundError), locked(mirror / INNER / "mirror"):  # or just removed
+        with suppress(FileNotFoundError), locked(mirror / INNER / "mirror"):  # gone if just removed
             reader = f"{socket.gethostname()}-{os.getpid()}.lock"
             HELD[mirror] = take_lock(mirror / INNER / READERS / reader)
     (mirror / INNER / USED).touch()
@@ -302,7 +302,7 @@ def removed(mirror: Path) -> bool:
 
 
 def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) -> None:
-    """Evict other mirrors, least recently used first, until this one may hold some bytes.
+    """Evict other mirrors, least recently used first, until this one may grow to wanted_bytes.
 
     Raises:
         DataError: the limit is too low for the store, or for it and what processes use.
@@ -366,12 +366,12 @@ def local_store(
     """A folder that `Store` opens: a path itself, or the mirror of what is behind a URL.
 
     A mirror holds the shards of the languages asked for (none: all of them) and those of earlier
-    calls. With a limit of the cache's size other mirrors may be removed.
+    calls. To keep the cache within limit_bytes, other mirrors may be removed.
 
     Raises:
-        DataError: the server is gone, sends something else than the manifest says, or has no such
+        DataError: the server is gone, sends something other than the manifest says, or has no such
             language; the limit or the disk is too small.
-        ConfigError: a limit that is no size.
+        ConfigError: a limit below 1 byte.
     """
     if "://" not in url_or_path:
         return expand_path(url_or_path)

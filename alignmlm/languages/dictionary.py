@@ -1,7 +1,7 @@
 """Dictionaries: pairs of words of two languages, each word one or more token ids.
 
-Which pairs are used is drawn by a seed of its own, not the model's. A held-out pair shares no word
-with a used one, so that it measures what was never trained on.
+Which pairs are used is drawn with a seed of its own, not the model's. A held-out pair shares no
+word with a used one, so that it measures what was never trained on.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,7 +54,7 @@ def flatten(words: list[Word]) -> tuple[Int[np.ndarray, " token"], Int[np.ndarra
 
 
 def from_pairs(pairs: Iterable[tuple[Word, Word]]) -> Dictionary:
-    """A dictionary of the pairs, sorted; repeats, empty words and words equal in both left out."""
+    """A dictionary of the pairs, sorted, without repeats, empty words or pairs of equal words."""
     unique_pairs = sorted({(a, b) for a, b in pairs if a and b and a != b})
     sources, targets = (
         [source for source, _ in unique_pairs],
@@ -71,10 +71,10 @@ def derived_pairs(
 
 
 def file_words(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a file as text, one a line.
+    """The pairs of a file as text, one per line.
 
     Raises:
-        DataError: the file cannot be read, or a line has not exactly two words.
+        DataError: the file cannot be read, or a line does not have exactly two words.
     """
     always_tabs = inner_suffix(path) == ".tsv"
     pairs = []
@@ -96,10 +96,10 @@ def file_pairs(
     source: Callable[[list[str]], list[Word]],
     target: Callable[[list[str]], list[Word]],
 ) -> list[tuple[Word, Word]]:
-    """The pairs of a file as token ids, one a line.
+    """The pairs of a file as token ids, one per line.
 
     Raises:
-        DataError: the file cannot be read, or a line has not exactly two words.
+        DataError: the file cannot be read, or a line does not have exactly two words.
     """
     read = file_words(path)
     sources, targets = source([word for word, _ in read]), target([word for _, word in read])
@@ -131,7 +131,7 @@ def words_in(dictionary: Dictionary) -> set[Word]:
 
 
 def leaking(asked: Dictionary, used: Dictionary) -> list[bool]:
-    """For each pair asked, whether a word of it is in a used pair, on whichever side.
+    """For each pair asked, whether a word of it is in a used pair, on either side.
 
     Equal token ids share an embedding, so in a joint vocabulary the side does not matter.
     """

@@ -21,7 +21,7 @@ class Language:
     base: str  # "eng-Latn": ISO 639 language and ISO 15924 script of the corpus
     order: str = ""  # "inv", "perm", "noise3", "syn-fra", ...
     script: str = ""  # "trans", "ovl25", "vperm"
-    replaced_percent: int = 0  # of the words, by random ones
+    replaced_percent: int = 0  # percentage of words replaced by random ones
 
     def __post_init__(self) -> None:
         if not BASE.fullmatch(self.base):

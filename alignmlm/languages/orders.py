@@ -2,8 +2,8 @@
 
 Each change gives every word a rank; the words of a sentence are then sorted by rank. So a new
 change is one function and one record: here, or in another package (storage/registry.py). A compiled
-twin in data/rendering.py, which a test holds to this one, makes it faster. Whole words stay whole,
-and a sentence-final mark stays last. Source of inversion and permutation: Deshpande et al., 2022
+twin in data/rendering.py makes it faster; a test checks that both agree. Words stay whole, and a
+sentence-final mark stays last. Source of inversion and permutation: Deshpande et al., 2022
 (arXiv:2110.14782), section 3, as in ALIGN-MLM.
 """
 
@@ -34,7 +34,7 @@ class Words:
 
 
 def inversion(words: Words) -> Float[np.ndarray, " word"]:
-    """Ranks that turn each sentence around."""
+    """Ranks that reverse each sentence."""
     return -words.index.astype(np.float64)
 
 
@@ -65,7 +65,7 @@ class Order:
 
     rank: Callable[[Words], Float[np.ndarray, " word"]]
     takes_number: bool = False  # as in "noise3"
-    shown: str = ""  # its name in tables and figures; none: its tag
+    shown: str = ""  # its name in tables and figures; empty: its tag
     compiled: int = 0  # its number in data/rendering.py; 0: it has no compiled twin
 
 
@@ -76,14 +76,14 @@ ORDERS: Registry[Order] = Registry(
         "inv": Order(inversion, shown="inverted", compiled=1),
         "perm": Order(permutation, shown="permuted", compiled=2),
         "noise": Order(noise, takes_number=True, compiled=3),  # noise3: 3 places at most
-        "syn": Order(syntax, compiled=4),  # syn-fra, syn-fra-N-hin-V: dependents as in those
+        "syn": Order(syntax, compiled=4),  # syn-fra, syn-fra-N-hin-V: as in those languages
     },
 )
-LONGEST_WORDS = 255  # of a sentence whose ranks are stored, one byte each; longer ones stay
+LONGEST_WORDS = 255  # of a sentence whose ranks are stored, one byte each; longer ones keep order
 
 
 def is_plain(name: str) -> bool:
-    """Whether an order has no compiled twin, so that its ranks are made ahead."""
+    """Whether an order has no compiled twin, so that its ranks are computed ahead."""
     return bool(name) and ORDERS[split_order(name)[0]].compiled == 0
 
 
@@ -96,7 +96,8 @@ def split_order(name: str) -> tuple[str, int]:
     """The kind of an order and its strength: "noise3" gives ("noise", 3).
 
     Raises:
-        ConfigError: no such order, or a number missing or out of place; it names the nearest.
+        ConfigError: no such order (the message gives the nearest), or a number missing or
+            out of place.
     """
     if is_syntax(name):
         return "syn", 0
@@ -142,7 +143,7 @@ def index_in_sentence(sentence: Int[np.ndarray, " word"]) -> Int[np.ndarray, " w
 def word_order(
     text: Sentences, order: str, seed: int, final_ids: Int[np.ndarray, " final"]
 ) -> Int[np.ndarray, " word"]:
-    """Indices of the words in their new order; labels of words are permuted by the same indices."""
+    """Indices of the words in their new order; permute word labels by the same indices."""
     sentence = text.sentence_of_word()
     if not order:
         return np.arange(len(sentence))
@@ -151,10 +152,10 @@ def word_order(
 
 
 def word_ranks(text: Sentences, order: str, seed: int) -> Float[np.ndarray, " word"]:
-    """The rank of each word in the new order of its sentence; equal ones stay as they stand.
+    """The rank of each word in the new order of its sentence; equal ranks keep their order.
 
     Raises:
-        AlignMLMError: the order of another package gives no ranks.
+        AlignMLMError: an order from another package does not give each word a finite rank.
     """
     kind, strength = split_order(order)
     sentence = text.sentence_of_word()

@@ -1,4 +1,4 @@
-"""Script changes: maps on token ids, kept as one table a language.
+"""Script changes: maps on token ids, kept as one table per language.
 
 A new script is one function and one record: here, or in another package (storage/registry.py).
 Source: Deshpande et al., 2022 (arXiv:2110.14782), section 3 (transliteration, vocabulary overlap),
@@ -31,10 +31,10 @@ class Alphabet:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The request for a script change."""
+    """The parameters of a script change."""
 
     alphabet: Alphabet
-    share: float  # the percentage of its name, in [0, 1]
+    share: float  # the percentage in its name, as a share in [0, 1]
     seed: int
     first_id: int  # start of its own block of V ids
 
@@ -71,7 +71,7 @@ class Script:
     table: Callable[[Change], Int[np.ndarray, " vocab"]]
     takes_percent: bool = False  # as in "ovl25"
     own_ids: bool = True  # whether it needs a block of V ids
-    shown: str = ""  # its name in tables and figures; none: its tag
+    shown: str = ""  # its name in tables and figures; empty: its tag
 
 
 SCRIPTS: Registry[Script] = Registry(

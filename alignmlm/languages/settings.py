@@ -12,9 +12,9 @@ BASE = re.compile(r"[a-z]{2,3}-[A-Z][a-z]{3}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictionaryFile:
-    """One pair a line: two words separated by a space (MUSE) or a tab, plain or compressed.
+    """One pair per line: two words separated by a space (MUSE) or a tab, plain or compressed.
 
-    In a .tsv file (FreeDict) a tab separates them always, so words may hold spaces.
+    In a .tsv file (FreeDict) a tab always separates them, so words may hold spaces.
     """
 
     path: DataPath
@@ -27,18 +27,18 @@ class DictionaryFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictionaryConfig:
-    """Pairs of derived languages come by themselves; files add pairs of natural languages."""
+    """Pairs of derived languages are made automatically; files add pairs of natural languages."""
 
     fraction: float = 1.0
     """Share of the source words to use; the others are held out."""
     seed: int = 0
-    """Seed of which words are held out."""
+    """Seed that decides which words are held out."""
     files: list[DictionaryFile] = field(default_factory=list)
     """Dictionaries of natural languages:
     [{path: en-fr.txt, source: eng-Latn, target: fra-Latn}]."""
     induction: Literal["none", "contexts"] = "none"
-    """Pairs to train on beside the given ones: none, or those induced from the training text, of
-    words that stand near translations of each other. The held-out pairs only measure them."""
+    """Pairs to train on besides the given ones: none, or pairs induced from the training text, of
+    words that occur near translations of each other. Held-out pairs only evaluate them."""
     induction_tokens: int = 3_000_000
     """Tokens of each language's training text to induce pairs from."""
 

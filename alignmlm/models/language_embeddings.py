@@ -1,7 +1,7 @@
 """Language embeddings for encoders without token types, such as ModernBERT.
 
-They are vectors added to the word embeddings, told as `token_type_ids`. The first language's is
-zero and stays so: without any code of ours the model is exactly that of its first language.
+They are vectors added to the word embeddings, selected by `token_type_ids`. The first language's is
+zero and stays so: loaded without our code, the model is exactly that of its first language.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ WEIGHT = "embeddings.language_embeddings.weight"  # the end of its name in the w
 
 
 def add_language_embeddings(model: PreTrainedModel, languages: int) -> None:
-    """Have a model, with or without a head, take the numbers of languages as token_type_ids."""
+    """Make a model, with or without a head, accept the numbers of languages as token_type_ids."""
     encoder: Any = model.base_model
     width, spread = model.config.hidden_size, model.config.initializer_range
     table = nn.Embedding(languages, width, padding_idx=0)
@@ -32,7 +32,7 @@ def add_language_embeddings(model: PreTrainedModel, languages: int) -> None:
 
 
 def embed_languages(encoder: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
-    """The arguments of a forward pass, with embeddings in place of tokens where languages are told.
+    """The arguments of a forward pass, with embeddings in place of tokens if languages are given.
 
     All arguments must be named, as transformers' own heads name them.
     """

@@ -1,4 +1,4 @@
-"""Models of transformers from a folder: safetensors only, no code, no weight drawn unnoticed."""
+"""Models of transformers from a folder: safetensors only, no code, no silently random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ SHOWN = 3  # tensors that an error names
 def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: Any) -> Any:
     """The model of a folder in float32, made by a class such as transformers.AutoModel.
 
-    Parts above the encoder that the folder lacks, and a pooler, are drawn at random; with `exact`
-    nothing is, and the folder has nothing else.
+    Parts above the encoder that the folder lacks, and a pooler, are initialised at random; with
+    `exact` nothing is, and the folder may have no other weights.
 
     Raises:
-        CheckpointError: it cannot be loaded, or a tensor is missing or too much.
+        CheckpointError: it cannot be loaded, or a tensor is missing or unexpected.
     """
     model_files(folder)
     try:
@@ -54,7 +54,7 @@ def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: 
 
 
 def encoder_weights(model: PreTrainedModel, names: set[str]) -> list[str]:
-    """Those of some weights that belong to the encoder; a pooler above it does not."""
+    """The weights among `names` that belong to the encoder; a pooler above it does not."""
     base = model.base_model
     prefix = "" if base is model else f"{model.base_model_prefix}."
     inner = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}

@@ -35,7 +35,7 @@ class Matrix(NamedTuple):
     """A matrix of an encoder's layer."""
 
     weight: Tensor
-    blocks: int = 1  # matrices that lie on each other in its rows
+    blocks: int = 1  # matrices stacked along its rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +47,9 @@ class Architecture:
     decoder: Callable[[Any], nn.Linear]  # its weight is tied to the input embedding
     matrices: Callable[[Any], list[Matrix]]  # of the encoder's layers: no embedding, no head
     first_position: Callable[[PretrainedConfig], int] = lambda shape: 0  # of a row's first token
-    token_types: bool = False  # which serve as language embeddings; elsewhere those are added
+    token_types: bool = False  # whether they serve as language embeddings; if not, those are added
     # (settings, vocabulary, tokens of all scripts, seq_len, languages): the configuration of a new
-    # model; none: it can only be gone on from
+    # model; None: no new models, only those that start from a checkpoint
     shape: Callable[[ModelConfig, Vocabulary, int, int, int], PretrainedConfig] | None = None
 
 
@@ -66,7 +66,7 @@ def bert_matrices(encoder: Any) -> list[Matrix]:
 
 
 def modernbert_matrices(encoder: Any) -> list[Matrix]:
-    """Each layer's query, key and value in one, output, gate and input in one, output."""
+    """Each layer's fused query, key and value; output; fused gate and input; output."""
     return [
         Matrix(module.weight, blocks)
         for layer in encoder.layers
@@ -124,7 +124,7 @@ class MaskedLanguageModel(nn.Module):
 
     @property
     def embedding(self) -> nn.Parameter:
-        """The word embeddings, one row a token of the model's vocabulary."""
+        """The word embeddings, one row per token of the model's vocabulary."""
         return self.model.get_input_embeddings().weight  # type: ignore[return-value]
 
 
@@ -153,8 +153,8 @@ def roberta_config(
 def layer_kinds(layers: int, local_attention: int) -> list[Any]:
     """The attention of each layer: the last one and every third before it are global.
 
-    Source: Warner et al., 2024 (ModernBERT), section 2.1.2, which counts from the first layer; so
-    few layers as here need a local one below a global one.
+    Source: Warner et al., 2024 (ModernBERT), section 2.1.2, which counts from the first layer; with
+    as few layers as here, a global one needs a local one below it.
     """
     return [
         "sliding_attention" if local_attention and (layers - 1 - layer) % 3 else "full_attention"
@@ -228,13 +228,13 @@ MODERNBERT = Architecture(
 def new_model(
     config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
 ) -> MaskedLanguageModel:
-    """A model for `size` tokens, random from model.seed, or gone on from model.start.
+    """A model for `size` tokens, initialised at random by model.seed or from model.start.
 
     `languages` is how many language embeddings the objective wants; 1 means none.
 
     Raises:
-        ConfigError: model.start is no masked LM that we know, or cannot hold the recipe; or the
-            architecture can only be gone on from.
+        ConfigError: model.start is no known masked LM, or does not fit the recipe; or no new model
+            can have the architecture.
     """
     torch.manual_seed(config.seed)
     if config.start is not None:
@@ -255,7 +255,7 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
     """A checkpoint's model, from safetensors only: loading it must not run code.
 
     Raises:
-        ConfigError: it has none, or it is a folder of which a file leads out.
+        ConfigError: it has none, or it is a folder with a file that leads out of it.
     """
     if Path(start).is_dir():
         try:

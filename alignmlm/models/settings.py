@@ -28,9 +28,10 @@ SIZES = {  # layers, hidden, heads, feed-forward
 
 
 def gated_width(feed_forward: int) -> int:
-    """The width of a gated feed-forward layer, three matrices, with the numbers of a plain one.
+    """The width at which a gated feed-forward layer has about as many parameters as a plain one.
 
-    Two thirds, in steps of 32. Source: Shazeer, 2020 (arXiv:2002.05202), section 2.
+    It has three matrices, not two: two thirds of the width, rounded up to a multiple of 32.
+    Source: Shazeer, 2020 (arXiv:2002.05202), section 2.
     """
     return -(-feed_forward * 2 // 3 // 32) * 32
 
@@ -39,8 +40,8 @@ def gated_width(feed_forward: int) -> int:
 class ModelConfig:
     """The encoder. Sources: Liu et al., 2019 (RoBERTa); Warner et al., 2024 (ModernBERT).
 
-    roberta has learned absolute positions and norms after each part, modernbert rotary positions,
-    norms before each part, gated feed-forward layers of about as many parameters, and local layers.
+    roberta has learned absolute positions and post-norm layers; modernbert has rotary positions,
+    pre-norm layers, gated feed-forward parts of about as many parameters, and local attention.
     """
 
     architecture: Annotated[str, NEW_MODELS] = "modernbert"
@@ -48,11 +49,11 @@ class ModelConfig:
     size: Literal["tiny", "small", "paper", "base"] = "tiny"
     """Size of a new model."""
     local_attention: int = 8
-    """Tokens around each that local layers of a modernbert attend to; 0: all layers are global."""
+    """Tokens around each token that modernbert's local layers attend to; 0: all layers global."""
     start: FolderPath | None = None
     """A Hugging Face masked-LM checkpoint to go on from; null: a new model."""
     dropout: float = 0.0
-    """Dropout probability; with 0 the numbers are the same at every world size."""
+    """Dropout probability; with 0 the results are the same at every world size."""
     seed: int = 0
     """Seed of the initial weights."""
 

@@ -7,7 +7,7 @@ from alignmlm.objectives.unified_output import unified_output
 
 
 def objective_of(config: ObjectiveConfig) -> Objective:
-    """The objective of a recipe: a prediction, over separate or unified labels, and terms on it.
+    """The objective of a recipe: a prediction over separate or unified labels, plus added losses.
 
     Raises:
         ConfigError: objective.base is no prediction objective.

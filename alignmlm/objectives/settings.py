@@ -10,10 +10,10 @@ from alignmlm.storage.registry import Names, Registry
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """A distance of the two words of a dictionary pair, in the alignment loss."""
+    """A distance between the two words of a dictionary pair, for the alignment loss."""
 
-    # a name of alignmlm_kernels; or a function of the vectors [pair, hidden] of the pairs' first
-    # and second words to the distance of each pair, in torch, whose gradient torch finds
+    # a distance of alignmlm_kernels by name; or a function in torch, differentiated by autograd,
+    # from the vectors [pair, hidden] of the pairs' first and second words to a distance per pair
     between: Literal["cosine", "l2", "margin", "infonce"] | Callable[[Any, Any], Any]
 
 
@@ -53,13 +53,13 @@ class ObjectiveConfig:
     alpha: float = 10.0
     """Weight of the alignment loss of align_mlm."""
     distance: Annotated[str, DISTANCES.names] = "cosine"
-    """Distance of a pair's embeddings in the alignment loss of align_mlm."""
+    """Distance between a pair's embeddings in the alignment loss of align_mlm."""
     share: float = 1.0
     """Share of the dictionary's pairs in each step's alignment loss, drawn anew at each step."""
     margin: float = 0.2
-    """Least difference between the cosines of a pair and its hardest negative (distance margin)."""
+    """Margin by which a pair's cosine should exceed its hardest negative's (distance margin)."""
     temperature: float = 0.07
-    """Divisor of the cosines (distance infonce)."""
+    """Temperature, by which the cosines are divided (distance infonce)."""
     translation_rows: float = 0.25
     """Share of rows that hold a sentence and its translation (tlm)."""
     dictionary: float = 0.5

@@ -1,7 +1,7 @@
 """One output row for the two words of a given pair; their input rows stay apart.
 
-The label of a target word whose pair is given is its source word, so what surrounds the two words
-must predict the same thing. Source: Hua et al., 2024 (mOthello, arXiv:2404.12444), section 5: a
+The label of a target word in a given pair is its source word, so the contexts of both words must
+predict the same label. Source: Hua et al., 2024 (mOthello, arXiv:2404.12444), section 5: a
 unified output space; here for the pairs of a dictionary.
 """
 

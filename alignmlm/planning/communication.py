@@ -19,13 +19,13 @@ class Transfer:
     """One kind of collective in a step: all its calls together."""
 
     kind: Kind
-    phase: Phase  # what it can overlap with; "step" is the optimizer's, and overlaps with nothing
+    phase: Phase  # the pass it can overlap with; "step" (the optimizer's) overlaps with nothing
     whole_bytes: int  # of the whole tensors, not of a rank's share
     calls: int
-    bare_share: float = 0.0  # of it that overlaps with no computation, in [0, 1]
+    bare_share: float = 0.0  # share of it that overlaps with no computation, in [0, 1]
 
     def sent_bytes(self, ranks: int) -> float:
-        """Bytes that each of some ranks sends, and receives.
+        """Bytes that each of `ranks` ranks sends, and as many that it receives.
 
         Source: Patarasuk and Yuan, 2009 (J. Parallel Distrib. Comput. 69), section 3: a ring
         all-reduce sends 2 (n - 1) / n of the tensor, either half of it (n - 1) / n.
@@ -34,7 +34,7 @@ class Transfer:
 
     @property
     def halves(self) -> int:
-        """Two for an all-reduce, which is a reduce-scatter and an all-gather."""
+        """2 for an all-reduce, which is a reduce-scatter and an all-gather; 1 for either alone."""
         return 2 if self.kind == "all_reduce" else 1
 
 
@@ -90,8 +90,8 @@ def partitioned_transfers(
     """ZeRO-3: parameters are gathered for the forward pass, and again for the backward pass.
 
     The second time is left out where DeepSpeed keeps what it uses again soon (`max_reuse_distance`
-    and `max_live_parameters`, both a thousand million: more than these models have). One call for
-    each matrix is the most there can be; prefetching puts several into one.
+    and `max_live_parameters`, both 10**9 by default: more than these models have). One call for
+    each matrix is an upper bound; prefetching merges several into one.
     """
     shape, size = job.shape, held_bytes(job, 3)
     whole = shape.whole_parameters(policy.whole_below)
@@ -139,7 +139,7 @@ def transfer_seconds(cluster: Cluster, transfer: Transfer, algorithm: Algorithm 
     """Seconds that a transfer takes when nothing else uses the links.
 
     A ring through all ranks is as fast as its slowest link. The hierarchical form reduces within a
-    node, then each GPU its part between nodes, then gathers within the node. Source: Mikami
+    node, then exchanges each GPU's part between nodes, then gathers within the node. Source: Mikami
     et al., 2018 (arXiv:1811.05233), the two-dimensional all-reduce.
     """
     inner, link = (gbit * GIGABIT_BYTES for gbit in (cluster.inner_gbit_s, cluster.link_gbit_s))

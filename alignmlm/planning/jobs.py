@@ -21,19 +21,19 @@ class Cluster:
     """
 
     nodes: int = 1
-    """Nodes."""
+    """Number of nodes."""
     gpus: int = 8
-    """GPUs of a node."""
+    """GPUs on each node."""
     inner_gbit_s: float = 3600.0
-    """Gbit/s of one GPU to the others of its node, one direction."""
+    """Gbit/s from one GPU to the others on its node, in one direction."""
     link_gbit_s: float = 3200.0
-    """Gbit/s of one node to the others, over all its network cards, one direction."""
+    """Gbit/s from one node to the others, over all its network cards, in one direction."""
     inner_latency_us: float = 3.4
-    """Microseconds of one message inside a node."""
+    """Latency of one message within a node, in microseconds."""
     link_latency_us: float = 14.0
-    """Microseconds of one message between nodes."""
+    """Latency of one message between nodes, in microseconds."""
     memory_gib: float = 80.0
-    """GiB of one GPU."""
+    """Memory of one GPU, in GiB."""
 
     def __post_init__(self) -> None:
         for name in ("nodes", "gpus"):
@@ -48,20 +48,20 @@ class Cluster:
 
     @property
     def world_size(self) -> int:
-        """Ranks, one a GPU."""
+        """Number of ranks, one per GPU."""
         return self.nodes * self.gpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuSpeed:
-    """How fast one GPU computes: measured tokens/s of one alone, or a share of its TFLOP/s."""
+    """How fast one GPU computes: its measured tokens/s, or a share of its TFLOP/s."""
 
     tokens_per_s: float | None = None
     """Measured tokens/s of one GPU alone, instead of tflops."""
     tflops: float | None = None
-    """TFLOP/s of one GPU in matrix products of the precision."""
+    """Peak TFLOP/s of one GPU for matrix products in the training precision."""
     utilization: float = 0.4
-    """Share of tflops that training reaches."""
+    """Share of tflops that training reaches, in (0, 1]."""
 
     def __post_init__(self) -> None:
         if (self.tokens_per_s is None) == (self.tflops is None):
@@ -86,7 +86,7 @@ class Workload:
     shape: EncoderShape
     seq_len: int
     batch_rows: int  # of one step, over all ranks
-    micro_rows: int | None = None  # of one forward pass on one rank; none: as many as possible
+    micro_rows: int | None = None  # of one forward pass on one rank; none: all of its rows
     masked_share: float = 0.15
     precision: Precision = "bf16"
     dropout: bool = False
@@ -102,7 +102,7 @@ class Workload:
         return self.batch_rows * self.seq_len
 
     def parts(self, world_size: int) -> tuple[int, int]:
-        """Rows of a micro-batch, and micro-batches a step on each rank.
+        """Rows of a micro-batch, and micro-batches per step, on each rank.
 
         Raises:
             ConfigError: the sizes do not divide each other.
@@ -116,10 +116,10 @@ class Policy:
 
     stage: int
     overlap: bool = False
-    bucket_numbers: int = 500_000_000  # reduced in one call
+    bucket_numbers: int = 500_000_000  # gradient elements reduced in one call
     whole_below: int = 100_000  # elements: ZeRO-3 keeps smaller tensors whole
     live_numbers: int = 10**9  # parameters that ZeRO-3 keeps gathered at a time
-    reuse_numbers: int = 10**9  # ZeRO-3 keeps parameters that are reused within so many
+    reuse_numbers: int = 10**9  # ZeRO-3 keeps parameters that are used again within this many
     gradient_bytes: int | None = None  # of one element on the wire; none: by the precision
     offload_optimizer: bool = False
     offload_parameters: bool = False
@@ -154,7 +154,7 @@ def policy_of(settings: dict[str, Any]) -> Policy:
     )
 
 
-POLICIES = {  # ds_configs/zero0.json to zero3.json; a test holds that they agree
+POLICIES = {  # ds_configs/zero0.json to zero3.json; a test checks that they agree
     0: Policy(stage=0),
     1: Policy(stage=1, bucket_numbers=50_000_000),
     2: Policy(stage=2, bucket_numbers=50_000_000, overlap=True),

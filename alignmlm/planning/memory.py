@@ -43,8 +43,8 @@ def held_bytes(job: Workload, stage: int) -> int:
 def parameter_bytes(job: Workload, policy: Policy, ranks: int) -> int:
     """Bytes of the parameters on one GPU.
 
-    Whole at stages 0 to 2; under autocast with a bf16 copy beside them. ZeRO-3 has its share, small
-    tensors whole, and what is gathered at a time. Source: Rajbhandari et al., 2020
+    Stages 0 to 2 hold all of them, under autocast with a bf16 copy beside them. ZeRO-3 holds its
+    share, small tensors whole, and what is gathered at once. Source: Rajbhandari et al., 2020
     (arXiv:1910.02054), section 5.3.
     """
     numbers, size = job.shape.parameters, held_bytes(job, policy.stage)
@@ -87,7 +87,7 @@ def activation_bytes(job: Workload, stage: int, rows: int) -> int:
 
     Source: Korthikanti et al., 2022 (arXiv:2205.05198), section 4.1: 34 bytes for each token,
     layer and hidden unit at 2 bytes a number, of which 2 are dropout masks; the attention matrices
-    that the paper adds are not kept by fused attention. In fp32 twice that, the masks apart.
+    that the paper adds are not kept by fused attention. In fp32 twice that, except the masks.
     """
     units = rows * job.seq_len * job.shape.hidden * job.shape.layers
     values = 32 * (2 if job.precision == "fp32" else 1)
@@ -95,7 +95,7 @@ def activation_bytes(job: Workload, stage: int, rows: int) -> int:
 
 
 def head_bytes(job: Workload, rows: int) -> int:
-    """Bytes of the softmax loss at its masked positions beyond its inputs and gradients."""
+    """Bytes that the softmax loss needs at the masked positions, besides inputs and gradients."""
     import torch
     from alignmlm_kernels.masked_softmax.memory import BUDGET_BYTES, chosen_design, peak_bytes
 

@@ -1,4 +1,4 @@
-"""Sizes of encoders: parameters, and floating-point operations of a token."""
+"""Sizes of encoders: parameters, and floating-point operations per token."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class EncoderShape:
 
     @property
     def embedding_parameters(self) -> int:
-        """Numbers in the tied matrix of words, the largest single tensor."""
+        """Elements of the tied word-embedding matrix, the largest single tensor."""
         return self.vocabulary * self.hidden
 
     @property
@@ -33,7 +33,7 @@ class EncoderShape:
 
     @property
     def tensors(self) -> list[int]:
-        """Sizes of all tensors that are trained, the tied matrix once."""
+        """Sizes of all trained tensors, counting the tied matrix once."""
         hidden = self.hidden
         if self.gated:
             biases = [3 * hidden, hidden, 2 * self.feed_forward, hidden] * self.layers
@@ -48,18 +48,19 @@ class EncoderShape:
 
     @property
     def parameters(self) -> int:
-        """All numbers that are trained, the tied matrix once."""
+        """Number of trained parameters, counting the tied matrix once."""
         return sum(self.tensors)
 
     def whole_parameters(self, threshold: int) -> int:
-        """Numbers in tensors of at most `threshold`, which ZeRO-3 keeps whole on each rank."""
+        """Elements of all tensors of at most `threshold`, which ZeRO-3 keeps whole on each rank."""
         return sum(size for size in self.tensors if size <= threshold)
 
     def training_flops(self, seq_len: int, masked_share: float) -> float:
-        """Floating-point operations of one token, forward and backward, the head where masked.
+        """Floating-point operations per token, forward and backward; the head only where masked.
 
-        Source: Kaplan et al., 2020 (arXiv:2001.08361), section 2.1: two a number and token forward,
-        twice that backward; attention over the whole row adds 12 x layers x hidden x seq_len.
+        Source: Kaplan et al., 2020 (arXiv:2001.08361), section 2.1: two per parameter and token
+        forward, twice that backward; attention over the whole row adds
+        12 x layers x hidden x seq_len.
         """
         attention = 12 * self.layers * self.hidden * seq_len
         head = self.hidden**2 + self.embedding_parameters
@@ -67,7 +68,7 @@ class EncoderShape:
 
 
 def sized(name: str, vocabulary: int, seq_len: int, architecture: str = "roberta") -> EncoderShape:
-    """A size of this project's recipes with a vocabulary of all scripts together."""
+    """The encoder of a named size; `vocabulary` counts the words of all scripts together."""
     layers, hidden, heads, feed_forward = SIZES[name]
     gated = architecture == "modernbert"
     return EncoderShape(

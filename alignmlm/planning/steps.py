@@ -32,7 +32,7 @@ class StagePlan:
     step_s: float  # with the overlap that the policy asks for
     serial_step_s: float  # without
     tokens_per_s: float
-    efficiency: float  # against as many GPUs that need not communicate, in (0, 1]
+    efficiency: float  # relative to as many GPUs without communication, in (0, 1]
 
 
 def compute_seconds(job: Workload, speed: GpuSpeed, ranks: int) -> float:
@@ -47,9 +47,9 @@ def compute_seconds(job: Workload, speed: GpuSpeed, ranks: int) -> float:
 def overlapped_seconds(
     compute_s: float, transfers: list[tuple[Transfer, float]], policy: Policy
 ) -> float:
-    """Seconds of a step whose transfers run beside the pass that they belong to.
+    """Seconds of a step whose transfers overlap with the pass that they belong to.
 
-    A pass cannot end before its transfers have; their bare share runs beside nothing.
+    A pass cannot end before its transfers have; their bare share overlaps with nothing.
     """
     if not policy.overlap:
         return compute_s + sum(seconds for _, seconds in transfers)
@@ -108,7 +108,7 @@ def plan(
 
 
 def chosen(plans: list[StagePlan]) -> StagePlan | None:
-    """The lowest stage that fits and is as fast as the fastest, nearly; None where none fits."""
+    """The lowest stage that fits and is nearly as fast as the fastest; None where none fits."""
     fitting = [each for each in plans if each.fits]
     if not fitting:
         return None

@@ -64,7 +64,7 @@ def recipe_languages(recipe: Recipe, store: Store) -> list[Language]:
 
 
 def source_of(number: int, languages: list[Language]) -> int | None:
-    """The language that a derived one is paired with: the first of its base in another script."""
+    """The source of a language in a derived script: the first of its base in the base's script."""
     here = languages[number]
     for other, language in enumerate(languages):
         if language.base == here.base and language.script == "" and here.script != "":
@@ -89,7 +89,7 @@ def language_pairs(
 def file_language_pairs(
     config: DictionaryConfig, store: Store, languages: list[Language], scripts: Scripts
 ) -> list[LanguagePair]:
-    """Dictionaries of the files.
+    """Dictionaries of the recipe's files.
 
     Raises:
         ConfigError: a file of languages that the recipe does not train on.
@@ -144,7 +144,7 @@ def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray
 
 
 def check_unified_output(pairs: list[LanguagePair], scripts: Scripts) -> None:
-    """Raise unless no given target word is a token of the source language too.
+    """Raise if a given target word is also a token of the source language.
 
     Raises:
         ConfigError: one is: its label would change in the source language's text as well.
@@ -224,7 +224,7 @@ def make_loader(
 
 
 def orders_of(languages: list[Language], wanted: Callable[[str], bool]) -> dict[str, list[str]]:
-    """The orders of one sort that each base language is read with."""
+    """The word orders of one kind in which each base language is read."""
     orders_by_base: dict[str, list[str]] = {language.base: [] for language in languages}
     for language in languages:
         orders = orders_by_base[language.base]

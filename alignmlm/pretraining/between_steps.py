@@ -33,7 +33,7 @@ def log_metrics(run: Run, metrics: Metrics) -> None:
 
 
 def validate_run(run: Run) -> None:
-    """Measure validation losses and alignment; after the last step, that of all words."""
+    """Measure validation losses and alignment; after the last step, the alignment of all words."""
     step, config = run.counters.step, run.recipe.train
     limit = None if step == config.steps else config.alignment_words
     if limit not in run.word_probes:
@@ -51,8 +51,8 @@ def validate_run(run: Run) -> None:
 def save_checkpoint(run: Run) -> None:
     """Save the run; the last checkpoint is tried several times, and its failure ends the run.
 
-    After a signal it is written before the run ends; should that fail, the run resumes from the
-    checkpoint before.
+    After a signal the checkpoint is written before the run ends, not in the background; if that
+    fails, the run resumes from the one before.
     """
     config, control = run.recipe.run, run.engine.control
     validated = run.validated_step == run.counters.step
@@ -68,7 +68,7 @@ def save_checkpoint(run: Run) -> None:
 
 @torch.no_grad()
 def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
-    """Load a checkpoint's tensors, after `updates` updates, into an engine that has trained."""
+    """Load a checkpoint's tensors, saved after `updates` updates, into an engine in training."""
     restore_state(engine, state)
     for name, parameter in engine.module.named_parameters():
         with engine.whole([parameter], writer=0):

@@ -61,7 +61,7 @@ class Rotation:
 
     last: int = 2  # the newest ones
     best: bool = False  # also that of the lowest validation loss
-    every_hours: float | None = None  # also the first one after each so many hours of training
+    every_hours: float | None = None  # also the first one after every so many hours of training
 
 
 def tensor_header(state: dict[str, Tensor]) -> bytes:
@@ -80,7 +80,7 @@ def tensor_header(state: dict[str, Tensor]) -> bytes:
 
 
 def tensor_bytes(tensor: Tensor) -> UInt8[np.ndarray, " byte"]:
-    """The memory of a tensor as fp32 numbers, row after row."""
+    """The bytes of a tensor as fp32 numbers in row-major order."""
     return tensor.float().contiguous().numpy().reshape(-1).view(np.uint8)
 
 
@@ -147,9 +147,9 @@ def save_checkpoint(
 
 
 def finish_save(folder: Path, step: int, rotation: Rotation) -> None:
-    """Do what a save of a step that the run goes on from may have been killed before.
+    """Finish the save of the step that a run resumes from, in case it was killed before its end.
 
-    Where that was the last step, no other save would do it.
+    If that was the last step of the run, no later save would do it.
     """
     clear_partial(folder)
     if (path := folder / f"step-{step}").is_dir():
@@ -247,7 +247,7 @@ def candidates(folder: Path) -> list[tuple[int, Path]]:
 
 
 def readable(folder: Path, step: int) -> Progress | None:
-    """The progress in a checkpoint's manifest, its tensors not verified; none: it is damaged."""
+    """The progress in a checkpoint's manifest, its tensors not verified; None if it is damaged."""
     try:
         return read_manifest(folder / f"step-{step}")[0]
     except CheckpointError:
@@ -320,7 +320,7 @@ def read_progress(path: Path) -> Progress:
 def newest_checkpoint(folder: Path) -> tuple[Path, Progress] | None:
     """The newest checkpoint that is whole; none where nothing was saved.
 
-    Damaged ones are reported and skipped, with the steps that are lost.
+    Damaged ones are skipped and reported, with the number of steps that are lost.
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.

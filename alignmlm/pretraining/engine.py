@@ -57,7 +57,7 @@ def engine_settings(
     """DeepSpeed's configuration: the policy, and what the recipe owns.
 
     Raises:
-        ConfigError: the file sets something else than the recipe.
+        ConfigError: the file contradicts the recipe.
     """
     micro, parts = micro_batches(train.batch_rows, train.micro_rows, world_size)
     bf16 = chosen_precision(train)[0] == "bf16"
@@ -132,7 +132,7 @@ def fastest_precision() -> tuple[str, str]:
 
 
 def not_about_untested_optimizers(record: logging.LogRecord) -> bool:
-    """A logging filter: tests/pretraining/test_muon.py is the test that DeepSpeed misses."""
+    """Drop DeepSpeed's untested-optimizer warning: tests/pretraining/test_muon.py tests Muon."""
     return "untested optimizer" not in record.getMessage()
 
 
@@ -182,10 +182,10 @@ class Engine:
         return value
 
     def sync_batches(self, batches: list[Batch], error: str | None = None) -> Float[Tensor, ""]:
-        """The masked positions of all ranks' batches of a step.
+        """The number of masked positions in all ranks' batches of a step.
 
-        The same exchange between the CPUs agrees on whether making the batches failed on any rank,
-        and on whether a signal came to any.
+        The same exchange between the CPUs tells all ranks whether making the batches failed on any
+        rank, and whether any rank received a signal.
 
         Raises:
             DataError: there is an error on some rank; raised on every rank.
@@ -206,7 +206,7 @@ class Engine:
     def step(
         self, batches: list[Batch], masked: Float[Tensor, ""], rate: float, seed: int
     ) -> tuple[Losses, Tensor]:
-        """One optimizer step; the micro-batches' losses added up, and the gradient norm.
+        """Take an optimizer step; returns the micro-batches' summed losses and the gradient norm.
 
         If a loss or the norm is not finite on any rank, the norm is not finite on all ranks, and no
         parameter, moment or step count of the optimizer changes: DeepSpeed skips the update under
@@ -283,7 +283,7 @@ class Engine:
 
 
 def made_batches(ready: Callable[[], list[Batch]]) -> tuple[list[Batch], str | None]:
-    """Batches made ahead, or why they could not be: an error that all ranks are to be told."""
+    """Batches made ahead, or why they could not be made: an error to report to all ranks."""
     try:
         return ready(), None
     except DataError as error:

@@ -140,7 +140,8 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
 def push(folder: Path, name: str, public: bool = False) -> str:
     """Upload an export to the Hugging Face hub as "ORG/NAME"; returns its address.
 
-    A new repository is private unless `public`; one that exists stays as it is, and gets a commit.
+    A new repository is private unless `public`; an existing one keeps its visibility, and gets a
+    commit.
 
     Raises:
         AlignMLMError: the hub cannot be reached or refuses; huggingface_hub raises many kinds of

@@ -20,7 +20,7 @@ from alignmlm.storage.records import record
 log = logging.getLogger(__name__)
 
 SKIP = "skip.json"
-NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in one of its MADs
+NORMAL_MAD = 1.4826  # standard deviation of a normal distribution, in units of its MAD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,11 +28,11 @@ class FaultConfig:
     """What a run does about faulty steps; may be changed when a run resumes."""
 
     stop_after: int = 3
-    """Consecutive steps without finite loss and gradient, or rewinds to one place, until a stop."""
+    """Consecutive non-finite steps, or rewinds to one checkpoint, after which the run stops."""
     spike_window: int = 100
     """Number of preceding losses that a loss is compared with."""
     spike_threshold: float = 10.0
-    """Robust standard deviations above their median that make a loss a spike; 0: no detection."""
+    """Robust standard deviations above the preceding losses' median that make a spike; 0: off."""
     rewind: bool = False
     """At a spike go back to the newest checkpoint, and leave out the batches of the spike."""
     rewind_batches: int = 2
@@ -58,7 +58,7 @@ class StepOutcome:
 
     @property
     def finite(self) -> bool:
-        """Whether the step was taken."""
+        """Whether loss and gradient norm are finite; if not, the step was not taken."""
         return math.isfinite(self.loss_nats) and math.isfinite(self.gradient_norm)
 
 
@@ -70,7 +70,7 @@ class FaultRecord:
     left_out: list[int] = field(default_factory=list)  # steps skipped by the skip list
     spikes: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # the last ones, to compare with
-    in_a_row: int = 0  # steps that were not finite, up to the last one
+    in_a_row: int = 0  # consecutive non-finite steps, up to the last step
 
     @property
     def not_taken(self) -> int:
@@ -113,8 +113,8 @@ def write_skip_list(folder: Path, skip: SkipList) -> None:
 def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool:
     """Whether a loss is far above preceding ones; False until there are enough of them.
 
-    The distance is counted in median absolute deviations from the median, which other spikes among
-    them do not move. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
+    The distance from the median is measured in median absolute deviations: earlier spikes among the
+    losses move neither. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
     """
     if config.spike_threshold == 0 or len(losses) < config.spike_window:
         return False

@@ -24,7 +24,7 @@ Record = dict[str, Any]
 
 
 def induced_pairs(recipe: Recipe, assembly: Assembly, folder: Path) -> Dictionary:
-    """The induced pairs of a run, from its folder, or induced now and recorded there; rank 0.
+    """The induced pairs of a run, read from its folder or induced and recorded there, by rank 0.
 
     Raises:
         CheckpointError: the record is damaged, or of other data or settings.

@@ -41,7 +41,7 @@ class LogInterval:
 
     started: float
     tokens: int = 0  # of this rank
-    fallbacks: int = 0  # translation rows of this rank that no whole sentence fitted
+    fallbacks: int = 0  # translation rows of this rank into which no whole sentence fitted
     data_s: float = 0.0  # spent waiting for batches
     own_s: float = 0.0  # of that, for this rank's own batches
     steps: int = 0
@@ -67,7 +67,7 @@ def step_batches(engine: Engine, loader: Loader, train: TrainConfig, step: int) 
 
 
 def step_metrics(engine: Engine, losses: Losses, norm: torch.Tensor, names: list[str]) -> Metrics:
-    """The losses of one step over all ranks, and its gradient norm; only what is finite."""
+    """The losses of one step over all ranks, and its gradient norm; finite values only."""
     sums = torch.stack([losses.nats, losses.correct, losses.positions])
     engine.sum_over_ranks(sums)
     metrics = loss_metrics(Losses(sums[0].sum(), {}, *sums), names, "train")
@@ -115,7 +115,7 @@ def train(run: Run) -> None:
     """Train from the run's step to train.steps of its recipe.
 
     Raises:
-        SavedAndStoppedError: a signal to whatever rank asked for it; all steps are saved.
+        SavedAndStoppedError: a signal to any rank asked for it; all steps are saved.
         AlignMLMError: too many steps in a row were not finite.
     """
     engine, counters, last = run.engine, run.counters, run.recipe.train.steps
@@ -160,7 +160,7 @@ def make_step(run: Run, number: int) -> list[Batch]:
 def next_batches(
     engine: Engine, interval: LogInterval, ready: Callable[[], list[Batch]]
 ) -> tuple[list[Batch], torch.Tensor]:
-    """This rank's batches of the next step, and the masked positions of all ranks'."""
+    """This rank's batches of the next step, and the number of masked positions over all ranks."""
     asked = perf_counter()
     batches, error = made_batches(ready)
     interval.own_s += perf_counter() - asked
@@ -198,9 +198,9 @@ def rewound(run: Run, interval: LogInterval) -> bool:
 
 
 def save_and_stop(run: Run, interval: LogInterval, begun: int) -> None:
-    """End the run between two steps, with a checkpoint if any came after step `begun`.
+    """End the run between two steps, saving a checkpoint if any step was taken after `begun`.
 
-    It is saved even if it was saved before: a background save may have failed.
+    It is written even if this step was saved before: a background save may have failed.
 
     Raises:
         SavedAndStoppedError: always.

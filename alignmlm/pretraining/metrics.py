@@ -20,7 +20,7 @@ from alignmlm.storage.atomic import append_text, replace_text
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 10_000  # lines kept in memory
-QUIET_S = 30.0  # between two progress lines where messages go to no terminal
+QUIET_S = 30.0  # between two progress lines if messages do not go to a terminal
 Metrics = dict[str, float | int]
 
 
@@ -43,7 +43,7 @@ def loss_metrics(losses: Losses, languages: list[str], prefix: str) -> Metrics:
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this rank has held: of the GPU if it has one, else of the process."""
+    """Peak memory of this rank in MiB: of its GPU if it has one, else of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -80,7 +80,7 @@ def keep_until(path: Path, step: int) -> None:
 
 @dataclass
 class Recorder:
-    """Writes rank 0's metrics and lines; other ranks have none."""
+    """Writes metrics and progress lines; only rank 0 has a recorder."""
 
     folder: Path
     trackers: list[Tracker] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Recorder:
             self.waiting = []
 
     def show(self, step: int, steps: int, line: str) -> None:
-        """Show the live line on a terminal; elsewhere print one at times, and the last one."""
+        """Update the live line on a terminal; elsewhere print one every QUIET_S, and the last."""
         if messages.is_terminal:
             live, task = self.live, self.task
             live.update(task, description=line, completed=step, total=steps, refresh=True)
@@ -138,7 +138,7 @@ class Recorder:
             log.info("%s", line)
 
     def close(self) -> None:
-        """End the line, the file and the trackers."""
+        """Stop the live line, write waiting lines and close the trackers."""
         self.live.stop()
         if self.waiting:
             self.write_waiting()

@@ -45,9 +45,9 @@ writes it at the top in the place of `unknown`.
 
 
 def named_once(metrics: Metrics) -> Metrics:
-    """The metrics without duplicates of those with a shorter name.
+    """The metrics, without those that repeat a metric with a shorter name.
 
-    alignment/<words>_percent is the paper's name of alignment/<words>/forward/cosine_p1_percent.
+    alignment/<words>_percent is the paper's name for alignment/<words>/forward/cosine_p1_percent.
     """
     return {
         name: value

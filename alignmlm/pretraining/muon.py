@@ -15,17 +15,17 @@ from alignmlm.pretraining.partitions import Partitions
 
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al., 2024 (Muon), "Tuning the coefficients"
-SMALLEST = 1e-7  # Frobenius norm that is divided by
-RMS = 0.2  # of an update's numbers, as AdamW's are. Source: Liu et al., 2025 (arXiv:2502.16982)
+SMALLEST = 1e-7  # Frobenius norm to divide by
+RMS = 0.2  # of an update's elements, as AdamW's. Source: Liu et al., 2025 (arXiv:2502.16982)
 
 
 def orthogonal(
     matrix: Float[Tensor, "row column"], blocks: int, dtype: torch.dtype
 ) -> Float[Tensor, "row column"]:
-    """Nearly the nearest orthogonal matrix, of each block of rows by itself, with AdamW's RMS.
+    """Approximately the nearest orthogonal matrix to each block of rows, scaled to AdamW's RMS.
 
-    Singular values come out within about [0.7, 1.2] of their aim, before the scale. Source: Jordan
-    et al., 2024 (Muon), Newton-Schulz iteration; scale of Liu et al., 2025, section 2.2.
+    Before scaling, singular values lie in about [0.7, 1.2]; the aim is 1. Source: Jordan et al.,
+    2024 (Muon), Newton-Schulz iteration; scale of Liu et al., 2025, section 2.2.
     """
     stacked = matrix.view(blocks, -1, matrix.shape[1]).to(dtype)
     rows, columns = stacked.shape[1:]
@@ -40,9 +40,9 @@ def orthogonal(
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but Muon in the group with "muon", whose moments are "momentum" and "update".
+    """AdamW, but Muon in the group marked "muon", whose moments are "momentum" and "update".
 
-    `partitions` must be set before the first step: DeepSpeed divides the matrices in between.
+    `partitions` must be set after DeepSpeed has divided the matrices and before the first step.
     """
 
     partitions: Partitions
@@ -80,7 +80,7 @@ class Muon(torch.optim.AdamW):
         master.mul_(1 - rate * weight_decay * taken).sub_(update * (rate * taken))
 
     def make_orthogonal(self, master: Tensor) -> None:
-        """The updates of all matrices that lie in a tensor, each by itself, in place."""
+        """Make the update of each matrix that lies in a tensor orthogonal, in place."""
         parts = self.partitions
         for matrix in parts.matrices_in(master):
             whole = parts.whole(matrix.weight, "update")

@@ -1,4 +1,4 @@
-"""Optimizers, what of their state a checkpoint holds, and the learning rate of each step."""
+"""Optimizers, the part of their state that checkpoints hold, and the learning rate of each step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ ADAM_MOMENTS, MUON_MOMENTS = ("exp_avg", "exp_avg_sq"), ("momentum",)
 class Optimizer:
     """One optimizer; the learning rate of each step is written into its parameter groups.
 
-    Without ZeRO a step whose gradient is not finite must change nothing where the optimizer's
-    attribute `found_inf` is 1, as torch's own optimizers see to with fused=True.
+    Without ZeRO the optimizer itself skips steps whose gradient is not finite: where its attribute
+    `found_inf` is 1 it must change nothing, as torch's own optimizers do with fused=True.
     """
 
     make: Callable[[list[dict], OptimizerConfig], Any]  # of parameter groups
-    moments: tuple[str, ...]  # its state of a parameter, in tensors of the parameter's shape
-    matrices: bool = False  # whether it is Muon, which has the encoder's matrices in a group apart
+    moments: tuple[str, ...]  # names of its state tensors, each of its parameter's shape
+    matrices: bool = False  # whether it is Muon: the encoder's matrices are a group of their own
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
-    """Weight decay for matrices, none for biases and norms. Muon's matrices are a group apart."""
+    """Groups: weight decay for matrices, none for biases and norms, and one for Muon's matrices."""
     apart = {id(matrix.weight) for matrix in muon}
     named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
     decay = [parameter for parameter in named if parameter.ndim > 1]
@@ -44,7 +44,7 @@ def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix])
 
 
 def made_by(kind: Any) -> Callable[[list[dict], OptimizerConfig], Any]:
-    """A function that makes an optimizer of AdamW's kind."""
+    """A function that makes an optimizer from a class with AdamW's arguments."""
 
     def make(groups: list[dict], config: OptimizerConfig) -> Any:
         betas = config.beta1, config.beta2
@@ -71,5 +71,5 @@ def learning_rate(step: int, config: OptimizerConfig, steps: int) -> float:
         return peak * (steps - step) / max(steps - warmup, 1)
     if config.schedule == "cosine":
         return peak * (1 + cos(pi * (step - warmup) / max(steps - warmup, 1))) / 2
-    first = max(warmup, round(steps * (1 - config.decay)))  # step of the decay
+    first = max(warmup, round(steps * (1 - config.decay)))  # first step of the decay
     return peak * (1 - sqrt(max(step - first, 0) / max(steps - first, 1)))

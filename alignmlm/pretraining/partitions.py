@@ -37,7 +37,7 @@ class Partitions:
         return [(master, groups[self.wrapper.sub_group_to_group_id[n]]) for n, master in flat]
 
     def matrices_in(self, master: Tensor) -> list[Matrix]:
-        """Muon's matrices of which any rank may hold a part in this master tensor."""
+        """Muon's matrices of which this master tensor may hold a part, on this or another rank."""
         if not self.divided:
             return [matrix for matrix in self.matrices if matrix.weight is master]
         if self.stage < 3:

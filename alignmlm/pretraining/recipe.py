@@ -25,7 +25,7 @@ OPTIMIZERS: Registry = Registry(  # of Optimizer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightChange:
-    """Weights of the mixture from a step on; no row comes twice and none is left out."""
+    """New mixture weights from a step on; the change neither repeats nor skips a row."""
 
     step: int
     """First training step of these weights; counted from 0."""
@@ -68,7 +68,7 @@ class LanguagesConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW, or Muon for the encoder's matrices and AdamW for the rest; rates after a warm-up.
+    """AdamW, or Muon for the encoder's matrices and AdamW for the rest; warm-up, then a schedule.
 
     Sources: Liu et al., 2019 (RoBERTa); Jordan et al., 2024 (Muon); Hu et al., 2024
     (arXiv:2404.06395, warm-up, stable, decay) and Hägele et al., 2024 (arXiv:2405.18392, 1 - sqrt).
@@ -118,14 +118,14 @@ class TrainConfig:
     steps: int = 400
     """Optimizer steps of the whole run."""
     seq_len: int = 64
-    """Tokens of a row, special ones included; even."""
+    """Tokens per row, special tokens included; even, at least 8."""
     batch_rows: int = 32
     """Rows of one step, over all ranks."""
     micro_rows: int | None = None
     """Rows of one forward pass on one rank; null: all rows of the rank's share."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the model; auto: bf16 on CUDA and on CPUs with AMX, fp32 on others, and what
-    the run began with where it is resumed."""
+    """Precision of the model's arithmetic; auto: bf16 on CUDA and on CPUs with AMX, fp32 on others;
+    a resumed run keeps what it began with."""
     seed: int = 0
     """Seed of row order, masks and drawn words."""
     workers: int = 1
@@ -158,7 +158,7 @@ class RunConfig:
     dir: FolderPath | None = None
     """Folder of the run; null: runs/<name>-<n>, the unfinished one or a new one."""
     resume: Literal["auto", "never"] = "auto"
-    """auto: go on from the newest checkpoint of the folder; never: refuse a folder with one."""
+    """auto: resume from the folder's newest checkpoint; never: refuse a folder that holds a run."""
     data_change: Literal["stop", "continue", "restart"] = "stop"
     """What a resumed run does if its data settings differ from those of its checkpoint."""
     checkpoint_steps: int = 200
@@ -168,11 +168,11 @@ class RunConfig:
     keep_best: bool = False
     """Also keep the checkpoint of the lowest mean validation loss."""
     keep_every_hours: float | None = None
-    """Also keep the first checkpoint after each so many hours of training; null: none."""
+    """Also keep the first checkpoint after each multiple of this many training hours; null: off."""
     background_saves: bool = True
     """Write checkpoints in a thread while training goes on."""
     last_save_attempts: int = 2
-    """Attempts to write the last checkpoint; failures of earlier ones do not stop the run."""
+    """Attempts to write the last checkpoint; if an earlier one fails, the run goes on."""
     collective_timeout_s: float = 600.0
     """Seconds that one rank waits for another before the run fails."""
     tensorboard: bool = False
@@ -180,7 +180,7 @@ class RunConfig:
     wandb: bool = False
     """Log to Weights & Biases; without an API key the run is kept offline."""
     wandb_project: str = "alignmlm"
-    """Project of Weights & Biases."""
+    """Name of the Weights & Biases project."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_steps < 1 or self.keep_checkpoints < 1:

@@ -69,7 +69,7 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
 
 
 def run_precision(train: TrainConfig, folder: Path) -> str:
-    """The precision of the run in a folder, which a resume on another machine keeps; rank 0's."""
+    """The precision of the run in a folder, chosen by rank 0; a resume elsewhere keeps it."""
     precision, reason = chosen_precision(train, chosen_before(folder, PRECISION))
     threads = torch.get_num_threads()
     log.info("computing in %s (%s), %d CPU threads a rank", precision, reason, threads)
@@ -81,8 +81,8 @@ def pretrain(
 ) -> tuple[Path, dict[str, object]]:
     """Train the recipe to its end; returns the run's folder and summary, on every rank.
 
-    A finished run is left as it is, an unfinished one is resumed. `profiled`: rank 0 prints what
-    the time of a step goes to, and writes a trace.
+    A finished run is left as it is, an unfinished one is resumed. `profiled`: rank 0 prints where
+    the time of a step goes, and writes a trace.
     """
     check_trackers(recipe.run)
     _, world_size = start_distributed(recipe.run.collective_timeout_s)

@@ -30,7 +30,7 @@ OFFER = (
 
 
 def finished(folder: Path, steps: int) -> bool:
-    """Whether the run in a folder has finished its given number of steps."""
+    """Whether the run in a folder has finished the given number of steps."""
     return (folder / SUMMARY).exists() and read_summary(folder)["steps"] >= steps
 
 
@@ -76,10 +76,10 @@ def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
 
 
 def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
-    """Raise unless a run's data is unchanged, and record it; rank 0 calls it.
+    """Record a run's data, unless it has changed and may not change; rank 0 calls it.
 
     Raises:
-        CheckpointError: it is not; the message names what differs.
+        CheckpointError: it has changed and may not; the message names what differs.
     """
     path, now = folder / DATA, as_recorded({"data_id": manifest.data_id} | manifest.summary())
     known = read_json(path, CheckpointError, nan=True) if path.exists() else now
@@ -99,7 +99,7 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
 def first_step_of(
     progress: Progress, data_id: str, numbers: dict[str, object], run: RunConfig
 ) -> int:
-    """The step of the first batch of a resumed run.
+    """The step at which a resumed run sees, or would have seen, batch 0 of its data.
 
     Raises:
         CheckpointError: it was trained on other data, and run.data_change does not say what to do.
@@ -128,7 +128,7 @@ def take_run(folder: Path) -> FileLock:
 
 
 def foreign_files(folder: Path) -> list[Path]:
-    """Files in a folder that no start of a run, even a killed one, has put there."""
+    """Files in a folder that no start of a run, not even a killed one, can have put there."""
     own = {LOCK, LAUNCH, LOGS, SKIP}
     partial = (f"{NUMBERS}{PARTIAL}", f"{RECIPE}{PARTIAL}")
     paths = folder.iterdir() if folder.exists() else ()

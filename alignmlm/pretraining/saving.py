@@ -31,7 +31,7 @@ class Writing:
     thread: Thread | None = None
 
     def run(self, write: Callable[[], object]) -> None:
-        """Write it, and keep an error for the loop."""
+        """Write the checkpoint, and keep any error for the loop."""
         started = perf_counter()
         try:
             write()
@@ -47,13 +47,13 @@ class SaveStatus:
 
     saved: int | None  # the newest step that this process saved
     fault: str | None = None  # error of the last save
-    busy: bool = False  # it is still being written
+    busy: bool = False  # the last save is still being written
     bug: str | None = None  # an error that is not the disk's
 
 
 @dataclass(slots=True)
 class Saver:
-    """Writes the checkpoints of a run; there is one on rank 0, where the files are.
+    """Writes the checkpoints of a run; only rank 0, where the files are, has a saver.
 
     A save that fails leaves older checkpoints untouched, is counted, and is reported in the log
     and in metrics.jsonl; the run continues.
@@ -125,7 +125,7 @@ class Saver:
 
 
 def make_saver(config: RunConfig, folder: Path) -> Saver:
-    """The saver of a run, into an existing folder; a deleted one is not recreated."""
+    """The saver of a run; its folder must exist, and is not recreated if deleted."""
     rotation = Rotation(config.keep_checkpoints, config.keep_best, config.keep_every_hours)
     return Saver(folder, rotation, patience_s=config.collective_timeout_s / 2)
 
@@ -134,7 +134,7 @@ def settled(saver: Saver | None, group: Any) -> SaveStatus:
     """The outcome of rank 0's running save; every rank calls it.
 
     Raises:
-        CheckpointError: a bug in the thread, on every rank.
+        CheckpointError: a bug in the saving thread; raised on every rank.
     """
     statuses = [SaveStatus(None) if saver is None else saver.settle()]
     torch.distributed.broadcast_object_list(statuses, src=0, group=group)

@@ -58,10 +58,10 @@ def resume(folder: Path) -> tuple[Progress, dict] | None:
 
 
 def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
-    """Raise unless a state is of this model, whose names in it have a prefix.
+    """Raise unless a state is of this model; `prefix` stands before the model's names in it.
 
     Raises:
-        CheckpointError: a tensor is missing, too much, or of another shape or type.
+        CheckpointError: a tensor is missing, unexpected, or of another shape or type.
     """
     expected: dict[str, torch.Size] = {}
     moments = {key.partition("/")[0] for key in state} - {"parameter", *MUON_MOMENTS}

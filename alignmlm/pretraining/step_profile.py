@@ -74,7 +74,7 @@ class StepProfile:
             self.finish()
 
     def close(self) -> None:
-        """Finish with the steps that there were, where the run ended before all were profiled."""
+        """Finish with the steps profiled so far, if the run ended before all of them were."""
         last = WARM_UP_STEPS + PROFILED_STEPS
         if self.taken <= WARM_UP_STEPS:
             text = "no profile: it is of steps %d to %d of a start, which had %d"
@@ -112,7 +112,7 @@ def step_costs(events: Iterable[Any], on_cuda: bool) -> StepCosts:
 
 
 def phases_us(ranges: Iterable[Any]) -> dict[str, float]:
-    """The time of each phase, without that of phases inside it; "other" is what no phase has."""
+    """The time of each phase, without that of phases inside it; "other" is time outside phases."""
     own: defaultdict[str, float] = defaultdict(float)
     for event in ranges:
         own[phase_name(event)] += event.cpu_time_total
@@ -128,14 +128,14 @@ def phase_name(event: Any) -> str:
 
 
 def enclosing(event: Any) -> Any:
-    """The innermost range around an event, itself included; None outside of all."""
+    """The innermost range around an event, itself included; None if no range is around it."""
     while event is not None and not event.name.startswith(PHASE_PREFIX):
         event = event.cpu_parent
     return event
 
 
 def phase_of(event: Any, ranges: Iterable[Any]) -> str | None:
-    """The phase of an event; on another thread, as the backward pass on CUDA, by its time."""
+    """The phase of an event; found by its time if on another thread (backward pass on CUDA)."""
     if (inner := enclosing(event)) is not None:
         return phase_name(inner)
     start, stop = event.time_range.start, event.time_range.end

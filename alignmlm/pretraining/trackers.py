@@ -18,14 +18,14 @@ VALIDATION_LOSS = "validation/loss_nats/"
 
 
 class TensorBoard:
-    """Event files in the run's folder; what a resumed or rewound run repeats replaces the first."""
+    """Event files in the run's folder; steps that a resumed or rewound run repeats are replaced."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.folder = folder / TENSORBOARD
         self.open(step)
 
     def open(self, step: int) -> None:
-        """Begin an event file that hides those of later steps."""
+        """Begin an event file that hides the events of later steps."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=step + 1)
@@ -98,7 +98,7 @@ class Wandb:
         }
 
     def go_back(self, step: int) -> None:
-        """Nothing: wandb keeps all points, and shows repeated steps as they came."""
+        """Do nothing: wandb keeps all points, and shows repeated steps as they came."""
 
     def close(self) -> None:
         """Add the table of languages, and end the run."""
@@ -113,7 +113,7 @@ Tracker = TensorBoard | Wandb
 
 
 def check_trackers(config: RunConfig) -> None:
-    """Raise unless what a recipe asks for is installed; wandb always is.
+    """Raise unless the trackers that a recipe asks for are installed; wandb always is.
 
     Raises:
         ConfigError: TensorBoard is not.
@@ -126,7 +126,7 @@ def check_trackers(config: RunConfig) -> None:
 def start_trackers(
     folder: Path, config: RunConfig, settings: dict[str, object], step: int
 ) -> list[Tracker]:
-    """The trackers that a recipe asks for; `step`: after which the run starts or goes on."""
+    """The trackers that a recipe asks for, in a run that starts or resumes after `step`."""
     trackers: list[Tracker] = []
     if config.tensorboard:
         trackers.append(TensorBoard(folder, step))

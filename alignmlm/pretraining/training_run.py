@@ -56,7 +56,7 @@ class Run:
     slow_rank: SlowRank
     profile: StepProfile | None = None  # on rank 0, if asked for
     validation: Metrics = field(default_factory=dict)  # the last one's
-    validated_step: int | None = None  # after which the last validation was
+    validated_step: int | None = None  # the step after which the last validation ran
     word_probes: dict[int | None, dict[str, WordProbe]] = field(default_factory=dict)  # by limit
 
     @property

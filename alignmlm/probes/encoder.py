@@ -16,7 +16,7 @@ from alignmlm.models.loading import load_pretrained
 from alignmlm.models.settings import ARCHITECTURES
 
 BATCH_TOKENS = 2**13  # padding included
-NO_LIMIT = 2**31  # of models whose positions have no table
+NO_LIMIT = 2**31  # for models without a position table
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def padded(
 
 
 def span_weights(rows: Sequence[ProbeRow], width: int) -> Float[Tensor, "row span token"]:
-    """Weights that turn the tokens of each row into the means of its spans; other spans are 0."""
+    """Weights that turn the tokens of each row into the means of its spans; unused spans are 0."""
     weights = torch.zeros(len(rows), max(len(row.spans) for row in rows), width)
     for number, row in enumerate(rows):
         for place, (start, stop) in enumerate(row.spans):

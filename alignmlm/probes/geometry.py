@@ -51,7 +51,7 @@ def mean_vector(vectors: Float[Tensor, "word hidden"]) -> Float[Tensor, " hidden
 def centred_moment(
     vectors: Float[Tensor, "word hidden"], other: Float[Tensor, "word width"]
 ) -> Float[Tensor, "hidden width"]:
-    """The same with each list's mean as its origin."""
+    """The second moment with each list's mean as its origin."""
     return second_moment(vectors, other, (mean_vector(vectors), mean_vector(other)))
 
 
@@ -131,7 +131,7 @@ def feature_cka(source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pai
 
 
 def example_cka(source: Float[Tensor, "pair hidden"], target: Float[Tensor, "pair width"]) -> float:
-    """The same from the two matrices of products between pairs: for few pairs.
+    """Linear CKA of paired vectors from the Gram matrices of both sides, in [0, 1]: for few pairs.
 
     Source: Kornblith et al., 2019 (arXiv:1905.00414), equations 2 to 4: HSIC with linear kernels.
     """

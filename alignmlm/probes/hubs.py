@@ -33,7 +33,7 @@ def hub_metrics(nearest: Int[Tensor, "query neighbour"], candidates: int) -> dic
     """Skewness of N_10, and the share of nearest words that are hubs, in [0, 100].
 
     N_10 counts how many queries have a candidate among their ten nearest; hubs are the one percent
-    of the candidates that are nearest to most queries.
+    of the candidates that are nearest to the most queries.
     Source: Radovanovic et al., 2010 (JMLR 11), section 3 (skewness).
     """
     occurrences = torch.bincount(nearest.flatten(), minlength=candidates).double()

@@ -32,7 +32,7 @@ SMOOTHING = 0.75  # exponent of the contexts' counts: Levy et al., 2015, section
 NEIGHBOURS = 10  # of CSLS
 MARGIN = 0.05  # least lead of the nearest word over the second, in CSLS
 ROUNDS = 20  # at most
-CHANGED = 0.01  # of the pairs: rounds that change fewer are the last
+CHANGED = 0.01  # share of the pairs: a round that changes no more is the last
 CONTROL = 10  # one given pair in so many is set aside
 LEAST_PRECISION = 0.5  # of the control
 ROWS_AT_ONCE = 4096
@@ -51,8 +51,8 @@ class Induction:
     """Induced pairs of two languages; no word of them has a given partner."""
 
     pairs: Dictionary
-    rounds: list[Round]  # compared with the held-out pairs; first, before any round
-    control: Round  # the last, compared with given pairs that were set aside
+    rounds: list[Round]  # compared with the held-out pairs; the first entry: before any round
+    control: Round  # the last round, compared with given pairs that were set aside
 
 
 def neighbour_counts(loader: Loader, language: int, limit_tokens: int, seed: int) -> csr_array:
@@ -145,8 +145,8 @@ def induce(
     """Pairs of one-token words that the given pairs lack.
 
     `source` and `target` are neighbour counts. One given pair in CONTROL is set aside as a control:
-    if less than LEAST_PRECISION of what was induced for the words of these is right, nothing is
-    induced. The held-out pairs are only compared, for precision and recall.
+    if less than LEAST_PRECISION of what was induced for control words is right, no pair is
+    returned. The held-out pairs serve for comparison only, for precision and recall.
     """
     pairs = given.single_tokens()
     control, known = pairs[::CONTROL], np.delete(pairs, np.s_[::CONTROL], axis=0)
@@ -176,7 +176,7 @@ def induce(
 
 
 def compared(induced: set[tuple[int, int]], answers: Int[np.ndarray, "pair 2"]) -> Round:
-    """Counts of the induced pairs, of those with a source word of the answers, and of the right."""
+    """Counts of the induced pairs, of those whose source word has an answer, and of the right."""
     right = {(int(a), int(b)) for a, b in answers}
     asked = {source_word for source_word, _ in right}
     checked = [pair in right for pair in induced if pair[0] in asked]
@@ -186,6 +186,6 @@ def compared(induced: set[tuple[int, int]], answers: Int[np.ndarray, "pair 2"]) 
 def frequent_pairs(
     source: csr_array, target: csr_array, pairs: Int[np.ndarray, "pair 2"]
 ) -> Int[np.ndarray, "context 2"]:
-    """The pairs that occur most often in both languages, as many as there are dimensions."""
+    """The pairs that occur most often in both languages, at most CONTEXTS."""
     occurrences = source[pairs[:, 0]].sum(axis=1) * float(1) * target[pairs[:, 1]].sum(axis=1)
     return pairs[np.sort(np.argsort(-occurrences, kind="stable")[:CONTEXTS])]

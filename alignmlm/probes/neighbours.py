@@ -38,7 +38,7 @@ def own_place(count: int, device: torch.device | None = None) -> Answers:
 class Neighbourhoods(NamedTuple):
     """Neighbourhoods that a score such as CSLS needs."""
 
-    neighbours: int  # of a query among the candidates
+    neighbours: int  # how many of a query's nearest candidates count
     candidates: Float[Tensor, " candidate"]  # each one's mean cosine with its nearest, in [-1, 1]
 
 
@@ -141,7 +141,7 @@ def block_ranks(
     held = torch.where(answer_scores == best[queries], places, count)
     first = torch.full_like(best, count, dtype=torch.int64).scatter_reduce(0, queries, held, "amin")
     rank = count - (scores < best[:, None]).sum(dim=1, dtype=torch.int32).long()
-    if int(rank.max()) > 1:  # rank counts all equal scores so far
+    if int(rank.max()) > 1:  # so far, rank counts all candidates with the same score
         equal = (scores == best[:, None]).sum(dim=1, dtype=torch.int32)
         tied = torch.nonzero(equal > 1)[:, 0]
         columns = torch.arange(count, device=scores.device)
@@ -180,7 +180,7 @@ def ranks(
 
 
 def rank_metrics(query_ranks: Int[Tensor, " query"]) -> dict[str, float]:
-    """P@1 and P@5 in percent and mean reciprocal rank in (0, 1]; nothing where nothing was asked.
+    """P@1 and P@5 in percent and mean reciprocal rank in (0, 1]; empty without queries.
 
     Source: Conneau et al., 2018 (arXiv:1710.04087), section 3 (P@k); Voorhees, 1999 (TREC-8), MRR.
     """

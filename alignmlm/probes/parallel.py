@@ -114,7 +114,7 @@ def row_of(
 
 
 def sentence_rows(texts: Sequence[Sentences], reading: Reading) -> tuple[ProbeRow, ...]:
-    """A row a sentence; its span is what lies between <s> and </s>, which all sentences share."""
+    """One row per sentence; its span is all but <s> and </s>, which every sentence shares."""
     room = reading.longest_tokens - 2
     return tuple(
         row_of(rendered(text, reading), reading, ((1, 1 + min(len(text.ids), room)),))
@@ -144,7 +144,7 @@ def matched(
 ) -> tuple[list[RenderedSentence], list[dict[int, tuple[int, int]]]]:
     """A sentence in each language, and the spans of words in both that were not seen before.
 
-    Adds its words to those seen, unless that is None.
+    Adds its words to `seen`, unless that is None.
     """
     shown = [rendered(text, reading) for reading in readings]
     spans = [
@@ -171,8 +171,8 @@ def word_rows(
     """The same sentences in two languages of one base, word by word.
 
     Words that a language replaced by random ones, or that do not fit into a row, are left out, and
-    so is every occurrence of a word but the first: at the embedding layer only its position tells
-    one from another. `repeated` keeps them. A limit keeps the first words.
+    so is every occurrence of a word but the first: at the embedding layer only their positions tell
+    them apart. `repeated` keeps them. A limit keeps the first words.
     """
     rows: tuple[list[ProbeRow], list[ProbeRow]] = ([], [])
     seen: set[tuple[int, ...]] | None = None if repeated else set()

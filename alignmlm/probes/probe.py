@@ -46,7 +46,7 @@ class ProbeConfig:
 
     csls_pool_words: int | None = None  # of the asked side; none: all; 0: no CSLS of words
     geometry_words: int | None = None  # for isotropy, norms and CKA; none: all; 0: none of these
-    spectra: bool = True  # isoscore, partition ratio and CKA, whose time grows with hidden squared
+    spectra: bool = True  # isoscore, partition ratio and CKA: time grows with hidden size squared
     batch_tokens: int = BATCH_TOKENS  # of a forward pass, padding included
 
     def __post_init__(self) -> None:
@@ -134,9 +134,10 @@ def retrieval_metrics(
 def embedding_metrics(
     embedding: Float[Tensor, "vocab hidden"], probe: WordProbe, config: ProbeConfig
 ) -> Metrics:
-    """Geometry of word embeddings, of config.geometry_words a side and pairs, evenly spread.
+    """Geometry of word embeddings: at most config.geometry_words of each side, and as many pairs.
 
-    Of several translations of a word the first in the order of ids makes the pair.
+    Both are evenly spread samples. Where a word has several translations, the first in the order of
+    ids makes the pair.
     """
     asked, words = probe.forward, config.geometry_words
     if not asked.sources:
@@ -185,8 +186,9 @@ def probe(
 ) -> Metrics:
     """All metrics of a model, or of the checkpoint in a folder, by name.
 
-    Names are <what was asked>/<way or layer>/<measure>. Those in _percent lie in [0, 100], but
-    norm_gap_percent is above -100; words and pairs count; the others have no unit.
+    Names are <what was asked>/<way or layer>/<measure>. Those in _percent lie in [0, 100],
+    except norm_gap_percent, which is above -100; words and pairs are counts; the others have no
+    unit.
 
     Raises:
         CheckpointError: the folder holds no encoder.

@@ -23,7 +23,7 @@ from alignmlm.probes.neighbours import (
 )
 
 CSLS_NEIGHBOURS = 10  # Conneau et al., 2018 (arXiv:1710.04087), section 2.3
-BAND_EDGES = (1000, 5000, 20_000)  # last ranks of all bands but one
+BAND_EDGES = (1000, 5000, 20_000)  # the last rank of each band but the open-ended one
 Metrics = dict[str, float | int]
 
 
@@ -33,7 +33,7 @@ class Questions:
 
     sources: list[Word]
     candidates: list[Word]
-    answers: list[frozenset[int]]  # places of the right candidates, one set a source word
+    answers: list[frozenset[int]]  # places of the right candidates, one set per source word
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,11 @@ def file_probe(
     target: Callable[[list[str]], list[Word]],
     limit: int | None = None,
 ) -> WordProbe:
-    """Bilingual lexicon induction: pairs of one file among the words of both, MUSE's for example.
+    """Questions of bilingual lexicon induction: pairs of one file among the words of both files.
 
-    `source` and `target` turn words into token ids. Pairs whose words are the same ids, and words
-    without ids, are left out. Source: Conneau et al., 2018 (arXiv:1710.04087), section 3.1.
+    The files may be MUSE's. `source` and `target` turn words into token ids. Pairs whose words are
+    the same ids, and words without ids, are left out.
+    Source: Conneau et al., 2018 (arXiv:1710.04087), section 3.1.
 
     Raises:
         DataError: a file cannot be read, or a line has not exactly two words.
@@ -198,8 +199,8 @@ def question_metrics(
     """P@1, P@5 and MRR of one way, by cosine and by CSLS, and P@1 by frequency band.
 
     `tables` are the token vectors of the asked side and of the candidates, `words` all words of
-    the asked side. CSLS takes neighbourhoods of candidates among `csls_pool_words` of them, evenly
-    spread; None: all; 0: no CSLS.
+    the asked side. For CSLS, the neighbours of candidates are sought among `csls_pool_words` of
+    these, evenly spread; None: all; 0: no CSLS.
     """
     if not asked.sources:
         return {}

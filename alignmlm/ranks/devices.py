@@ -25,8 +25,8 @@ def share_cores() -> None:
 def keep_freed_memory() -> None:
     """Let this process keep the memory of a batch for the next one.
 
-    The C library gives blocks of this size back to the system as soon as they are free, and the
-    system fills each page with zeros again: for a loader that takes as long as its work.
+    By default the C library returns blocks of this size to the system as soon as they are freed,
+    and the system zeroes each page anew: for a loader that takes as long as its actual work.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of glibc
     try:

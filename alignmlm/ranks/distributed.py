@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
-    """Join the other ranks; (rank, world size). Without a launcher there is one rank.
+    """Join the other ranks; returns (rank, world size). Without a launcher there is one rank.
 
     No collective operation waits longer than `timeout_s`, whether ours, torch's or DeepSpeed's.
 
@@ -69,9 +69,9 @@ def limit_collectives(timeout_s: float) -> timedelta:
 
 
 def choose_interface(master: str) -> None:
-    """Tell gloo which network interface to use where this host's name leads to loopback.
+    """Tell gloo which network interface to use where this host's name resolves to loopback.
 
-    Debian writes `127.0.1.1 <name>` into /etc/hosts, and gloo listens at the address of the name.
+    Debian writes `127.0.1.1 <name>` into /etc/hosts, and gloo listens on the name's address.
     NCCL skips loopback by itself. A set GLOO_SOCKET_IFNAME is left as it is.
     """
     if "GLOO_SOCKET_IFNAME" in os.environ or not host_address().startswith("127."):
@@ -105,7 +105,7 @@ def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, in
     the others. Otherwise MPI_Finalize would wait for them for ever.
 
     Raises:
-        ConfigError: no mpi4py, or one that belongs to another MPI than mpirun.
+        ConfigError: there is no mpi4py, or it uses another MPI than that of mpirun.
     """
     try:
         from mpi4py import MPI

@@ -4,7 +4,9 @@ from alignmlm.errors import ConfigError
 
 
 def micro_batches(batch_rows: int, micro_rows: int | None, world_size: int) -> tuple[int, int]:
-    """Rows of a micro-batch, and micro-batches a step on each rank; none: one of all its rows.
+    """Rows of a micro-batch, and micro-batches per step, on each rank.
+
+    Without `micro_rows` each rank has one micro-batch of all its rows.
 
     Raises:
         ConfigError: the sizes do not divide each other.

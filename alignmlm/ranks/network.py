@@ -23,7 +23,7 @@ def addresses() -> dict[str, str]:
 
 
 def host_address() -> str:
-    """The address of this machine's own name; a loopback address if it has none."""
+    """The address that this machine's own name resolves to; loopback if there is none."""
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
@@ -31,7 +31,7 @@ def host_address() -> str:
 
 
 def own_address(towards: str) -> str | None:
-    """This machine's source address towards another; nothing is sent."""
+    """This machine's source address for packets to another host, or None; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((towards, 9))

@@ -53,7 +53,7 @@ def number(names: tuple[str, ...], environ: Environment) -> int:
 
 
 def tasks_on_node(counts: str, node: int) -> int:
-    """The tasks of a node in SLURM's notation, where "2(x3),1" is 2, 2, 2 and 1."""
+    """The number of tasks on a node, from SLURM's notation: "2(x3),1" means 2, 2, 2 and 1."""
     every: list[int] = []
     for part in counts.split(","):
         count, _, times = part.removesuffix(")").partition("(x")
@@ -62,7 +62,7 @@ def tasks_on_node(counts: str, node: int) -> int:
 
 
 def first_host(nodelist: str) -> str:
-    """The first host of SLURM's notation, where "node[01-03,7],head" begins with node01."""
+    """The first host of a SLURM node list, where "node[01-03,7],head" begins with node01."""
     first = re.split(r",(?![^\[]*\])", nodelist)[0]
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)
 
@@ -74,7 +74,7 @@ def slurm_ranks_of_node(environ: Environment) -> int:
 
 
 def slurm_master(environ: Environment) -> tuple[str, int]:
-    """The first host of a SLURM step, and a port that its job's number gives."""
+    """The first host of a SLURM step, and a port derived from its job ID."""
     address = first_host(environ["SLURM_STEP_NODELIST"])
     return address, 20000 + number(("SLURM_JOB_ID",), environ) % 20000
 
@@ -84,7 +84,7 @@ class Launcher:
     """The variables in which a launcher gives a process its place; the first one set counts.
 
     `marks` are set in every process that it starts, and in no other. MASTER_ADDR and MASTER_PORT
-    count before `master`.
+    take precedence over `master`.
     """
 
     marks: tuple[str, ...]
@@ -94,10 +94,10 @@ class Launcher:
     local_world_size: tuple[str, ...] = ()
     ranks_of_node: Callable[[Environment], int] | None = None  # where no variable says it
     master: Callable[[Environment], tuple[str, int]] | None = None  # address and port of rank 0
-    mpi: bool = False  # whether rank 0 can be asked for them by MPI
-    # whether it starts processes below an mpirun or srun of its own, which tell about themselves
+    mpi: bool = False  # whether rank 0 can broadcast them over MPI
+    # whether mpirun or srun may start it in turn: their variables then place it, not its processes
     innermost: bool = False
-    shown: str = ""  # its name in code.json; none: its name
+    shown: str = ""  # its name in code.json, if other than its key
 
 
 BY_HAND = Launcher(
@@ -131,8 +131,8 @@ LAUNCHERS: Registry[Launcher] = Registry(  # one that may start another comes af
             mpi=True,
             shown="mpirun (MPICH)",
         ),
-        # a batch script has SLURM_PROCID too, but is no task of a step: only srun gives it a list
-        # of nodes
+        # a batch script has SLURM_PROCID too, but is no task of a step: only srun sets the step's
+        # node list
         "SLURM": Launcher(
             marks=("SLURM_PROCID", "SLURM_STEP_NODELIST"),
             rank="SLURM_PROCID",
@@ -147,9 +147,9 @@ LAUNCHERS: Registry[Launcher] = Registry(  # one that may start another comes af
 
 
 def launcher_of(environ: Environment) -> str | None:
-    """The launcher that started the process of an environment; None without one.
+    """The launcher that started the process with this environment; None without one.
 
-    Those of other packages count before those that are built in.
+    Launchers of other packages take precedence over those that are built in.
     """
     own = LAUNCHERS.names.built_in
     for name in (*(name for name in LAUNCHERS if name not in own), *own):
@@ -176,10 +176,10 @@ def master_port(environ: Environment) -> int | None:
 
 
 def master_of(launcher: Launcher, environ: Environment) -> tuple[str | None, int | None]:
-    """Where rank 0 listens; none of what rank 0 has to be asked for.
+    """The address and port where rank 0 listens; None for what it has to broadcast.
 
     Raises:
-        ConfigError: nobody says it, and there is no MPI to ask.
+        ConfigError: no variable gives one of them, and there is no MPI to broadcast it.
     """
     address, port = environ.get("MASTER_ADDR"), master_port(environ)
     if launcher.master is not None and not (address and port):
@@ -193,10 +193,11 @@ def master_of(launcher: Launcher, environ: Environment) -> tuple[str | None, int
 
 
 def launched_by(environ: Environment) -> Placement:
-    """The placement of the process of an environment; without a launcher it is alone.
+    """The placement of the process with this environment; without a launcher it is alone.
 
-    torchrun and deepspeed count before mpirun, and mpirun before srun, as each may start the
-    other. RANK by itself has to agree with mpirun or srun where one of them started the process.
+    torchrun and deepspeed take precedence over mpirun, and mpirun over srun, as the latter may
+    start the former. RANK by itself has to agree with mpirun or srun where one of them started
+    the process.
 
     Raises:
         ConfigError: settings that contradict each other, or that make no sense.

@@ -18,7 +18,7 @@ SLOW_READINGS = 3  # logged steps in a row before a slow rank is named
 
 
 def phase(name: str) -> record_function:
-    """A context that gives a part of a step a name in traces; microseconds where none is taken."""
+    """A context that names a part of a step in traces; costs microseconds where none is taken."""
     return record_function(PHASE_PREFIX + name)
 
 
@@ -45,7 +45,7 @@ class DeviceTime:
             self.events[-1].record()
 
     def take_s(self) -> float:
-        """Seconds since the last call; on CUDA the work must be finished, as after a log."""
+        """Seconds timed since the last call; on CUDA its work must be done, as after logging."""
         passed_s, self.passed_s = self.passed_s, 0.0
         if self.on_cuda:
             spans = zip(self.events[::2], self.events[1::2], strict=True)
@@ -65,7 +65,7 @@ class SlowRank:
     reported: set[int] = field(default_factory=set)
 
     def compare(self, own_s: float) -> dict[str, float | int]:
-        """Metrics of the slowest rank from this rank's seconds; all ranks call this at once."""
+        """Metrics of the slowest rank; every rank calls this with its own seconds."""
         if len(self.names) == 1:
             return {}
         seconds = torch.zeros(len(self.names), dtype=torch.float64)

@@ -213,7 +213,7 @@ class RankWatch:
 
 
 def open_store(rank: int, timeout_s: float) -> Any:
-    """A store on rank 0 for the watchdog alone: the launcher's blocks for one caller at a time."""
+    """A store on rank 0 for the watchdog alone; the launcher's serves one caller at a time."""
     host, limit = os.environ["MASTER_ADDR"], timedelta(seconds=timeout_s)
     store, port = None, [0]
     if rank == 0:

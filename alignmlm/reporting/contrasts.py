@@ -44,7 +44,7 @@ class Contrast:
 
     @property
     def better(self) -> str | None:
-        """The objective that is better by more than noise; None: neither, or nobody knows."""
+        """The objective that is better by more than noise; None: neither, or no p-value."""
         if not self.p_holm <= LEVEL:
             return None
         rises = self.difference.interval.estimate > 0
@@ -52,7 +52,7 @@ class Contrast:
 
     @property
     def worse(self) -> str | None:
-        """The other one."""
+        """The objective that is worse by more than noise; None where `better` is None."""
         better = self.better
         return None if better is None else self.first if better == self.second else self.second
 
@@ -83,7 +83,7 @@ def scores_by_seed(rows: list[ScoreRow], measure: Measure) -> dict[int, float]:
 def contrast(
     place: TransferPlace, measure: Measure, sides: tuple[tuple[str, list[ScoreRow]], ...]
 ) -> Contrast | None:
-    """Two objectives in one place, not yet adjusted; None where they share no seed."""
+    """The contrast of two objectives, its p-value not yet adjusted; None without a shared seed."""
     (first, rows), (second, others) = sides
     one, two = scores_by_seed(rows, measure), scores_by_seed(others, measure)
     seeds = sorted(one.keys() & two.keys())
@@ -99,7 +99,7 @@ def contrast(
 
 
 def contrasts(rows: Iterable[ScoreRow], measure: Measure) -> list[Contrast]:
-    """Every two objectives in every place, with p-values that account for their number.
+    """The contrasts of every two objectives in every place, with Holm-adjusted p-values.
 
     Raises:
         DataError: a cell has the same seed twice.

@@ -24,7 +24,7 @@ def draw_lines(axes: Axes, lines: list[Series], suffix: str = "") -> None:
 
 
 def draw_points(axes: Axes, lines: list[Series], suffix: str = "") -> None:
-    """Add one row of marks a series, each of a form of its own."""
+    """Add the points of each series, with a marker of its own."""
     for number, line in enumerate(lines):
         turn = number % len(MARKS)
         (points,) = axes.plot(line.steps, line.values, MARKS[turn], label=line.name + suffix)

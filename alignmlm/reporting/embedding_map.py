@@ -27,8 +27,8 @@ from alignmlm.storage.atomic import replace_text
 log = logging.getLogger(__name__)
 
 LABELLED = 30  # pairs whose words are written out, at most
-TRIED = 150  # pairs that are looked at for it
-PLACES = ((5, 4), (-5, 4), (5, -4), (-5, -4))  # of a label beside its point, in points of type
+TRIED = 150  # pairs that are considered for labelling, at most
+PLACES = ((5, 4), (-5, 4), (5, -4), (-5, -4))  # offsets of a label, in typographic points
 COLUMNS = ("number", "source", "target", "source_x", "source_y", "target_x", "target_y")
 
 
@@ -61,7 +61,7 @@ class Map:
 
 
 def word_map(words: PairedWords) -> Map:
-    """Both sides in the plane of their largest common variance, after scaling to length 1."""
+    """Both sides, scaled to length 1, in the plane of their first two principal components."""
     both = unit_length(np.concatenate([words.source_vectors, words.target_vectors]))
     plane = principal_plane(both)
     points = plane.points(both)
@@ -69,7 +69,7 @@ def word_map(words: PairedWords) -> Map:
 
 
 def shown_words(words: PairedWords) -> tuple[list[str], list[str]]:
-    """The words, each by its number in the table of points where no font can draw it.
+    """The words; one that no font can draw is replaced by its number in the table of points.
 
     A target word that is written like its source is not written again.
     """

@@ -57,7 +57,7 @@ def metric_config(metric: str, measure: str, description: str) -> Document:
 
 def score_details(row: Document, measure: str) -> Document:
     """A mean over seeds of fine-tuning, and its interval where there is one."""
-    unit = 1 if measure == "delta" else 100  # of one percent
+    unit = 1 if measure == "delta" else 100  # percent (for Delta: points) in one unit of the record
     details: Document = {"score": row[measure] / unit}
     if (bounds := row[f"{measure}_ci95"]) is not None:
         details["uncertainty"] = {
@@ -169,7 +169,7 @@ def evaluation_record(document: Document, model_id: str) -> Document:
 
 
 def write_evaluation_record(results: Path, model_id: str, output: Path) -> Path:
-    """The path of a new record: OUTPUT/alignmlm/ORG/NAME/UUID.json, as the collection lays them.
+    """The path of a new record: OUTPUT/alignmlm/ORG/NAME/UUID.json, the collection's layout.
 
     The same results get the same file name.
 

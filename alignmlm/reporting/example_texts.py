@@ -26,7 +26,7 @@ def unchanged_file(task: Task, config: dict[str, Any], folder: Path) -> SplitFil
     """The test split that a run was measured on.
 
     Raises:
-        DataError: it is no file of this machine, or another one now.
+        DataError: it is not a file on this machine, or has changed since.
     """
     file = found_file(task, "test", folder)
     if file.is_hub:
@@ -40,7 +40,7 @@ def unchanged_file(task: Task, config: dict[str, Any], folder: Path) -> SplitFil
 def example_texts(
     run: RunFacts, name: str, language: str, wanted: Container[Document], folder: Path
 ) -> dict[Document, tuple[Lines, Lines | None]]:
-    """Original and derived text of some test examples; no derived one of a natural language.
+    """Original and derived text of some test examples; a natural language has no derived one.
 
     Files of the sample world are made in the folder where they are missing.
 

@@ -23,7 +23,7 @@ def colour(place: int) -> str:
 
 
 def pattern(place: int) -> str:
-    """One of four patterns, thicker in each turn."""
+    """One of four patterns, in turn; denser on each round."""
     return PATTERNS[place % len(PATTERNS)] * (1 + place // len(PATTERNS))
 
 
@@ -33,7 +33,7 @@ def texts_of(figure: Figure) -> list[str]:
 
 
 def settings(fonts: Fonts) -> dict[str, object]:
-    """What figures are drawn with: the fonts, and no chance in SVG ids."""
+    """What figures are drawn with: the fonts, and a fixed salt so that SVG ids are reproducible."""
     return {"font.family": fonts.families, "svg.hashsalt": "alignmlm", "svg.fonttype": "path"}
 
 

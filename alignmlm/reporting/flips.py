@@ -1,8 +1,8 @@
 """Examples that one run gets right and another one wrong, from the runs' samples, for the page.
 
-Of each task, language and arm: every run's share of each example (two letters each), and, of the
-examples in which runs differ most, the texts, the right labels and every run's answers. Of several
-seeds of fine-tuning the lowest counts.
+For each task, language and arm: how much of each example every run gets right (as two letters),
+and, for the examples in which runs differ most, the texts, the right labels and every run's
+answers. Of several seeds of fine-tuning, the lowest is used.
 """
 
 import tempfile
@@ -39,7 +39,7 @@ class TaskLanguage(NamedTuple):
 
 
 def tested(runs: Iterable[RunFacts]) -> dict[TaskLanguage, list[int]]:
-    """What runs have samples of, with the places of these runs; retrieval is left out."""
+    """What at least two runs have samples of, and these runs' places; retrieval is left out."""
     places_of: dict[TaskLanguage, list[int]] = defaultdict(list)
     for place, run in enumerate(runs):
         results = run.results or {}
@@ -98,7 +98,7 @@ def most_different(shares: Float[np.ndarray, "run example"], count: int) -> list
 
 
 def evenly(documents: list[Document], count: int) -> list[Document]:
-    """At most so many documents, spread evenly."""
+    """At most `count` of the documents, evenly spread."""
     places = np.linspace(0, len(documents) - 1, min(len(documents), count)).round().astype(int)
     return [documents[place] for place in np.unique(places)]
 
@@ -106,7 +106,7 @@ def evenly(documents: list[Document], count: int) -> list[Document]:
 def shown_texts(
     run: RunFacts, one: TaskLanguage, documents: list[Document], folder: Path
 ) -> tuple[list[Plain | None], str]:
-    """Original and derived texts of some examples, and why there are none."""
+    """Original and derived texts of some examples; without any, Nones and the reason."""
     try:
         texts = example_texts(run, *one, wanted=set(documents), folder=folder)
     except (AlignMLMError, OSError, KeyError, TypeError) as error:
@@ -122,7 +122,7 @@ def flip_unit(
     each: int,
     texts_of: Callable[[list[Document]], tuple[list[Plain | None], str]],
 ) -> Plain:
-    """One task, language and arm; `each`: how many runs share the room, over all tasks."""
+    """One task, language and arm; `each`: how many runs, over all units, share the size limits."""
     every = list(next(iter(by_run.values())))
     drawn = evenly(every, max(50, min(MOST_EXAMPLES, ALL_SHARES // each)))
     shares = np.array([[share(answers[d]) for d in drawn] for answers in by_run.values()])
@@ -159,7 +159,7 @@ def flip_unit(
 
 
 def flip_data(runs: list[RunFacts]) -> list[Plain]:
-    """Every task, language and arm that at least two runs have answered the same examples of.
+    """One unit per task, language and arm in which two or more runs answered the same examples.
 
     Raises:
         DataError: samples are damaged.

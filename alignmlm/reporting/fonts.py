@@ -40,7 +40,7 @@ class Fonts:
 
 @cache
 def package_fonts() -> tuple[Path, ...]:
-    """Font files of installed font packages; a package that cannot be read is left out, loudly."""
+    """Font files of installed font packages; one that cannot be read is left out with a warning."""
     files: list[Path] = []
     for entry in sorted(entry_points(group=PACKAGES), key=lambda entry: entry.name):
         try:
@@ -87,7 +87,7 @@ def scripts_of(characters: Iterable[str]) -> list[str]:
 
 
 def needed(texts: Iterable[str]) -> set[str]:
-    """The characters of some texts that leave ink or join letters."""
+    """The characters of some texts that need a glyph: no spaces, controls or format characters."""
     every = set().union(*texts)
     return {c for c in every if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")}
 

@@ -21,7 +21,7 @@ class Score:
     title: str  # "BS"
     mean: str
     interval: str  # "[54.0, 59.0]", empty where nobody knows
-    look: str  # "better", "worse", "tied", "alone"
+    look: str  # "better", "worse", "between", "tied", "alone"
     told: str  # the same in words
 
 
@@ -75,7 +75,7 @@ def score(rows: list[ScoreRow], measure: Measure, standing: Standing) -> Score:
 
 
 def matrices(rows: list[ScoreRow], why: dict[tuple[str, str], str]) -> list[MatrixTable]:
-    """One table a task; `why` tells of an objective and a task why nothing was measured.
+    """One table per task; `why` has the reasons for empty cells, by objective and task.
 
     Raises:
         DataError: a cell has the same seed twice.
@@ -126,7 +126,7 @@ def reason(run: RunFacts | None, task: str) -> str:
 def reasons(
     rows: list[ScoreRow], runs: list[RunFacts], missing: Sequence[Row] = ()
 ) -> tuple[list[Hole], dict[tuple[str, str], str]]:
-    """The holes of a study, and by objective and task why nothing was measured.
+    """The holes in a study, and why nothing was measured, by objective and task.
 
     A study is whole where every objective has every seed in every place that any of them has;
     `missing` are runs that it lacks, with reasons.

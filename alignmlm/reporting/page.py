@@ -69,7 +69,7 @@ def embedded(value: Any) -> Markup:
 
 
 def source_hash(text: str) -> str:
-    """What a Content-Security-Policy calls an inline script or style."""
+    """The source expression that allows an inline script or style in a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
@@ -108,7 +108,7 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[PageGroup]:
 
 
 def told_apart(runs: list[RunFacts]) -> list[RunFacts]:
-    """The runs, those of one label and seed with their folders' names before the label."""
+    """The runs; where several share label and seed, their folders become their labels."""
     names = Counter((run.label, run.seed) for run in runs)
     return [
         replace(run, label=f"{run.folder.parent.name}/{run.name}")
@@ -126,7 +126,7 @@ def in_order(runs: list[RunFacts], shown: list[PageGroup]) -> list[RunFacts]:
 
 
 def page_text(runs: list[RunFacts], shown: list[PageGroup], live: str = "") -> str:
-    """The page; `live`: what the server calls it that it came from."""
+    """The page; `live` is the stamp of this version if a server serves it."""
     environment = Environment(
         loader=PackageLoader("alignmlm.reporting", "template"),
         autoescape=True,
@@ -174,7 +174,7 @@ def found_in(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> str:
     """The page with the findings, tables and charts of runs and studies.
 
-    `live` is what a server calls this page; the page asks it for a newer one.
+    `live` is the stamp of this version on a server, which the page polls for a newer one.
 
     Raises:
         DataError: a run or a study cannot be read.

@@ -81,7 +81,7 @@ def table_data(rows: list[ScoreRow]) -> Plain:
 
 
 def number(value: float) -> float | None:
-    """A number of five digits, None where there is none."""
+    """A number to five significant digits; None where it is not finite."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
@@ -106,7 +106,7 @@ def curve_data(run: RunFacts) -> dict[str, Any]:
 
 
 def leave_one_out(cells: dict[Cell, list[ScoreRow]], words: str) -> tuple[float, float] | None:
-    """The lowest and highest Spearman's rho with one target language left out each."""
+    """The lowest and highest Spearman's rho as each target language is left out in turn."""
     targets = dict.fromkeys(cell.language for cell in cells)
     if len(targets) < 2:
         return None
@@ -134,7 +134,7 @@ def point(cell: Cell, rows: list[ScoreRow], words: str) -> Plain:
 
 
 def scatter_data(rows: list[ScoreRow]) -> list[Plain]:
-    """Alignment against Delta by task and by whose alignment, with Spearman's rho in words."""
+    """Alignment against Delta by set of words and by task, with Spearman's rho as text."""
     panels = []
     for words in alignments_of(rows):
         own = by_cell(r for r in rows if words in r.alignment_percent and r.delta == r.delta)

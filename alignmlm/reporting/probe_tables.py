@@ -14,7 +14,7 @@ NEAREST, CSLS = "forward/cosine_p1_percent", "forward/csls_p1_percent"
 
 
 class WordRow(NamedTuple):
-    """Precision at one of one kind of vectors in one space, in percent; None: not measured."""
+    """P@1, reciprocity and hub mass (percent) of some vectors in a space; None: not measured."""
 
     vectors: str  # "embeddings", "layer 2"
     space: str
@@ -69,7 +69,7 @@ def layer_rows(metrics: dict[str, float | int]) -> list[LayerRow]:
 
 
 def curves_figure(document: dict[str, Any]) -> Figure:
-    """P@1 of held-out words over checkpoints: a panel a language pair, a line a kind and space."""
+    """P@1 of held-out words by checkpoint: a panel per language pair, a line per kind and space."""
     steps = document["steps"]
     names = list(steps[-1]["pairs"])
     figure = Figure(figsize=(8, 0.6 + 3.4 * len(names)), layout="constrained")

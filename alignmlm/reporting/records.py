@@ -22,7 +22,7 @@ class Series:
 
 
 def read_metrics(run: Path) -> dict[int, Row]:
-    """The metrics of a run by step; of two lines of one step the later one counts.
+    """The metrics of a run by step; lines of one step are merged, later values winning.
 
     A last line that was cut while it was written is left out.
 
@@ -45,7 +45,7 @@ def series(metrics: dict[int, Row], key: str, name: str) -> Series:
 
 
 def summary_of(run: Path) -> dict[str, Any]:
-    """The summary of a finished run; nothing of one that goes on."""
+    """The summary of a finished run; empty for an unfinished one."""
     return read_summary(run) if (run / SUMMARY).exists() else {}
 
 
@@ -79,7 +79,7 @@ def languages_of(metrics: dict[int, Row]) -> list[str]:
         for prefix in prefixes
         if key.startswith(prefix)
     )
-    return [name for name in dict.fromkeys(names) if "-" in name]  # terms have no script
+    return [name for name in dict.fromkeys(names) if "-" in name]  # loss terms have no script
 
 
 def curves_of(metrics: dict[int, Row]) -> RunCurves:

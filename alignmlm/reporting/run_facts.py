@@ -16,7 +16,7 @@ from alignmlm.reporting.records import Row, read_metrics, summary_of
 from alignmlm.storage.plain_data import read_json, read_yaml
 
 SEEDED = re.compile(r"(?P<label>.+)-seed(?P<seed>\d+)")  # how a study names its runs' folders
-PLACES = ("run.dir", "run.name", "data.store")  # of a run, not of what it is
+PLACES = ("run.dir", "run.name", "data.store")  # where a run is kept, not what it is
 SEEDS = ("model.seed", "train.seed")
 SHORT = 12  # letters of a hash that are shown
 
@@ -26,11 +26,11 @@ class RunFacts:
     """One run, as far as it got."""
 
     folder: Path
-    label: str  # what runs of other seeds are called too
+    label: str  # shared with runs that differ only in the seed
     seed: int
     settings: dict[str, str]  # dotted names, values as JSON
     metrics: dict[int, Row]  # by step
-    summary: dict[str, Any]  # none of a run that goes on
+    summary: dict[str, Any]  # empty for an unfinished run
     results: dict[str, Any] | None
 
     @property

@@ -56,7 +56,7 @@ def loss_column(language: str) -> MeasureColumn:
 
 
 def groups_of(rows: list[Row], names: Iterable[str]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows that have the same under some names, first seen first."""
+    """The rows grouped by their values under some names, in order of first appearance."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(str(row[name]) for name in names), []).append(row)
@@ -64,7 +64,7 @@ def groups_of(rows: list[Row], names: Iterable[str]) -> dict[tuple[str, ...], li
 
 
 def values_of(group: list[Row], value: Callable[[Row], float | None]) -> list[float]:
-    """What was measured of one thing in some rows."""
+    """The values of one measure, in the rows that have it."""
     return [number for row in group if (number := value(row)) is not None]
 
 
@@ -81,7 +81,7 @@ def cell(values: list[float], digits: int) -> str:
 def cells(
     title: str, rows: list[Row], names: dict[str, str], columns: Iterable[MeasureColumn]
 ) -> Cells:
-    """One line a group, means over its rows with their range; what no row has is left out."""
+    """One line per group: means and ranges over its rows; measures without values are left out."""
     shown = [column for column in columns if values_of(rows, column.value)]
     lines = [
         [*group_names, *(cell(values_of(group, column.value), column.digits) for column in shown)]
@@ -152,7 +152,7 @@ def transfer_table(rows: list[Row]) -> Table:
 
 
 def retrieval_table(rows: list[Row]) -> Table:
-    """One line a task and pair of languages: P@1 both ways, by cosine and by CSLS, in percent."""
+    """One line per task and language pair: P@1 in percent, by cosine both ways, by CSLS forward."""
     table = new_table("Retrieval, P@1 (%)")
     for title in ("task", "languages"):
         table.add_column(title)

@@ -36,7 +36,7 @@ from alignmlm.reporting.transfer_names import (
 from alignmlm.reporting.transfer_tables import p_text, signless
 
 NAME_WIDTH = 14  # characters of a language's name on one line
-WIDEST_BAR = 0.3  # where the middles of two languages are 1 apart
+WIDEST_BAR = 0.3  # as a share of the distance between two languages
 DARK = 0.55  # share of a heat map's scale from which text is white
 MOST_BESIDE = 4  # languages in a panel that has others beside it
 FILLS: tuple[Literal["full", "none", "left", "top"], ...] = ("full", "none", "left", "top")
@@ -89,7 +89,7 @@ def mark_interval(axes: Axes, x: float, interval: Interval) -> None:
 
 
 def say_unmeasured(axes: Axes) -> None:
-    """Words in the place of a drawing."""
+    """Say that nothing was measured, in place of a drawing."""
     axes.text(0.5, 0.5, "not measured:\nno training data", transform=axes.transAxes, ha="center")
     axes.set_axis_off()
 
@@ -145,7 +145,7 @@ def seeds_text(cells: Group) -> str:
 
 
 def bars_figure(rows: Iterable[ScoreRow]) -> Figure:
-    """BS, BZ and Delta of every cell with intervals: a line of panels a task.
+    """BS, BZ and Delta of every cell with intervals: one panel per task and measure.
 
     Raises:
         DataError: there are no rows.
@@ -219,7 +219,7 @@ def draw_cells(
 
 
 def matrix_figure(rows: Iterable[ScoreRow]) -> Figure:
-    """Heat maps of zero-shot scores from each source to each target, one a task and objective.
+    """Heat maps of zero-shot scores from each source to each target, one per task and objective.
 
     Raises:
         DataError: there are no rows.
@@ -332,9 +332,9 @@ def scatter_legend(figure: Figure, cells: Iterable[Cell]) -> None:
 
 
 def scatter_figure(rows: Iterable[ScoreRow], words: str | None = None) -> Figure:
-    """Alignment against Delta of every cell, one panel a task, with Spearman's rho.
+    """Alignment against Delta of every cell, one panel per task, with Spearman's rho.
 
-    `words` says whose alignment; none: the first that the rows have.
+    `words` names the set of words whose alignment is drawn; None: the first that the rows have.
 
     Raises:
         DataError: no row has an alignment, or none has this one.
@@ -357,7 +357,7 @@ def scatter_figure(rows: Iterable[ScoreRow], words: str | None = None) -> Figure
 def confusion_figure(
     labels: list[str], counts: Int[np.ndarray, "label label"], title: str
 ) -> Figure:
-    """Answers to each right label in percent of it; labels that never occur are hatched.
+    """How often each right label got each answer, in percent; labels that never occur are hatched.
 
     Raises:
         DataError: nothing was answered.

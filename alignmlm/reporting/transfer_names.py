@@ -1,4 +1,4 @@
-"""How objectives, tasks and languages are called in tables and figures."""
+"""What objectives, tasks and languages are called in tables and figures."""
 
 from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.scores.upstream import LANGUAGES, OBJECTIVES
@@ -22,7 +22,7 @@ def task_name(task: str) -> str:
 
 
 def order_name(order: str) -> str:
-    """A change of order in words: "syntax of fra" of "syn-fra"."""
+    """A change of order in words: "syntax fra" for "syn-fra"."""
     if order.startswith("syn-"):
         return f"syntax {order.removeprefix('syn-')}"
     kind, number = split_order(order)

@@ -1,4 +1,4 @@
-"""All tables and figures of some results in one folder; what cannot be drawn is said and why."""
+"""All tables and figures of some results in one folder; what cannot be drawn is logged, and why."""
 
 import logging
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def confusion_figures(side: ResultSet) -> dict[str, Callable[[], Figure]]:
 
 
 def write_figures(side: ResultSet, folder: Path, words: str | None = None) -> list[Path]:
-    """The paths of the figures as PNG and SVG; `words` says whose alignment is drawn."""
+    """The paths of the figures as PNG and SVG; `words` names the words whose alignment is drawn."""
     rows = side.rows
     figures: dict[str, Callable[[], Figure]] = {
         "transfer_bars": lambda: bars_figure(rows),

@@ -1,6 +1,7 @@
 """Tables of transfer: CSV shaped like the paper's, Markdown, and LaTeX for the package booktabs.
 
-Cells are means over seeds with 95 % intervals (Student's t), which one seed and equal seeds lack.
+Cells are means over seeds with 95 % intervals (Student's t) where these can be estimated: not from
+one seed, nor from equal scores.
 The best objective of a column is bold only where its interval excludes the runner-up's mean.
 """
 
@@ -56,7 +57,7 @@ class TransferTable:
     columns: list[TransferColumn]
     bold: frozenset[tuple[TransferLine, TransferColumn]]
     alignments: dict[TransferLine, dict[str, float]] = field(default_factory=dict)
-    seeds: tuple[int, ...] = ()  # how many a cell has
+    seeds: tuple[int, ...] = ()  # the different numbers of seeds per cell
 
 
 def line_of(cell: Cell) -> TransferLine:
@@ -167,7 +168,7 @@ def head(table: TransferTable) -> list[str]:
 def body(
     table: TransferTable, text: Callable[[str], str], strong: Callable[[str], str]
 ) -> list[list[str]]:
-    """Lines of cells as text."""
+    """The lines as text; `text` escapes a cell, `strong` marks it bold."""
     words = dict.fromkeys(name for known in table.alignments.values() for name in known)
     lines = []
     for line, cells in table.cells.items():
@@ -235,7 +236,7 @@ def p_text(p: float) -> str:
 
 
 def comparison_cells(rows: Iterable[CellDifference]) -> tuple[list[str], list[list[str]]]:
-    """Titles, and one line a cell and measure, for a terminal or a file."""
+    """Titles, and one line per cell and measure, for a terminal or a file."""
     titles = [
         "objective", "task", "source", "target", "measure", "A", "B", "B - A [95 %]", "p (Holm)",
         "verdict", "noise",
@@ -254,7 +255,7 @@ def comparison_cells(rows: Iterable[CellDifference]) -> tuple[list[str], list[li
 def shared_cells(
     titles: list[str], lines: list[list[str]]
 ) -> tuple[dict[str, str], list[str], list[list[str]]]:
-    """What all lines say of themselves by title, and titles and lines without these columns."""
+    """The SAID_ONCE values that all lines share, and titles and lines without these columns."""
     values = dict(zip(titles, zip(*lines, strict=True), strict=True)) if lines else {}
     shared = {name: values[name][0] for name in SAID_ONCE if len(set(values.get(name, ()))) == 1}
     own = [place for place, name in enumerate(titles) if name not in shared]

@@ -4,9 +4,9 @@
 2. No two objectives in one place: nothing to compare.
 3. No p-value anywhere (one seed, or seeds that agree to the last bit): no claim.
 4. Two objectives differ by more than noise where Holm's adjusted p is at most 0.05.
-5. Pairs of objectives are told by how often one is better; both directions, if both occur.
+5. Pairs of objectives are reported by how often one is better; both directions, if both occur.
 6. Where Delta is smaller but BZ not higher beyond noise, that is said.
-7. No such pair: no difference beyond noise, and the smallest difference that had been noticed.
+7. No such pair: no difference beyond noise, and how small a difference could have been noticed.
 """
 
 import math
@@ -25,7 +25,7 @@ from alignmlm.reporting.contrasts import (
 from alignmlm.reporting.transfer_names import language_name, objective_name, task_name
 from alignmlm.reporting.transfer_tables import p_text, shown, signless
 
-MOST_PAIRS = 4  # that are told
+MOST_PAIRS = 4  # that are reported
 NAMES: dict[Measure, str] = {"delta": "Delta", "bz": "BZ", "bs": "BS", "source": "source"}
 
 
@@ -50,7 +50,7 @@ def decisive(rows: list[ScoreRow]) -> list[Contrast]:
 
 
 def place_text(place: TransferPlace) -> str:
-    """A place in words: "EWT POS, eng to eng, inverted"."""
+    """A place in words: "EWT POS (eng → eng, inverted)"."""
     source, target = language_name(place.source_language), language_name(place.language)
     return f"{task_name(place.task)} ({source} → {target})"
 
@@ -63,7 +63,7 @@ def seeds_text(compared: list[Contrast]) -> str:
 
 
 def numbers_text(compared: Contrast) -> str:
-    """The means of both sides, the better or first one first, and the interval between them."""
+    """The means of both sides, the better (or first) one first, and their difference's interval."""
     order = (1, 0) if compared.better == compared.second else (0, 1)
     means = " against ".join(signless(f"{compared.means[side]:.1f}") for side in order)
     text = f"{NAMES[compared.measure]} {means}"

@@ -23,7 +23,7 @@ WATCHED = (METRICS, SUMMARY, RESULTS, STUDY, WORDS)
 
 
 def stamp_of(folders: Sequence[Path]) -> str:
-    """What changes where a run, an evaluation or a study writes something."""
+    """A hash that changes when a run, an evaluation or a study writes something."""
     digest = xxhash.xxh3_64()
     for folder in folders:
         for path in sorted(path for name in WATCHED for path in folder.rglob(name)):
@@ -47,7 +47,7 @@ class Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def refresh(self) -> None:
-        """Make the page anew where something was written and the last look is long enough ago.
+        """Rebuild the page if files have changed, looking at most once every `every_s` seconds.
 
         A page that cannot be made now, because files are being replaced, is made at the next look.
 
@@ -70,7 +70,7 @@ class Watched:
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one page to this machine."""
+    """A server of one page that only this machine can reach."""
 
     daemon_threads = True
 

@@ -19,7 +19,7 @@ WORD |= {"ranks": list, "cosine": list, "csls": list, "points": list}
 
 
 def read_words(run: RunFacts) -> dict[str, Any] | None:
-    """The words of a run; None where nobody looked at them.
+    """The words of a run; None where it has no words.json.
 
     Raises:
         DataError: words.json is damaged.
@@ -45,7 +45,7 @@ def thinned(words: dict[str, Any], keep: int) -> dict[str, Any]:
 
 
 def word_data(runs: Iterable[RunFacts]) -> dict[str, Any]:
-    """The words of each run that has some, by its place, and how many of them are left out.
+    """The words of each run that has some, by its place; every `kept`-th word is kept.
 
     Raises:
         DataError: a words.json is damaged.

@@ -1,4 +1,4 @@
-"""NumPy files whose header says no more than the file holds."""
+"""NumPy files, refused if their header promises more data than the file holds."""
 
 import math
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all, and stay when the power fails.
+"""Files and folders that appear whole or not at all, and survive a power failure.
 
-Whatever is written has a name of its own until it is on the disk, and is then renamed; a process
+Whatever is written has a temporary name until it is on the disk, and is then renamed; a process
 that is killed leaves at most such a `<name>.tmp-<machine>-<process>`, which the next one that
 writes the file on that machine removes.
 """
@@ -64,7 +64,7 @@ def remove_partial(path: Path) -> None:
 
 
 def remove_dead_partials(path: Path) -> None:
-    """Remove what processes of this machine left of a file and that no longer run."""
+    """Remove partial copies of a file by processes of this machine that no longer run."""
     prefix = f"{path.name}{PARTIAL}{MACHINE}-"
     for leftover in leftovers(path):
         process = leftover.name.removeprefix(prefix)
@@ -84,7 +84,7 @@ def runs(process: int) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """The new path of a damaged file or folder, moved out of the way; its lock is held."""
+    """Move a damaged file or folder aside; returns its new path. The caller holds its lock."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
@@ -155,9 +155,9 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Write at the end of a file, all of the text or nothing; the file is opened for this alone.
+    """Append to a file, all of the text or nothing; the file is opened for this call alone.
 
-    So a folder that is gone is noticed, and nothing is kept back.
+    So a folder that is gone is noticed, and nothing waits in a buffer.
 
     Raises:
         OSError: the disk is full, or the folder is gone.

@@ -26,10 +26,10 @@ def described(value: object) -> str:
 
 
 def as_text(value: object, what: str, place: str) -> str:
-    """A text; a whole number is its digits.
+    """The value as text; a whole number becomes its digits.
 
     Raises:
-        DataError: it is something else, null too.
+        DataError: it is something else, or null.
     """
     if isinstance(value, str):
         return value
@@ -42,7 +42,7 @@ def as_label(value: object, what: str, place: str) -> str:
     """A label: text, a whole number (2 and 2.0 are "2"), or "true" and "false".
 
     Raises:
-        DataError: it is something else, null too.
+        DataError: it is something else, or null.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,4 +1,4 @@
-"""Hashes of files, and of JSON documents inside themselves: what changed is noticed when read."""
+"""Hashes of files, and checksums inside JSON documents: a change is noticed when they are read."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import xxhash
 
 from alignmlm.errors import CheckpointError, DataError
 
-CHECKSUM = "checksum_xxh3"  # of a document, in it
+CHECKSUM = "checksum_xxh3"  # key of a document's own checksum
 Kind = type[DataError] | type[CheckpointError]
 FileHashes = dict[str, dict[str, Any]]  # name in a folder: {"bytes": ..., "xxh3": ...}
 
@@ -37,7 +37,7 @@ def verified(document: dict[str, Any], path: Path, kind: Kind) -> dict[str, Any]
     """A document without its checksum, once that is verified; `path` names it in errors.
 
     Raises:
-        DataError, CheckpointError: the checksum is missing or another one.
+        DataError, CheckpointError: the checksum is missing or does not match.
     """
     content = dict(document)
     if (recorded := content.pop(CHECKSUM, None)) is None:

@@ -45,7 +45,7 @@ class ZstdReader(io.RawIOBase):
         return len(part)
 
     def decompressed(self, data: bytes) -> bytes:
-        """Content of some bytes of the file, across the bounds of frames."""
+        """What some bytes of the file decompress to, across frame boundaries."""
         from zstandard import ZstdDecompressor
 
         parts = []

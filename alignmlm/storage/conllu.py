@@ -1,4 +1,4 @@
-"""CoNLL-U: sentences as lines of 10 columns, their ids checked, and where no space stands.
+"""CoNLL-U: sentences as lines of 10 columns, with checked ids and the places without a space.
 
 Source: https://universaldependencies.org/format.html (columns, ids, ranges, SpaceAfter).
 """
@@ -40,7 +40,7 @@ class Block:
     """A sentence: its words, numbered from 1 in their order, and its multiword tokens."""
 
     rows: list[WordLine]
-    ranges: list[tuple[int, int, WordLine]]  # first and last word
+    ranges: list[tuple[int, int, WordLine]]  # first and last word, and its line
 
     @property
     def words(self) -> list[str]:
@@ -50,8 +50,8 @@ class Block:
     def joined(self) -> list[bool]:
         """For each word, whether no space stands between it and the word before.
 
-        Words of a multiword token are joined where their forms spell it ("do" + "n't"); the others
-        have a space between them, as the file does not say where the one ends in the token's text.
+        Words of a multiword token are joined where their forms spell it ("do" + "n't"); the
+        others get a space between them, as the file does not say where in the token each one ends.
         """
         words = self.words
         joined = [False, *(not row.space_after for row in self.rows)]
@@ -81,7 +81,7 @@ def block_of(lines: list[WordLine], path: object) -> Block:
     """The sentence of some lines; nodes without a word are left out.
 
     Raises:
-        DataError: an id that is none or out of order, or a range of words that are not there.
+        DataError: an id is malformed or out of order, or a range names words that are not there.
     """
     words: list[WordLine] = []
     ranges = []
@@ -102,10 +102,10 @@ def block_of(lines: list[WordLine], path: object) -> Block:
 
 
 def check_ranges(ranges: list[tuple[int, int, WordLine]], words: int, path: object) -> None:
-    """Raise unless the ranges of a sentence are apart and name words that it has.
+    """Raise unless the ranges of a sentence name words that it has and do not overlap.
 
     Raises:
-        DataError: they do not.
+        DataError: one names other words or ends before it begins, or two overlap.
     """
     for first, last, row in ranges:
         place = f"{path}:{row.number}: range {first}-{last}"
@@ -125,7 +125,7 @@ def check_ranges(ranges: list[tuple[int, int, WordLine]], words: int, path: obje
 def blocks(
     lines: Iterable[tuple[int, str]], path: object, *, more: bool = False
 ) -> Iterator[Block]:
-    """The sentences of some numbered lines; comments are left out, and sentences without words.
+    """The sentences of some numbered lines; comments and sentences without words are left out.
 
     `more` allows columns after the tenth, as files of Galactic Dependencies have them.
 

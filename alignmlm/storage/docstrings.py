@@ -10,7 +10,7 @@ from pathlib import Path
 
 @cache
 def docstrings(module: str) -> dict[str, str]:
-    """Docstrings of a module by name: functions, classes, and fields ("Class.field"), on one line.
+    """Docstrings of a module by name: functions, classes, and fields ("Class.field", on one line).
 
     The docstring of a field is the string that stands under it. Without the source there are none.
     """

@@ -50,7 +50,7 @@ def taken(lock: Path, timeout_s: float) -> FileLock:
 
 
 def take_lock(lock: Path) -> FileLock:
-    """The lock of a file at once, held until it is released or this process ends.
+    """The lock of a file, without waiting; held until it is released or this process ends.
 
     Raises:
         LockHeldError: another process holds it.

@@ -1,7 +1,7 @@
 """YAML and JSON files as plain data: dict, list, str, int, float, bool and None, nothing else.
 
 Every file that holds settings, records or results is read here. No text can name code: tags,
-anchors and repeated keys are refused, and so is what is too large, too deep or no UTF-8.
+anchors and repeated keys are refused, and so is what is too large, too deep or not UTF-8.
 """
 
 import json
@@ -32,7 +32,7 @@ def read_text(path: Path, max_mib: int, kind: Kind) -> str:
     """The text of a file without its byte-order mark.
 
     Raises:
-        AlignMLMError: it cannot be read, is larger than that, or is no UTF-8.
+        AlignMLMError: it cannot be read, is larger than max_mib, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -49,7 +49,7 @@ def decoded(data: bytes, place: str, kind: Kind) -> str:
     """UTF-8 as text without a byte-order mark.
 
     Raises:
-        AlignMLMError: it is no UTF-8; the message names the line.
+        AlignMLMError: it is not UTF-8; the message names the line.
     """
     try:
         return data.decode("utf-8-sig")
@@ -61,9 +61,9 @@ def decoded(data: bytes, place: str, kind: Kind) -> str:
 
 
 def parse_json(text: str | bytes, place: str, kind: Kind = DataError, *, nan: bool = False) -> Any:
-    """The plain data of a JSON text; `place` names it in errors, which are of that kind.
+    """The plain data of a JSON text; `place` names it in errors, which are of type `kind`.
 
-    nan says whether NaN and Infinity may stand in it: only records of what was measured have them.
+    `nan` says whether NaN and Infinity may occur in it, as they do in records of measurements.
 
     Raises:
         AlignMLMError: not JSON, repeated keys, a lone surrogate, or too deep.
@@ -116,7 +116,7 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_constant(text: str) -> float:
-    """Refuse what JSON has no number for.
+    """Refuse NaN and Infinity, which are no JSON numbers.
 
     Raises:
         NotPlainError: always, for NaN and Infinity.
@@ -147,7 +147,7 @@ def mapping(value: Any, place: str, kind: Kind) -> dict[str, Any]:
 
 
 def read_json(path: Path, kind: Kind = DataError, *, nan: bool = False) -> dict[str, Any]:
-    """The JSON object of a file; errors are of that kind.
+    """The JSON object of a file; errors are of type `kind`.
 
     Raises:
         AlignMLMError: it cannot be read, or holds something else.
@@ -157,7 +157,7 @@ def read_json(path: Path, kind: Kind = DataError, *, nan: bool = False) -> dict[
 
 
 def read_yaml(path: Path, kind: Kind = ConfigError) -> dict[str, Any]:
-    """The mapping of a YAML file, empty where the file is; errors are of that kind.
+    """The mapping of a YAML file, empty where the file is; errors are of type `kind`.
 
     Raises:
         AlignMLMError: it cannot be read, or holds something else.

@@ -169,7 +169,7 @@ def yaml_named(text: str) -> Iterator[None]:
 
 
 def parse_yaml(text: str, place: str, kind: type[AlignMLMError]) -> Any:
-    """The plain data of a YAML text; `place` names it in errors, which are of that kind.
+    """The plain data of a YAML text; `place` names it in errors, which are of type `kind`.
 
     Raises:
         AlignMLMError: it is not YAML, or not plain data.

@@ -15,8 +15,8 @@ def record(
     """A dataclass from a JSON object with exactly its fields, each of its type.
 
     Raises:
-        AlignMLMError: of that kind: a field is unknown, missing or of another type, or the class
-            refuses its value.
+        AlignMLMError: of type `error`: a field is unknown, missing or of another type, or the
+            class refuses its value.
     """
     if not isinstance(value, dict):
         raise error(f"{place} must be an object, found {value!r:.80}")
@@ -33,10 +33,11 @@ def check_keys(
     error: type[AlignMLMError] = DataError,
     optional: dict[str, Any] | None = None,
 ) -> None:
-    """Raise unless a value is an object with some keys of some types; others may be there, too.
+    """Raise unless a value is an object with the given keys and types; it may have more keys.
 
     Raises:
-        AlignMLMError: of that kind: it is no object, or a key is missing or has another type.
+        AlignMLMError: of type `error`: it is not an object, or a key is missing or has another
+            type; an optional key may be missing.
     """
     if not isinstance(value, dict):
         raise error(f"{place} must be an object, found {value!r:.80}")

@@ -1,4 +1,4 @@
-"""What is no plain data, and the error that says so."""
+"""What is not plain data, and the error that says so."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ MAX_DEPTH = 64  # lists and mappings inside each other
 
 
 class NotPlainError(Exception):
-    """A part of a text that is no plain data; refused_by_name() makes it an error of the file."""
+    """A part of a text that is not plain data; refused_by_name() makes it an error on the file."""
 
     def __init__(self, what: str, value: str, requirement: str, line: int | None = None) -> None:
         super().__init__(what, value, requirement)
@@ -18,7 +18,7 @@ class NotPlainError(Exception):
 
 
 def refusal(kind: type[AlignMLMError], key: str, value: object, requirement: str) -> AlignMLMError:
-    """An error of a kind that says what was found and what is allowed."""
+    """An error of type `kind` that says what was found and what is allowed."""
     return (
         ConfigError(key, value, requirement)
         if kind is ConfigError
@@ -28,10 +28,10 @@ def refusal(kind: type[AlignMLMError], key: str, value: object, requirement: str
 
 @contextmanager
 def refused_by_name(place: str, kind: type[AlignMLMError]) -> Iterator[None]:
-    """A NotPlainError becomes an error of a kind that names the file, and the line if it is known.
+    """Turn a NotPlainError into an error of type `kind` that names the file, and the line if known.
 
     Raises:
-        AlignMLMError: of that kind.
+        AlignMLMError: of type `kind`.
     """
     try:
         yield

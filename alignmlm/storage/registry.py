@@ -1,9 +1,9 @@
-"""Tables of what may be added: records built in, and those of other packages' entry points.
+"""Tables that can be extended: built-in records, and those of other packages' entry points.
 
-A built-in record may stand in its table as a place, "module:NAME", as an entry point does: then it
-is imported when it is first asked for, so that a table of names needs neither torch nor what lies
-above it. A package adds a record by an entry point, read only where a name is asked for that is not
-built in:
+A built-in record may be given as a place, "module:NAME", like that of an entry point. It is then
+imported on first use, so that a table of names needs neither torch nor the packages above this one.
+Another package adds a record by an entry point, read only when a name is looked up that is not
+built in, or all names are listed:
 
     [project.entry-points."alignmlm.orders"]
     rot = "my_package:ROTATION"
@@ -76,11 +76,11 @@ class Registry(Mapping[str, Record], Generic[Record]):
         self.loaded: dict[str, Record] = {}
 
     def __getitem__(self, name: str) -> Record:
-        """The record of a name; that of another package is loaded.
+        """The record of a name, imported on first use.
 
         Raises:
             KeyError: there is none.
-            AlignMLMError: a package's record cannot be loaded, or is none.
+            AlignMLMError: a package's record cannot be loaded, or is not of this kind.
         """
         if name not in self.loaded:
             if name not in self.built_in:

@@ -41,7 +41,7 @@ REMEDIES = {
 }
 
 
-RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers have no OSError
+RUST = re.compile(r"\(os error (\d+)\)")  # safetensors and tokenizers raise no OSError
 
 
 def storage_error(error: BaseException) -> StorageError | None:
@@ -61,7 +61,7 @@ def storage_error(error: BaseException) -> StorageError | None:
 
 
 def written_file(error: BaseException) -> str | None:
-    """The file that was open where an error arose: one of write() or close() does not name it."""
+    """The file that was open where an error arose; errors of write() or close() do not name it."""
     name, trace = None, error.__traceback__
     while trace is not None:
         for value in trace.tb_frame.f_locals.values():

@@ -17,7 +17,7 @@ PlacedRow = tuple[str, Row]  # "file:line", and the cells by name or by number f
 
 
 def cell_rows(path: Path, is_csv: bool) -> Iterator[tuple[str, list[str]]]:
-    """Place and cells of each line that is not empty: between commas and quotes, or between tabs.
+    """Place and cells of each line that is not empty, separated by commas (with quotes) or tabs.
 
     Raises:
         DataError: the file cannot be read, or a quote has no end.
@@ -50,7 +50,7 @@ def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def named_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[PlacedRow]:
-    """Rows below a line of names.
+    """The rows below a header line, with their cells by name.
 
     Raises:
         DataError: a name is repeated, or a row has more or fewer cells than there are names.
@@ -67,7 +67,7 @@ def json_object(text: str, place: str) -> Row:
     """The object of a JSON text.
 
     Raises:
-        DataError: it is no JSON, or something else.
+        DataError: it is not JSON, or not an object.
     """
     return as_object(parse_json(text, place, nan=True), "a row", place)
 
@@ -92,7 +92,7 @@ def array_rows(path: Path) -> list[PlacedRow]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, Line]]:
-    """Place and line of each line of a JSON Lines file that is not blank."""
+    """The lines of a JSON Lines file that are not blank, each with its place."""
     for line in lines_of(path):
         if line.text.strip(" \t"):
             yield f"{path}:{line.number}", line
@@ -116,7 +116,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     """A Parquet file whose columns have different names.
 
     Raises:
-        DataError: it is none, is damaged, or has a name twice.
+        DataError: it is not one, is damaged, or has two columns of the same name.
     """
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile

@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 def check_encoding(path: Path, start: bytes) -> None:
-    """Raise unless a file may be UTF-8 by its first bytes.
+    """Raise unless a file, judged by its first bytes, may be UTF-8.
 
     Raises:
         DataError: a byte-order mark of another encoding.
@@ -68,7 +68,7 @@ def check_line(place: str, line: str) -> None:
 def open_text(path: Path) -> Iterator[tuple[io.TextIOWrapper, io.BufferedReader]]:
     """A text file past its byte-order mark, and the underlying file.
 
-    Bytes that are no UTF-8 are lone surrogates, see check_line.
+    Bytes that are not UTF-8 become lone surrogates, see check_line.
     """
     with open_stream(path) as (stream, raw):
         start = stream.peek(4)[:4]
@@ -82,7 +82,7 @@ def lines_of(path: Path) -> Iterator[Line]:
     """The lines of a text file.
 
     Raises:
-        DataError: the file cannot be read, is damaged, is no UTF-8, or has a line without end.
+        DataError: the file cannot be read, is damaged, is not UTF-8, or has a line without end.
     """
     size = max(path.stat().st_size, 1) if path.exists() else 1
     with open_text(path) as (text, raw):
@@ -106,7 +106,7 @@ def whole_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        DataError: the file cannot be read, is damaged, too large or no UTF-8.
+        DataError: the file cannot be read, is damaged, too large or not UTF-8.
     """
     with open_stream(path) as (stream, _):
         data = stream.read(MOST_BYTES + 1)

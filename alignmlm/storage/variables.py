@@ -11,7 +11,7 @@ VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})", re.ASCII)
 def expanded(path: str, key: str = "path") -> str:
     """A path with the values of its $VARIABLES, and the home folder for a leading ~.
 
-    Where a file has this very name, dollar and all, it is meant.
+    Where one is not set but a file has this very name, dollar sign included, that file is meant.
 
     Raises:
         ConfigError: a variable is not set, or is empty.

@@ -30,15 +30,15 @@ Row = dict[str, Any]
 class CellRecord:
     """What came of a run when it was last tried."""
 
-    inputs: str = ""  # the hash of what its rows depend on; none where it failed
+    inputs: str = ""  # the hash of what its rows depend on; empty if it failed or skipped a task
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # tasks, and why
     error: str = ""
-    training_s: float | None = None  # from start to end; none of a run that was resumed
+    training_s: float | None = None  # from start to end; None for a run that was resumed
 
 
 def record_of(study: StudyConfig, run: PlannedRun) -> Path:
-    """The record of a run; it lies beside the runs, as a new run's folder has to be empty."""
+    """The path of a run's record, outside its folder, which must be empty when the run starts."""
     return Path(study.folder) / CELLS / f"{run.folder.name}.json"
 
 
@@ -73,7 +73,7 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
 
 
 def measured_cell(study: StudyConfig, run: PlannedRun) -> CellRecord | None:
-    """The record of a run of which nothing is left to do; None where something is."""
+    """The record of a run with nothing left to do; None where something is left."""
     cell = read_cell(study, run)
     if not run.done or cell.error or cell.skipped or not cell.inputs:
         return None
@@ -115,7 +115,7 @@ def missing_runs(study: StudyConfig) -> list[Row]:
 
 
 def is_complete(study: StudyConfig, page: Path) -> bool:
-    """Whether all is measured, study.json is whole and the page is of these results."""
+    """Whether all is measured, study.json is intact and the page is no older than the records."""
     path = Path(study.folder) / STUDY
     try:
         verified(read_json(path, nan=True), path, DataError)
@@ -144,7 +144,7 @@ def is_running(study: StudyConfig) -> bool:
 
 
 def living_holder(lock: Path) -> int | None:
-    """The process of this machine that took a lock last, if it is still there."""
+    """The id of the process on this machine that took a lock last, if it still runs."""
     words = holder(lock).split() if lock.is_file() else []
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return None

@@ -14,7 +14,7 @@ from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.task import Task, found_file
 
 FEW, MORE = 64, 256  # examples of each split
-TRAINING = 3  # tested examples that cost as much as a trained one: the way back is twice the way in
+TRAINING = 3  # cost of a trained example in tested ones: a backward pass costs two forward passes
 
 
 def used_examples(task: Task, split: str, evaluation: EvaluationConfig) -> int:
@@ -46,7 +46,7 @@ def cost(document: Document, evaluation: EvaluationConfig) -> int:
 
 
 def expected_measuring_s(run: Path, tasks: list[str], evaluation: EvaluationConfig) -> float:
-    """Seconds that tasks take to measure with a model like that of a run, which is written to.
+    """Seconds that tasks take to measure with a run's model; trials are written to its folder.
 
     Raises:
         AlignMLMError: none can be measured.

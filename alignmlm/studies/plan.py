@@ -73,7 +73,7 @@ def tried(study: StudyConfig, recipe: Recipe) -> tuple[RunSpeed, float | None]:
 
 
 def plan_rows(study: StudyConfig) -> Iterator[PlanRow]:
-    """What each run needs: what it took, or one like it but for its seed, or what a trial says.
+    """What each run needs: what it took, or a run of another seed took, or a trial predicts.
 
     Raises:
         AlignMLMError: a run cannot start.

@@ -72,7 +72,7 @@ class PairMaterial:
     name: str  # "<source> <target>"
     pair: LanguagePair
     counts: dict[Word, int]  # occurrences in the train split
-    sentences: ParallelRows | None  # None: no two languages of one base without syntax orders
+    sentences: ParallelRows | None  # None unless both share a base and neither has a syntax order
 
 
 def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[Word, int]:
@@ -174,7 +174,7 @@ def word_space_metrics(
 def context_metrics(
     sides: tuple[ContextMeans, ContextMeans], pair: LanguagePair, counts: dict[Word, int]
 ) -> Metrics:
-    """The same metrics of mean states, at each layer; words with too few contexts are left out."""
+    """word_space_metrics() of mean states, by layer; words with too few contexts are left out."""
     used, held_out = (
         seen_pairs(part, [side.counts for side in sides]) for part in (pair.used, pair.held_out)
     )

@@ -1,7 +1,7 @@
 """Words of a run over checkpoints, their nearest neighbours and a map of them: words.json.
 
 The vectors are the rows of the input embedding, as they are. Words are spread over the dictionary
-by frequency, half of them given to training and half held out where there are as many.
+by frequency; half of them are given to training and half held out, where there are enough of both.
 """
 
 import json
@@ -82,7 +82,7 @@ class PairWords:
     languages: tuple[str, str]
     asked: Questions
     pool: list[Word]  # all source words, for the neighbourhoods of candidates
-    parts: list[str]  # "given" or "held out", one a word
+    parts: list[str]  # "given" or "held out", one per word
     bands: list[str]  # "rank_1_1000"
     counts: list[int]  # occurrences in the train split
     texts: tuple[list[str], list[str]]  # of the words and of the candidates
@@ -100,7 +100,7 @@ class Neighbours:
 def word_texts(
     tokenizer: Tokenizer, table: Int[np.ndarray, " vocab"], size: int, words: list[Word]
 ) -> list[str]:
-    """The words as their base language writes them; bytes that are no text are told by number."""
+    """The words as their base language writes them; bytes that are not valid UTF-8 are escaped."""
     base, kinds = base_of(table, size), decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
     texts = []
     for word in words:
@@ -192,7 +192,7 @@ def paired_vectors(
 def points_by_step(
     steps: list[Float[np.ndarray, "vector hidden"]],
 ) -> tuple[Plane, list[Float[np.ndarray, "word 4"]]]:
-    """The plane of the newest checkpoint, and where words and translations fall at each."""
+    """The newest checkpoint's plane, and x, y of each word, then of its translation, by step."""
     plane, count = principal_plane(steps[-1]), len(steps[-1]) // 2
     points = (plane.points(vectors).round(3) for vectors in steps)
     return plane, [np.concatenate([both[:count], both[count:]], axis=1) for both in points]
@@ -204,7 +204,7 @@ def as_plain(
     plane: Plane,
     points: list[Float[np.ndarray, "word 4"]],
 ) -> Plain:
-    """One language pair for words.json: candidates by their places among the texts that occur."""
+    """One language pair for words.json; candidates are indices into its "texts"."""
     used = sorted(
         {int(p) for step in steps for one in step.values() for p in one.places.flatten()}
         | {place for right in words.asked.answers for place in right}
@@ -294,7 +294,7 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
 
 
 def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) -> Path:
-    """The path of words.json in a run's folder, rewritten unless it is of these checkpoints.
+    """The path of words.json in a run's folder, rewritten unless it is up to date.
 
     Raises:
         CheckpointError: a checkpoint is damaged.

@@ -106,7 +106,7 @@ def signals_handed_to(
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """A context that SIGTERM and SIGUSR1 end; what is measured is kept as it is after each task.
+    """A context that SIGTERM and SIGUSR1 end; tasks measured by then are kept.
 
     Raises:
         SavedAndStoppedError: one of them came.
@@ -156,7 +156,7 @@ def pretrain(study: StudyConfig, run: PlannedRun) -> None:
 
 
 def run_rows(run: PlannedRun, results: dict[str, Any], tasks: list[str]) -> list[Row]:
-    """A run's rows of the study: one a task and target or pair of languages, units as in UNITS."""
+    """A run's rows of the study: one per task and target or language pair, units as in UNITS."""
     summary = read_summary(run.folder)
     alignment = summary["alignment_percent"]
     whole = {
@@ -235,7 +235,7 @@ def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) ->
     Raises:
         ConfigError: another process runs the study, or a task does not exist.
         DataError: a file of a task does not exist.
-        AlignMLMError: no run came to its end; the message is that of the first one.
+        AlignMLMError: every run failed; the message is that of the first one.
     """
     began, runs = perf_counter(), planned_runs(study)
     checked_tasks(study)
@@ -259,7 +259,7 @@ def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) ->
 
 
 def run_in_turn(study: StudyConfig) -> None:
-    """Make each run that is not there yet, one after the other."""
+    """Carry out each run that is not done yet, one after the other."""
     runs = planned_runs(study)
     for number, run in enumerate(runs, start=1):
         if measured_cell(study, run):
@@ -273,7 +273,7 @@ def run_in_turn(study: StudyConfig) -> None:
 
 
 def run_side_by_side(study: StudyConfig, path: Path, workers: int) -> None:
-    """Make the runs that are not there yet, so many at a time, each in a process of its own.
+    """Carry out the runs that are not done yet, `workers` at a time, each in its own process.
 
     Raises:
         SavedAndStoppedError: a signal ended them.
@@ -310,10 +310,10 @@ def run_side_by_side(study: StudyConfig, path: Path, workers: int) -> None:
 
 
 def write_study(study: StudyConfig, rows: list[Row]) -> None:
-    """Write study.json with these rows, and those of other runs of the study that it has.
+    """Write study.json with these rows, keeping those that it has of the study's other runs.
 
     So nothing is lost if several processes run the same study. A damaged file is reported and set
-    aside: a study that is run to its end has the rows of all its runs.
+    aside: once the study has run to its end, the rows of all its runs are there again.
     """
     path = Path(study.folder) / STUDY
     with locked(path):
@@ -327,7 +327,7 @@ def write_study(study: StudyConfig, rows: list[Row]) -> None:
 
 
 def other_rows(study: StudyConfig, known: list[Row], rows: list[Row]) -> list[Row]:
-    """The known rows that are of runs of the study, and of none that some rows are of."""
+    """The known rows of the study's planned runs, except of runs that `rows` already covers."""
     planned = {(run.name, run.seed) for run in planned_runs(study)}
     wanted = planned - {(row["objective"], row["seed"]) for row in rows}
     return [row for row in known if (row.get("objective"), row.get("seed")) in wanted]

@@ -34,11 +34,11 @@ class RunSpeed:
     export_mib: float
 
     def run_s(self, steps: int) -> float:
-        """Seconds of a run of so many steps."""
+        """Seconds that a run of `steps` steps takes."""
         return self.other_s + steps * self.step_s
 
     def disk_mib(self, checkpoints: int) -> float:
-        """MiB of a run that keeps so many checkpoints."""
+        """Disk space in MiB of a run that keeps `checkpoints` checkpoints."""
         return self.export_mib + checkpoints * self.checkpoint_mib
 
 
@@ -58,7 +58,7 @@ def measured_speed(recipe: Recipe) -> RunSpeed:
     """The speed of a recipe whose store exists.
 
     Raises:
-        AlignMLMError: it cannot be trained; the message is its own.
+        AlignMLMError: it cannot be trained; the message is that of the run.
     """
     with trial_run(recipe) as (_, speed):
         return speed
@@ -66,10 +66,10 @@ def measured_speed(recipe: Recipe) -> RunSpeed:
 
 @contextmanager
 def trial_run(recipe: Recipe) -> Iterator[tuple[Path, RunSpeed]]:
-    """A run of a few steps of a recipe whose store exists, and its speed; nothing is left of it.
+    """A context with a short run of a recipe whose store exists, and its speed; nothing is kept.
 
     Raises:
-        AlignMLMError: the run fails; the message is its own.
+        AlignMLMError: the run fails; the message is that of the run.
     """
     with TemporaryDirectory(prefix="alignmlm-") as name:
         folder = Path(name)
@@ -90,7 +90,7 @@ def trial_run(recipe: Recipe) -> Iterator[tuple[Path, RunSpeed]]:
 
 
 def median_step_s(rows: Sequence[dict[str, Any]]) -> float:
-    """Seconds of a step, by the metrics of a trial; the first interval also compiles."""
+    """Median seconds per step of a trial, without its first interval, which also compiles."""
     timed = [row for row in rows if "train/tokens_per_s" in row]
     tokens = [0, *(row["tokens"] for row in timed)]
     return median(

@@ -31,14 +31,14 @@ class StudyConfig:
     folder: FolderPath
     """Folder of the runs and of study.json."""
     objectives: list[str] = field(default_factory=list)
-    """Objectives, each with the recipe's settings."""
+    """Objectives, each run with the recipe's settings."""
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Named sets of dotted settings, each with an objective.name."""
     axes: dict[str, list[Any]] = field(default_factory=dict)
     """Dotted settings with the values that each objective and variant is run with:
     {dictionary.fraction: [0.25, 0.5]}."""
     exclude: list[dict[str, Any]] = field(default_factory=list)
-    """Runs to leave out, those with all of some settings (seed is one of them):
+    """Runs to leave out: those that match every setting of a rule (seed may be one):
     [{objective.name: mlm, dictionary.fraction: 0.25}]."""
     include: list[dict[str, Any]] = field(default_factory=list)
     """Runs besides those of the axes, by their settings:
@@ -210,7 +210,7 @@ def recipe_of(study: StudyConfig, run: PlannedRun, place: str = "study") -> Reci
     """The recipe of a run; `place` names it in errors.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: its settings make no valid recipe.
     """
     layers = read_layered_yaml(Path(study.recipe)) if study.recipe else []
     recipe: Recipe = build(Recipe, *layers, (place, nested(settings_of(study, run))))

@@ -1,9 +1,9 @@
 """Features of the order of a head and its dependents, and tables over all orders of n nodes.
 
 A node is named by a label, "POS&relation"; the head by "@POS&@". A pair feature names two nodes
-in one of three forms (tag alone, relation alone, both): PRE a before b; BFR, BTW, AFT the same for
-two dependents that are both before, on either side of, both after the head; BI a directly before
-b, where b may also be the end (EOS) and a the beginning (BOS). HI names 3 to 5 neighbours.
+in one of three forms (tag alone, relation alone, both). PRE: a before b; BFR, BTW, AFT: the same,
+both being dependents before, on either side of, or after the head; BI: a directly before b, where
+b may also be the end (EOS) and a the beginning (BOS). HI names 3 to 5 neighbours.
 Source: Wang and Eisner, 2016 (TACL 4; arXiv:1710.03838); names and sizes as in their program,
 gdtreebank (princeton-nlp/align-mlm @ 711fdda).
 """
@@ -25,7 +25,7 @@ BEFORE, BETWEEN, AFTER, ADJACENT = range(4)  # relative position of two nodes in
 WAYS = 4
 NOUN_HEADS = frozenset(("NOUN", "PROPN", "PRON"))
 VERB_HEADS = frozenset(("VERB",))
-MAX_NODES = 7  # the largest head that gdtreebank reorders; 5,040 orders
+MAX_NODES = 7  # most nodes (head and dependents) that gdtreebank reorders; 5,040 orders
 
 Signature = tuple[str, ...]  # label of the head, then those of its dependents, sorted
 Ngram = tuple[int, ...]  # slots: node numbers, then n for BOS and n + 1 for EOS
@@ -59,7 +59,7 @@ def _forms(label: str) -> tuple[str, str, str]:
 
 
 def pair_names(first: str, second: str) -> tuple[tuple[str, ...], ...]:
-    """Names of the features that fire where one label precedes another, for each of the WAYS."""
+    """Names of the features that fire where one label precedes another, by relative position."""
     pairs = list(zip(_forms(first), _forms(second), strict=True))
 
     def names(*kinds: str) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def order_tables(nodes: int) -> OrderTables:
 
 
 def order_number(nodes: Sequence[int]) -> int:
-    """Number of the order that the words of the nodes have."""
+    """Number of the order in which the words of the nodes stand."""
     ranks = np.argsort(nodes).astype(np.int8)
     return order_tables(len(nodes)).numbers[ranks.tobytes()]
 
@@ -137,7 +137,7 @@ def orders_with(nodes: int, ngram: Ngram) -> Int[np.ndarray, " order"]:
 
 
 def ngrams(labels: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """N-grams of labels in order that touch a node, at most as long as there are nodes."""
+    """N-grams of padded labels that contain a node, at most as long as there are nodes."""
     for size in NGRAM_SIZES:
         if size <= len(labels):
             padded = [BOS] * (size - 1) + list(labels) + [EOS] * (size - 1)
@@ -146,7 +146,7 @@ def ngrams(labels: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def ngram_trie(values: Mapping[str, float]) -> Trie:
-    """HI features and their values as a tree of symbols; n-grams of padding alone are left out."""
+    """HI features and their values as a trie of symbols; n-grams of padding alone are left out."""
     root: Trie = {}
     for name, value in values.items():
         kind, *symbols = name.split("_")

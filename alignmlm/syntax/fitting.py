@@ -1,7 +1,7 @@
 """Ordering models estimated from a treebank, and how well a model explains one.
 
 Weights maximise the log-likelihood of the orders seen, minus l2 / 2 times their squared length.
-Orders are counted once for each distinct signature, so large treebanks cost little more.
+Heads of the same signature are counted together, so large treebanks cost little more.
 Source: Wang and Eisner, 2016 (TACL 4; arXiv:1710.03838). As in their program, gdtreebank
 (princeton-nlp/align-mlm @ 711fdda), the most frequent tenth of the n-grams seen has weights; unlike
 there, weights are regularised.
@@ -46,7 +46,7 @@ from alignmlm.syntax.trees import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-TRAINED_NODES = 6  # the largest head that gdtreebank estimates from; 720 orders
+TRAINED_NODES = 6  # most nodes (head and dependents) that gdtreebank estimates from; 720 orders
 NGRAM_SHARE = 0.1
 L2 = 5.0  # best of 0.3 to 20 on the development part of UD_French-Sequoia
 MAX_STEPS = 300
@@ -87,7 +87,7 @@ class Likelihood:
 
     heads: int
     total_nats: float  # log-likelihood, at most 0
-    uniform_nats: float  # the same where every order is as likely as any other
+    uniform_nats: float  # the same where all orders are equally likely
 
     @property
     def per_head_nats(self) -> float:
@@ -108,7 +108,7 @@ def log_likelihood(model: OrderingModel, sample: Sample) -> Likelihood:
 
 
 def frequent_ngrams(sample: Sample, share: float) -> list[str]:
-    """Names of the most frequent share of the n-grams seen; ties go by name."""
+    """Names of the most frequent share of the n-grams seen; ties are broken by name."""
     counts: Counter[str] = Counter()
     for signature, seen in sample.items():
         orders = order_tables(len(signature)).orders

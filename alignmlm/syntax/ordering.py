@@ -1,7 +1,7 @@
 """Reordering the trees of one language by the word order of another.
 
 The order of a head and its dependents is drawn from a log-linear model over all their orders:
-p(order) is proportional to exp(sum of the weights of its features). Blocks stay whole.
+p(order) is proportional to exp(sum of the weights of its features). Subtrees stay contiguous.
 Source: Wang and Eisner, 2016 (TACL 4; arXiv:1710.03838).
 """
 
@@ -126,7 +126,7 @@ def _check_name(name: str, place: str) -> None:
 
 
 def _weight(text: str, place: str) -> float:
-    """A finite number."""
+    """The weight that a text gives, which must be finite."""
     try:
         value = float(text)
     except ValueError:
@@ -140,7 +140,7 @@ def read_orm(path: Path) -> OrderingModel:
     """The model of a file of "feature weight" lines, plain or compressed.
 
     Raises:
-        DataError: a line is not a feature and a finite weight, or a feature comes twice.
+        DataError: a line is not a feature and a finite weight, or a feature occurs twice.
     """
     weights: dict[str, float] = {}
     for number, line in numbered_lines(path):
@@ -168,7 +168,7 @@ class Counts:
     """Counts of what happened to trees and to their heads with dependents."""
 
     trees: int = 0
-    trees_not_projective: int = 0  # kept as they were, their heads are not counted
+    trees_not_projective: int = 0  # kept as they were; their heads are not counted
     heads_drawn: int = 0
     heads_moved: int = 0  # of those drawn, the ones that got another order
     heads_too_large: int = 0  # more than MAX_NODES nodes: order kept
@@ -189,7 +189,7 @@ class Reordered:
 
 @dataclass(slots=True)
 class _Drawn:
-    """The orders drawn for the heads of one tree, and how many."""
+    """The orders drawn for the heads of one tree, and counts of its heads."""
 
     heads: int = 0
     moved: int = 0
@@ -207,7 +207,7 @@ def word_draws(words: tuple[str, ...], seed: int) -> list[float]:
 def _models(
     noun_model: OrderingModel | None, verb_model: OrderingModel | None
 ) -> Callable[[str], OrderingModel | None]:
-    """The model that orders the dependents of a tag."""
+    """A function from a head's tag to the model that orders its dependents."""
     table = dict.fromkeys(NOUN_HEADS, noun_model) | dict.fromkeys(VERB_HEADS, verb_model)
     return table.get
 
@@ -224,7 +224,7 @@ class HeadOrder:
 def head_orders(
     tree: Tree, noun_model: OrderingModel | None, verb_model: OrderingModel | None
 ) -> list[HeadOrder]:
-    """Every head of a tree that reorder_tree would draw an order for, as it stands."""
+    """Each head that reorder_tree would draw an order for, and how likely its present order is."""
     below, model_of = children(tree), _models(noun_model, verb_model)
     orders: list[HeadOrder] = []
     if not is_projective(tree, below):
@@ -244,7 +244,7 @@ def _head_sequences(
     model_of: Callable[[str], OrderingModel | None],
     draws: list[float],
 ) -> _Drawn:
-    """Each head that has dependents among them, in the order drawn for it."""
+    """Each head with its dependents, in the order drawn for them."""
     result = _Drawn()
     for head, dependents in enumerate(below):
         if not dependents:
@@ -266,7 +266,7 @@ def _head_sequences(
 
 
 def _flattened(root: int, sequences: dict[int, list[int]]) -> list[int]:
-    """Words of a tree, the block of each where its head has put it."""
+    """Words of a tree, with each subtree at the place that its head's order gives it."""
     words: list[int] = []
     waiting = [(root, False)]
     while waiting:
@@ -284,7 +284,7 @@ def reorder_tree(
     verb_model: OrderingModel | None,
     seed: int,
 ) -> Reordered:
-    """The words of a tree in a drawn order: the same tree and seed, always the same order.
+    """The words of a tree in a drawn order, always the same for the same tree and seed.
 
     Trees that are not projective, heads of more than MAX_NODES nodes and heads without a model
     keep their order and are counted.

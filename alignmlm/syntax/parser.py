@@ -108,7 +108,7 @@ def udpipe() -> ModuleType:
 
 
 def treebank_text(path: Path) -> str:
-    """The text of a CoNLL-U file whose ids and columns are right.
+    """The text of a CoNLL-U file, checked to have valid ids and columns.
 
     Raises:
         DataError: the file cannot be read, a line is damaged, or a word lacks its tag, its head or
@@ -127,7 +127,7 @@ def read_treebank(path: Path) -> list[Any]:
     """Sentences of a treebank as UDPipe holds them, every word with its tag, head and relation.
 
     Raises:
-        DataError: the file is no CoNLL-U, holds no sentence, or lacks one of the three columns.
+        DataError: the file is not CoNLL-U, holds no sentence, or lacks one of the three columns.
     """
     library, sentences = udpipe(), []
     reader, error = library.InputFormat.newConlluInputFormat(), library.ProcessingError()
@@ -178,7 +178,7 @@ def train_here(train: list[Path], effort: Effort, output: Path, messages: Connec
 
 
 def follow(lines: Iterable[str], effort: Effort, progress: Progress) -> str:
-    """Report each iteration that UDPipe's log tells of; the log's last line comes back."""
+    """Report each iteration in UDPipe's log to `progress`; returns the log's last line."""
     last, part, total, before = "", "tagger", effort.tagger_iterations, 0
     steps = effort.tagger_iterations + effort.parser_iterations
     for line in map(str.strip, lines):
@@ -223,7 +223,7 @@ def train_parser(
     effort: Literal["quick", "full"] | Effort = "quick",
     progress: Progress = lambda done, share: None,
 ) -> ParserScores:
-    """Scores on the dev treebanks of a parser that is trained and written to a file.
+    """Train a parser and write it to a file; returns its scores on the dev treebanks.
 
     The dev treebanks are used for the scores only. The training runs in a spawned process.
 
@@ -239,7 +239,7 @@ def train_parser(
         read_treebank(path)
     gold = [sentence for path in dev for sentence in read_treebank(path)]
     with new_file(output) as partial:
-        partial.touch()  # now, and not after hours of training, it is found out whether that works
+        partial.touch()  # an output that cannot be written fails now, not after training
         train_apart(train, chosen, partial, progress)
         return score_parser(load_parser(partial), gold)
 
@@ -258,7 +258,7 @@ class Parser:
         self.writer = self.library.OutputFormat.newConlluOutputFormat()
 
     def sentence(self, words: Iterable[str], tags: Sequence[str] = ()) -> Any:
-        """A parsed sentence of UDPipe's, tagged too where no tags are given.
+        """A sentence that UDPipe has parsed, and tagged too where no tags are given.
 
         Raises:
             DataError: the model has no tagger or no parser.
@@ -295,7 +295,7 @@ def load_parser(path: Path, max_words: int = MAX_WORDS, beam: int = BEAM) -> Par
 
     Raises:
         ConfigError: ufal.udpipe is not installed.
-        DataError: the file cannot be read or is no UDPipe 1 model with a tagger and a parser.
+        DataError: the file cannot be read or is not a UDPipe 1 model with a tagger and a parser.
     """
     library = udpipe()
     try:
@@ -318,7 +318,7 @@ def process_parser(path: Path, max_words: int, beam: int) -> Parser:
 
 
 def parse_batch(path: Path, max_words: int, beam: int, batch: Batch) -> list[str | None]:
-    """What a worker does with a batch."""
+    """Parse one batch in a worker process."""
     return process_parser(path, max_words, beam).parse(batch)
 
 
@@ -331,12 +331,12 @@ def parse_many(
 ) -> Iterator[list[str | None]]:
     """What Parser.parse gives for each batch, in order, the same for any number of workers.
 
-    Workers are spawned processes, since UDPipe holds Python's lock while it parses; one worker
-    is this process. At most two batches a worker are read ahead.
+    Workers are spawned processes, since UDPipe holds the GIL while it parses; with one worker,
+    this process parses. At most two batches per worker are read ahead.
 
     Raises:
         ConfigError: there is no worker, or ufal.udpipe is not installed.
-        DataError: the file is no UDPipe 1 model with a tagger and a parser.
+        DataError: the file is not a UDPipe 1 model with a tagger and a parser.
     """
     if workers < 1:
         raise ConfigError("workers", workers, "be at least 1")

@@ -26,7 +26,7 @@ V1_ONLY = frozenset(
         "foreign",
         "remnant",
     ]
-)  # labels that UD version 2 took away
+)  # labels that UD version 2 removed
 V2_ONLY = frozenset(
     [
         "CCONJ",
@@ -40,7 +40,7 @@ V2_ONLY = frozenset(
         "orphan",
         "clf",
     ]
-)  # labels that UD version 2 brought
+)  # labels that UD version 2 added
 RELATIONS_V1 = {
     "obj": "dobj",
     "obl": "nmod",
@@ -103,7 +103,7 @@ def top_down(tree: Tree, below: list[list[int]]) -> list[int]:
 
 
 def check_tree(tree: Tree, place: str) -> Tree:
-    """The tree, when it is one.
+    """The same tree, if it is a valid one.
 
     Raises:
         DataError: there is not exactly one root, a head is not a word, or heads form a cycle.
@@ -174,7 +174,7 @@ def conllu_text(tree: Tree) -> str:
 
 
 def write_conllu(path: Path, trees: Iterable[Tree]) -> None:
-    """Write trees as a plain CoNLL-U file, which appears whole."""
+    """Write trees as a plain CoNLL-U file, atomically."""
     replace_text(path, "".join(map(conllu_text, trees)))
 
 
@@ -215,7 +215,7 @@ def permuted(tree: Tree, order: Sequence[int]) -> Tree:
 
 
 def ud_version(trees: Iterable[Tree]) -> int:
-    """Version of the labels of a treebank, 1 or 2; 2 where no label tells.
+    """Version of the labels of a treebank, 1 or 2; 2 where no label decides.
 
     Raises:
         DataError: labels of both versions occur.
@@ -230,7 +230,7 @@ def ud_version(trees: Iterable[Tree]) -> int:
 
 @lru_cache(maxsize=2**16)
 def labels_version_1(upos: str, relation: str, features: str) -> tuple[str, str]:
-    """Tag and relation of UD version 1 for those of a word in version 2.
+    """The UD version 1 tag and relation of a word labelled as in version 2.
 
     Source: universaldependencies.org/v2/summary.html read backwards; reflexive pronouns (dobj)
     and possessive determiners (nmod:poss) as in UD_French 1.2.

@@ -18,15 +18,15 @@ IDS = ("file", "rows")
 class SplitFile:
     """A file of labelled examples, or two files that belong together line by line."""
 
-    path: DataPath  # or "hub:<org>/<name>:<config>:<split>" of forms that are tables
+    path: DataPath  # or "hub:<org>/<name>:<config>:<split>" for forms that are tables
     form: str
     language: str = "eng-Latn"  # of its text
     other: DataPath = ""  # second file of a form that has two
     columns: dict[str, Verbatim | int] = field(default_factory=dict)  # role: name, or number from 1
-    strip_prefix: Verbatim = ""  # in front of every word: "en:"
+    strip_prefix: Verbatim = ""  # removed from the front of every word: "en:"
     label_values: dict[str, Verbatim] = field(default_factory=dict)  # label in the file: its name
-    drop_labels: list[Verbatim] = field(default_factory=list)  # examples with them are not used
-    rows: list[int] = field(default_factory=list)  # first example, and the one after the last
+    drop_labels: list[Verbatim] = field(default_factory=list)  # examples with these are left out
+    rows: list[int] = field(default_factory=list)  # first example, from 0, and one past the last
     ids: str = "file"  # "rows": examples are numbered, whatever ids the file gives
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class SplitFile:
 
     @property
     def is_hub(self) -> bool:
-        """Whether it is a dataset of the hub, not a file."""
+        """Whether it is a dataset of the Hugging Face hub, not a file."""
         return self.path.startswith(HUB_PREFIX)
 
     @property
@@ -82,7 +82,7 @@ def check_split_keys(mapping: dict[str, Any], place: str) -> None:
     """Raise unless a split's mapping has known keys, values of their types, and a path.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: it does not.
     """
     check_section(SplitFile, mapping, "", place, whole=False)
     if "path" not in mapping:

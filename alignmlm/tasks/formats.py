@@ -31,11 +31,11 @@ class Format:
     """A format of labelled files, and how its examples are read."""
 
     read: Reader
-    example: type  # of one example; tasks of the kinds of such examples may have this format
-    columns: tuple[str, ...] = ()  # that a task may name
+    example: type  # of its examples; tasks whose kind has such examples may use it
+    columns: tuple[str, ...] = ()  # roles of columns that a task may name
     two_files: bool = False
-    hub: bool = False  # whether a dataset of the hub may have it
-    trees: bool = False  # whether it holds the trees of its sentences
+    hub: bool = False  # whether a hub dataset may have this format
+    trees: bool = False  # whether it holds dependency trees of its sentences
 
 
 FORMATS: Registry[Format] = Registry(
@@ -44,7 +44,7 @@ FORMATS: Registry[Format] = Registry(
     {
         # Universal Dependencies: words and their parts of speech
         "conllu_upos": Format(conllu_upos, LabelledSentence, trees=True),
-        # a word a line, blank lines between sentences
+        # one word per line, blank lines between sentences
         "conll_columns": Format(conll_columns, LabelledSentence, ("word", "label")),
         # rows with a list of words and a list of labels
         "token_table": Format(token_table, LabelledSentence, ("words", "labels", "id"), hub=True),
@@ -58,13 +58,13 @@ FORMATS: Registry[Format] = Registry(
         "question_table": Format(
             question_table, Question, ("context", "question", "answers", "id"), hub=True
         ),
-        # two files, line by line translations
+        # two files whose lines are translations of each other
         "line_files": Format(line_files, ParallelPair, two_files=True),
         # rows with two sentences
         "sentence_table": Format(
             sentence_table, ParallelPair, ("source", "target", "id"), hub=True
         ),
-        # two words a line
+        # two words per line
         "word_pairs": Format(word_pairs, WordPair),
     },
 )
@@ -79,7 +79,7 @@ def formats_of(example: type) -> list[str]:
 class SplitExamples:
     """The examples of one split, and how many were dropped."""
 
-    examples: list[Any]  # all of one record of alignmlm.tasks.examples
+    examples: list[Any]  # all of one class of alignmlm.tasks.examples
     dropped: Counter[str]  # examples, by reason
 
 
@@ -89,7 +89,7 @@ def without_repeats(
     """Examples with unique ids; exact repeats are dropped.
 
     Raises:
-        DataError: one id with two contents.
+        DataError: two different examples have the same id.
     """
     seen: dict[str, Example] = {}
     for number, example in enumerate(examples):
@@ -145,7 +145,7 @@ def label_names(train: Sequence[Example], others: Mapping[str, Sequence[Example]
 
 
 def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str) -> None:
-    """Raise unless columns are those of some forms.
+    """Raise unless each column has a role that one of the forms knows.
 
     Raises:
         ConfigError: they are not.

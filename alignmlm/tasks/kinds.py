@@ -1,4 +1,4 @@
-"""Kinds of tasks: what an example is, and how it becomes rows of a model and answers."""
+"""Kinds of tasks: what an example is, how it becomes model input, and how answers are scored."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ def no_details(examples: Sequence[Any], metric: Metric) -> Counter[str]:
 
 
 def not_of_this_kind(*given: Any) -> Any:
-    """Nothing.
+    """Stand in for a function that a kind of task does not have.
 
     Raises:
         TypeError: always.
@@ -25,10 +25,10 @@ def not_of_this_kind(*given: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskKind:
-    """One kind of task, which is either fine-tuned on or retrieves without that.
+    """One kind of task: models are either fine-tuned on it, or retrieve without fine-tuning.
 
-    Its formats are those whose examples are of its type, its metrics those that name it. How the
-    words of a text and their labels follow a language change is said by `rows`.
+    Its formats are those whose examples are of its type, its metrics those that name it. `rows`
+    decides how the words of a text and their labels follow a language change.
     """
 
     example: type  # of one example, a record of alignmlm.tasks.examples
@@ -37,7 +37,7 @@ class TaskKind:
     details: Callable[[Sequence[Any], Metric], Counter[str]] = no_details  # counts of examples
 
     # of kinds that are fine-tuned on
-    model: str = ""  # class of transformers: "AutoModelForTokenClassification"; "": is not tuned
+    model: str = ""  # class of transformers: "AutoModelForTokenClassification"; "": not fine-tuned
     # (task, examples, labels, tokenizer, export): the examples as base tokens and label numbers
     as_tokens: Callable[..., Any] = not_of_this_kind
     # (tokens, renderer, seq_len): the rows in a language, an evaluation.examples.rendering.Rendered
@@ -45,8 +45,8 @@ class TaskKind:
     # (rendered, predictions, labels, metric): a tasks.metrics.Scored for each example
     scored: Callable[..., Any] = not_of_this_kind
 
-    # of kinds that are not: (export, encoder, languages, splits, tokenizer, (syntax, trees)) to
-    # the scores of a pair of languages and every answer
+    # of kinds that are not fine-tuned on: (export, encoder, languages, splits, tokenizer,
+    # (syntax, trees)): the scores of a pair of languages and every answer
     retrieve: Callable[..., Any] = not_of_this_kind
 
 

@@ -19,7 +19,7 @@ class Scored:
     """The prediction for one document; a score is 100 * sum(gained) / sum(possible)."""
 
     document: int
-    target: list[str]  # the right labels; of several right answers the closest
+    target: list[str]  # the right labels; where several answers are right, the closest
     found: list[str]  # the labels or the answer given
     gained: float
     possible: float
@@ -31,7 +31,7 @@ def equal_labels(target: list[str], predicted: list[str]) -> tuple[float, float]
 
 
 def equal_entities(target: list[str], predicted: list[str]) -> tuple[float, float]:
-    """Twice the entities that are right, and those of both sides: their ratio is F1."""
+    """Twice the number of right entities, and the entities of both sides: their ratio is F1."""
     gold_entities, predicted_entities = entities_of(target), entities_of(predicted)
     return 2.0 * len(gold_entities & predicted_entities), float(
         len(gold_entities) + len(predicted_entities)
@@ -39,7 +39,7 @@ def equal_entities(target: list[str], predicted: list[str]) -> tuple[float, floa
 
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
-    """Mean over the labels that occur of each one's F1."""
+    """Mean of the F1 of each label that occurs."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(list(gold), list(predicted), average="macro", zero_division=0))
@@ -70,7 +70,7 @@ def token_f1(gold: str, answer: str) -> float:
 
 
 def answer_f1(right: list[str], given: list[str]) -> tuple[float, float]:
-    """F1 of the answer's words, of 1."""
+    """F1 of the answer's words, out of 1."""
     return token_f1(right[0], given[0]), 1.0
 
 
@@ -81,7 +81,7 @@ class Metric:
     kinds: tuple[str, ...]  # of the tasks that it can score
     key: str  # in results.json, as lm-evaluation-harness names it
     gained: Callable[[list[str], list[str]], tuple[float, float]]  # of one example: right, given
-    # of all examples at once: right, given; none: the sums of what is gained and can be
+    # of all examples at once: right, given; None: the ratio of all points gained to all possible
     whole: Callable[[Labels, Labels], float] | None = None
     entities: bool = False  # whether labels are BIO tags, which a language change may tear apart
 

@@ -13,7 +13,7 @@ from alignmlm.tasks.tables import row_id, row_text, table_rows
 
 
 def left_out(*texts: str | None) -> str:
-    """Why an example of some texts is dropped: one is null or empty; "" where it is kept."""
+    """Why an example with these texts is dropped: "null" or "empty"; "" where it is kept."""
     if None in texts:
         return "null"
     return "" if all(normalise(text) for text in texts if text is not None) else "empty"
@@ -23,7 +23,7 @@ def pair_table(file: SplitFile, dropped: Counter[str]) -> Iterator[SentencePair]
     """Rows with two sentences and a label; without `columns`, they are the first three.
 
     Raises:
-        DataError: a row lacks a column, a cell is no text, or its label is empty.
+        DataError: a row lacks a column, a cell is not text, or its label is empty.
     """
     for number, (place, row) in enumerate(table_rows(file)):
         first = row_text(row, file, "first", 1, place)
@@ -44,7 +44,7 @@ def sentence_table(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelP
     """Rows with a sentence and its translation; without `columns`, they are the first two.
 
     Raises:
-        DataError: a row lacks a column, or a cell is no text.
+        DataError: a row lacks a column, or a cell is not text.
     """
     for number, (place, row) in enumerate(table_rows(file)):
         source = row_text(row, file, "source", 1, place)
@@ -56,7 +56,7 @@ def sentence_table(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelP
 
 
 def line_files(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]:
-    """Lines of two files, the second one's a translation of the first one's.
+    """Lines of two files; each line of the second translates the same line of the first.
 
     Raises:
         DataError: one file has more lines than the other.
@@ -77,10 +77,10 @@ def line_files(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelPair]
 
 
 def word_pairs(file: SplitFile, dropped: Counter[str]) -> Iterator[WordPair]:
-    """Words and their translations, one pair a line; repeated pairs are dropped.
+    """Words and their translations, one pair per line; repeated pairs are dropped.
 
     Raises:
-        DataError: a line has not exactly two words.
+        DataError: a line does not have exactly two words.
     """
     seen: set[tuple[str, str]] = set()
     for number, pair in enumerate(file_words(file.file), start=1):

@@ -80,7 +80,7 @@ def squad_questions(data: object, path: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def question_of(raw: object, context: str, place: str) -> Question | None:
-    """One entry of "qas"; None where it says that it has no answer.
+    """One entry of "qas" as a question; None where it has no answer.
 
     Raises:
         DataError: an answer is not in its context.
@@ -98,7 +98,7 @@ def question_of(raw: object, context: str, place: str) -> Question | None:
 
 
 def squad_json(file: SplitFile, dropped: Counter[str]) -> Iterator[Question]:
-    """Questions of a file of SQuAD's form; those that it says have no answer are left out.
+    """Questions of a file in SQuAD's format; those without an answer are left out.
 
     Raises:
         DataError: the file has another form, or an answer is not in its context.

@@ -1,4 +1,4 @@
-"""Sentences with a label a word: CoNLL-U, columns, and rows of lists."""
+"""Sentences with one label per word: CoNLL-U, columns, and rows of lists."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
     """Sentences of a CoNLL-U file, labelled with their universal parts of speech.
 
     Raises:
-        DataError: the file is no CoNLL-U, or a word has no tag.
+        DataError: the file is not CoNLL-U, or a word has no tag.
     """
     path = file.file
     for block in blocks(numbered_lines(path), path):
@@ -53,7 +53,7 @@ def column_blocks(path: Path) -> Iterator[Lines]:
 
 
 def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
-    """The word and the label of a line; columns are separated by tabs, or spaces without any tab.
+    """The word and the label of a line; columns are separated by tabs, or else by spaces.
 
     Raises:
         DataError: one of them is missing, or the word lacks its prefix.
@@ -74,7 +74,7 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
 
 
 def spaced(words: Sequence[str]) -> tuple[bool, ...]:
-    """Which words of a file without spaces are joined to the word before: its final marks.
+    """Which words to join to the word before where a file does not say: sentence-final marks.
 
     So a sentence-final mark has the same token as in running text, and stays last.
     """
@@ -82,7 +82,7 @@ def spaced(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def conll_columns(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSentence]:
-    """Sentences of a file with a word and its label a line.
+    """Sentences of a file with one word and its label per line.
 
     Raises:
         DataError: a line lacks its word or its label.
@@ -120,6 +120,6 @@ def prefixless(word: Any, prefix: str, place: str) -> str:
     """A word without the prefix that stands before every word.
 
     Raises:
-        DataError: it is no text.
+        DataError: the word is not text.
     """
     return as_text(word, "each word", place).removeprefix(prefix)

@@ -31,7 +31,7 @@ def check_entity_tags(labels: Sequence[str], place: str) -> None:
 def begins(label: str, before: str) -> bool:
     """Whether a span begins at a tag, given the tag before it.
 
-    At B- and S-, at a tag that follows E-, S- or O, and at another type. So IOB1, IOB2 and IOBES
+    It does at B- and S-, after E-, S- or O, and where the type changes. So IOB1, IOB2 and IOBES
     are all read.
 
     Source: conlleval's rule (Tjong Kim Sang and De Meulder, 2003), as seqeval 1.2.2 has it.

@@ -45,7 +45,7 @@ def row_id(row: Row, file: SplitFile, number: int, place: str, default: str = ""
     """The id in a row, or else its number.
 
     Raises:
-        DataError: a column was asked for that is not there, or its cell is no id.
+        DataError: a column was asked for that is not there, or its cell cannot be an id.
     """
     column = file.column("id", default if default in row else "")
     return as_label(cell(row, column, place), "id", place) if column else str(number)
@@ -55,7 +55,7 @@ def row_text(row: Row, file: SplitFile, role: str, default: str | int, place: st
     """The text in the column of a role; None where it is null.
 
     Raises:
-        DataError: the row lacks the column, or its cell is no text.
+        DataError: the row lacks the column, or its cell is not text.
     """
     column = file.column(role, default)
     value = cell(row, column, place)

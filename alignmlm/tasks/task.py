@@ -80,7 +80,7 @@ class Task:
         """Raise unless a key has one of the allowed values.
 
         Raises:
-            ConfigError: it has not.
+            ConfigError: it does not.
         """
         if (value := getattr(self, key)) not in allowed:
             requirement = f"be one of {sorted(allowed)}{nearest(str(value), allowed)}"
@@ -90,7 +90,7 @@ class Task:
         """Raise unless splits are known, one is the test split, and each has what its form needs.
 
         Raises:
-            ConfigError: it is not so.
+            ConfigError: one of these does not hold.
         """
         place, kind = f"task {self.name}: files", KINDS[self.kind]
         if not set(self.files) <= set(SPLITS):
@@ -168,7 +168,7 @@ def task_names() -> list[str]:
 
 
 def own_file(name: str) -> tuple[Path | None, str]:
-    """The YAML file of the user's own that a name means, and the task in it that it asks for."""
+    """The user's YAML file that a name refers to, or None, and the task in it that it asks for."""
     path, _, wanted = (
         name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
     )
@@ -176,7 +176,7 @@ def own_file(name: str) -> tuple[Path | None, str]:
 
 
 def own_tasks(names: Iterable[str]) -> list[Task]:
-    """All tasks of the user's YAML files that some names mean, wholly or in part.
+    """All tasks of the user's YAML files that some names refer to, even if to one task of a file.
 
     Raises:
         ConfigError: a wrong file.
@@ -235,7 +235,7 @@ def found_file(task: Task, split: str, sample_folder: Path) -> SplitFile:
     """How to read one split, with the paths of existing files.
 
     Raises:
-        DataError: one does not.
+        DataError: a file does not exist.
     """
     file = task.split(split)
     if file.is_hub:
@@ -278,7 +278,7 @@ class TaskExamples:
     files: dict[str, SplitFile]  # of each split
     files_xxh3: dict[str, str]  # the hash of each local file
     splits: dict[str, SplitExamples]
-    labels: list[str]  # in the order of their numbers; none of questions
+    labels: list[str]  # in the order of their numbers; none for questions
 
 
 def read_examples(task: Task, sample_folder: Path) -> TaskExamples:
@@ -286,7 +286,8 @@ def read_examples(task: Task, sample_folder: Path) -> TaskExamples:
 
     Raises:
         DataError: a file is missing or damaged, a word or an example has no label, an answer is
-            not in its context, an id is of two examples, or a split has a label that others lack.
+            not in its context, two different examples share an id, or a split has a label
+            that the task or its training split lacks.
     """
     files = split_files(task, sample_folder)
     splits = {split: read_split(files[split]) for split in SPLITS if split in files}
@@ -330,7 +331,7 @@ def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
 def check_task_files(
     names: Iterable[str], languages: Container[str], sample_folder: Path
 ) -> list[Task]:
-    """The tasks of some names; those in some natural languages have all of their files.
+    """The tasks of some names, checked to have all their files if they are in some languages.
 
     Raises:
         ConfigError: no such task, or a wrong file.

@@ -13,7 +13,7 @@ Mapping = dict[str, Any]
 CODE, ISO = "{code}", "{iso}"
 FILE_KEYS = ("languages", "tasks")  # of a file, not of a task
 PATH_KEYS = ("path", "other")  # of a split
-PLACED = (SAMPLE_PREFIX, HUB_PREFIX, "$", "~")  # what starts a path that no folder is put before
+PLACED = (SAMPLE_PREFIX, HUB_PREFIX, "$", "~")  # starts of paths that are not relative to a file
 
 
 def filled(value: Any, words: dict[str, str]) -> Any:
@@ -29,7 +29,7 @@ def filled(value: Any, words: dict[str, str]) -> Any:
 
 
 def placed_split(split: Any, folder: Path) -> Any:
-    """A split whose relative paths start at a folder; what is no path stays as it is."""
+    """A split with its relative paths put below a folder; all other values stay as they are."""
     if isinstance(split, dict):
         paths = {key: placed_split(split[key], folder) for key in PATH_KEYS if key in split}
         return split | paths
@@ -39,7 +39,7 @@ def placed_split(split: Any, folder: Path) -> Any:
 
 
 def placed(mapping: Any, folder: Path) -> Any:
-    """Keys of a file or a task, the paths of its `files` relative to a folder."""
+    """The mapping of a file or a task, the relative paths of its `files` put below a folder."""
     if not isinstance(mapping, dict):
         return mapping
     own = {
@@ -56,7 +56,7 @@ def part_of(mapping: Mapping, key: str, path: Path, allowed: tuple[type, ...]) -
     """The mapping below a key, empty where it is missing.
 
     Raises:
-        ConfigError: it is no mapping, or one of its values is of no type allowed.
+        ConfigError: it is not a mapping, or one of its values has a type that is not allowed.
     """
     part = mapping.get(key, {})
     if not isinstance(part, dict):

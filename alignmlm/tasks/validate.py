@@ -23,8 +23,8 @@ class SplitReport:
     longest_words: int  # of one example, all its texts together
     labels: Mapping[str, int]  # how often each one occurs
     dropped: Mapping[str, int]  # examples left out when reading, by reason
-    same_text: int  # examples whose texts an earlier one of the split has
-    in_train: int  # examples whose texts an example of the training split has
+    same_text: int  # examples with the same texts as an earlier one of the split
+    in_train: int  # examples whose texts are also in the training split
     details: Mapping[str, int]  # counts specific to its kind
 
 
@@ -58,7 +58,8 @@ def checked_task(task: Task, sample_folder: Path) -> dict[str, SplitReport]:
 
     Raises:
         DataError: a file is missing or damaged, a word or an example has no label, an answer is
-            not in its context, an id is of two examples, or a split has a label that others lack.
+            not in its context, two different examples share an id, or a split has a label
+            that the task or its training split lacks.
     """
     splits = read_examples(task, sample_folder).splits
     known = splits["train"].examples if "train" in splits else []

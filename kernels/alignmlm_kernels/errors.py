@@ -1,4 +1,4 @@
-"""The error of wrong shapes, types, devices and labels."""
+"""The error for wrong shapes, types, devices and labels."""
 
 
 class KernelError(ValueError):

@@ -45,7 +45,7 @@ def differentiable_once(loss: str, gradient: Tensor | None) -> Tensor | None:
 
 
 def once_differentiable(loss: str) -> Callable[[Backward], Backward]:
-    """As torch's decorator, which notices only gradients that the upstream gradient needs."""
+    """Like torch's decorator, which acts only if the upstream gradient requires a gradient."""
 
     def decorated(backward: Backward) -> Backward:
         @wraps(backward)

@@ -78,7 +78,7 @@ def pair_rows(text: PairText, renderer: Renderer, seq_len: int) -> RenderedSplit
 def scored_pairs(
     rendered: RenderedSplit, predictions: Predictions, labels: list[str], metric: Metric
 ) -> list[Scored]:
-    """The label of each pair."""
+    """The predicted label of each pair, scored."""
     scored = []
     for example, outputs in predictions:
         target = [labels[int(np.array(example.labels))]]

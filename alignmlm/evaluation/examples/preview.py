@@ -60,7 +60,7 @@ Change = Callable[[LabelledSentence | TextWords], ChangedWords]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An example in a language; `ids` belong to the lines of its text."""
+    """An example in a language; `ids` has the model's ids for each line of its text."""
 
     example: Example | None  # none: the language tears all answers apart, and it is dropped
     ids: list[list[int]]
@@ -184,9 +184,9 @@ def pair_text(pair: PreviewPair) -> SentencePair:
 
 
 def previewed(example: Example, task: Task, language: str, change: Change) -> Preview:
-    """An example in a language, with its labels moved and its answers followed.
+    """An example in a language, with its labels and answers moved along.
 
-    Of a translation only the side that the language is made from is changed.
+    Of two translations, only the one in the language's base is changed.
     """
     match example:
         case LabelledSentence():

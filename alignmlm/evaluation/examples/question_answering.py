@@ -46,7 +46,7 @@ class QuestionAsWords:
 
 
 def question_words(question: Question, language: str) -> QuestionAsWords:
-    """A question as words; an answer becomes the words that it has a character of."""
+    """A question as words; an answer becomes all words that it touches."""
     placed = placed_words(question.context, language)
     starts, stops = np.array(placed.starts, np.int64), np.array(placed.stops, np.int64)
     answers, widened = [], 0
@@ -96,7 +96,7 @@ def moved_question(
 
 
 def question_text(question: QuestionWords) -> Question:
-    """The question as text, its answers at their characters."""
+    """The question as text, with the text and first character of each answer."""
     text, starts = written(question.context)
     words = question.context.words
     spans = [
@@ -182,9 +182,10 @@ def answer_place(
 def windows(
     context: list[int], asked: list[int], answer: tuple[int, int], renderer: Renderer, seq_len: int
 ) -> list[tuple[list[int], tuple[int, int], int, int]]:
-    """Row, first and last token of the answer in it, start of the context in it, tokens before.
+    """Of each window: row, answer's first and last token, context's start in the row and offset.
 
-    The answer of a window that lacks a part of it is <s>, at 0.
+    The offset is the number of context tokens before the window. A window that lacks a part of the
+    answer has <s>, at 0, in its place.
     """
     room = seq_len - 2 - renderer.separators - len(asked)
     rows = []
@@ -230,7 +231,7 @@ def question_rows(text: QuestionText, renderer: Renderer, seq_len: int) -> Rende
 def best_span(
     starts: Float[np.ndarray, " token"], ends: Float[np.ndarray, " token"]
 ) -> tuple[float, int, int]:
-    """The best sum of a start's and an end's score, and both positions, of a span not too long."""
+    """The highest start + end score of any span of an allowed length, and that span's positions."""
     sums = starts[:, None] + ends[None, :]
     allowed = np.triu(np.ones_like(sums, bool)) & ~np.triu(
         np.ones_like(sums, bool), LONGEST_ANSWER_TOKENS
@@ -270,7 +271,7 @@ def scored_questions(
 
 
 def question_details(examples: Sequence[Question], metric: Metric) -> Counter[str]:
-    """Contexts and answers of questions."""
+    """The numbers of distinct contexts and of answers."""
     contexts = len({example.context for example in examples})
     return Counter(contexts=contexts, answers=sum(len(example.answers) for example in examples))
 

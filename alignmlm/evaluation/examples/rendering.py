@@ -35,9 +35,9 @@ class Example:
     input_ids: list[int]  # with <s> and </s>
     labels: list[int] | int | tuple[int, int]  # of each token, of the row, or first and last token
     language: int  # its number in the model
-    document: int = 0  # index in its split of the example that it is, or is a part of
+    document: int = 0  # index in its split of the example that it shows, whole or in part
     second: int = 0  # where the second text begins; 0: there is none
-    offset_tokens: int = 0  # of the second text before it, where it is a part of a longer one
+    offset_tokens: int = 0  # tokens of the second text that come before this window of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Reorderer:
     def ranks(
         self, words: tuple[str, ...], counts: Counter[str]
     ) -> Int[np.ndarray, " word"] | None:
-        """Ranks of a sentence's words by a syntax order; none of other orders.
+        """Ranks of a sentence's words by a syntax order; None for other orders.
 
         A sentence without a tree keeps its order, as in pre-training, and is counted.
         """
@@ -174,7 +174,7 @@ class Reorderer:
 
 
 def syntax_models(order: str, config: SyntaxConfig) -> Models:
-    """The ordering models of a syntax order; none of other orders.
+    """The ordering models of a syntax order; (None, None) for other orders.
 
     Raises:
         ConfigError: no folder of models is named.

@@ -109,7 +109,7 @@ def report(counts: Counter[str], words: int, seq_len: int) -> None:
 def scored_words(
     rendered: RenderedSplit, predictions: Predictions, labels: list[str], metric: Metric
 ) -> list[Scored]:
-    """The label of each word at its first token; words that the longest row cut off are not."""
+    """The predicted label of each word, at its first token, scored; words cut off are left out."""
     scored = []
     for example, outputs in predictions:
         right = np.array(example.labels)
@@ -122,7 +122,7 @@ def scored_words(
 
 
 def sentence_details(examples: Sequence[LabelledSentence], metric: Metric) -> Counter[str]:
-    """Entities of labelled sentences, and those whose first tag is not B-."""
+    """The numbers of entities, and of those whose first tag is not B-."""
     counts: Counter[str] = Counter()
     for example in examples if metric.entities else ():
         for label, before in zip(example.labels, ("O", *example.labels), strict=False):

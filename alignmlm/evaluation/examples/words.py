@@ -141,7 +141,7 @@ def split_tokens(
 def tokens_of_words(
     tokenizer: Tokenizer, sentences: Sequence[Spaced], unk: int
 ) -> list[list[TokensOfWord]]:
-    """Token ids of each word of each sentence, at least one a word.
+    """Token ids of each word of each sentence, at least one per word.
 
     A word has the tokens that it has in running text ("lamp" and "." of "a lamp."); where a token
     would hold parts of two words ("don" of "do" and "n't"), each word is tokenised on its own. A

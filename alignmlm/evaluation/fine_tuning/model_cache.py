@@ -30,7 +30,7 @@ MANIFEST = "manifest.json"
 
 
 def last_used(path: Path) -> float:
-    """When a model was used last; one that another process just removed comes first."""
+    """When a model was last used, as a Unix time; 0 if another process has just removed it."""
     with suppress(FileNotFoundError):
         return path.stat().st_mtime
     return 0.0

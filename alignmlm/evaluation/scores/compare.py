@@ -1,10 +1,10 @@
 """Comparison of two sets of results: which cells differ by more than noise.
 
 The noise is that of seeds and of test examples, as far as it can be estimated:
-- samples on both sides and one seed: that of examples, so that it is these two models that differ;
-- samples on both sides and several seeds: errors of both, added up;
+- samples on both sides and one seed: that of examples, so it is these two models that are compared;
+- samples on both sides and several seeds: that of both, combined;
 - several seeds without samples: that of seeds, the test examples taken as given;
-- one seed without samples, one example, or draws that are all equal: no p-value can be given.
+- one seed without samples, one example, or no spread at all: no p-value can be given.
 Holm's adjustment counts the cells of one measure that have a p-value. Differences are B - A.
 """
 
@@ -82,7 +82,7 @@ class CellDifference:
     measure: Measure
     a: float
     b: float
-    seeds: int  # that both sides have
+    seeds: int  # on each side
     difference: Difference  # of B - A
     p_holm: float = math.nan
 
@@ -152,7 +152,7 @@ def paired_answers(
     seeds: tuple[list[int], list[int]],
     measure: Measure,
 ) -> list[tuple[int, Answered]] | None:
-    """Sign and answers of each arm that the difference B - A sums; None without samples.
+    """The answers of each arm, with its sign in the difference B - A; None without samples.
 
     Raises:
         DataError: the sides answered different examples.
@@ -172,7 +172,7 @@ def paired_answers(
 
 def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
     """The noise of the examples in the sum of the arms, seeds taken as fixed."""
-    left_out = np.zeros(len(parts[0][1].documents))  # percentage points, one example less each
+    left_out = np.zeros(len(parts[0][1].documents))  # percentage points, each without one example
     for sign, answers in parts:
         gained, possible = (x.sum(axis=0) - x for x in (answers.gained, answers.possible))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -193,10 +193,10 @@ def cell_difference(
 def compare(
     a: ResultSet, b: ResultSet, measures: Iterable[Measure] = MEASURES
 ) -> list[CellDifference]:
-    """The differences B - A of all cells that both have, by measure, Holm-adjusted in each.
+    """The differences B - A of all cells that both have, by measure, Holm-adjusted within each.
 
     Raises:
-        DataError: nothing is on both sides, or they answered other examples.
+        DataError: the sides have no cell in common, or answered different examples.
     """
     wanted = list(measures)
     by_measure: list[list[CellDifference]] = [[] for _ in wanted]
@@ -235,7 +235,7 @@ def known_measures(names: Iterable[str]) -> list[Measure]:
     """The measures of these names.
 
     Raises:
-        ConfigError: one of them is none.
+        ConfigError: one of the names is unknown.
     """
     by_name = {str(measure): measure for measure in ARMS_OF}
     names = list(names)
@@ -250,6 +250,6 @@ def compare_paths(a: Path, b: Path, measures: Iterable[str] = MEASURES) -> list[
 
     Raises:
         ConfigError: an unknown measure.
-        DataError: there are no results, or nothing is on both sides.
+        DataError: there are no results, or the two have no cell in common.
     """
     return compare(side_of(a), side_of(b), known_measures(measures))

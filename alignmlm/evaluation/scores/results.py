@@ -164,7 +164,7 @@ def with_retrieval(
 
 
 def retrieval_rows(document: Document) -> list[Document]:
-    """One row a task and pair of languages; `retrieved` is in percent, as scores in result_rows."""
+    """One row per task and pair of languages; `retrieved` is in percent, as in result_rows."""
     objective = document["model"]["objective"]
     return [
         {

@@ -1,7 +1,7 @@
 """Transfer scores, one row per seed, from any source: results, studies, the paper.
 
-A row's seed is what varies between the rows of one cell: of fine-tuning within one model's
-results, of pre-training within a study (its rows are means over seeds of fine-tuning).
+The rows of one cell differ in their seed: that of fine-tuning within one model's results, that of
+pre-training within a study, whose rows are means over seeds of fine-tuning.
 """
 
 import math
@@ -47,8 +47,8 @@ class ScoreRow:
     source: float = math.nan  # fine-tuned and tested on the source; nan if not recorded
     bs: float  # fine-tuned and tested on the target
     bz: float  # fine-tuned on the source, tested on the target
-    delta: float  # percentage points, as printed where BS and BZ were rounded after it
-    alignment_percent: dict[str, float] = field(default_factory=dict)  # by which words
+    delta: float  # percentage points; the paper's as printed, so only about bs - bz
+    alignment_percent: dict[str, float] = field(default_factory=dict)  # by kind of words
     ci95: dict[str, tuple[float, float]] = field(default_factory=dict)  # by measure, where written
 
 
@@ -58,7 +58,7 @@ def number(value: float | None) -> float:
 
 
 def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
-    """The rows of a results document, one a task, target and seed of fine-tuning."""
+    """The rows of a results document, one per task, target and seed of fine-tuning."""
     objective = str(document["model"]["objective"])
     return [
         ScoreRow(
@@ -75,7 +75,7 @@ def result_score_rows(document: dict[str, Any]) -> list[ScoreRow]:
 
 
 def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
-    """The rows of a study that tell of transfer, one a task, target and seed of pre-training."""
+    """The transfer rows of a study, one per task, target and seed of pre-training."""
     return [
         ScoreRow(
             cell=Cell(row["objective"], row["task"], row["source_language"], row["language"]),
@@ -96,7 +96,7 @@ def study_score_rows(rows: Iterable[dict[str, Any]]) -> list[ScoreRow]:
 
 
 def paper_score_rows(folder: Path) -> list[ScoreRow]:
-    """The paper's published scores, one a task and cell; the seed, which it does not give, is 0.
+    """The paper's published scores, one per task and cell; the seed, which it does not give, is 0.
 
     Raises:
         DataError: a file is missing, or has other columns or numbers.
@@ -174,7 +174,7 @@ def values(rows: list[ScoreRow], measure: Measure) -> Float[np.ndarray, " seed"]
 def measured(rows: list[ScoreRow], measure: Measure) -> Interval:
     """Mean of one measure over seeds and its 95 % interval.
 
-    One row of pre-training has the interval over its seeds of fine-tuning.
+    A single seed of pre-training has the interval over its seeds of fine-tuning, where recorded.
     """
     interval = mean_interval(values(rows, measure))
     bounds = rows[0].ci95.get(measure) if len(rows) == 1 else None
@@ -187,5 +187,5 @@ def mean_alignment(rows: list[ScoreRow], words: str) -> float:
 
 
 def alignments_of(rows: Iterable[ScoreRow]) -> list[str]:
-    """Which words' alignment any row has, in the order of the rows."""
+    """The kinds of words that any row has an alignment for, in the order of the rows."""
     return list(dict.fromkeys(name for row in rows for name in row.alignment_percent))

@@ -2,9 +2,9 @@
 
 samples_<task>@<language>_<hash>.jsonl holds what a model answered to each test example. A line has
 the keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target, filtered_resps),
-and what scores add up from: a score is 100 * sum(gained) / sum(possible). For accuracy these are
-right and all answers of an example; for F1 they are 2 * true positives, and that plus false
-positives and false negatives; for a mean of shares the share and 1.
+and what scores add up from: a score is 100 * sum(gained) / sum(possible). For accuracy the two
+are the right answers and all answers of an example; for F1 they are 2 * true positives, and that
+plus false positives and false negatives; for a mean of shares they are the share and 1.
 """
 
 import json
@@ -34,10 +34,10 @@ class Sample:
     """One answer of one model to one test example."""
 
     seed: int  # of fine-tuning
-    arm: Arm  # tested on the source, on the target supervised or zero-shot; not fine-tuned
+    arm: Arm  # tested on the source, on the target (supervised, zero-shot), or not fine-tuned
     doc_id: str
     doc_hash: str  # of the text, so that other data under the same id is noticed
-    target: list[str]  # the right labels; one where the task has one label an example
+    target: list[str]  # the right labels; one where the task has one label per example
     filtered_resps: list[str]  # the labels given
     gained: float
     possible: float
@@ -72,7 +72,7 @@ class Scores:
     seed: int
     source: str  # language fine-tuned on
     target: str
-    source_dev: float | None = None  # fine-tuned on the source, its development split
+    source_dev: float | None = None  # fine-tuned on the source, tested on its development split
     source_test: float  # fine-tuned and tested on the source
     bz: float  # fine-tuned on the source, tested on the target: zero-shot
     bs: float | None  # fine-tuned and tested on the target; none where it has no training split
@@ -93,7 +93,7 @@ def mean(values: list[float]) -> float:
 
 
 def measured(values: list[float | None]) -> tuple[float | None, list[float] | None]:
-    """Mean and 95 % interval over seeds; none where nothing, or one seed, was measured."""
+    """Mean and 95 % interval over seeds; no interval for one seed, and neither without values."""
     known = [value for value in values if value is not None]
     if not known:
         return None, None
@@ -130,13 +130,13 @@ def summary(scores: list[Scores], metric: str = "acc") -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrieved:
-    """What one pair of languages scored; `percent` is the task's number."""
+    """The scores of one pair of languages; `percent` is the one reported for the task."""
 
     source: str
     target: str
     percent: float  # P@1 by cosine from source to target
-    layer: int | None  # whose vectors; none: word embeddings
-    items: int  # asked for
+    layer: int | None  # of the vectors; None: word embeddings
+    items: int  # number of queries
     metrics: dict[str, float | int]  # both directions, by cosine, CSLS and margin, at all layers
     counts: dict[str, int]
 
@@ -144,7 +144,7 @@ class Retrieved:
 def write_samples(
     folder: Path, task: str, language: str, samples: Iterable[Sample]
 ) -> dict[str, Any]:
-    """Name, size and hash of a new file of samples, one a line; its name has the hash, too."""
+    """Write samples to a new file, one per line; returns its name (with hash), size and hash."""
     lines = (json.dumps(sample.to_json(), ensure_ascii=False) + "\n" for sample in samples)
     data = "".join(lines).encode()
     digest = xxhash.xxh3_64_hexdigest(data)
@@ -154,7 +154,7 @@ def write_samples(
 
 
 def remove_samples(folder: Path, keep: Container[str]) -> None:
-    """Remove the samples of results that no longer exist, and what killed processes left of some.
+    """Remove sample files that are not to be kept, and partial ones left by killed processes.
 
     The caller holds the lock of the results.
     """
@@ -211,7 +211,7 @@ class Answered:
 
 
 def answered(samples: list[Sample], arm: Arm, seeds: list[int]) -> Answered | None:
-    """The scores of one arm and some seeds; None where a seed or an example of one is missing."""
+    """The scores of one arm and some seeds; None where any seed lacks some or all examples."""
     by_seed: dict[int, dict[tuple[str, str], Sample]] = {seed: {} for seed in seeds}
     for sample in samples:
         if sample.arm == arm and sample.seed in by_seed:

@@ -19,7 +19,7 @@ from alignmlm.numerics.counter_rng import below, key, keys
 LEVEL = 0.95
 RESAMPLES = 10_000
 DRAWS_AT_ONCE = 2**21
-ROUNDING = 1e-9  # equal numbers, as a share of the largest, may differ by so much
+ROUNDING = 1e-9  # numbers this close, as a share of the largest, count as equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Correlation:
 
 
 def standard_error(values: Float[np.ndarray, " seed"]) -> float:
-    """The standard error of the mean; 0 where the values differ by rounding alone, nan of one."""
+    """The standard error of the mean; 0 where the values differ by rounding alone, nan for one."""
     if len(values) < 2:
         return math.nan
     if np.ptp(values) <= ROUNDING * max(1.0, np.abs(values).max()):
@@ -81,9 +81,9 @@ def standard_error(values: Float[np.ndarray, " seed"]) -> float:
 
 
 def jackknife_error(left_out: Float[np.ndarray, " item"]) -> float:
-    """The standard error of an estimate from its values with one item left out each.
+    """The standard error of an estimate, from its leave-one-out values.
 
-    Of a mean it is the standard error of the mean.
+    For a mean it equals the usual standard error of the mean.
     Source: Tukey, 1958 (Annals of Mathematical Statistics 29), the jackknife.
     """
     return standard_error(left_out) * (len(left_out) - 1)
@@ -93,7 +93,7 @@ def half_width(noises: Sequence[Noise], p: float) -> float:
     """Half of the interval at level 1 - p: half widths of independent errors, added in quadrature.
 
     Each error has its own Student's t. With Satterthwaite's degrees of freedom instead, equal sides
-    would differ in up to 12 % of comparisons at two or three seeds.
+    would be called different in up to 12 % of comparisons at two or three seeds.
     Source: Zou and Donner, 2008 (Statistics in Medicine 27), the method of variance estimates
     recovery; Howe, 1974 (Journal of the American Statistical Association 69).
     """
@@ -143,7 +143,7 @@ def difference(estimate: float, noises: Sequence[Noise], level: float = LEVEL) -
 
 
 def seed_noise(values: Float[np.ndarray, " seed"]) -> list[Noise]:
-    """The noise of the mean over seeds; none of one seed."""
+    """The noise of the mean over seeds; empty for a single seed."""
     seeds = len(values)
     return [Noise(f"{seeds} seeds", standard_error(values), seeds - 1)] if seeds > 1 else []
 
@@ -170,7 +170,7 @@ def drawn_indices(
 def percentile_interval(
     estimate: float, values: Float[np.ndarray, " draw"], level: float = LEVEL
 ) -> Interval:
-    """The estimate and the middle share of the draws, without nan; no bounds if all are equal.
+    """The estimate and the middle `level` of the draws, nan left out; no bounds if all are equal.
 
     Source: Efron, 1979 (Annals of Statistics 7), the percentile method.
     """

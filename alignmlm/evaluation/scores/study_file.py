@@ -30,7 +30,7 @@ def study_document(path: Path) -> dict[str, Any]:
     """What study.json says, its name and rows at least.
 
     Raises:
-        DataError: it is damaged, has another schema version, or is no study's.
+        DataError: it is damaged, has another schema version, or is not that of a study.
     """
     document = read_json(path, nan=True)
     version = document.get("schema_version")

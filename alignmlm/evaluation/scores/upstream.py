@@ -48,7 +48,7 @@ def read_table(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 def paper_record(
     line: dict[str, str], plotted: dict[str, str], task: str, printed: str
 ) -> PaperRecord:
-    """One task of one line of the two tables."""
+    """The record of one task, from the same cell's line in each of the two tables."""
     return PaperRecord(
         cell=(OBJECTIVES[line[METHOD]], task, SOURCE, LANGUAGES[line[CHANGE]]),
         bs=float(line[f"{printed} BS"]),

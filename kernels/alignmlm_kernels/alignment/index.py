@@ -46,7 +46,7 @@ class IndexSizes(NamedTuple):
     single: int  # words of one token
     slots: int  # words whose gradient is not a row of its own
     longest: int  # partners of the word that has most
-    ids: int  # rows that the embedding needs at least
+    ids: int  # least number of rows of the embedding
 
 
 def bounds(lengths: Int[Tensor, " item"]) -> Int[Tensor, " bound"]:
@@ -92,7 +92,7 @@ class Words(NamedTuple):
 def sorted_words(
     ids: Int[Tensor, " token"], offsets: Int[Tensor, " bound"]
 ) -> Int[Tensor, " token"]:
-    """The same words with their tokens in rising order: the mean is what counts."""
+    """The same words with their tokens in ascending order: only their mean matters."""
     lengths = offsets.diff()
     if len(ids) == len(lengths):
         return ids

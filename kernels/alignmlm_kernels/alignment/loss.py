@@ -187,12 +187,13 @@ def alignment_loss(
     group_pairs: int = 1024,
     impl: Implementation = "auto",
 ) -> Float[Tensor, ""]:
-    """Weighted mean distance of the two words of a pair; a word is the mean of its sub-words.
+    """Weighted mean distance between the words of a pair; a word is the mean of its sub-words.
 
     cosine: 1 - cos, in [0, 2]. l2: squared Euclidean distance, at least 0. margin: hinge on the
     hardest negative of the pair's group, at least 0. infonce: cross entropy in nats. Or a function
-    of the vectors of the first and the second words, in plain PyTorch, of at least float32. Summed
-    in float32, float64 for float64 embeddings, under autocast too.
+    in plain PyTorch from the vectors [pair, hidden] of the first and the second words, at least
+    float32, to a distance per pair. Groups have at most group_pairs pairs. Sums are taken in
+    float32 (float64 for float64 embeddings), under autocast too.
 
     With a share below 1 a step looks at that share of the pairs, drawn by (seed, step): the same
     on every rank. Nothing is communicated: each rank computes the whole loss, so gradients are to
@@ -273,7 +274,8 @@ def add_alignment_gradient(
     """The loss; scale times its gradient is added to `embedding_grad`, in that tensor's precision.
 
     Raises:
-        KernelError: as for `alignment_loss`; a buffer that does not fit; the reference.
+        KernelError: as for `alignment_loss`; a buffer of another shape or type; a distance or impl
+            that runs as the reference, which cannot add to a buffer.
     """
     index = check(embedding, pairs)
     if embedding_grad.shape != embedding.shape or embedding_grad.dtype != exact_type(embedding):
@@ -289,9 +291,9 @@ def add_alignment_gradient(
 
 
 class AlignmentLoss(nn.Module):
-    """The alignment loss of fixed pairs. They move to the module's device, and are not state.
+    """The alignment loss of fixed pairs, which follow the module's device and are not its state.
 
-    They are no buffers either: a module's cast to bfloat16 must not round their weights, and
+    They are not buffers either: a module's cast to bfloat16 must not round their weights, and
     DistributedDataParallel need not send them at every step.
     """
 

@@ -14,7 +14,7 @@ INTEGERS = (torch.int32, torch.int64)
 
 
 def check_words(side: str, ids: Tensor, offsets: Tensor) -> None:
-    """Raise unless ids and offsets are words.
+    """Raise unless ids and offsets describe words.
 
     Raises:
         KernelError: wrong types, falling offsets, empty words, ids that no embedding has.
@@ -40,7 +40,7 @@ def check_weights(weights: Tensor, pairs: int) -> None:
     """Raise unless the weights can be used for a mean.
 
     Raises:
-        KernelError: not one number a pair, negative, infinite or nan, or all zero.
+        KernelError: not one number per pair; one is negative, infinite or NaN; or all are zero.
     """
     if weights.shape != (pairs,) or not weights.is_floating_point():
         actual = f"{weights.dtype} of shape {tuple(weights.shape)}"
@@ -56,10 +56,10 @@ class WordPairs:
     """Pairs of words as flat token ids; word i has ids[offsets[i] : offsets[i + 1]].
 
     Words may repeat, have several partners and be their own partner. The index is built here, so
-    that a step need not; pass one to reuse it.
+    that no step has to; pass one with its sizes to reuse it.
 
     Raises:
-        KernelError: tensors that are no words or no weights.
+        KernelError: the tensors are not valid words or weights.
     """
 
     source_ids: Int[Tensor, " source_token"]

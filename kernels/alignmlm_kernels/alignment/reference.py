@@ -16,7 +16,7 @@ SHRINK = 2.0**-74  # exact, and what is shrunk by it is still longer than SMALLE
 
 
 class Contrast(NamedTuple):
-    """What the distances with negatives are told."""
+    """The settings of the distances with negatives."""
 
     margin: float  # difference of cosines that is wanted
     temperature: float
@@ -37,7 +37,7 @@ def word_vectors(
 
 
 def unit_vectors(vectors: Float[Tensor, "word hidden"]) -> Float[Tensor, "word hidden"]:
-    """Vectors of length 1; those shorter than 1e-8 are divided by 1e-8 and constant."""
+    """Vectors of length 1; those shorter than 1e-8 are divided by 1e-8 and get no gradient."""
     peaks = vectors.detach().abs().amax(dim=1, keepdim=True)
     vectors = vectors * torch.where(peaks > LARGEST_NORM, SHRINK, 1.0).to(vectors)
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -77,8 +77,8 @@ def no_negatives(
 ) -> Bool[Tensor, "pair pair"]:
     """Whether source i and target j of a group must not be pushed apart.
 
-    True where pair j shares its source or its target with pair i, so that target j translates
-    source i or is its translation, and where both are the same word; the diagonal too.
+    True where pair j shares its source or its target with pair i, so that target j is a translation
+    of source i, and where target j is the same word as source i; hence true on the diagonal.
     """
     same = sources[:, None] == sources
     return same | (targets[:, None] == targets) | (sources[:, None] == targets)
@@ -87,7 +87,7 @@ def no_negatives(
 def infonce_distances(
     cosines: Float[Tensor, "pair pair"], barred: Bool[Tensor, "pair pair"], contrast: Contrast
 ) -> Float[Tensor, " pair"]:
-    """-log of the share of a pair among its negatives, in nats, mean of both directions.
+    """-log of a pair's softmax probability among its negatives, in nats, mean of both directions.
 
     Source: van den Oord et al., 2018 (arXiv:1807.03748), equation 4; both directions:
     Radford et al., 2021 (arXiv:2103.00020), section 2.3.

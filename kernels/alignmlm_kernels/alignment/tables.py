@@ -90,7 +90,7 @@ class Bounded(NamedTuple):
 
 
 def bounded(vectors: Float[Tensor, "word hidden"], norms: Float[Tensor, " word"]) -> Bounded:
-    """Vectors of some norms; those of norms above 2**56 are multiplied by 2**-74."""
+    """Vectors with the given norms; those with norms above 2**56 are multiplied by 2**-74."""
     small = norms < LARGEST_NORM
     factors = torch.where(small, 1.0, SHRINK).to(norms)
     if (
@@ -103,7 +103,7 @@ def bounded(vectors: Float[Tensor, "word hidden"], norms: Float[Tensor, " word"]
 
 
 class BoundedTable(NamedTuple):
-    """As Bounded, of a table's words."""
+    """Like Bounded, for the words of a table."""
 
     table: Table
     norms: Float[Tensor, " word"]
@@ -111,7 +111,7 @@ class BoundedTable(NamedTuple):
 
 
 def bounded_table(table: Table) -> BoundedTable:
-    """A table itself where no norm is above 2**56, else a copy with these vectors shrunk."""
+    """The table itself if no norm is above 2**56, else a copy with the longer vectors shrunk."""
     norms = word_norms(table)
     large = ~(norms < LARGEST_NORM)
     if not large.any():

@@ -16,7 +16,7 @@ from alignmlm_kernels.alignment.reference import LARGEST_NORM, SHRINK, SMALLEST_
 from alignmlm_kernels.alignment.tables import reciprocal
 from alignmlm_kernels.compiled_case import CompiledCase
 
-FEW_PARTNERS = 4  # up to here a word's program takes them one by one
+FEW_PARTNERS = 4  # up to this many, a word's program takes them one by one
 WIDEST_TILE = 4096  # elements
 
 
@@ -29,7 +29,7 @@ class Tile(NamedTuple):
 
 
 def tile_of(hidden: int, longest: int) -> Tile:
-    """The launch for words of up to `longest` partners."""
+    """The tile of a launch for words with up to `longest` partners."""
     block_h = triton.next_power_of_2(hidden)
     block_p = 1 if longest <= FEW_PARTNERS else max(1, min(8, WIDEST_TILE // block_h))
     return Tile(block_p, block_h, max(1, min(8, block_p * block_h // 512)))
@@ -58,7 +58,7 @@ def word_means(
 
 
 def triton_attraction(asked: Asked, distance: str) -> Attraction:
-    """The same as `attraction`, by kernels."""
+    """The same as `attraction`, by Triton kernels."""
     embedding, index, sizes, weights, dtype = asked
     if embedding.stride(1) != 1:
         embedding = embedding.contiguous()
@@ -158,7 +158,7 @@ def _word_means(
     row_stride,
     BLOCK_H: tl.constexpr,
 ):
-    """Mean of the rows of a word; one program a word of several tokens."""
+    """Mean of the rows of a word; one program per word of several tokens."""
     number = tl.program_id(0).to(tl.int64)
     start = tl.load(offsets_ptr + SINGLE + number)
     stop = tl.load(offsets_ptr + SINGLE + number + 1)
@@ -213,7 +213,7 @@ def _pull_words(
     BLOCK_P: tl.constexpr,
     BLOCK_H: tl.constexpr,
 ):
-    """Half of a word's distances to its partners, and its gradient; one program a word."""
+    """Half of a word's distances to its partners, and its gradient; one program per word."""
     word = tl.program_id(0).to(tl.int64)
     start = tl.load(offsets_ptr + word)
     stop = tl.load(offsets_ptr + word + 1)
@@ -279,7 +279,7 @@ def _add_slots(
     BLOCK_P: tl.constexpr,
     BLOCK_H: tl.constexpr,
 ):
-    """Weighted sum of the gradients of a row's words; one program a shared row."""
+    """Weighted sum of the gradients of a row's words; one program per shared row."""
     place = tl.load(shared_places_ptr + tl.program_id(0))
     start = tl.load(offsets_ptr + place)
     stop = tl.load(offsets_ptr + place + 1)

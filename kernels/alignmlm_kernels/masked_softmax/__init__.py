@@ -49,23 +49,24 @@ def masked_softmax_loss(
     """Cross entropy of softmax(hidden @ weight.T + bias) at each position, in nats, and accuracy.
 
     nats = lse - (1 - s) * logit of the label - s * mean logit + z * lse**2, where lse is the log of
-    the sum of exp(logit), s label_smoothing (Szegedy et al., 2016, arXiv:1512.00567, section 7) and
-    z z_loss (Chowdhery et al., 2022, arXiv:2204.02311, section 5). Sums are taken in float32
+    the sum of exp(logit), s is label_smoothing (Szegedy et al., 2016, arXiv:1512.00567, section 7)
+    and z is z_loss (Chowdhery et al., 2022, arXiv:2204.02311, section 5). Sums are taken in float32
     (float64 for float64 inputs); under autocast, products in autocast's type. Positions whose label
     is ignore_index give 0, and "mean" is over the others. No positions give empty results whose
     gradients are zero, so that a rank without masked positions keeps in step with the others.
 
     weight_grad: a float32 buffer that the backward pass adds the weight's gradient to; the weight
         itself then gets none.
-    budget_bytes: what may wait for the backward pass. The exponentials, one a position and token
-        of the vocabulary, are kept if they fit ("slab", or "scaled" with bfloat16 on a GPU); else
-        they are computed twice, by chunks of the vocabulary ("lean"). peak_bytes gives their sizes.
+    budget_bytes: memory that may be held for the backward pass. The exponentials, one for each
+        position and token of the vocabulary, are kept if they fit ("slab", or "scaled" with
+        bfloat16 on a GPU); else they are computed twice, in chunks of the vocabulary ("lean").
+        peak_bytes gives the memory of each.
     impl: "auto", one of these three, or "reference": full logits and PyTorch's own gradient.
 
     Raises:
         KernelError: wrong shapes, types or devices; settings out of range; on the CPU, a label
-            outside the vocabulary (on a GPU looking would make the host wait, and torch's device
-            assertion catches it); "scaled" without a GPU or float16.
+            outside the vocabulary (on a GPU checking would make the host wait; torch's device
+            assertion catches it instead); "scaled" without a GPU or float16.
     """
     check_arguments(hidden, weight, labels, bias, weight_grad, label_smoothing, z_loss, reduction)
     options = Options(ignore_index, label_smoothing, z_loss)
@@ -83,7 +84,7 @@ def masked_softmax_loss(
 
 
 def reduced(loss: PositionLoss, known: Tensor, reduction: str) -> PositionLoss:
-    """The sum or the mean of the positions with a label."""
+    """The loss with nats as they are, or as their sum or their mean over positions with a label."""
     if reduction == "none":
         return loss
     total = loss.nats.sum()
@@ -126,12 +127,12 @@ def vocabulary_parallel_loss(
     ignore_index: int = -100,
     budget_bytes: int = BUDGET_BYTES,
 ) -> PositionLoss:
-    """The losses of this rank's positions, whose vocabulary is spread over a group's ranks.
+    """The losses of this rank's positions, with the vocabulary split over a group's ranks.
 
     weight and bias are this rank's rows, in the order of the ranks; labels are tokens of the whole
     vocabulary. Ranks may have different numbers of positions and of rows. Every rank gathers the
     hidden states of all; maxima, sums and label logits are exchanged, logits are not. The weight's
-    gradient is that of the positions of all ranks: do not average it over the group. Otherwise as
+    gradient is that of the positions of all ranks: do not average it over the group. Otherwise like
     masked_softmax_loss. Source: Shoeybi et al., 2019 (arXiv:1909.08053), section 3.
 
     Raises:
@@ -150,7 +151,7 @@ def vocabulary_parallel_loss(
 
 
 class MaskedSoftmaxLoss(nn.Module):
-    """masked_softmax_loss with its settings."""
+    """masked_softmax_loss as a module with fixed settings; by default it takes the mean."""
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def mean_logits(
     weight: Float[Tensor, "vocab hidden"],
     bias: Float[Tensor, " vocab"] | None,
 ) -> Float[Tensor, " masked"]:
-    """The mean of each row's logits, without the logits."""
+    """The mean of each row's logits, without computing the logits."""
     exact = torch.promote_types(hidden.dtype, torch.float32)
     means = hidden.to(exact) @ weight.mean(dim=0, dtype=exact)
     return means if bias is None else means + bias.mean(dtype=exact)

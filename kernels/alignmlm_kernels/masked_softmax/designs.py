@@ -1,8 +1,8 @@
 """The exponentials of the logits: three ways to the same values.
 
 slab: logits by a plain product, exponentiated in one sweep. scaled: a fused Triton product
-writes the exponentials, against the label's logit. lean: the forward pass keeps nothing; the
-backward pass recomputes them, by chunks of the vocabulary, against the log of the sum.
+writes the exponentials, relative to the label's logit. lean: the forward pass keeps nothing; the
+backward pass recomputes them in chunks of the vocabulary, relative to the log of the sum.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_room
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
-ALIGNED = 16  # elements: rows of the exponentials start there, so that a GPU stores them at once
+ALIGNED = 16  # elements: rows of the exponentials start at a multiple: a GPU's stores are wide
 SHIFT = {torch.float16: 10.0}  # added to the exponents: small exponentials keep their precision
 
 
@@ -40,13 +40,13 @@ def room(plan: Plan, head: Head, columns: int) -> Float[Tensor, "masked vocab"]:
 
 
 def gpu_room(hidden: Tensor, columns: int, dtype: torch.dtype) -> Float[Tensor, "masked vocab"]:
-    """The same on a GPU, whose rows start at a multiple of ALIGNED."""
+    """The same on a GPU; each row starts at a multiple of ALIGNED."""
     wide = -(-columns // ALIGNED) * ALIGNED
     return hidden.new_empty(hidden.shape[0], wide, dtype=dtype)[:, :columns]
 
 
 def logits_into(head: Head, out: Float[Tensor, "masked vocab"]) -> None:
-    """The logits without their bias."""
+    """Write the logits, without their bias, into `out`."""
     torch.mm(head.hidden.to(out.dtype), head.weight.to(out.dtype).T, out=out)
 
 
@@ -84,7 +84,7 @@ def sums_alone(plan: Plan, head: Head) -> RowSums:
 
 
 def parts(plan: Plan, head: Head) -> Iterator[tuple[Head, Float[Tensor, "masked chunk"]]]:
-    """The vocabulary in parts, each with the same room for its exponentials."""
+    """The vocabulary in parts, which share the memory for their exponentials."""
     rows, vocab = len(head.hidden), len(head.weight)
     columns = chunk_columns(rows, vocab, plan.dtype, head.hidden.device)
     whole = room(plan, head, columns)
@@ -94,7 +94,7 @@ def parts(plan: Plan, head: Head) -> Iterator[tuple[Head, Float[Tensor, "masked 
 
 
 def chunks(plan: Plan, head: Head, reference: Float[Tensor, " masked"]) -> Iterator[Piece]:
-    """The vocabulary in parts, each with its exponentials against the reference."""
+    """The vocabulary in parts, each with its exponentials relative to the reference."""
     start = 0
     for part, block in parts(plan, head):
         if plan.triton:

@@ -61,7 +61,7 @@ def backward(
     wanted: tuple[bool, bool, bool],
     weight_grad: Float[Tensor, "vocab hidden"] | None = None,
 ) -> Gradients:
-    """Gradients of hidden, weight and bias, those that are wanted.
+    """Those gradients of hidden, weight and bias that are wanted.
 
     The weight's is added to the buffer weight_grad where there is one.
     """
@@ -95,7 +95,7 @@ def pieces_of(
     exponentials: Float[Tensor, "masked vocab"] | None,
     coefficients: Coefficients,
 ) -> tuple[Float[Tensor, " masked"], Float[Tensor, " masked"], Iterator[Piece]]:
-    """What each row's label gets, what its exponentials are scaled by, and the exponentials."""
+    """Each row's gradient at its label, the scale of its exponentials, and the exponentials."""
     log_sum_exp = sums.log_sum_exp()
     at_label = coefficients.softmax * (sums.label_logit - log_sum_exp).exp() - coefficients.label
     at_label = torch.where(head.labels >= 0, at_label, 0)
@@ -161,7 +161,7 @@ def hidden_grad(
     at_label: Float[Tensor, " masked"],
     coefficients: Coefficients,
 ) -> Float[Tensor, "masked hidden"]:
-    """The gradient of the hidden states from the products E @ W, in whose place it is made."""
+    """The gradient of the hidden states, computed in place from the products E @ W in `states`."""
     label_rows = head.weight[head.labels.clamp(min=0)]
     states.mul_(scale[:, None]).addcmul_(at_label[:, None], label_rows)
     if coefficients.uniform is not None:

@@ -1,4 +1,4 @@
-"""How much memory each design takes, which one a call gets, and room that is used again."""
+"""How much memory each design takes, which one a call gets, and CPU memory that is reused."""
 
 import weakref
 from math import prod
@@ -10,7 +10,7 @@ from torch import Tensor
 
 Design = Literal["slab", "scaled", "lean"]
 
-BUDGET_BYTES = 2**31  # of the exponentials that wait for the backward pass, unless a call says so
+BUDGET_BYTES = 2**31  # of exponentials kept for the backward pass, unless a call says otherwise
 CUDA_CHUNK_BYTES = 32 * 2**20  # stays in the L2 cache of a GPU
 CPU_CHUNK_BYTES = 32 * 2**20
 SMALLEST_CHUNK = 1024  # columns: narrower ones waste the GEMM
@@ -31,12 +31,12 @@ def chunk_columns(rows: int, vocab: int, dtype: torch.dtype, device: torch.devic
 def peak_bytes(
     rows: int, vocab: int, hidden: int, dtype: torch.dtype, device: torch.device, design: Design
 ) -> int:
-    """What forward and backward take at their peak beyond inputs and gradients, all of one type.
+    """Peak bytes of forward and backward beyond inputs and gradients, which are all of one type.
 
-    The exponentials; the hidden states times the scale of their rows, and those of the labels among
-    the exponentials' columns once more; and where the type has fewer digits than float32, sums in
-    float32 of the gradients of the hidden states and of the weight (of all of it, or of the lean
-    design's chunk). Single numbers of a row or of a token are left out.
+    Counted are the exponentials; the hidden states times the scale of their rows, once more for
+    rows whose label is among the exponentials' columns; and, for types less precise than
+    float32, float32 sums of the gradients of the hidden states and of the weight (of all of it, or
+    of the lean design's chunk). Single numbers per row or token are left out.
     """
     products = gemm_dtype(dtype, device)
     columns = chunk_columns(rows, vocab, products, device) if design == "lean" else vocab
@@ -79,10 +79,10 @@ FREE: dict[int, list[np.ndarray]] = {}
 
 
 def cpu_room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Memory of the CPU with anything in it; what a call has given back is used again.
+    """Uninitialised CPU memory; what a call has given back is reused.
 
     New memory of this size is filled with zeros by the system, page by page, which takes ten times
-    as long as writing to memory that is there. One block of each size is kept.
+    as long as writing to memory that is already mapped. One block of each size is kept.
     """
     size = max(1, prod(shape)) * dtype.itemsize
     waiting = FREE.setdefault(size, [])

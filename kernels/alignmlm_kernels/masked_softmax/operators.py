@@ -12,16 +12,16 @@ from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 
 def placed_labels(labels: Int[Tensor, " masked"], ignore_index: int) -> Int[Tensor, " masked"]:
-    """Labels with -1 for those that are ignored; other negative ones, which are wrong, one less."""
+    """Labels with -1 for ignored ones; other negative ones, which are invalid, are lowered by 1."""
     return torch.where(labels == ignore_index, -1, labels - (labels < 0).to(labels.dtype))
 
 
 def check_labels(labels: Int[Tensor, " masked"], vocab: int) -> None:
-    """Raise unless every label, see placed_labels, is -1 or a token.
+    """Raise unless every label from placed_labels is -1 or a token.
 
     Raises:
-        KernelError: on the CPU, another label. A GPU stops with torch's own assertion, later:
-            looking would make the host wait.
+        KernelError: on the CPU, any other label. On a GPU torch's own assertion fails, later:
+            checking here would make the host wait.
     """
     if not len(labels):
         return

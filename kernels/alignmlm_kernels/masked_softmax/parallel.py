@@ -39,7 +39,7 @@ class Share(NamedTuple):
 def share_of(
     rows: int, tokens: int, device: torch.device, group: dist.ProcessGroup | None
 ) -> Share:
-    """Positions and tokens of every rank; the host waits for the numbers."""
+    """This rank's part, from the sizes of all ranks, for which the host waits."""
     mine = torch.tensor([rows, tokens], device=device)
     all_sizes = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
     dist.all_gather(all_sizes, mine, group=group)
@@ -121,7 +121,7 @@ class VocabularyParallel(torch.autograd.Function):
     @staticmethod
     @once_differentiable("vocabulary_parallel_loss")
     def backward(ctx: Any, nats_grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of this rank's positions and tokens; those of positions are added up."""
+        """Gradients of this rank's positions, summed over all ranks, and of its tokens."""
         states, weight, bias, wanted, local, log_sum_exp, exponentials, *numbers = ctx.saved_tensors
         plan, options, share = ctx.setting
         upstream = torch.where(wanted >= 0, gathered(nats_grad.contiguous(), share), 0)
@@ -142,7 +142,7 @@ class VocabularyParallel(torch.autograd.Function):
 
 
 def check_group(group: dist.ProcessGroup | None) -> None:
-    """Nothing, when there are ranks.
+    """Raise unless torch.distributed runs and this rank is in the group.
 
     Raises:
         KernelError: torch.distributed was not started, or this rank is not in the group.

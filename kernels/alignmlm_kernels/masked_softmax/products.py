@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK_BYTES = 2**19  # of a CPU's bfloat16 product: what waits to be converted is made in blocks
+BLOCK_BYTES = 2**19  # of a CPU's bfloat16 product, which is computed and converted in blocks
 
 
 def product(
@@ -21,9 +21,9 @@ def product_into(
     b: Float[Tensor, "inner column"],
     add: bool,
 ) -> None:
-    """A @ b written over a tensor of at least float32, or added to it.
+    """Write a @ b over a tensor of at least float32, or add it to the tensor.
 
-    On a CPU little more than the target is held, on a GPU as much once more.
+    On a CPU this takes little memory beyond the target, on a GPU as much again.
     """
     if a.dtype == target.dtype:
         torch.addmm(target, a, b, beta=float(add), out=target)
@@ -32,7 +32,7 @@ def product_into(
     step = len(target) if a.is_cuda else max(1, step)
     for written, rows in zip(target.split(step), a.split(step), strict=True):
         write = written.add_ if add else written.copy_
-        write(product(rows, b))  # nameless, so that it is gone before the next one is made
+        write(product(rows, b))  # unnamed, so that it is freed before the next one is made
 
 
 def column_sums(
@@ -57,7 +57,7 @@ def add_label_rows(
 ) -> None:
     """Add coefficient * hidden of each row to its label's gradient, in place and in a fixed order.
 
-    A label of -1 is nowhere.
+    Rows whose label is -1 add nothing.
     """
     if triton:
         from alignmlm_kernels.masked_softmax import triton_labels

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class PositionLoss(NamedTuple):
-    """What each masked position contributes; nats is their sum or mean where that is asked for."""
+    """What each masked position contributes; with a reduction, nats is their sum or mean."""
 
     nats: Float[Tensor, " *masked"]
     correct: Bool[Tensor, " masked"]  # the label has the highest logit, and is the first to have it
@@ -17,7 +17,7 @@ class PositionLoss(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is added to the cross entropy of each position."""
+    """How the loss of a position differs from its plain cross entropy."""
 
     ignore_index: int = -100  # a position with this label adds nothing
     label_smoothing: float = 0.0  # share of the target spread over the whole vocabulary
@@ -31,7 +31,7 @@ def reference_loss(
     bias: Float[Tensor, " vocab"] | None,
     options: Options,
 ) -> PositionLoss:
-    """Losses of the full logits, whose gradient PyTorch finds; memory is masked times vocab."""
+    """Losses from the full logits, differentiated by autograd; memory grows with masked x vocab."""
     logits = F.linear(hidden, weight, bias)
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
     known = labels != options.ignore_index

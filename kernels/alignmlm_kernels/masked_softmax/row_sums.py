@@ -9,7 +9,7 @@ from torch import Tensor
 class RowSums(NamedTuple):
     """What one sweep over the logits of some rows finds; at least float32."""
 
-    reference: Float[Tensor, " masked"]  # what is taken off the logits before the exponential
+    reference: Float[Tensor, " masked"]  # what is subtracted from the logits before the exponential
     sums: Float[Tensor, " masked"]  # of exp(logit - reference), the label's included
     label_logit: Float[Tensor, " masked"]  # 0 where the label is -1
     largest: Float[Tensor, " masked"]  # logit

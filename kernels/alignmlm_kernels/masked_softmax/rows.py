@@ -21,7 +21,7 @@ def row_exponentials(
 ) -> RowSums:
     """Sums of each row; the logits, plus the bias, become exp(logit - reference), 0 at the label.
 
-    The reference is the row's largest logit where none is given. A label of -1 is nowhere.
+    The reference is the row's largest logit where none is given. A label of -1 means none.
     """
     rows, vocab = logits.shape
     exact = torch.promote_types(logits.dtype, torch.float32)

@@ -35,7 +35,8 @@ def combined_sums(
 ) -> RowSums:
     """The sums of all tiles, in a fixed order.
 
-    A reference more than 70 below the largest logit gives way to it, and its sum means nothing.
+    Where the reference is more than 70 below the largest logit, that logit becomes the reference,
+    and the sum is invalid until `repair`.
     """
     tiles, rows = parts.sums.shape
     numbers = parts.sums.new_empty(3, rows)
@@ -63,7 +64,7 @@ def repair(
 ) -> None:
     """Compute again, in place, the rows whose largest logit is more than 70 above the reference.
 
-    Each row looks for itself, so that the host never waits.
+    Each row is checked on the device, so that the host never waits.
     """
     hidden, weight, bias, labels = head
     _repair[(len(hidden),)](

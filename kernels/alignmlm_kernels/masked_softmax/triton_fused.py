@@ -37,7 +37,7 @@ TILES = {
     torch.float16: Tile(128, 256, 64, warps=8, stages=4),
     torch.float32: Tile(64, 128, 16, warps=8, stages=3),
 }
-ROOMY_BYTES = 144 * 1024  # of shared memory, what those take on sm_80
+ROOMY_BYTES = 144 * 1024  # of shared memory: what the tiles above take on sm_80
 # Masks along the hidden state and narrow stores take registers; small GPUs have less memory.
 SMALLER_TILES = {
     torch.bfloat16: Tile(128, 128, 32, warps=8, stages=4),
@@ -59,8 +59,8 @@ def fused_exponentials(
     exponentials before they are rounded.
 
     Raises:
-        KernelError: exponentials in float16, which exp(70) does not fit; hidden and
-            weight of other or different types; rows with gaps.
+        KernelError: exponentials in float16, which cannot hold exp(70); hidden and
+            weight of unsupported or different types; rows with gaps.
     """
     if exponentials.dtype == torch.float16:
         raise KernelError("exponentials must be bfloat16 or float32, found torch.float16")
@@ -74,7 +74,7 @@ def fused_row_sums(head: Head) -> RowSums:
     """Sums of each row relative to its largest logit; the logits are stored nowhere.
 
     Raises:
-        KernelError: hidden and weight of other or different types; rows with gaps.
+        KernelError: hidden and weight of unsupported or different types; rows with gaps.
     """
     return combined_sums(_tile_sums(head, None, None), None, head.labels, label_logits(*head))
 
@@ -84,11 +84,11 @@ def fused_chunk(
 ) -> None:
     """Write exp(logit - reference) of some of the vocabulary to exponentials, 0 at the label.
 
-    The head is that part of the whole one. Reference: log of the sum of the exponentials of all
-    logits, so that probabilities come out.
+    `head` is that part of the whole one. `reference` is the log of the sum of the exponentials of
+    all logits, so that the results are probabilities.
 
     Raises:
-        KernelError: hidden and weight of other or different types; rows with gaps.
+        KernelError: hidden and weight of unsupported or different types; rows with gaps.
     """
     _launch(head, reference, exponentials, None)
 
@@ -147,7 +147,7 @@ def _check_types(hidden: Tensor, weight: Tensor) -> None:
 
 
 def _regular(weight: Tensor) -> bool:
-    """Whether the hidden size needs no masks, and masks across the columns cost no wide stores."""
+    """Whether the hidden size needs no masks, and stores masked across the columns stay wide."""
     vocab, width = weight.shape
     return vocab % 16 == 0 and width % TILES[weight.dtype].units == 0
 
@@ -189,7 +189,7 @@ def _logit_tiles(
     stride_weight,
     stride_exponentials,
     HAS_BIAS: tl.constexpr,
-    STORE: tl.constexpr,  # exponentials against the given reference
+    STORE: tl.constexpr,  # exponentials relative to the given reference
     SUM: tl.constexpr,  # largest, best and sum of each row of the tile
     REGULAR: tl.constexpr,  # H is a multiple of BLOCK_H, V of 16
     BLOCK_N: tl.constexpr,
@@ -249,7 +249,7 @@ def _logit_tiles(
         reference = tl.load(reference_ptr + first_n + near_n)
     else:
         reference = largest
-    power = logits - reference[:, None]  # not a number stays so
+    power = logits - reference[:, None]  # NaN stays NaN
     power = tl.exp(tl.minimum(power, MOST, propagate_nan=tl.PropagateNan.ALL))
     if SUM:
         part = tile_v.to(tl.int64) * N + first_n + local_n

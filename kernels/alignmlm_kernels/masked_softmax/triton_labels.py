@@ -57,8 +57,8 @@ def add_label_rows(
 ) -> None:
     """Add coefficient * hidden of each row to the gradient of its label, in place.
 
-    Rows of one label are added up in their own order, in float32, before they meet the gradient.
-    A label of -1 is nowhere.
+    Rows with the same label are summed in their order, in float32, before they are added to the
+    gradient. Rows whose label is -1 add nothing.
 
     Raises:
         KernelError: the elements of a row are not next to each other.

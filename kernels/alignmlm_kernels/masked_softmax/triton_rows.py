@@ -31,7 +31,7 @@ WIDE_ROW = RowShape(8_192, 32)
 
 
 def row_shape(vocab: int) -> RowShape:
-    """The launch of a row of so many columns."""
+    """The launch for rows of `vocab` columns."""
     return next((shape for width, shape in ROW_SHAPES.items() if vocab <= width), WIDE_ROW)
 
 
@@ -40,7 +40,7 @@ def row_exponentials(
 ) -> RowSums:
     """Sums of each row; the logits become exp(logit - (largest - shift)), 0 at the label.
 
-    A label of -1 is nowhere in the row. The sums are of the exponentials before they are rounded.
+    A label of -1 means none. The sums are of the exponentials before they are rounded.
 
     Raises:
         KernelError: the elements of a row of the logits are not next to each other.

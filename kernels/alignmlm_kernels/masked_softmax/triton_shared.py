@@ -6,10 +6,10 @@ from alignmlm_kernels.errors import KernelError
 
 
 def check_rows(**tensors: Tensor) -> None:
-    """Nothing, when the elements of each row lie next to each other.
+    """Raise unless the elements of each row lie next to each other.
 
     Raises:
-        KernelError: a tensor whose last dimension has another stride than 1.
+        KernelError: a tensor whose last dimension has a stride other than 1.
     """
     for name, tensor in tensors.items():
         if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
