@@ -3,13 +3,14 @@
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
 import time
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 import alignmlm
@@ -20,6 +21,7 @@ from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
 
 CODE = "code.json"
+ABSOLUTE = re.compile(r"(?P<hub>(hub:)?)(file:|[/~$]|(?P<windows>[A-Za-z]:[\\/]|\\\\))")
 LIBRARIES = (
     "torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "numba", "triton",
     "safetensors", "mpi4py",
@@ -37,8 +39,9 @@ def without_folders(value: Any) -> Any:
         return {key: without_folders(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [without_folders(part) for part in value]
-    if isinstance(value, str) and value.startswith(("/", "~", "$")):
-        return PurePath(value).name
+    if isinstance(value, str) and (match := ABSOLUTE.match(value)):
+        flavour = PureWindowsPath if match["windows"] else PurePath
+        return match["hub"] + flavour(value[match.end("hub") :]).name
     return value
 
 

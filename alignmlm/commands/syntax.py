@@ -118,7 +118,7 @@ def data_parse(
     from alignmlm.syntax.parser import parse_many
 
     blocks = (
-        parsed_by(partial(parse_many, parser, workers=workers))
+        parsed_by(partial(parse_many, parser, workers=workers), parser)
         if parser is not None
         else looked_up(list(gold))
     )

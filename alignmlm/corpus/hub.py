@@ -1,10 +1,12 @@
 """Datasets of the Hugging Face hub, streamed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from alignmlm.corpus.sources import HUB_PREFIX, CorpusFile, SourceConfig, expand_path
 from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.checksums import document_xxh3
 
 
 def hub_name(pattern: str, source: SourceConfig) -> tuple[str, str | None, str]:
@@ -48,6 +50,30 @@ def hub_error(pattern: str, error: Exception) -> DataError:
 def hub_parts(pattern: str, source: SourceConfig) -> int:
     """How many files of a dataset can be read independently."""
     return max(1, hub_dataset(pattern, source).num_shards)
+
+
+def hub_fingerprint(pattern: str, source: SourceConfig) -> str:
+    """What changes when a dataset does: a hash of a folder's names, sizes and times, or a commit.
+
+    Raises:
+        DataError: it cannot be opened, whatever the `datasets` library raises.
+    """
+    from datasets import load_dataset_builder
+
+    name, config, _ = hub_name(pattern, source)
+    if Path(name).is_dir():
+        return folder_fingerprint(Path(name))
+    try:
+        return str(load_dataset_builder(name, config).hash or "")
+    except Exception as error:
+        raise hub_error(pattern, error) from error
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A hash of the names, sizes and times of a folder's files."""
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    states = {str(path): [state.st_size, state.st_mtime_ns] for path, state in files}
+    return document_xxh3(states)
 
 
 def hub_rows(file: CorpusFile, source: SourceConfig) -> Iterator[dict[str, Any]]:

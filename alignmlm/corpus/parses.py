@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -23,6 +24,8 @@ from alignmlm.errors import DataError
 from alignmlm.languages.orders import LONGEST_WORDS
 from alignmlm.languages.sentences import Sentences
 from alignmlm.storage.atomic import new_file, replace_text
+from alignmlm.storage.checksums import file_xxh3
+from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.text import numbered_lines
 
 PARSES = "parses"
@@ -32,6 +35,13 @@ READ_TOKENS = 2**20  # of a shard, read at once
 Words = list[str]
 Blocks = Iterator[tuple[Words, str]]  # a sentence and its CoNLL-U block, or why it has none
 Progress = Callable[[int, int], None]  # sentences done, and their total
+
+
+class Source(NamedTuple):
+    """Where parses come from."""
+
+    made_by: dict[str, list[str]]  # hashes of the files that decide what they are
+    blocks: Callable[[Iterator[Words], int], Blocks]  # of sentences, and of how many at most
 
 
 def shard_text(shard: Shard) -> Iterator[Sentences]:
@@ -77,8 +87,16 @@ def first_with_words(sentences: Iterator[Words], most: int) -> Iterator[Words]:
         yield words
 
 
-def parsed_by(parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]]]) -> Callable:
-    """A function from sentences to their blocks, by a parser that takes batches."""
+def parsed_by(
+    parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]]], parser: Path
+) -> Source:
+    """Parses by a function that takes batches of sentences, and the file that its parser is.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not parser.is_file():
+        raise DataError(f"there is no parser at {parser}")
 
     def blocks(sentences: Iterator[Words], most: int) -> Blocks:
         wanted = first_with_words(sentences, most)
@@ -96,7 +114,7 @@ def parsed_by(parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]
         for words in sentences:
             yield words, MISSING + "not asked for\n\n" if words else reason(words)
 
-    return blocks
+    return Source({"parser": [file_xxh3(parser)]}, blocks)
 
 
 def reason(words: Words) -> str:
@@ -106,8 +124,8 @@ def reason(words: Words) -> str:
     return MISSING + "too long\n\n"
 
 
-def looked_up(treebanks: list[Path]) -> Callable:
-    """A function from sentences to the blocks of the same words in some treebanks."""
+def looked_up(treebanks: list[Path]) -> Source:
+    """Parses of the same words in some treebanks."""
     from alignmlm.syntax.trees import conllu_text, read_conllu
 
     known: dict[tuple[str, int], str] = {}
@@ -125,7 +143,7 @@ def looked_up(treebanks: list[Path]) -> Callable:
             else:
                 yield words, block or MISSING + "not in the treebank\n\n"
 
-    return blocks
+    return Source({"treebanks": [file_xxh3(path) for path in treebanks]}, blocks)
 
 
 def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
@@ -134,11 +152,12 @@ def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
 
 
 def parse_store(
-    store: Store, language: str, blocks: Callable, most: int, progress: Progress
+    store: Store, language: str, source: Source, most: int, progress: Progress
 ) -> dict[str, int]:
     """Write the parses of a language; returns counts of sentences parsed, and of others by reason.
 
-    Finished shards are skipped; at most `most` sentences are parsed, over all shards.
+    At most `most` sentences are parsed, over all shards. A shard that has the same parses already,
+    by the record beside them, is skipped.
     """
     splits = store.manifest.splits[language]
     total = sum(entry.sentences for entries in splits.values() for entry in entries)
@@ -147,14 +166,29 @@ def parse_store(
     for split in splits:
         for shard, sentences in store_sentences(store, language, split):
             path = parses_path(store.path, language, split, shard.entry.name)
-            here = path.with_suffix(".json")
-            if not (path.is_file() and here.is_file()):
-                parsed = blocks(sentences, max(most - counts["parsed"], 0))
+            limit = min(max(most - counts["parsed"], 0), shard.entry.sentences)
+            made = {"made_by": source.made_by, "sentences": limit}
+            if (shard_counts := known_counts(path, made)) is None:
+                parsed = source.blocks(sentences, limit)
                 shard_counts = write_blocks(path, parsed, partial(advance, progress, done, total))
-                replace_text(here, json.dumps(shard_counts))
-            counts.update(json.loads(here.read_text("utf-8")))
+                replace_text(record_path(path), json.dumps({**made, "counts": shard_counts}))
+            counts.update(shard_counts)
             done += shard.entry.sentences
     return dict(counts)
+
+
+def record_path(parses: Path) -> Path:
+    """The record of how the parses of a shard were made."""
+    return parses.with_suffix(".json")
+
+
+def known_counts(parses: Path, made: dict[str, Any]) -> dict[str, int] | None:
+    """The counts of a shard's parses if they were made so; None otherwise."""
+    if not (parses.is_file() and record_path(parses).is_file()):
+        return None
+    record = read_json(record_path(parses))
+    counts = record.pop("counts", None)
+    return counts if record == made else None
 
 
 def advance(progress: Progress, before: int, total: int, done: int) -> None:
@@ -173,6 +207,7 @@ def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) ->
             file.write(block.encode())
             if number % BATCH_SENTENCES == 0:
                 progress(number)
+        record_path(path).unlink(missing_ok=True)  # it is of the parses that are now replaced
     return dict(counts)
 
 

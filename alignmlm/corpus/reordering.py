@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from jaxtyping import UInt8
 
 from alignmlm.corpus.parses import MISSING, parses_path, read_blocks, shard_text
@@ -23,6 +22,9 @@ from alignmlm.data.stored_orders import (
 from alignmlm.data.text import two_letter_code
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.orders import is_syntax
+from alignmlm.storage.atomic import new_folder
+from alignmlm.storage.checksums import file_xxh3
+from alignmlm.storage.locks import locked
 from alignmlm.syntax.ordering import OrderingModel, read_orm, reorder_tree
 from alignmlm.syntax.trees import parse_conllu, version_1
 
@@ -30,6 +32,7 @@ Models = tuple[OrderingModel | None, OrderingModel | None]  # of noun and verb d
 
 ORDER = re.compile(r"syn-(?P<noun>[a-z]{2,3})(?:-N-(?P<verb>[a-z]{2,3})-V|-(?P<only>[NV]))?")
 Progress = Callable[[int, int], None]  # sentences done, and of how many
+ByShard = dict[str, list[str]]  # split -> a hash for each shard
 
 
 def model_languages(order: str) -> tuple[str, str]:
@@ -70,7 +73,7 @@ def load_models(folder: Path, order: str) -> tuple[Models, dict[str, str]]:
         path = find_model(folder, language, kind) if language else None
         models.append(read_orm(path) if path else None)
         if path:
-            hashes[path.name] = xxhash.xxh3_64_hexdigest(path.read_bytes())
+            hashes[path.name] = file_xxh3(path)
     return (models[0], models[1]), hashes
 
 
@@ -129,29 +132,44 @@ def order_store(
         DataError: parses or models are missing or damaged.
         ConfigError: no such order.
     """
+    folder = order_folder(store.path, order, language)
     loaded, hashes = load_models(models, order)
+    with locked(folder), new_folder(folder) as new:
+        digests, counts, parses = write_ranks(store, language, new, loaded, seed, progress)
+        provenance: dict[str, object] = {"models": hashes, "seed": seed, "parses": parses}
+        manifest = OrderManifest(
+            SCHEMA_VERSION, order, language, store.manifest.data_id, digests, counts, provenance
+        )
+        write_order_manifest(store.path, manifest, new)
+    return manifest
+
+
+def write_ranks(
+    store: Store, language: str, folder: Path, models: Models, seed: int, progress: Progress
+) -> tuple[ByShard, dict[str, int], ByShard]:
+    """Write a language's ranks to a folder; returns digests, counts and the hashes of the parses.
+
+    Raises:
+        DataError: parses are missing or damaged.
+    """
     splits = store.manifest.splits[language]
     total = sum(entry.sentences for entries in splits.values() for entry in entries)
-    digests: dict[str, list[str]] = {}
+    digests: ByShard = {split: [] for split in splits}
+    parses: ByShard = {split: [] for split in splits}
     counts: Counter[str] = Counter({"sentences": total})
     done = 0
     for split in splits:
-        digests[split] = []
         for shard in store.split(language, split).shards:
             place = parses_path(store.path, language, split, shard.entry.name)
             parts, blocks = [], read_blocks(place)
-            for ranks, piece_counts in shard_ranks(shard, blocks, loaded, seed, place):
+            for ranks, piece_counts in shard_ranks(shard, blocks, models, seed, place):
                 parts.append(ranks)
                 counts.update(piece_counts)
                 progress(done, total)
             if next(blocks, None) is not None:
                 raise DataError(f"{place} has more parses than {shard.bin_path} has sentences")
             done += shard.entry.sentences
-            path = order_folder(store.path, order, language) / split / f"{shard.entry.name}.ord"
+            path = folder / split / f"{shard.entry.name}.ord"
             digests[split].append(write_order_shard(path, np.concatenate(parts)))
-    provenance: dict[str, object] = {"models": hashes, "seed": seed}
-    manifest = OrderManifest(
-        SCHEMA_VERSION, order, language, store.manifest.data_id, digests, dict(counts), provenance
-    )
-    write_order_manifest(store.path, manifest)
-    return manifest
+            parses[split].append(file_xxh3(place))
+    return digests, dict(counts), parses

@@ -1,10 +1,11 @@
 """Where a corpus comes from: files of the usual formats, hub datasets, the sample world."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
 from os import environ
-from os.path import exists
+from os.path import exists, realpath
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from alignmlm.languages.settings import BASE
 from alignmlm.storage.typed_settings import DataPath
 from alignmlm.storage.variables import expanded
 
+log = logging.getLogger(__name__)
 SAMPLE_PREFIX, HUB_PREFIX = "sample:", "hub:"
 SAMPLE_BYTES = 50  # of a sentence of the sample world, about
 HUB_BYTES = 2**28  # of a piece of a hub dataset, whose size is not known
@@ -59,6 +61,7 @@ class CorpusFile:
     bytes: int  # on disk; an estimate where it is no file
     changed_ns: int = 0  # when it was last written
     part: tuple[int, int] = (0, 1)  # of a hub dataset: index from 0, and number of parts
+    fingerprint: str = ""  # of a hub dataset: differs once its files do, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +105,29 @@ def matching_paths(pattern: str, language: str) -> list[Path]:
     return [Path(path) for path in matches]
 
 
-def source_paths(source: SourceConfig) -> list[Path]:
-    """The files of a source that lie on a disk, globs expanded, in the order given.
+def names_of(source: SourceConfig) -> dict[str, list[str | Path]]:
+    """All names of each file of a source, globs expanded, in the order given, by where it lies.
 
     Raises:
         DataError: a file or glob that matches nothing.
     """
-    patterns = [p for p in source.files if not p.startswith((SAMPLE_PREFIX, HUB_PREFIX))]
-    return [path for p in patterns for path in matching_paths(p, source.language)]
+    names: dict[str, list[str | Path]] = {}
+    for pattern in source.files:
+        if pattern.startswith((SAMPLE_PREFIX, HUB_PREFIX)):
+            names.setdefault(pattern, []).append(pattern)
+            continue
+        for path in matching_paths(pattern, source.language):
+            names.setdefault(realpath(path), []).append(path)
+    return names
+
+
+def source_paths(source: SourceConfig) -> list[Path]:
+    """The files of a source that lie on a disk, globs expanded, in the order given, each once.
+
+    Raises:
+        DataError: a file or glob that matches nothing.
+    """
+    return [first for first, *_ in names_of(source).values() if isinstance(first, Path)]
 
 
 def sample_file(pattern: str) -> CorpusFile:
@@ -125,24 +143,27 @@ def sample_file(pattern: str) -> CorpusFile:
 
 
 def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
-    """The files of a source in the order given, globs expanded.
+    """The files of a source in the order given, globs expanded, each once.
 
     Raises:
         DataError: a file or a hub dataset that does not exist.
         ConfigError: a sample world without a number.
     """
-    for pattern in source.files:
-        if pattern.startswith(SAMPLE_PREFIX):
-            yield sample_file(pattern)
-        elif pattern.startswith(HUB_PREFIX):
-            from alignmlm.corpus.hub import hub_parts
-
-            count = hub_parts(pattern, source)
-            yield from (CorpusFile(pattern, HUB_BYTES, 0, (i, count)) for i in range(count))
+    named = names_of(source)
+    if repeated := sum(len(names) > 1 for names in named.values()):
+        told = "%s: files named more than once by data.sources.files, and read once: %s"
+        log.info(told, source.language, f"{repeated:,}")
+    for first, *_ in named.values():
+        if isinstance(first, Path):
+            state = first.stat()
+            yield CorpusFile(str(first), state.st_size, state.st_mtime_ns)
+        elif first.startswith(SAMPLE_PREFIX):
+            yield sample_file(first)
         else:
-            for path in matching_paths(pattern, source.language):
-                state = path.stat()
-                yield CorpusFile(str(path), state.st_size, state.st_mtime_ns)
+            from alignmlm.corpus.hub import hub_fingerprint, hub_parts
+
+            count, seen = hub_parts(first, source), hub_fingerprint(first, source)
+            yield from (CorpusFile(first, HUB_BYTES, 0, (i, count), seen) for i in range(count))
 
 
 def pieces_of(sources: list[SourceConfig]) -> list[Piece]:

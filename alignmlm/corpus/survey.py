@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape, iglob
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from alignmlm.corpus.readers import read_file
+from alignmlm.corpus.readers import READERS, read_file
 from alignmlm.corpus.sources import SourceConfig, corpus_files
 from alignmlm.data.text import plain_line
 from alignmlm.data.tokenizer import train_tokenizer
 from alignmlm.errors import ConfigError, DataError
+from alignmlm.storage.compression import FORMS
 
-ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst", ".jsonl", ".parquet", ".conllu")
+PACKED = ["", *FORMS]  # of all but Parquet files, see readers.reader_of
+ENDINGS = [e + packed for e in READERS for packed in (PACKED if e != ".parquet" else [""])]
 SAMPLE_CHARACTERS = 2**21  # of each language, to measure with
 VOCABULARIES = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 300)
 MOST_TOKENS = 7.0  # largest vocabulary, as a multiple of the square root of the number of words
@@ -42,10 +45,11 @@ def patterns(path: Path) -> list[str]:
     """
     if path.is_file():
         return [str(path)]
-    endings = [ending for ending in ENDINGS if next(path.rglob(f"*{ending}"), None)]
-    if not endings:
-        raise DataError(f"{path} is no file, and no folder with files in {', '.join(ENDINGS)}")
-    return [f"{path}/**/*{ending}" for ending in endings]
+    globs = [f"{escape(str(path))}/**/*{ending}" for ending in ENDINGS]
+    found = [each for each in globs if next(iglob(each, recursive=True), None)]  # noqa: PTH207
+    if not found:
+        raise DataError(f"{path} is no file, and no folder with files in {', '.join(READERS)}")
+    return found
 
 
 def surveyed(language: str, path: str) -> Corpus:

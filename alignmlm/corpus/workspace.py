@@ -22,9 +22,11 @@ from typing import Any
 
 from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
-from alignmlm.corpus.sources import Piece
+from alignmlm.corpus.sources import Piece, expand_path
+from alignmlm.data.tokenizer import tokenizer_file
 from alignmlm.errors import DataError, quoted
 from alignmlm.storage.atomic import leftovers, partial_path, replace_bytes
+from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.locks import LockHeldError, take_lock
 from alignmlm.storage.plain_data import read_json
 
@@ -124,8 +126,14 @@ def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:
 
 
 def settings_record(config: DataConfig) -> dict[str, Any]:
-    """What the tokens depend on, besides the text."""
+    """What the tokens depend on, besides the text.
+
+    Raises:
+        DataError: there is no tokenizer where the settings name one.
+    """
     settings = asdict(config)
+    file = tokenizer_file(expand_path(config.tokenizer)) if config.tokenizer else None
+    settings["tokenizer_xxh3"] = file_xxh3(file) if file else None
     return {name: settings[name] for name in settings.keys() - {"store", "sources"}}
 
 

@@ -25,7 +25,7 @@ from alignmlm.data.blocks import (
 )
 from alignmlm.errors import DataError, quoted
 from alignmlm.numerics.numba_jit import bare, compiled
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import replace_bytes, replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import record
@@ -45,7 +45,7 @@ class OrderManifest:
     data_id: str  # of the store that it belongs to
     digests: dict[str, list[str]]  # split -> one for each shard
     counts: dict[str, int]  # sentences, and those that kept their order, by reason
-    provenance: dict[str, object]  # models, parser, seed
+    provenance: dict[str, object]  # models, seed, hashes of the parses
 
 
 @compiled
@@ -85,7 +85,7 @@ def write_order_shard(path: Path, ranks: UInt8[np.ndarray, " token"]) -> str:
     """Write the file of one shard's ranks; returns its digest."""
     records, digest = order_records(ranks)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(records.data)
+    replace_bytes(path, records.data)
     return digest
 
 
@@ -161,8 +161,11 @@ def read_order_manifest(store: Path, order: str, language: str, data_id: str) ->
     return manifest
 
 
-def write_order_manifest(store: Path, manifest: OrderManifest) -> None:
-    """Write the manifest of a syntax order, which marks the order as complete."""
-    path = order_folder(store, manifest.order, manifest.language) / MANIFEST
+def write_order_manifest(store: Path, manifest: OrderManifest, folder: Path | None = None) -> None:
+    """Write the manifest of a syntax order, which marks the order as complete.
+
+    `folder` holds an order that is not in its place in the store yet.
+    """
+    path = (folder or order_folder(store, manifest.order, manifest.language)) / MANIFEST
     text = json.dumps(with_checksum(asdict(manifest)), indent=1, sort_keys=True)
     replace_text(path, text + "\n")

@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate, pairwise
 
 import regex
@@ -29,6 +28,28 @@ LONGEST_RUN = 1000  # characters without a space that a tokenizer is trained on 
 RUN = regex.compile(rf".{{1,{LONGEST_RUN}}}(?![{EXTENDERS}])|.{{1,{LONGEST_RUN}}}", regex.DOTALL)
 MANY_MARKS = regex.compile(r"\p{M}{1000}")
 LINE_END = regex.compile("\r\n|[\r\n]")
+# ISO 639-3 and ISO 639-1; then languages that corpora tell apart, and ISO 639-1 does not
+CODES = """
+    aar:aa abk:ab afr:af aka:ak amh:am ara:ar arg:an asm:as ava:av ave:ae aym:ay aze:az bak:ba
+    bam:bm bel:be ben:bn bis:bi bod:bo bos:bs bre:br bul:bg cat:ca ces:cs cha:ch che:ce chu:cu
+    chv:cv cor:kw cos:co cre:cr cym:cy dan:da deu:de div:dv dzo:dz ell:el eng:en epo:eo est:et
+    eus:eu ewe:ee fao:fo fas:fa fij:fj fin:fi fra:fr fry:fy ful:ff gla:gd gle:ga glg:gl glv:gv
+    grn:gn guj:gu hat:ht hau:ha hbs:sh heb:he her:hz hin:hi hmo:ho hrv:hr hun:hu hye:hy ibo:ig
+    ido:io iii:ii iku:iu ile:ie ina:ia ind:id ipk:ik isl:is ita:it jav:jv jpn:ja kal:kl kan:kn
+    kas:ks kat:ka kau:kr kaz:kk khm:km kik:ki kin:rw kir:ky kom:kv kon:kg kor:ko kua:kj kur:ku
+    lao:lo lat:la lav:lv lim:li lin:ln lit:lt ltz:lb lub:lu lug:lg mah:mh mal:ml mar:mr mkd:mk
+    mlg:mg mlt:mt mon:mn mri:mi msa:ms mya:my nau:na nav:nv nbl:nr nde:nd ndo:ng nep:ne nld:nl
+    nno:nn nob:nb nor:no nya:ny oci:oc oji:oj ori:or orm:om oss:os pan:pa pli:pi pol:pl por:pt
+    pus:ps que:qu roh:rm ron:ro run:rn rus:ru sag:sg san:sa sin:si slk:sk slv:sl sme:se smo:sm
+    sna:sn snd:sd som:so sot:st spa:es sqi:sq srd:sc srp:sr ssw:ss sun:su swa:sw swe:sv tah:ty
+    tam:ta tat:tt tel:te tgk:tg tgl:tl tha:th tir:ti ton:to tsn:tn tso:ts tuk:tk tur:tr twi:tw
+    uig:ug ukr:uk urd:ur uzb:uz ven:ve vie:vi vol:vo wln:wa wol:wo xho:xh yid:yi yor:yo zha:za
+    zho:zh zul:zu
+
+    als:sq arb:ar ayr:ay azj:az cmn:zh ekk:et gaz:om gug:gn khk:mn kmr:ku kpv:kv lvs:lv npi:ne
+    ory:or pes:fa plt:mg quy:qu quz:qu swh:sw uzn:uz ydd:yi zsm:ms
+"""
+TWO_LETTER_CODES = {pair[:3]: pair[4:] for pair in CODES.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +96,9 @@ def from_words(words: list[str], joined: Sequence[bool] = ()) -> RawSentence:
     return RawSentence(text, tuple(starts), given=True)
 
 
-@cache
 def two_letter_code(language: str) -> str:
     """The code that sentencex expects: ISO 639-1 where there is one, else the code as it is."""
-    return {
-        "eng": "en", "fra": "fr", "deu": "de", "hin": "hi", "ara": "ar", "spa": "es", "ita": "it",
-        "por": "pt", "nld": "nl", "rus": "ru", "ell": "el", "bul": "bg", "tur": "tr", "urd": "ur",
-        "swa": "sw", "tha": "th", "vie": "vi", "zho": "zh", "jpn": "ja", "kor": "ko", "pol": "pl",
-    }.get(language, language)  # fmt: skip
+    return TWO_LETTER_CODES.get(language, language)
 
 
 def sentence_texts(text: str, language: str) -> list[str]:

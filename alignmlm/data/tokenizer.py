@@ -121,22 +121,37 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
     return tokenizer
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a tokenizer.json file, or of a folder that holds one.
-
-    "<mask>" in a text is ordinary text to it; see also ordinary().
+def tokenizer_file(path: Path) -> Path:
+    """A tokenizer.json file, given itself or its folder.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: there is none.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"no tokenizer at {file}")
+    return file
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a tokenizer.json file, or of a folder that holds one.
+
+    "<mask>" in a text is ordinary text to it; see also ordinary(). Truncation, padding and dropout
+    are off, whatever the file says: they belong to the batches that it was last used for.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    file = tokenizer_file(path)
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
         raise DataError(f"{file} is no tokenizer: {error}") from error
     tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
     return tokenizer
 
 

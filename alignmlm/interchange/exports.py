@@ -27,7 +27,7 @@ from alignmlm.storage.locks import locked
 
 DECODED_AT_ONCE = 1024  # documents
 CARD = """---
-language: [{code}]
+language: ["{code}"]
 license: unknown
 pretty_name: {language}, {split}
 tags: [alignmlm, masked-lm]

@@ -190,6 +190,14 @@ def check_metadata(path: Path, tokens: int, width: int) -> None:
         )
 
 
+def described(path: Path) -> Path | None:
+    """The .idx or .ds that a file of a folder belongs to, there or not; None for other files."""
+    if path.suffix in (".bin", ".idx"):
+        return path.with_suffix(".idx")
+    tokens = path.with_suffix("") if path.suffix in (".index", ".metadata") else path
+    return tokens if tokens.suffix == ".ds" else None
+
+
 def open_tokens(path: Path) -> list[TokenFile]:
     """The token files that a path names: a .bin, .idx or .ds, their common stem, or a folder.
 
@@ -197,7 +205,7 @@ def open_tokens(path: Path) -> list[TokenFile]:
         DataError: there are none, or one cannot be read.
     """
     if path.is_dir():
-        names = sorted(p for p in path.iterdir() if p.suffix in (".idx", ".ds"))
+        names = sorted({name for p in path.iterdir() if (name := described(p)) is not None})
         if not names:
             raise DataError(f"{path} holds no .idx and no .ds file")
         return [file for name in names for file in open_tokens(name)]

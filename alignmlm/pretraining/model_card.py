@@ -1,5 +1,7 @@
 """README.md of an export: what the model is, how it did, and how it is loaded."""
 
+import json
+
 from alignmlm.artifacts.provenance import without_folders
 from alignmlm.objectives.objective import AddedLoss
 from alignmlm.objectives.registry import OBJECTIVES
@@ -8,7 +10,7 @@ from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
 
 HEAD = """---
-language: [{languages}]
+language: {languages}
 library_name: transformers
 pipeline_tag: fill-mask
 license: unknown
@@ -68,7 +70,7 @@ def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
     languages = ", ".join(f"`{name}`" for name in recipe.languages.ids)
     codes = sorted({name.partition("-")[0] for name in recipe.languages.ids})  # ISO 639-3
     return (
-        f"{HEAD.format(languages=', '.join(codes))}\n# {recipe.run.name}: {chosen}\n\n"
+        f"{HEAD.format(languages=json.dumps(codes))}\n# {recipe.run.name}: {chosen}\n\n"
         f"A masked language model of {languages}, pre-trained with alignmlm for "
         f"{progress.step:,} steps ({progress.tokens:,} tokens).\n{USE}\n"
         f"## Last validation\n\n| measure | value |\n|---|---|\n{results}\n"

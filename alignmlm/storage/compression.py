@@ -14,18 +14,23 @@ from alignmlm.errors import DataError
 
 FORMS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 CHUNK_BYTES = 2**17
-ZSTD_INPUT_BYTES = 2**11  # at once: a block of 4 bytes may unpack to 128 KiB, so at most 64 MiB
+INPUT_BYTES = 2**11  # at once: a zstd block of 4 bytes may unpack to 128 KiB, so at most 64 MiB
 
 
-class ZstdReader(io.RawIOBase):
-    """Decompressed bytes of a zstd file; one that ends too early is an EOFError, as with gzip.
+class FrameReader(io.RawIOBase):
+    """Decompressed bytes of all frames (streams) of a file, from its first byte to its last one.
 
-    Time and memory do not depend on how much a part of the file unpacks to.
+    What follows a frame must begin another one; a file that ends too early is an EOFError, as with
+    gzip. Time and memory do not depend on how much a part of the file unpacks to.
     """
 
-    def __init__(self, raw: io.BufferedReader) -> None:
-        self.raw, self.pending, self.used = raw, b"", 0
-        self.frame: Any = None  # the decompressor of a frame that has not ended
+    def __init__(
+        self, raw: io.BufferedReader, begin: Callable[[], Any], *most: int, padding: int = 0
+    ) -> None:
+        self.raw, self.begin, self.padding = raw, begin, padding
+        self.most = most  # bytes to unpack at once, for a decompressor that can be told
+        self.data, self.pending, self.used, self.zeros = b"", b"", 0, 0
+        self.frame: Any = begin()  # the decompressor of a frame that has not ended
 
     def readable(self) -> bool:
         """Always readable."""
@@ -34,34 +39,63 @@ class ZstdReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Number of bytes put into the buffer; 0 at the end."""
         while self.used == len(self.pending):
-            if not (data := self.raw.read(ZSTD_INPUT_BYTES)):
-                if self.frame is not None:
-                    raise EOFError("compressed file ended before the end of a zstd frame")
-                return 0
-            self.pending, self.used = self.decompressed(data), 0
+            if not self.data and getattr(self.frame, "needs_input", True):
+                self.data = self.raw.read(INPUT_BYTES)
+                if not self.data:
+                    self.check_end()
+                    return 0
+            self.pending, self.used = self.decompressed(), 0
         part = memoryview(self.pending)[self.used : self.used + len(buffer)]
         buffer[: len(part)] = part
         self.used += len(part)
         return len(part)
 
-    def decompressed(self, data: bytes) -> bytes:
-        """What some bytes of the file decompress to, across frame boundaries."""
-        from zstandard import ZstdDecompressor
+    def check_end(self) -> None:
+        """Raise unless the file may end here.
 
-        parts = []
-        while data:
-            frame = self.frame or ZstdDecompressor().decompressobj()
-            parts.append(frame.decompress(data))
-            data = frame.unused_data
-            self.frame = None if frame.eof else frame
-        return b"".join(parts)
+        Raises:
+            EOFError: it is within a frame, or within a unit of the padding after one.
+        """
+        if self.frame is not None or self.zeros:
+            raise EOFError("compressed file ended before the end of a frame")
+
+    def decompressed(self) -> bytes:
+        """What the bytes that were read decompress to, up to the end of a frame; perhaps none."""
+        if self.frame is None and not self.skip_padding():
+            return b""
+        self.frame = self.frame or self.begin()
+        part: bytes = self.frame.decompress(self.data, *self.most)
+        self.data = self.frame.unused_data if self.frame.eof else b""
+        self.frame = None if self.frame.eof else self.frame
+        return part
+
+    def skip_padding(self) -> bool:
+        """Skip the zeros between two frames, whole units of them; whether more follows.
+
+        Raises:
+            LZMAError: the next frame starts within a unit.
+        """
+        if self.padding:
+            size = len(self.data)
+            self.data = self.data.lstrip(b"\0")
+            self.zeros = (self.zeros + size - len(self.data)) % self.padding
+        if self.data and self.zeros:
+            raise lzma.LZMAError(f"the zeros after a frame are not a multiple of {self.padding}")
+        return bool(self.data)
 
 
-READERS: dict[str, Callable[[io.BufferedReader], io.BufferedIOBase]] = {
+def zstd_frame() -> Any:
+    """A decompressor of one zstd frame."""
+    from zstandard import ZstdDecompressor
+
+    return ZstdDecompressor().decompressobj()
+
+
+READERS: dict[str, Callable[[io.BufferedReader], io.IOBase]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-    ".zst": lambda raw: io.BufferedReader(ZstdReader(raw), CHUNK_BYTES),
+    ".bz2": lambda raw: FrameReader(raw, bz2.BZ2Decompressor, CHUNK_BYTES),
+    ".xz": lambda raw: FrameReader(raw, lzma.LZMADecompressor, CHUNK_BYTES, padding=4),
+    ".zst": lambda raw: FrameReader(raw, zstd_frame),
 }
 
 

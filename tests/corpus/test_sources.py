@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 
 import numpy as np
@@ -148,6 +149,15 @@ def test_a_hub_dataset_is_read_row_by_row_from_all_its_files(tmp_path):
     assert [d[0].text for d in documents(source)] == [f"Row {i}." for i in range(60)]
 
 
+def test_a_folder_as_a_hub_dataset_has_another_fingerprint_once_a_file_was_written(tmp_path):
+    folder = hub_folder(tmp_path)
+    source = SourceConfig(language="eng-Latn", files=[f"hub:{folder}"], text_field="body")
+    before = list(corpus_files(source))
+    assert list(corpus_files(source)) == before
+    os.utime(folder / "train-00001.jsonl", ns=(1, 1))
+    assert not set(before).intersection(corpus_files(source))
+
+
 def test_a_hub_dataset_takes_its_config_and_split_from_its_name_or_the_settings():
     source = SourceConfig(language="eng-Latn", files=["hub:x/y"], config="en", split="test")
     assert hub_name("hub:x/y", source) == ("x/y", "en", "test")
@@ -203,3 +213,22 @@ def test_a_treebank_has_the_tokens_that_evaluation_gives_it(shared_data):
     for words, (ids, starts) in zip(expected, encode(tokenizer, sentences), strict=True):
         parts = np.split(ids, np.flatnonzero(starts)[1:])
         assert [tuple(part.tolist()) for part in parts] == words
+
+
+def test_a_file_that_several_patterns_match_is_read_once_in_its_first_place(tmp_path, caplog):
+    (tmp_path / "b").mkdir()
+    for name in ("a.txt", "c.txt", "b/b.txt"):
+        (tmp_path / name).write_text(f"{name[-5]} one.\n")
+    (tmp_path / "d.txt").symlink_to(tmp_path / "a.txt")
+    files = [f"{tmp_path}/{name}" for name in ("c.txt", "*.txt", "**/*.txt", "./c.txt")]
+    with caplog.at_level("INFO"):
+        found = list(documents(SourceConfig(language="eng-Latn", files=files)))
+    assert [document[0].text for document in found] == ["c one.", "a one.", "b one."]
+    assert "eng-Latn: files named more than once by data.sources.files, and read once: 2" in (
+        caplog.text
+    )
+
+
+def test_what_is_named_twice_and_is_no_file_is_read_once():
+    source = SourceConfig(language="eng-Latn", files=["sample:40", "sample:40", "sample:50"])
+    assert [file.name for file in corpus_files(source)] == ["sample:40", "sample:50"]

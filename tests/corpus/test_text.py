@@ -1,4 +1,5 @@
 import gzip
+import json
 from itertools import islice, pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from alignmlm.corpus.token_parts import ChunkTokens, encode_lines
 from alignmlm.data.text import (
+    TWO_LETTER_CODES,
     RawSentence,
     as_line,
     from_line,
@@ -16,6 +18,7 @@ from alignmlm.data.text import (
     normalise,
     plain_line,
     split_sentences,
+    two_letter_code,
     words_of,
 )
 from alignmlm.data.tokenizer import (
@@ -176,6 +179,32 @@ def test_final_marks_are_known_by_their_ids(tokenizer):
     assert tokenizer.token_to_id(",") not in final
 
 
+def truncating(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(3)
+
+
+def padding(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_padding(length=64)
+
+
+def dropping(tokenizer: Tokenizer) -> None:
+    tokenizer.model.dropout = 0.9
+
+
+@pytest.mark.parametrize("change", [truncating, padding, dropping])
+def test_how_a_stored_tokenizer_was_last_used_does_not_change_its_tokens(
+    change, tokenizer, tmp_path
+):
+    changed = Tokenizer.from_str(tokenizer.to_str())
+    change(changed)
+    changed.save(str(tmp_path / "tokenizer.json"))
+    loaded = load_tokenizer(tmp_path)
+    for text in TEXTS[:4]:
+        expected = tokenizer.encode(text, add_special_tokens=False).ids
+        assert loaded.encode(text, add_special_tokens=False).ids == expected
+    assert json.loads(loaded.to_str()) == json.loads(tokenizer.to_str())
+
+
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match=r"tokenizer\.json is no tokenizer"):
@@ -196,3 +225,22 @@ def test_real_text_is_tokenised_in_the_shards_as_everywhere_else(shared_data):
     for sentence, (ids, starts) in zip(sentences, encoded, strict=True):
         assert plain(sentence.text)["input_ids"] == ids.tolist()
         assert starts.sum() == len(sentence.word_starts)
+
+
+SENTENCEX = (  # what sentencex 1.0 has rules or a fallback for, by ISO 639-1
+    "ab am an ar av ay ba bg bm bn ca ce co cs cv da de el en es fi fr gl gn gu hi ht hy ii io it "
+    "iu ja jv kk kl kn kr ks ku kv lb li ln mg ml mr my nb nl nn no oc os pa pl pt qu rm ru sa se "
+    "sg sh sk sr su ta te tg tt ty ug uk wa wo yi za"
+)
+
+
+def test_every_language_of_sentencex_is_reached_from_its_three_letters():
+    assert set(SENTENCEX.split()) <= set(TWO_LETTER_CODES.values())
+    codes = [two_letter_code(code) for code in ("ukr", "ces", "nob", "arb", "qaa", "uk")]
+    assert codes == ["uk", "cs", "nb", "ar", "qaa", "uk"]
+
+
+@pytest.mark.parametrize("language", ["ukr", "uk"])
+def test_an_abbreviation_of_a_language_ends_no_sentence(language):
+    text = "\u0423 2020 \u0440. \u0406\u0432\u0430\u043d \u0436\u0438\u0432."
+    assert len(split_sentences(text, language)) == 1

@@ -128,6 +128,18 @@ def test_a_folder_is_read_file_by_file(sample: tuple[Path, Documents], tmp_path:
     assert [file.documents for file in open_tokens(tmp_path / "files")] == [3, 5]
 
 
+@pytest.mark.parametrize("lost", ["b.idx", "b.bin", "c.ds", "c.ds.index"])
+def test_a_file_of_a_folder_whose_other_half_was_not_copied_is_told(
+    sample: tuple[Path, Documents], tmp_path: Path, lost: str
+) -> None:
+    for name in ("a", "b"):
+        write_megatron(tmp_path / name, sample[1][:3])
+    write_datatrove(tmp_path / "c.ds", sample[1][:3])
+    (tmp_path / lost).unlink()
+    with pytest.raises(DataError, match=rf"/{lost} is missing"):
+        open_tokens(tmp_path)
+
+
 def test_special_tokens_part_documents_and_sequences_part_sentences(
     sample: tuple[Path, Documents], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """What README.md of an export says."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from alignmlm.pretraining.checkpoints import Progress
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.metrics import validation_line
 from alignmlm.pretraining.model_card import model_card, named_once
-from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.recipe import LanguagesConfig, Recipe
 
 METRICS = {
     "validation/loss_nats/qaa-Latn": 3.25,
@@ -38,6 +39,12 @@ def test_the_head_is_yaml_with_a_licence(card):
     assert "## Licence" in card
 
 
+def test_norwegian_is_a_language_and_not_false():
+    recipe = replace(Recipe(), languages=LanguagesConfig(ids=["no-Latn"]))
+    progress = Progress(step=1, tokens=9, seconds=1.0, data_id="0", first_step=0, numbers={})
+    assert yaml.safe_load(model_card(recipe, progress, {}).split("---")[1])["language"] == ["no"]
+
+
 def test_one_value_has_one_name(card):
     assert "alignment/in_dictionary_percent" in card
     assert "forward/cosine_p1_percent" not in card
@@ -62,3 +69,18 @@ def test_a_validation_is_one_line_with_losses_and_alignment():
         "validation after step 1,200: qaa-Latn 3.250, qaa-Latn-x-inv-trans 3.500 nats · "
         "aligned, in dictionary: 34.5 %"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("hub:/home/anna/private/h", "hub:h"),
+        ("hub:~/private/h:en:train", "hub:h:en:train"),
+        ("hub:org/name:en:train", "hub:org/name:en:train"),
+        ("file:///home/anna/a.txt", "a.txt"),
+        (r"C:\Users\anna\a.txt", "a.txt"),
+        ("sample:40", "sample:40"),
+    ],
+)
+def test_no_folder_is_told_whatever_form_a_path_has(value, shown):
+    assert without_folders([value]) == [shown]

@@ -1,0 +1,94 @@
+"""A build that was stopped goes on only with the contents that it began with, not with paths."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alignmlm.corpus.build import build_store
+from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.sources import SourceConfig
+from alignmlm.corpus.workspace import workspace_of
+from alignmlm.data.tokenizer import train_tokenizer
+from alignmlm.errors import DataError
+
+TEXTS = [f"The {colour} cat sat on mat {n}." for n in range(12) for colour in ("red", "blue")]
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a build."""
+
+
+def stop_at_shards(progress) -> None:
+    if progress.step == "shards":
+        raise StoppedError
+
+
+def write_tokenizer(path: Path, size: int) -> None:
+    path.write_text(train_tokenizer(TEXTS, size).to_str())
+
+
+def write_rows(hub: Path, texts: list[str]) -> None:
+    rows = (json.dumps({"text": text}) + "\n" for text in texts)
+    (hub / "train.jsonl").write_text("".join(rows))
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A build of a folder as a hub dataset, with a tokenizer from elsewhere."""
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    write_rows(hub, TEXTS)
+    write_tokenizer(tmp_path / "tokenizer.json", 270)
+    source = SourceConfig(language="eng-Latn", files=[f"hub:{hub}"])
+    settings = {"validation": 0.2, "tokenizer": str(tmp_path / "tokenizer.json")}
+    return DataConfig(store=str(tmp_path / "store"), sources=[source], **settings)
+
+
+@pytest.fixture
+def stopped(config):
+    """The same build, stopped at its last step."""
+    with pytest.raises(StoppedError):
+        build_store(config, stop_at_shards)
+    return config
+
+
+def test_another_tokenizer_at_the_same_path_is_refused(stopped):
+    write_tokenizer(Path(stopped.tokenizer), 280)
+    with pytest.raises(DataError, match=r"data\.tokenizer_xxh3: '\w+' there, '\w+' here"):
+        build_store(stopped)
+
+
+def test_a_hub_dataset_of_a_folder_that_was_written_since_is_refused(stopped, tmp_path):
+    write_rows(tmp_path / "hub", TEXTS[::-1])
+    with pytest.raises(DataError, match=r"hub:\S+: written since"):
+        build_store(stopped)
+
+
+def test_the_same_tokenizer_and_hub_dataset_go_on(stopped):
+    tokens = next(workspace_of(Path(stopped.store)).tokens.iterdir())
+    before = tokens.stat().st_ino
+    with pytest.raises(StoppedError):
+        build_store(stopped, stop_at_shards)
+    assert tokens.stat().st_ino == before
+
+
+def test_a_build_that_was_killed_when_its_store_was_in_place_is_finished(stopped, tmp_path):
+    place = workspace_of(Path(stopped.store)).folder
+    shutil.copytree(place, tmp_path / "kept")
+    final = build_store(stopped)
+    before = (final / "manifest.json").stat().st_ino
+    (tmp_path / "kept").rename(place)
+    shutil.rmtree(place / "store", ignore_errors=True)
+    assert build_store(stopped) == final
+    assert (final / "manifest.json").stat().st_ino == before
+    assert not place.exists()
+
+
+def test_a_tokenizer_that_is_not_there_is_named_before_the_corpus_is_read(config):
+    Path(config.tokenizer).unlink()
+    seen = []
+    with pytest.raises(DataError, match=r"no tokenizer at \S+tokenizer\.json"):
+        build_store(config, seen.append)
+    assert not seen
