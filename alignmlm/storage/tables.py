@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.storage.cells import as_list, as_object, cell, check_names
 from alignmlm.storage.plain_data import parse_json
 from alignmlm.storage.text import Line, lines_of, numbered_lines, whole_text
@@ -47,6 +47,30 @@ def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
             first = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}:{first}: not a row of a CSV file: {error}") from error
+
+
+def check_width(cells: Sequence[str], count: int, place: str) -> None:
+    """Raise unless a row has as many cells as the first one of its file.
+
+    Raises:
+        DataError: it has more or fewer.
+    """
+    if len(cells) != count:
+        said = f"{place}: {len(cells)} columns, but the first row has {count}"
+        raise DataError(f"{said}: {quoted(list(cells))}")
+
+
+def even_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a file without a header.
+
+    Raises:
+        DataError: a row has more or fewer cells than the first one.
+    """
+    count = 0
+    for place, cells in rows:
+        count = count or len(cells)
+        check_width(cells, count, place)
+        yield place, cells
 
 
 def named_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[PlacedRow]:
@@ -136,6 +160,18 @@ def parquet_length(path: Path) -> int:
         return table.metadata.num_rows
 
 
+def column_values(column: Any, place: str) -> list[Any]:
+    """The values of a column of a Parquet file.
+
+    Raises:
+        DataError: one is out of Python's range, as a date after the year 9999 is.
+    """
+    try:
+        return list(column.to_pylist())
+    except OverflowError as error:
+        raise DataError(f"{place} has a value that cannot be read: {error}") from error
+
+
 def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[PlacedRow]:
     """The rows of a Parquet file, with all columns or some.
 
@@ -147,6 +183,10 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[P
         for column in columns or ():
             cell(dict.fromkeys(table.schema_arrow.names), column, str(path))
         for batch in table.iter_batches(batch_size=256, columns=columns):
-            for row in batch.to_pylist():
-                yield f"{path}, row {number}", row
+            columns_by_name = {
+                name: column_values(column, f"{path}: column {quoted(name)}")
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            }
+            for cells in zip(*columns_by_name.values(), strict=True):
+                yield f"{path}, row {number}", dict(zip(columns_by_name, cells, strict=True))
                 number += 1

@@ -1,6 +1,7 @@
 """Labelled files and their examples: a record of how a file is read, and one for each example."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,24 @@ class SplitFile:
             raise ConfigError(f"columns of {self.path}: {role}", column, requirement)
         return column
 
-    def taken(self, examples: Iterator[Any]) -> Iterator[Any]:
-        """The examples of the rows asked for."""
+    def unwanted(self, labels: Iterable[str]) -> str:
+        """Why an example with some labels of the file is dropped: "labelled X"; "" if kept."""
+        return next((f"labelled {label}" for label in labels if label in self.drop_labels), "")
+
+    def named(self, label: str) -> str:
+        """The name of a label of the file."""
+        return self.label_values.get(label, label)
+
+    def taken(self, examples: Iterator[Any], dropped: Counter[str]) -> Iterator[Any]:
+        """The examples of the rows asked for; what was dropped before them is not counted."""
         start, stop = self.rows or (0, None)
         for number, example in enumerate(examples):
-            if stop is not None and number >= stop:
+            if number < start:
+                dropped.clear()
+                continue
+            yield example
+            if number + 1 == stop:
                 return
-            if number >= start:
-                yield example
 
 
 def check_split_keys(mapping: dict[str, Any], place: str) -> None:
@@ -178,6 +189,14 @@ def doc_hash(text: str) -> str:
 def document_of(example: Example, place: int) -> tuple[str, str]:
     """The id of an example, or its index, and the hash of its text."""
     return example.id or str(place), doc_hash("\n".join(texts_of(example)))
+
+
+def examples_xxh3(examples: Iterable[Example]) -> str:
+    """The hash of some examples, labels and answers included."""
+    hasher = xxhash.xxh3_64()
+    for example in examples:
+        hasher.update(ascii(example).encode())
+    return hasher.hexdigest()
 
 
 def word_count(example: Example) -> int:

@@ -33,39 +33,55 @@ class Format:
     read: Reader
     example: type  # of its examples; tasks whose kind has such examples may use it
     columns: tuple[str, ...] = ()  # roles of columns that a task may name
+    unused: tuple[str, ...] = ()  # keys of a split that mean nothing in it
     two_files: bool = False
     hub: bool = False  # whether a hub dataset may have this format
     trees: bool = False  # whether it holds dependency trees of its sentences
 
 
+LABELS = ("label_values", "drop_labels")
 FORMATS: Registry[Format] = Registry(
     "formats",
     (Format,),
     {
         # Universal Dependencies: words and their parts of speech
-        "conllu_upos": Format(conllu_upos, LabelledSentence, trees=True),
+        "conllu_upos": Format(conllu_upos, LabelledSentence, unused=("strip_prefix",), trees=True),
         # one word per line, blank lines between sentences
         "conll_columns": Format(conll_columns, LabelledSentence, ("word", "label")),
         # rows with a list of words and a list of labels
         "token_table": Format(token_table, LabelledSentence, ("words", "labels", "id"), hub=True),
         # rows with two sentences and a label
         "pair_table": Format(
-            pair_table, SentencePair, ("first", "second", "label", "id"), hub=True
+            pair_table,
+            SentencePair,
+            ("first", "second", "label", "id"),
+            unused=("strip_prefix",),
+            hub=True,
         ),
         # the JSON of SQuAD 1.1 and 2.0
-        "squad_json": Format(squad_json, Question),
+        "squad_json": Format(squad_json, Question, unused=("strip_prefix", *LABELS)),
         # rows with a context, a question and its answers
         "question_table": Format(
-            question_table, Question, ("context", "question", "answers", "id"), hub=True
+            question_table,
+            Question,
+            ("context", "question", "answers", "id"),
+            unused=("strip_prefix", *LABELS),
+            hub=True,
         ),
         # two files whose lines are translations of each other
-        "line_files": Format(line_files, ParallelPair, two_files=True),
+        "line_files": Format(
+            line_files, ParallelPair, unused=("strip_prefix", *LABELS), two_files=True
+        ),
         # rows with two sentences
         "sentence_table": Format(
-            sentence_table, ParallelPair, ("source", "target", "id"), hub=True
+            sentence_table,
+            ParallelPair,
+            ("source", "target", "id"),
+            unused=("strip_prefix", *LABELS),
+            hub=True,
         ),
         # two words per line
-        "word_pairs": Format(word_pairs, WordPair),
+        "word_pairs": Format(word_pairs, WordPair, unused=("strip_prefix", *LABELS)),
     },
 )
 
@@ -118,7 +134,7 @@ def read_split(file: SplitFile) -> SplitExamples:
         DataError: it has none, or cannot be read.
     """
     dropped: Counter[str] = Counter()
-    raw_examples = file.taken(FORMATS[file.form].read(file, dropped))
+    raw_examples = file.taken(FORMATS[file.form].read(file, dropped), dropped)
     examples = list(without_repeats(raw_examples, file, dropped))
     if not examples:
         left_out = f": all were left out, {dict(dropped)}" if dropped else ""
@@ -157,3 +173,16 @@ def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str)
                 f"be one of {allowed}{nearest(str(role), allowed)}" if allowed else "be left out"
             )
             raise ConfigError(f"{place}: key", role, f"{requirement} (form {', '.join(forms)})")
+
+
+def check_used(file: SplitFile, place: str) -> None:
+    """Raise unless the form of a split uses each key that the split has.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    for key in FORMATS[file.form].unused:
+        if value := getattr(file, key):
+            users = [form for form in FORMATS if key not in FORMATS[form].unused]
+            requirement = f"be left out: form {file.form} has no use for it, only {users} have"
+            raise ConfigError(f"{place}: {key}", value, requirement)

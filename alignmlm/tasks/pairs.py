@@ -31,12 +31,10 @@ def pair_table(file: SplitFile, dropped: Counter[str]) -> Iterator[SentencePair]
         label = as_label(cell(row, file.column("label", 3), place), "the label", place)
         if not normalise(label):
             raise DataError(f"{place}: the pair has no label; a test set without labels has none")
-        if label in file.drop_labels:
-            dropped[f"labelled {label}"] += 1
-        elif reason := left_out(first, second):
+        if reason := file.unwanted([label]) or left_out(first, second):
             dropped[reason] += 1
         else:
-            named = file.label_values.get(label, label)
+            named = file.named(label)
             yield SentencePair(first or "", second or "", named, row_id(row, file, number, place))
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignmlm.data.text import normalise
 from alignmlm.errors import DataError, quoted
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.storage.cells import as_label, as_list, as_text, cell
 from alignmlm.storage.conllu import blocks
+from alignmlm.storage.tables import check_width
 from alignmlm.storage.text import numbered_lines, split_blanks
 from alignmlm.tasks.examples import LabelledSentence, SplitFile
 from alignmlm.tasks.tables import row_id, table_rows
@@ -26,11 +28,14 @@ def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
     path = file.file
     for block in blocks(numbered_lines(path), path):
         tags = [row.columns[3] for row in block.rows]
+        if reason := file.unwanted(tags):
+            dropped[reason] += 1
+            continue
         for row, tag in zip(block.rows, tags, strict=True):
             if tag in ("", "_"):
                 word = f"{path}:{row.number}: word {quoted(row.form)}"
                 raise DataError(f"{word} has no part of speech")
-        labels = tuple(file.label_values.get(tag, tag) for tag in tags)
+        labels = tuple(map(file.named, tags))
         name = f"line {block.rows[0].number}"
         yield LabelledSentence(tuple(block.words), labels, tuple(block.joined()), name)
 
@@ -52,16 +57,23 @@ def column_blocks(path: Path) -> Iterator[Lines]:
         yield lines
 
 
-def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
-    """The word and the label of a line; columns are separated by tabs, or else by spaces.
+def columns_of(line: str) -> list[str]:
+    """The columns of a line: separated by tabs, or else by spaces."""
+    return line.split("\t") if "\t" in line else split_blanks(line)
+
+
+def word_and_label(line: str, place: str, file: SplitFile, count: int) -> tuple[str, str]:
+    """The word and the label, as the file has it, of a line of some number of columns.
 
     Raises:
-        DataError: one of them is missing, or the word lacks its prefix.
+        DataError: one of them is missing, the word lacks its prefix, or the line has more or
+            fewer columns.
     """
-    columns = line.split("\t") if "\t" in line else split_blanks(line)
+    columns = columns_of(line)
     word_column, label_column = (file.number(role, n) for role, n in (("word", 1), ("label", -1)))
     if len(columns) < max(2, abs(word_column), abs(label_column)):
         raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
+    check_width(columns, count, place)
     word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
     if not word.startswith(file.strip_prefix):
         raise DataError(
@@ -70,7 +82,7 @@ def word_and_label(line: str, place: str, file: SplitFile) -> tuple[str, str]:
     word, label = word.removeprefix(file.strip_prefix), label.strip(" ")
     if not word or not label:
         raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")
-    return word, file.label_values.get(label, label)
+    return word, label
 
 
 def spaced(words: Sequence[str]) -> tuple[bool, ...]:
@@ -85,19 +97,27 @@ def conll_columns(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSe
     """Sentences of a file with one word and its label per line.
 
     Raises:
-        DataError: a line lacks its word or its label.
+        DataError: a line lacks its word or its label, or has not as many columns as the first one.
     """
+    count = 0
     for lines in column_blocks(file.file):
-        pairs = [word_and_label(line, f"{file.path}:{number}", file) for number, line in lines]
+        count = count or len(columns_of(lines[0][1]))
+        pairs = [
+            word_and_label(line, f"{file.path}:{number}", file, count) for number, line in lines
+        ]
         words, labels = zip(*pairs, strict=True)
-        yield LabelledSentence(words, labels, spaced(words), f"line {lines[0][0]}")
+        if reason := file.unwanted(labels):
+            dropped[reason] += 1
+        else:
+            named = tuple(map(file.named, labels))
+            yield LabelledSentence(words, named, spaced(words), f"line {lines[0][0]}")
 
 
 def token_table(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSentence]:
     """Rows with a list of words and a list of labels, as hub datasets have them.
 
     Raises:
-        DataError: a row lacks a list, or has more or fewer labels than words.
+        DataError: a row lacks a list, has more or fewer labels than words, or an empty label.
     """
     for number, (place, row) in enumerate(table_rows(file)):
         raw_words, raw_labels = (
@@ -106,12 +126,14 @@ def token_table(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
         )
         if len(raw_words) != len(raw_labels):
             raise DataError(f"{place}: {len(raw_words)} words, but {len(raw_labels)} labels")
-        if not raw_words:
-            dropped["empty"] += 1
-            continue
         labels = [as_label(label, "each label", place) for label in raw_labels]
         words = tuple(prefixless(word, file.strip_prefix, place) for word in raw_words)
-        named = tuple(file.label_values.get(label, label) for label in labels)
+        if not all(map(normalise, labels)):
+            raise DataError(f"{place}: a word has no label: {quoted(labels)}")
+        if reason := file.unwanted(labels) or ("" if words else "empty"):
+            dropped[reason] += 1
+            continue
+        named = tuple(map(file.named, labels))
         name = row_id(row, file, number, place, "id")
         yield LabelledSentence(words, named, spaced(words), name)
 

@@ -10,6 +10,7 @@ from alignmlm.storage.tables import (
     PlacedRow,
     Row,
     cell_rows,
+    even_rows,
     json_rows,
     named_rows,
     parquet_rows,
@@ -38,7 +39,7 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
         if any(isinstance(column, str) for column in file.columns.values()):
             yield from named_rows(cells)
         else:
-            yield from ((place, dict(enumerate(row, start=1))) for place, row in cells)
+            yield from ((place, dict(enumerate(row, start=1))) for place, row in even_rows(cells))
 
 
 def row_id(row: Row, file: SplitFile, number: int, place: str, default: str = "") -> str:

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from alignmlm.corpus.sample_world import write_tasks
 from alignmlm.corpus.sources import HUB_PREFIX, SAMPLE_PREFIX, expand_path
@@ -14,11 +15,12 @@ from alignmlm.errors import ConfigError, DataError, listed, nearest
 from alignmlm.languages.settings import BASE
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.typed_settings import Verbatim, build
-from alignmlm.tasks.examples import SplitFile, check_split_keys, labels_of
+from alignmlm.tasks.examples import SplitFile, check_split_keys, examples_xxh3, labels_of
 from alignmlm.tasks.formats import (
     FORMATS,
     SplitExamples,
     check_roles,
+    check_used,
     formats_of,
     label_names,
     read_split,
@@ -28,6 +30,7 @@ from alignmlm.tasks.metrics import METRICS, metrics_of
 from alignmlm.tasks.spans import check_entity_tags, closed_tags
 from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
+NAME_BYTES = 100
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
@@ -35,6 +38,21 @@ READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "id
 def takes_format(kind: TaskKind, form: str) -> bool:
     """Whether the examples of a format are of a kind."""
     return form in FORMATS and FORMATS[form].example is kind.example
+
+
+def check_name(name: str) -> None:
+    """Raise unless the name of a task can be a part of a file's name.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    refused = any(char in "/\\" or category(char) == "Cc" for char in name)
+    if refused or not name or name.startswith(".") or len(name.encode()) > NAME_BYTES:
+        requirement = (
+            f"be a part of file names: at most {NAME_BYTES} bytes, no slash, backslash or "
+            f"control character, no dot at its start"
+        )
+        raise ConfigError("name", name, requirement)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +76,7 @@ class Task:
     ids: str = "file"
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         self.demand("kind", KINDS)
         kind = KINDS[self.kind]
         if not takes_format(kind, self.form):
@@ -116,6 +135,7 @@ class Task:
         forms = list(dict.fromkeys(file.form for file in files))
         for file in files:
             check_roles(file.columns, forms, f"task {self.name}: columns")
+            check_used(file, f"task {self.name}")
 
     def split(self, split: str) -> SplitFile:
         """How to read a split: its own keys, and the task's where it has none."""
@@ -276,7 +296,7 @@ class TaskExamples:
 
     task: Task
     files: dict[str, SplitFile]  # of each split
-    files_xxh3: dict[str, str]  # the hash of each local file
+    files_xxh3: dict[str, str]  # the hash of each local file, and of the examples of hub datasets
     splits: dict[str, SplitExamples]
     labels: list[str]  # in the order of their numbers; none for questions
 
@@ -292,6 +312,9 @@ def read_examples(task: Task, sample_folder: Path) -> TaskExamples:
     files = split_files(task, sample_folder)
     splits = {split: read_split(files[split]) for split in SPLITS if split in files}
     hashes = {name: file_xxh3(path) for name, path in local_files(files).items()}
+    for split, read in splits.items():
+        if files[split].is_hub:
+            hashes[split] = examples_xxh3(read.examples)
     return TaskExamples(task, files, hashes, splits, task_labels(task, splits))
 
 
@@ -319,7 +342,7 @@ def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
             no entity tags where entities are scored.
     """
     first = "train" if "train" in splits else "test"
-    named = {str(task.split(split).path): read.examples for split, read in splits.items()}
+    named = {f"{split} file {task.split(split).path}": splits[split].examples for split in splits}
     names = sorted(declared_labels(task, splits)) if task.labels else []
     names = names or label_names(splits[first].examples, named)
     if METRICS[task.metric].entities:

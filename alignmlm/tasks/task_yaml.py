@@ -97,6 +97,9 @@ def tasks_of(path: Path) -> list[Mapping]:
     shared = {key: value for key, value in content.items() if key not in FILE_KEYS}
     languages = part_of(content, "languages", path, (str, dict))
     named = part_of(content, "tasks", path, (dict,))
+    if languages and named:
+        found, requirement = list(FILE_KEYS), "leave one of them out: a file has only one"
+        raise ConfigError(f"{path}: keys", found, requirement)
     if languages:
         return in_languages(shared, languages)
     if named:

@@ -1,6 +1,8 @@
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from alignmlm.errors import DataError
@@ -118,6 +120,8 @@ def test_columns_of_conll_2003_are_read_by_their_numbers(tmp_path):
         ("a\tO\nb\t\n", {}, r":2: .* lacks its label"),
         ("\tO\n", {}, r":1: .* lacks its word"),
         ("a\tO\n", {"strip_prefix": "en:"}, "does not begin with 'en:'"),
+        ("a NN O\nPeter NNP\n", {}, ":2: 2 columns, but the first row has 3"),
+        ("a O\n\n# a comment\n", {"columns": {"label": 2}}, ":3: 3 columns, but .* has 2"),
         ("\n\n", {}, "has no examples"),
     ],
 )
@@ -149,6 +153,8 @@ def test_a_hub_dataset_is_a_table(tmp_path):
     [
         ({**TOKENS, "ner_tags": [0]}, "2 words, but 1 labels"),
         ({**TOKENS, "tokens": "a b"}, "words must be a list"),
+        ({**TOKENS, "ner_tags": ["N", ""]}, "some.jsonl.*: a word has no label"),
+        ({**TOKENS, "ner_tags": [" ", "N"]}, "some.jsonl.*: a word has no label"),
         ({"tokens": []}, "no column 'ner_tags'"),
         ([1], "a row must be an object"),
     ],
@@ -185,6 +191,7 @@ def test_csv_files_may_quote_their_cells(tmp_path):
     [
         ("a\tb\n", {}, r":1: no column 3"),
         ("a\tb\t \n", {}, "the pair has no label"),
+        ("a\tb\tx\n\nc\td\there\ty\n", {}, ":3: 4 columns, but the first row has 3"),
         (PAIRS, {"columns": {"first": "prem"}}, "no column 'prem'"),
         ("p\tq\na\n", {"columns": {"first": "p"}}, "1 cells, but the header has 2"),
         (PAIRS.replace("2\tc", "1\tc"), {"columns": BY_NAME}, "id '1' is of two different"),
@@ -213,6 +220,32 @@ def test_a_split_may_be_some_rows_of_a_file(tmp_path):
         "a2",
         "a3",
     ]
+
+
+def test_what_was_dropped_before_and_after_the_rows_is_not_counted(tmp_path):
+    text = "".join(f"a{i}\tb\tx\n\tempty\tx\n" for i in range(9))
+    parts = [split(tmp_path, "pair_table", text, rows=rows) for rows in ([0, 2], [2, 7], [7, 99])]
+    assert [part.dropped["empty"] for part in parts] == [1, 5, 3]
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "text"),
+    [
+        ("conllu_upos", "some.conllu", conllu(["a/X b/N", "c/N d/O"])),
+        ("conll_columns", "some.tsv", "a\tX\nb\tN\n\nc\tN\nd\tO\n"),
+        (
+            "token_table",
+            "some.jsonl",
+            '{"tokens": ["a", "b"], "labels": ["X", "N"]}\n'
+            '{"tokens": ["c", "d"], "labels": ["N", "O"]}\n',
+        ),
+    ],
+)
+def test_a_sentence_with_a_label_to_be_dropped_is_left_out_and_counted(tmp_path, form, name, text):
+    how = {"drop_labels": ["X"], "label_values": {"N": "X"}}
+    found = split(tmp_path, form, text, name, **how)
+    assert [sentence.labels for sentence in found.examples] == [("X", "O")]
+    assert found.dropped == {"labelled X": 1}
 
 
 def squad(answers, **more):
@@ -272,6 +305,22 @@ def test_files_of_different_lengths_are_no_translations(tmp_path):
 def test_a_table_of_sentences_is_translations(tmp_path):
     found = split(tmp_path, "sentence_table", "one\tun\n\tdeux\n")
     assert (found.examples, found.dropped) == ([ParallelPair("one", "un", "0")], {"empty": 1})
+
+
+def test_a_translation_with_a_tab_too_many_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r":2: 3 columns, but the first row has 2"):
+        split(tmp_path, "sentence_table", "one\tun\nhe said\tthe tab\there\n")
+
+
+def test_a_date_out_of_pythons_range_is_an_error_that_names_its_column(tmp_path):
+    dates = pa.array([2**31 - 1], pa.int32()).view(pa.date32())
+    path = tmp_path / "some.parquet"
+    pq.write_table(pa.table({"source": ["one"], "target": ["un"], "seen": dates}), path)
+    file = SplitFile(
+        path=str(path), form="sentence_table", columns={"source": "source", "target": "target"}
+    )
+    with pytest.raises(DataError, match=r"some\.parquet: column 'seen' has a value that cannot"):
+        read_split(file)
 
 
 def test_word_pairs_are_kept_once_each(tmp_path):

@@ -5,7 +5,15 @@ import pytest
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.tasks.formats import FORMATS, formats_of
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import load_task, load_tasks, local_files, split_files, task_names
+from alignmlm.tasks.task import (
+    Task,
+    load_task,
+    load_tasks,
+    local_files,
+    read_examples,
+    split_files,
+    task_names,
+)
 
 
 def changed(toy_task, tmp_path: Path, old: str, new: str) -> str:
@@ -55,6 +63,12 @@ def test_a_task_of_the_users_own_is_a_path(toy_task):
         ("name: toy", "name: toy\nids: some", "be one of .*rows"),
         ("name: toy", "name: toy\ninclude: gone.yaml", "be an existing file"),
         ("name: toy", "name: toy\nlanguages: [eng-Latn]", "be a mapping"),
+        ("name: toy", "name: toy\nlanguages: {fra-Latn: fr}\ntasks: {a: {}}", "only one"),
+        ("name: toy", "name: ud/fr", r"changed\.yaml: task ud/fr: name = .*no slash"),
+        ("name: toy", "name: .toy", "no dot at its start"),
+        ("name: toy", 'name: "a\\tb"', "control character"),
+        ("name: toy", f"name: {'é' * 51}", "at most 100 bytes"),
+        ("name: toy", "name: toy\nstrip_prefix: 'en:'", "form conllu_upos has no use for it"),
         ("name: toy", "name: [", "be YAML"),
         ("name: toy", "- name: toy", "be YAML"),
     ],
@@ -101,6 +115,7 @@ SPLIT = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\nfo
         ("{test: 3}", "path = 3"),
         ("{test: {path: a, form: pair_table}}", "form = 'pair_table'"),
         ("{test: {path: a, rows: [5, 2]}}", "first row from 0"),
+        ("{test: {path: a, strip_prefix: 'en:'}}", r"only \['conll_columns', 'token_table'\]"),
         ("{test: {path: a, other: b}}", "second file for the forms"),
         ("{test: 'hub:org/name'}", r"be a file, or its form one of \['pair_table'"),
     ],
@@ -164,6 +179,49 @@ def test_two_tasks_of_one_name_are_an_error(tmp_path):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"\['toy'\], but it must differ"):
         load_tasks(str(path))
+
+
+def test_a_file_that_includes_languages_has_no_tasks_of_its_own(tmp_path):
+    base = f"{SPLIT}files: {{test: x}}\nlanguages: {{fra-Latn: fr}}\n"
+    (tmp_path / "base.yaml").write_text(base, encoding="utf-8")
+    (tmp_path / "own.yaml").write_text("include: base.yaml\ntasks: {a: {}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\['languages', 'tasks'\], but it must leave one"):
+        load_tasks(str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize("key", ["strip_prefix: a", "label_values: {a: b}", "drop_labels: [a]"])
+def test_a_key_that_a_form_has_no_use_for_is_refused(tmp_path, key):
+    path = tmp_path / "own.yaml"
+    head = "name: own\nversion: 1\nlanguage: eng-Latn\nother_language: fra-Latn\n"
+    head += "kind: lexicon_induction\nmetric: precision_at_1\nform: word_pairs\n"
+    path.write_text(f"{head}files: {{test: x}}\n{key}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="be left out: form word_pairs has no use for it"):
+        load_task(str(path))
+
+
+def test_a_name_has_letters_of_any_script_and_marks(toy_task, tmp_path):
+    name = "épreuve_हिन्दी-2.5+x"
+    assert load_task(changed(toy_task, tmp_path, "name: toy", f"name: {name}")).name == name
+
+
+def test_examples_of_a_hub_dataset_have_a_hash_that_changes_with_a_label(tmp_path):
+    (tmp_path / "hub").mkdir()
+    task = Task(
+        name="own",
+        version=1,
+        kind="pair_classification",
+        metric="accuracy",
+        form="pair_table",
+        language="eng-Latn",
+        columns={"first": "a", "second": "b", "label": "c"},
+        files={"test": f"hub:{tmp_path / 'hub'}"},
+    )
+    hashes = []
+    for label in ("p", "q", "p"):
+        row = f'{{"a": "x", "b": "é", "c": "{label}"}}\n'
+        (tmp_path / "hub" / "train.jsonl").write_text(row, encoding="utf-8")
+        hashes.append(read_examples(task, tmp_path).files_xxh3["test"])
+    assert hashes[0] == hashes[2] != hashes[1]
 
 
 def test_a_group_is_all_its_tasks():

@@ -81,6 +81,17 @@ def test_labels_of_entities_hold_both_tags_of_each_type(own, tmp_path):
     assert task_labels(task, {"test": read_split(task.split("test"))}) == ["B-X", "I-X", "O"]
 
 
+def test_labels_of_each_split_are_checked_where_all_are_rows_of_one_file(tmp_path):
+    path = tmp_path / "own.yaml"
+    (tmp_path / "all.tsv").write_text("a\tb\tx\nc\td\ty\ne\tf\tx\n", encoding="utf-8")
+    rows = {"train": [0, 1], "dev": [1, 2], "test": [2, 3]}
+    files = ", ".join(f"{name}: {{path: all.tsv, rows: {part}}}" for name, part in rows.items())
+    path.write_text(f"{PAIRS}files: {{{files}}}\n", encoding="utf-8")
+    said = report_of(str(path), tmp_path).error
+    assert said.startswith("dev file")
+    assert "labels that train lacks: ['y']" in said
+
+
 def test_the_commands_list_and_check_tasks(own, capsys, monkeypatch):
     monkeypatch.setattr("alignmlm.console.terminal.console._width", 200)
     path = own(PAIRS, train="a b\tc\tx\n", test="a b\tc\tx\n")
