@@ -68,6 +68,14 @@ def common_settings(
     }
 
 
+def retrieval_settings(
+    export: Export, tested: TaskExamples, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Everything that a retrieval task's scores depend on, apart from the model."""
+    pairs = language_pairs(export, tested.task, config.languages)
+    return {**common_settings(export, tested, config), "pairs": [list(pair) for pair in pairs]}
+
+
 def transfer_settings(
     export: Export, selected: Selected, direction: TransferDirection, config: EvaluationConfig
 ) -> dict[str, Any]:
@@ -189,7 +197,7 @@ def measure_retrieval(
     export: Export, tested: TaskExamples, config: EvaluationConfig, results: ResultsFolder
 ) -> Document:
     """The document with a retrieval task's results, measured unless they are already in it."""
-    task, settings = tested.task, common_settings(export, tested, config)
+    task, settings = tested.task, retrieval_settings(export, tested, config)
     if holds(document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
         return document

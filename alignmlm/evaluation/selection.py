@@ -81,23 +81,43 @@ def trainable(tasks: Iterable[Task], group: str, base: str) -> list[Task]:
     ]
 
 
-def task_in(task: Task, base: str, name: str | None, known: Sequence[Task]) -> Task:
-    """The task to fine-tune on in language `base`: the one named, or the only one of the group.
+def named_task(name: str, known: Sequence[Task]) -> Task:
+    """The task of a name: one of the known ones, or else one that load_task() finds.
 
-    Unless named, it is one of the known tasks, where the task itself is and they have one, or else
-    one that comes with alignmlm.
+    Raises:
+        ConfigError: there is none.
+    """
+    return next((one for one in known if one.name == name), None) or load_task(name)
+
+
+def possible_sources(task: Task, base: str, name: str | None, known: Sequence[Task]) -> list[Task]:
+    """The tasks that may be fine-tuned on in language `base`: the named one, itself, its group's.
+
+    Those of its group are among the known ones, if it is and there are any, or else ours.
+
+    Raises:
+        ConfigError: there is no task of the name.
+    """
+    if name is not None:
+        return [named_task(name, known)]
+    if base == task.language and "train" in task.files:
+        return [task]
+    if not task.group:
+        return []
+    own = trainable(known, task.group, base) if task in known else []
+    return own or trainable(registry().values(), task.group, base)
+
+
+def task_in(task: Task, base: str, name: str | None, known: Sequence[Task]) -> Task:
+    """The task to fine-tune on in language `base`: the only possible one.
 
     Raises:
         ConfigError: there is none, or several and none is named.
     """
-    if name is not None:
-        named = next((one for one in known if one.name == name), None) or load_task(name)
-        if named.language != base or named.kind != task.kind:
-            requirement = f"be a {task.kind} task in {base}"
-            raise ConfigError("evaluation.source_task", name, requirement)
-        return named
-    own = trainable(known, task.group, base) if task.group and task in known else []
-    fitting = own or (trainable(registry().values(), task.group, base) if task.group else [])
+    fitting = possible_sources(task, base, name, known)
+    if name is not None and (fitting[0].language, fitting[0].kind) != (base, task.kind):
+        requirement = f"be a {task.kind} task in {base}"
+        raise ConfigError("evaluation.source_task", name, requirement)
     if len(fitting) != 1:
         names = " and ".join(one.name for one in fitting) or "no task"
         group = f"{names} of its group {task.group!r} is" if task.group else "it is in no group"
@@ -140,8 +160,6 @@ def direction_of(
             f"hold one besides {start} that is {task.language} or made from it, for {task.name}"
         )
         raise ConfigError(key, list(targets or export.languages), requirement)
-    if base_of(start) == task.language and source_task is None and "train" in task.files:
-        return TransferDirection(task, start, task, fitting)
     return TransferDirection(
         task_in(task, base_of(start), source_task, known), start, task, fitting
     )
@@ -163,7 +181,7 @@ def named_tasks(
     """The tasks of some names; of a group, those that the model has languages for.
 
     Raises:
-        ConfigError: an unknown name, here or in `source_task`.
+        ConfigError: an unknown name, here or in `source_task`, or one of two different tasks.
     """
     by_name: dict[str, Task] = {}
     members = {name: load_tasks(name) for name in names}
@@ -183,8 +201,20 @@ def named_tasks(
                 "%s: not tested, as the model has no other language of theirs: %s",
                 name, ", ".join(left),
             )  # fmt: skip
-        by_name |= {task.name: task for task in fitting}
+        for task in fitting:
+            check_same(task, by_name.setdefault(task.name, task))
     return list(by_name.values())
+
+
+def check_same(task: Task, other: Task) -> None:
+    """Raise unless two tasks of one name are the same.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if task != other:
+        requirement = "be the name of one task alone: two different ones have it; rename one"
+        raise ConfigError("task", task.name, requirement)
 
 
 def check_source_tasks(config: EvaluationConfig, tasks: Sequence[Task]) -> None:
@@ -219,7 +249,7 @@ def selected_tasks(
     The files of each task are read once, and stay in memory.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name, or one of two different tasks.
         AlignMLMError: no task can be measured.
     """
     read: dict[str, TaskExamples] = {}  # by the name of the task
@@ -245,7 +275,8 @@ def checked_task(
     tasks by name; those that are read here are added to it.
 
     Raises:
-        ConfigError: a language, a split, or what a syntax order needs is missing.
+        ConfigError: a language, a split, or what a syntax order needs is missing, or another task
+            has the same name.
         DataError: a file is missing or unusable, or has labels that the source task lacks.
     """
     kind, direction, source = KINDS[task.kind], None, task
@@ -257,11 +288,13 @@ def checked_task(
         source_task = config.source_task_of(task.name, task.group)
         direction = direction_of(export, task, config.source, config.targets, source_task, known)
         source = direction.source_task
-        check_trainable(source, config.finetune.selection)
+        for each in [source, *([task] if "train" in task.files else [])]:
+            check_trainable(each, config.finetune.selection)
         languages = [direction.source, *direction.targets]
     for each in (source, task):
         if each.name not in read:
             read[each.name] = read_examples(each, Path(config.sample_folder))
+        check_same(each, read[each.name].task)
     selected = Selected(read[task.name], read[source.name], direction)
     check_labels(selected.tested, selected.source)
     if kind.sentences:

@@ -72,14 +72,23 @@ def score_details(row: Document, measure: str) -> Document:
     return details
 
 
-def source_data(config: Document, examples: Document) -> Document:
-    """The task's data, known by the hashes of its files."""
-    details = {"files_xxh3": config.get("files_xxh3"), "examples": examples}
+def named_data(task: Document, **details: Any) -> Document:
+    """A task's data by its name, and details."""
     return {
-        "dataset_name": config["task"]["name"],
+        "dataset_name": task["name"],
         "source_type": "other",
         "additional_details": {name: text(value) for name, value in details.items()},
     }
+
+
+def source_data(config: Document, examples: Document, measure: str = "") -> Document:
+    """The data that a number was measured on, known by the hashes of the task's files.
+
+    "source" is measured on the task that was fine-tuned on, whose examples are not counted.
+    """
+    if measure == "source" and "source_task" in config:
+        return named_data(config["source_task"], files_xxh3=config["source_files_xxh3"])
+    return named_data(config["task"], files_xxh3=config.get("files_xxh3"), examples=examples)
 
 
 def transfer_entries(document: Document, task: str) -> Iterator[Document]:
@@ -94,7 +103,7 @@ def transfer_entries(document: Document, task: str) -> Iterator[Document]:
             yield {
                 "evaluation_result_id": f"{key}/{measure}",
                 "evaluation_name": f"alignmlm.{task}.{target}.{measure}",
-                "source_data": source_data(config, document["n-samples"][task]),
+                "source_data": source_data(config, document["n-samples"][task], measure),
                 "metric_config": metric_config(config["task"]["metric"], measure, summary),
                 "score_details": score_details(row, measure),
             }
@@ -179,7 +188,7 @@ def write_evaluation_record(results: Path, model_id: str, output: Path) -> Path:
     """
     if not re.fullmatch(f"{NAME}/{NAME}", model_id):
         raise ConfigError("--model_id", model_id, "look like ORG/NAME")
-    folder = results_folder(results.parent if results.name == RESULTS else results)
+    folder = results_folder(results)
     document = read_results(folder) if folder else None
     if document is None or not document["configs"]:
         raise DataError(f"{results} holds no results of one model: there is no {RESULTS}")

@@ -65,6 +65,13 @@ def test_a_natural_pair_is_fine_tuned_on_one_language_and_tested_on_the_other(
     assert (row["bs"], row["delta"]) == (None, None)
     assert found["configs"]["two"]["source_task"]["name"] == "one"
     assert found["matrix"]["two"] == {ONE: {TWO: row["bz"]}}
+    data = {
+        entry["evaluation_result_id"].rpartition("/")[2]: entry["source_data"]
+        for entry in evaluation_record(found, "lab/toy")["evaluation_results"]
+    }
+    hashes = found["configs"]["two"]["source_files_xxh3"]
+    assert (data["source"]["dataset_name"], data["bz"]["dataset_name"]) == ("one", "two")
+    assert data["source"]["additional_details"] == {"files_xxh3": json.dumps(hashes)}
     samples = recorded_samples(tmp_path / "out", found["samples"], "two", TWO)
     assert {(s.arm, s.doc_id) for s in samples} == {("bz", "line 1"), ("bz", "line 6")}
 

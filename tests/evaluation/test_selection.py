@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +169,58 @@ def test_every_retrieved_sentence_and_word_is_written_down(run_folder, written, 
     told = found["n-samples"]["words"]
     assert (told["original"], told["effective"]) == (4, 3)
     assert "evaluation.limit leaves 3 candidate words" in caplog.text
+
+
+def retrieved_pairs(run_folder, task, folder, languages=()):
+    """The pairs of languages in the results, after an evaluation of some languages."""
+    config = EvaluationConfig(languages=list(languages))
+    found, _ = evaluate(run_folder, [task], config, folder)
+    return [(row["source"], row["target"]) for row in found["retrieval"]["words"]]
+
+
+def test_retrieval_is_measured_again_for_other_languages(run_folder, written, tmp_path):
+    head = LEXICON + "other_language: qaa-Latn\n"
+    task, out = written("words", head, test="kiru mima\nlutek dofor\n"), tmp_path / "out"
+    every = [(a, b) for a in LANGUAGES for b in LANGUAGES]
+    assert retrieved_pairs(run_folder, task, out, [BASE]) == [(BASE, BASE)]
+    assert retrieved_pairs(run_folder, task, out) == every
+    assert retrieved_pairs(run_folder, task, out, [TARGET]) == [(TARGET, TARGET)]
+
+
+POS = "kind: token_classification\nmetric: accuracy\nform: conll_columns\n"
+
+
+def test_a_target_that_is_trained_on_needs_the_split_that_the_epoch_is_chosen_by(export, written):
+    text = "kiru\tNOUN\n"
+    source = written("one", POS, train=text, dev=text, test=text)
+    target = written("two", POS, "qab-Latn", train=text, test=text)
+    both = replace(export, languages=(BASE, "qab-Latn"))
+    tuning = replace(TUNING, selection="source_dev")
+    config = EvaluationConfig(finetune=tuning, source_task=source)
+    with pytest.raises(ConfigError, match=r"task two: files .* name dev too"):
+        selected_tasks(both, [target], config, Skipped())
+
+
+@pytest.fixture
+def two_of_one_name(written, tmp_path):
+    """Two files, each with a task "pos" of its own."""
+    files = [written(name, POS, train="kiru\tX\n", test="kiru\tX\n") for name in ("one", "two")]
+    for file, name in zip(map(Path, files), ("one", "two"), strict=True):
+        file.write_text(file.read_text("utf-8").replace(f"name: {name}", "name: pos"), "utf-8")
+    return files
+
+
+def test_one_name_of_two_tasks_is_an_error(export, two_of_one_name):
+    with pytest.raises(ConfigError, match=r"task = .pos., .* two different ones have it"):
+        selected_tasks(export, two_of_one_name, QUICK, Skipped())
+
+
+def test_a_source_task_with_the_name_of_the_tested_one_is_an_error(export, two_of_one_name):
+    tested, source = two_of_one_name
+    with pytest.raises(ConfigError, match=r"task = .pos., .* two different ones have it"):
+        selected_tasks(export, [tested], replace(QUICK, source_task=source), Skipped())
+
+
+def test_a_task_that_is_named_twice_is_selected_once(export, two_of_one_name):
+    file = two_of_one_name[0]
+    assert len(selected_tasks(export, [file, f"{file}:pos"], QUICK, Skipped())) == 1

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
+from alignmlm.data.text import normalise
 from alignmlm.evaluation.examples.pair_classification import TokenText, token_texts
 from alignmlm.evaluation.examples.rendering import (
     Example,
@@ -154,9 +155,9 @@ def words_of(text: TokenText, renderer: Renderer, counts: Counter[str]) -> Rende
 
 
 def answer_texts(words: QuestionWords, original: Question, order: str) -> tuple[str, ...]:
-    """The gold answers: as given if no word moved, else their words in the new order."""
+    """The gold answers, normalised: as given if no word moved, else as words in the new order."""
     if not order:
-        return tuple(answer.text for answer in original.answers)
+        return tuple(normalise(answer.text) for answer in original.answers)
     return tuple(answer.text for answer in question_text(words).answers)
 
 

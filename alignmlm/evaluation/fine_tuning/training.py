@@ -41,14 +41,14 @@ from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.models.loading import load_pretrained
 from alignmlm.storage.locks import locked
-from alignmlm.tasks.examples import document_of
+from alignmlm.tasks.examples import document_of, examples_xxh3
 from alignmlm.tasks.kinds import KINDS, TaskKind
 from alignmlm.tasks.metrics import METRICS, score_percent
 from alignmlm.tasks.task import Task, TaskExamples
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of cached models: increases when the same rows and settings would give another one
+VERSION = 3  # of cached models: increases when the same rows and settings would give another one
 LINE_S = 30.0  # between two lines of progress
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
@@ -63,6 +63,7 @@ class TaskData:
     splits: dict[str, Any]  # what the task's kind makes of the examples, see TaskKind.as_tokens
     documents: dict[str, list[tuple[str, str]]]  # id and hash of each example of a split
     test_examples: int  # in the file, before any limit
+    dev_xxh3: str  # of the development examples with all their answers
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
     trees: Trees = field(default_factory=Trees)
     known: dict[tuple[str, str], RenderedSplit] = field(
@@ -103,6 +104,7 @@ def task_data(
             {k: as_tokens(task, part, labels, tokenizer, export) for k, part in limited.items()},
             {k: [document_of(e, n) for n, e in enumerate(part)] for k, part in limited.items()},
             len(one.splits["test"].examples),
+            examples_xxh3(limited.get("dev", [])),
             config.syntax,
             trees,
         )
@@ -309,22 +311,19 @@ def rows_hash(examples: Sequence[Example]) -> str:
 
 
 def model_key(
-    export: Export,
-    kind: str,
-    labels: list[str],
-    rows: Sequence[Sequence[Example]],
-    config: FineTuneConfig,
-    seed: int,
+    data: TaskData, rows: Sequence[Sequence[Example]], config: FineTuneConfig, seed: int
 ) -> str:
     """The hash of what a fine-tuned model depends on; `rows` are those to train and select on."""
+    chosen_by = [data.task.metric, data.dev_xxh3] if config.selection == "source_dev" else []
     dependencies = {
         "version": VERSION,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "model": export.identity(),
-        "kind": kind,
-        "labels": labels,
+        "model": data.export.identity(),
+        "kind": data.task.kind,
+        "labels": data.labels,
         "rows": [rows_hash(part) for part in rows],
+        "chosen_by": chosen_by,
         "finetune": asdict(config),
         "seed": seed,
     }
@@ -350,7 +349,7 @@ def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreT
         return fine_tune(data, language, config, seed)
     splits = ("train", "dev") if config.selection == "source_dev" else ("train",)
     rows = [data.rendered(language, split).examples for split in splits]
-    key = model_key(data.export, kind, data.labels, rows, config, seed)
+    key = model_key(data, rows, config, seed)
     with locked(tuning.models / key):
         model = cached_model(tuning.models, model_class(kind), key)
         if model is not None:

@@ -29,7 +29,14 @@ from alignmlm.evaluation.scores.score_rows import (
     score_rows,
     values,
 )
-from alignmlm.evaluation.scores.scoring import Answered, Arm, Sample, answered, recorded_samples
+from alignmlm.evaluation.scores.scoring import (
+    Answered,
+    Arm,
+    Sample,
+    Whole,
+    answered,
+    recorded_samples,
+)
 from alignmlm.evaluation.scores.statistics import (
     Difference,
     Noise,
@@ -38,8 +45,10 @@ from alignmlm.evaluation.scores.statistics import (
     jackknife_error,
     seed_noise,
 )
+from alignmlm.tasks.metrics import METRICS
 
 Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
+Given = tuple[list[Sample], Whole | None]  # a side's answers, and their metric if it adds up not
 ARMS_OF: dict[Measure, dict[Arm, int]] = {
     "source": {"source": 1},
     "bs": {"bs": 1},
@@ -56,6 +65,7 @@ class ResultSet:
     rows: list[ScoreRow]
     folder: Path | None = None
     recorded: dict[str, Any] = field(default_factory=dict)  # files of samples, by task and language
+    metrics: dict[str, str] = field(default_factory=dict)  # by task
 
     @property
     def objectives(self) -> set[str]:
@@ -72,6 +82,11 @@ class ResultSet:
             for language in languages
         )
         return [sample for part in parts for sample in part]
+
+    def given(self, cell: Cell) -> Given:
+        """The samples of a cell, and its metric where that needs all examples at once."""
+        metric = METRICS.get(self.metrics.get(cell.task, ""))
+        return self.samples(cell), metric.whole if metric else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,8 +120,9 @@ def side_of(path: Path) -> ResultSet:
     """
     folder = results_folder(path)
     document = read_results(folder) if folder else None
-    recorded = document[SAMPLES] if document else {}
-    return ResultSet(str(path), score_rows(path), folder, recorded)
+    recorded, configs = (document[SAMPLES], document["configs"]) if document else ({}, {})
+    metrics = {task: config["task"]["metric"] for task, config in configs.items()}
+    return ResultSet(str(path), score_rows(path), folder, recorded, metrics)
 
 
 def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
@@ -148,7 +164,7 @@ def same_seeds(rows_a: list[ScoreRow], rows_b: list[ScoreRow]) -> Pair:
 
 
 def paired_answers(
-    samples: tuple[list[Sample], list[Sample]],
+    given: tuple[Given, Given],
     seeds: tuple[list[int], list[int]],
     measure: Measure,
 ) -> list[tuple[int, Answered]] | None:
@@ -158,8 +174,8 @@ def paired_answers(
         DataError: the sides answered different examples.
     """
     parts = [
-        (sign * weight, answered(own_samples, arm, own))
-        for sign, own_samples, own in zip((-1, 1), samples, seeds, strict=True)
+        (sign * weight, answered(samples, arm, own, whole))
+        for sign, (samples, whole), own in zip((-1, 1), given, seeds, strict=True)
         for arm, weight in ARMS_OF[measure].items()
     ]
     complete = [(sign, one) for sign, one in parts if one is not None]
@@ -174,9 +190,7 @@ def example_noise(parts: list[tuple[int, Answered]]) -> Noise:
     """The noise of the examples in the sum of the arms, seeds taken as fixed."""
     left_out = np.zeros(len(parts[0][1].documents))  # percentage points, each without one example
     for sign, answers in parts:
-        gained, possible = (x.sum(axis=0) - x for x in (answers.gained, answers.possible))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            left_out += sign * 100 * (gained / possible).mean(axis=1)
+        left_out += sign * answers.left_out().mean(axis=1)
     examples = len(left_out)
     source = f"{examples} example{'s' if examples > 1 else ''}"
     return Noise(source, jackknife_error(left_out), examples - 1)
@@ -202,9 +216,9 @@ def compare(
     by_measure: list[list[CellDifference]] = [[] for _ in wanted]
     for cell, rows in matched(a, b):
         pair = same_seeds(*rows)
-        samples = a.samples(pair[0][0].cell), b.samples(pair[1][0].cell)
+        given = a.given(pair[0][0].cell), b.given(pair[1][0].cell)
         for measure, cells in zip(wanted, by_measure, strict=True):
-            cells.append(measured_cell(cell, pair, samples, measure))
+            cells.append(measured_cell(cell, pair, given, measure))
     return [row for cells in by_measure for row in adjusted(cells)]
 
 
@@ -215,12 +229,12 @@ def adjusted(cells: list[CellDifference]) -> list[CellDifference]:
 
 
 def measured_cell(
-    cell: Cell, rows: Pair, samples: tuple[list[Sample], list[Sample]], measure: Measure
+    cell: Cell, rows: Pair, given: tuple[Given, Given], measure: Measure
 ) -> CellDifference:
     """One cell, not yet adjusted."""
     scores_a, scores_b = (values(side, measure) for side in rows)
     seeds = [row.seed for row in rows[0]], [row.seed for row in rows[1]]
-    parts = paired_answers(samples, seeds, measure)
+    parts = paired_answers(given, seeds, measure)
     return CellDifference(
         cell=cell,
         measure=measure,

@@ -78,6 +78,7 @@ def environment() -> Document:
     """The environment of the measurements: commit, versions and machine."""
     code = git_record(checkout())
     return {
+        "alignmlm_version": __version__,
         "git_hash": code["commit"],
         "uncommitted_changes": bool(code["diff_sha256"] or code["untracked"]),
         "environment": {

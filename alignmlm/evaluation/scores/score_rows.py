@@ -124,7 +124,8 @@ def study_rows_of(path: Path) -> list[ScoreRow]:
 
 
 def results_folder(path: Path) -> Path | None:
-    """The folder of results.json that a path means: itself, or "evaluation" in a run."""
+    """The folder of results.json that a path means: its own, itself, or "evaluation" in a run."""
+    path = path.parent if path.name == RESULTS else path
     folders = (path, path / "evaluation", path.parent / "evaluation")
     shown = folders if path.name == "export" else folders[:2]
     return next((folder for folder in shown if (folder / RESULTS).is_file()), None)

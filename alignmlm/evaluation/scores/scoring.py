@@ -2,14 +2,15 @@
 
 samples_<task>@<language>_<hash>.jsonl holds what a model answered to each test example. A line has
 the keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target, filtered_resps),
-and what scores add up from: a score is 100 * sum(gained) / sum(possible). For accuracy the two
+and what most scores add up from: they are 100 * sum(gained) / sum(possible). For accuracy the two
 are the right answers and all answers of an example; for F1 they are 2 * true positives, and that
-plus false positives and false negatives; for a mean of shares they are the share and 1.
+plus false positives and false negatives; for a mean of shares they are the share and 1. Macro F1
+does not add up: it comes from the labels and answers of all examples at once.
 """
 
 import json
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +24,11 @@ from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.atomic import PARTIAL, replace_bytes
 from alignmlm.storage.checksums import damage_of
 from alignmlm.storage.plain_data import parse_json
-from alignmlm.tasks.metrics import Scored
+from alignmlm.tasks.metrics import Labels, Scored
 
 Arm = Literal["source", "bs", "bz", "retrieved"]
 ARMS: tuple[Arm, ...] = ("source", "bs", "bz")
+Whole = Callable[[Labels, Labels], float]  # a metric of all examples at once, see Metric.whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,9 +210,36 @@ class Answered:
     documents: tuple[tuple[str, str], ...]  # id and hash of each example
     gained: Float[np.ndarray, "example seed"]
     possible: Float[np.ndarray, "example seed"]
+    without: Float[np.ndarray, "example seed"] | None = None  # of a metric that does not add up
+
+    def left_out(self) -> Float[np.ndarray, "example seed"]:
+        """The score without each example, in percent; nan or infinite where no other counts."""
+        if self.without is not None:
+            return self.without
+        gained, possible = (x.sum(axis=0) - x for x in (self.gained, self.possible))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 100 * (gained / possible)
 
 
-def answered(samples: list[Sample], arm: Arm, seeds: list[int]) -> Answered | None:
+def without_each(whole: Whole, samples: list[Sample]) -> list[float]:
+    """A metric of all examples at once, in percent, without each of them; nan for a single one.
+
+    It is the same for all examples with the same label and answer, and computed once for those.
+    """
+    if len(samples) == 1:
+        return [math.nan]
+    answers = [(sample.target[0], sample.filtered_resps[0]) for sample in samples]
+    scores: dict[tuple[str, str], float] = {}
+    for place, answer in enumerate(answers):
+        if answer not in scores:
+            right, given = zip(*answers[:place], *answers[place + 1 :], strict=True)
+            scores[answer] = 100 * whole(right, given)
+    return [scores[answer] for answer in answers]
+
+
+def answered(
+    samples: list[Sample], arm: Arm, seeds: list[int], whole: Whole | None = None
+) -> Answered | None:
     """The scores of one arm and some seeds; None where any seed lacks some or all examples."""
     by_seed: dict[int, dict[tuple[str, str], Sample]] = {seed: {} for seed in seeds}
     for sample in samples:
@@ -225,7 +254,11 @@ def answered(samples: list[Sample], arm: Arm, seeds: list[int]) -> Answered | No
         )
         for name in ("gained", "possible")
     )
-    return Answered(documents, gained, possible)
+    if whole is None:
+        return Answered(documents, gained, possible)
+    columns = [without_each(whole, [by_seed[seed][d] for d in documents]) for seed in seeds]
+    left_out = np.array(columns, np.float64).T
+    return Answered(documents, gained, possible, left_out)
 
 
 def confusion(

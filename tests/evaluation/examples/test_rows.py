@@ -82,6 +82,14 @@ def test_the_place_of_an_answer_in_a_row_gives_its_words_back(export, language):
     assert found.documents[0].golds == ("vustut",)
 
 
+def test_gold_answers_are_composed_as_the_answers_of_a_model_are(export):
+    context = "the cafe\u0301 drofa mima."
+    question = Question(context, "the?", (Answer("cafe\u0301", 4),), "q")
+    tokenizer = read_tokenizer(export.path)
+    text = numbered_questions([question], tokenizer, export.vocabulary.unk, BASE)
+    assert question_rows(text, renderer(export, BASE), 64).documents[0].golds == ("caf\u00e9",)
+
+
 def test_a_long_context_is_shown_in_windows_of_which_one_has_the_answer(export):
     tokenizer = read_tokenizer(export.path)
     text = numbered_questions([QUESTION], tokenizer, export.vocabulary.unk, BASE)

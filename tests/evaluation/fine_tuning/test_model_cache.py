@@ -11,7 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alignmlm.evaluation.fine_tuning.model_cache import MANIFEST
-from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, task_data
+from alignmlm.evaluation.fine_tuning.training import (
+    TaskData,
+    Tuning,
+    fine_tuned,
+    model_key,
+    task_data,
+)
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.storage.atomic import remove
 from alignmlm.storage.checksums import file_hashes, with_checksum
@@ -136,3 +142,35 @@ with locked(Path({str(tmp_path / key)!r})):
         process.stdin.close()
     model_of(tmp_path, data, OTHER, limit_gib=0.0)
     assert not keys(tmp_path)
+
+
+CONTEXT = "the dofor drofa mima. every kiru lutek."
+
+
+def question_data(export, folder: Path, metric: str, answers: list[str]) -> TaskData:
+    """A task of one question, the same in all splits but for the answers of the development one."""
+
+    def split(texts: list[str]) -> str:
+        given = [{"text": text, "answer_start": CONTEXT.index(text)} for text in texts]
+        asked = {"id": "q", "question": "every kiru?", "answers": given}
+        return json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [asked]}]}]})
+
+    for name, texts in {"train": ["mima"], "dev": answers, "test": ["mima"]}.items():
+        (folder / f"{name}.json").write_text(split(texts), "utf-8")
+    files = ", ".join(f"{name}: {folder / name}.json" for name in ("train", "dev", "test"))
+    text = f"name: qa\nversion: 1\nkind: question_answering\nmetric: {metric}\n"
+    text += f"form: squad_json\nlanguage: {SOURCE}\nfiles: {{{files}}}\n"
+    (folder / "qa.yaml").write_text(text, "utf-8")
+    read = read_examples(load_task(str(folder / "qa.yaml")), folder)
+    return task_data(export, read, read, EvaluationConfig())["qa"]
+
+
+@pytest.mark.parametrize(("selection", "models"), [("source_dev", 3), ("last", 1)])
+def test_what_chooses_the_epoch_is_a_part_of_the_key(export, tmp_path, selection, models):
+    made = [("squad_f1", ["mima"]), ("squad_exact", ["mima"]), ("squad_f1", ["mima", "dofor"])]
+    keys = set()
+    for metric, answers in made:
+        data = question_data(export, tmp_path, metric, answers)
+        rows = [data.rendered(SOURCE, "train").examples]
+        keys.add(model_key(data, rows, FineTuneConfig(selection=selection), 0))
+    assert len(keys) == models

@@ -28,9 +28,10 @@ from alignmlm.evaluation.scores.scoring import (
     recorded_samples,
     write_samples,
 )
-from alignmlm.evaluation.scores.statistics import correlation, holm, spearman
+from alignmlm.evaluation.scores.statistics import correlation, holm, jackknife_error, spearman
 from alignmlm.numerics.counter_rng import key, keys, uniform
 from alignmlm.tasks.examples import doc_hash
+from alignmlm.tasks.metrics import macro_f1
 
 SOURCE, TARGET = "qaa-Latn", "qaa-Latn-x-trans"
 PAPER_RHO = {"xnli": -0.727, "ner": -0.781, "pos": -0.734}
@@ -56,6 +57,15 @@ def samples_of(arm, seed: int, share: float, name: str, examples: int = 300) -> 
     ]  # fmt: skip
 
 
+def write_evaluated(
+    folder: Path, objective: str, scores: list[Scores], samples: list[Sample] | None, metric: str
+) -> Path:
+    config = {"task": {"name": "toy", "version": 1, "metric": metric}, "source": SOURCE}
+    document = with_task(empty({"objective": objective}), config, scores, {}, 1.0)
+    write_results(folder, document, {"toy": {TARGET: samples}} if samples else None)
+    return folder
+
+
 def evaluated(
     folder: Path, objective: str, bz_share: float, seeds: int, samples: bool = True
 ) -> Path:
@@ -75,10 +85,7 @@ def evaluated(
                 bs=float(percents["bs"]), bz=float(percents["bz"]),
             )
         )  # fmt: skip
-    config = {"task": {"name": "toy", "version": 1, "metric": "accuracy"}, "source": SOURCE}
-    document = with_task(empty({"objective": objective}), config, scores, {}, 1.0)
-    write_results(folder, document, {"toy": {TARGET: found}} if samples else None)
-    return folder
+    return write_evaluated(folder, objective, scores, found if samples else None, "accuracy")
 
 
 def with_samples(folder: Path, change) -> None:
@@ -187,6 +194,45 @@ def test_several_seeds_add_their_noise_to_that_of_the_examples(tmp_path):
         "4 seeds",
     )
     assert both.interval.low < both.interval.estimate < both.interval.high
+
+
+def labels_of(name: str) -> list[tuple[str, str]]:
+    """Right labels, of three, and answers of which 80 % are right."""
+    right = "a" * 41 + "b" * 14 + "c" * 5
+    draws = uniform(keys(key("labels", name), np.arange(len(right))))
+    wrong = {"a": "b", "b": "c", "c": "a"}
+    return [(a, a if x < 0.8 else wrong[a]) for a, x in zip(right, draws, strict=True)]
+
+
+def with_macro_f1(folder: Path, name: str) -> tuple[Path, list[tuple[str, str]]]:
+    """Results of macro F1, and the right labels and answers."""
+    pairs = labels_of(name)
+    found = [
+        replace(sample, target=[right], filtered_resps=[given], gained=float(right == given))
+        for sample, (right, given) in zip(samples_of("bz", 0, 0.5, name, 60), pairs, strict=True)
+    ]
+    percent = 100 * macro_f1(*zip(*pairs, strict=True))
+    scores = Scores(seed=0, source=SOURCE, target=TARGET, source_test=95.0, bz=percent, bs=None)
+    return write_evaluated(folder, name, [scores], found, "macro_f1"), pairs
+
+
+def test_the_noise_of_macro_f1_is_that_of_all_examples_at_once(tmp_path):
+    (a, pairs_a), (b, pairs_b) = (with_macro_f1(tmp_path / n, n) for n in ("mlm", "tlm"))
+    found = compare_paths(a, b, ["bz"])[0].difference
+
+    def without(pairs: list[tuple[str, str]], place: int) -> float:
+        return 100 * macro_f1(*zip(*pairs[:place], *pairs[place + 1 :], strict=True))
+
+    left_out = np.array([without(pairs_b, i) - without(pairs_a, i) for i in range(60)])
+    half = scipy.stats.t.ppf(0.975, 59) * jackknife_error(left_out)
+    assert found.method == "60 examples"
+    assert found.interval.high - found.interval.estimate == pytest.approx(half)
+
+
+def test_a_file_of_results_has_the_noise_of_its_folder(tmp_path):
+    folders = [evaluated(tmp_path / name, name, 0.5, 1) for name in ("mlm", "tlm")]
+    files = [folder / "results.json" for folder in folders]
+    assert compare_paths(*files)[0].difference == compare_paths(*folders)[0].difference
 
 
 def test_other_examples_on_one_side_are_an_error(tmp_path):

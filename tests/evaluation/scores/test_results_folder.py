@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from alignmlm import __version__
 from alignmlm.errors import DataError
 from alignmlm.evaluation.scores.results import (
     RESULTS,
@@ -54,6 +55,12 @@ def test_what_two_processes_add_is_kept(tmp_path):
     found = add(second, "two")
     assert found["configs"].keys() == {"one", "two"}
     assert read_results(tmp_path) == found
+
+
+def test_the_version_beside_the_last_commit_is_that_of_the_last_measurement(tmp_path):
+    add(open_results(tmp_path, MODEL), "one")
+    old = read_results(tmp_path) | {"alignmlm_version": "0.0.1"}
+    assert with_one(old, "two")["alignmlm_version"] == __version__
 
 
 def test_the_place_of_a_model_does_not_matter(tmp_path):
