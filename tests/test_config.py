@@ -107,6 +107,19 @@ def test_a_value_outside_its_range_says_the_range():
         load_recipe(None, ["--mask.rate", "2"])
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "train.alignment_words=0", "train.micro_rows=0", "optimizer.beta1=1", "optimizer.beta2=-1",
+        "optimizer.epsilon=0", "optimizer.weight_decay=-1", "optimizer.warmup_steps=-1",
+    ],
+)  # fmt: skip
+def test_a_number_with_which_no_run_ends_is_refused_before_it_starts(setting):
+    name = setting.partition("=")[0].replace(".", r"\.")
+    with pytest.raises(ConfigError, match=rf"{name} = .*, but it must (be|lie)"):
+        load_recipe(None, [f"--{setting}"])
+
+
 def test_yaml_with_tags_is_refused_and_nothing_is_run(tmp_path):
     target = tmp_path / "made"
     text = f"train: !!python/object/apply:pathlib.Path.touch [!!python/name:x '{target}']\n"

@@ -88,7 +88,8 @@ def export_command(
     from alignmlm.console.terminal import print_json, print_line
     from alignmlm.pretraining import export
 
-    made = {"export": str(export.export_run(recipe, run, output, step))}
+    export.export_run(recipe, run, output.absolute(), step)
+    made = {"export": str(output)}
     if push is not None:
         made["pushed"] = export.push(output, push, public)
     if as_json:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -13,6 +14,10 @@ from alignmlm.errors import CheckpointError
 from alignmlm.models.language_embeddings import restore_language_embeddings
 
 SHOWN = 3  # tensors that an error names
+LOADING_ERRORS = (  # of from_pretrained and from_config, for folders that they cannot read
+    OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, ArithmeticError,
+    RuntimeError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
 
 
 def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: Any) -> Any:
@@ -36,9 +41,9 @@ def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: 
                 output_loading_info=True,
                 **options,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{folder} holds no model of this kind: {reason}") from error
+    except LOADING_ERRORS as error:
+        problem = f"{folder} holds no model of this kind: {reason_of(error)}"
+        raise CheckpointError(problem) from error
     restore_language_embeddings(model, folder)
     missing = report["missing_keys"]
     unexpected = report["unexpected_keys"] - model.state_dict().keys()
@@ -48,9 +53,19 @@ def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: 
     }
     for verb, names in wrong.items():
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise CheckpointError(f"the weights of {folder}: it {verb} {names[:SHOWN]}{more}")
+            raise CheckpointError(f"the weights of {folder}: it {verb} {shown(names)}")
     return model
+
+
+def shown(names: list[str]) -> str:
+    """Names of tensors as they stand in an error; of many, the first ones."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{names[:SHOWN]}{more}"
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a library says of an error."""
+    return str(error).strip().partition("\n")[0]
 
 
 def encoder_weights(model: PreTrainedModel, names: set[str]) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -27,6 +26,7 @@ from alignmlm.models.language_embeddings import (
     add_language_embeddings,
     restore_language_embeddings,
 )
+from alignmlm.models.loading import LOADING_ERRORS, encoder_weights, shown
 from alignmlm.models.settings import ARCHITECTURES, SIZES, ModelConfig, gated_width
 from alignmlm.ranks.stragglers import phase
 
@@ -255,7 +255,8 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
     """A checkpoint's model, from safetensors only: loading it must not run code.
 
     Raises:
-        ConfigError: it has none, or it is a folder with a file that leads out of it.
+        ConfigError: it has none, or not all of the encoder's, or it is a folder with a file that
+            leads out of it.
     """
     if Path(start).is_dir():
         try:
@@ -265,11 +266,15 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
             raise ConfigError("model.start", start, requirement) from error
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
     try:
-        return AutoModelForMaskedLM.from_pretrained(
-            start, config=shape, dtype=torch.float32, **options
+        model, report = AutoModelForMaskedLM.from_pretrained(
+            start, config=shape, dtype=torch.float32, output_loading_info=True, **options
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise ConfigError("model.start", start, f"have safetensors weights ({error})") from error
+    if missing := sorted(encoder_weights(model, report["missing_keys"])):
+        requirement = f"have all weights of its encoder; it lacks {shown(missing)}"
+        raise ConfigError("model.start", start, requirement)
+    return model
 
 
 def started_model(
@@ -278,7 +283,7 @@ def started_model(
     """A checkpoint's model with its vocabulary and language embeddings grown to the recipe."""
     try:
         shape = AutoConfig.from_pretrained(start, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ConfigError(
             "model.start", start, f"be a Hugging Face checkpoint ({error})"
         ) from error

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from statistics import fmean
 
 import torch
@@ -105,6 +106,10 @@ def rewind(run: Run, spike: int) -> bool:
     return True
 
 
-def mean_validation_loss(metrics: Metrics) -> float:
-    """The mean over languages of a validation's losses, in nats."""
-    return fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
+def mean_validation_loss(metrics: Metrics) -> float | None:
+    """The mean over languages of a validation's losses, in nats; None where one is not finite.
+
+    So is that of a language whose validation rows have no masked position.
+    """
+    mean = fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
+    return mean if isfinite(mean) else None

@@ -34,9 +34,14 @@ STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
 SCHEMA_VERSION = 4
 READABLE = (2, 3, 4)  # 2 has no validation loss
 UNCHECKED = 3  # the last version whose manifest has no checksum
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # damage: no such file there
 MOST = 2**53  # of steps and tokens
 ROOM_BYTES = 2**16  # for the manifest and the file system's own records
 SETTLED = re.compile(r"step-(\d+)(\.old)?")  # .old: being replaced, or left by a killed replacement
+
+
+class SchemaError(CheckpointError):
+    """A checkpoint of another version of alignmlm: it is not damaged, and stays where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +209,17 @@ def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
     """Remove the checkpoints that need not be kept.
 
     Those of later steps than the newest go too: they are damaged, or the run was rewound past them.
+    All stay while one cannot be read for another reason than damage.
     """
     steps = saved_steps(folder)
-    saved_progress = [
-        saved for step in steps if step <= newest and (saved := readable(folder, step))
-    ]
-    stay = to_keep(saved_progress, rotation) | {newest}
     try:
+        saved_progress = [
+            saved for step in steps if step <= newest and (saved := readable(folder, step))
+        ]
+        stay = to_keep(saved_progress, rotation) | {newest}
         for step in set(steps) - stay:
             remove(folder / f"step-{step}")
-    except OSError as error:
+    except (OSError, SchemaError) as error:
         log.error("old checkpoints in %s could not be removed: %s", folder, error)
 
 
@@ -247,9 +253,16 @@ def candidates(folder: Path) -> list[tuple[int, Path]]:
 
 
 def readable(folder: Path, step: int) -> Progress | None:
-    """The progress in a checkpoint's manifest, its tensors not verified; None if it is damaged."""
+    """The progress in a checkpoint's manifest, its tensors not verified; None if it is damaged.
+
+    Raises:
+        SchemaError: it is of another schema.
+        OSError: it cannot be read, which may pass.
+    """
     try:
         return read_manifest(folder / f"step-{step}")[0]
+    except SchemaError:
+        raise
     except CheckpointError:
         return None
 
@@ -258,12 +271,15 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
     """The content of a checkpoint's manifest: the progress, and its tensors' size and hash.
 
     Raises:
-        CheckpointError: damaged, of another schema, or it names other files than its own.
+        CheckpointError: damaged, or it names other files than its own.
+        SchemaError: of another schema.
+        OSError: it cannot be read, which may pass.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if (version := manifest["schema_version"]) not in READABLE:
-            raise CheckpointError(f"{path} has schema version {version}, not one of {READABLE}")
+            problem = f"{path} has schema version {quoted(version)}, not one of {READABLE}"
+            raise SchemaError(f"{problem}; use the alignmlm that wrote it, or remove it")
         if version > UNCHECKED or CHECKSUM in manifest:
             manifest = verified(manifest, path / MANIFEST, CheckpointError)
         del manifest["schema_version"]
@@ -273,7 +289,7 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
         if set(files) != {STATE}:
             raise CheckpointError(f"{path / MANIFEST} names {sorted(files)}, not only {STATE}")
         return checked(progress, path), files[STATE]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*MISSING, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {quoted(error)}") from error
 
 
@@ -306,11 +322,13 @@ def read_progress(path: Path) -> Progress:
 
     Raises:
         CheckpointError: damaged; the message names the file and both hashes.
+        SchemaError: of another schema.
+        OSError: it cannot be read, which may pass.
     """
     progress, expected = read_manifest(path)
     try:
         actual = {"bytes": (path / STATE).stat().st_size, "xxh3": file_xxh3(path / STATE)}
-    except OSError as error:
+    except MISSING as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {quoted(error)}") from error
     if actual != expected:
         raise CheckpointError(f"checkpoint {path / STATE}: {actual}, the manifest says {expected}")
@@ -324,11 +342,15 @@ def newest_checkpoint(folder: Path) -> tuple[Path, Progress] | None:
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
+        SchemaError: one is of another schema; a run that went back would remove it.
+        OSError: one cannot be read, which may pass; likewise.
     """
     known = candidates(folder)
     for step, path in known:
         try:
             progress = read_progress(path)
+        except SchemaError:
+            raise
         except CheckpointError as error:
             log.error("%s", error)
             continue

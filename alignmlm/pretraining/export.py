@@ -27,6 +27,7 @@ from alignmlm.pretraining.checkpoints import (
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.model_card import model_card
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.run_folder import check_store
 from alignmlm.pretraining.run_records import validation_at
 from alignmlm.pretraining.state import check_state
 from alignmlm.storage.atomic import new_folder, replace_text
@@ -116,7 +117,7 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     """Export a run's checkpoint: that of a step, or the newest whole one.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, or it is damaged, or of other data than data.store holds.
     """
     checkpoints = folder / CHECKPOINTS
     if step is None:
@@ -131,10 +132,10 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
                 f"{folder} has checkpoints {sorted(saved_steps(checkpoints))}, not {step}"
             )
         progress = read_progress(path)
-    state = load_state(path)
-    return export(
-        recipe, assemble(recipe), state, progress, validation_at(folder, progress.step), output
-    )
+    assembly = assemble(recipe)
+    check_store(folder, progress, assembly.store.manifest)
+    state, metrics = load_state(path), validation_at(folder, progress.step)
+    return export(recipe, assembly, state, progress, metrics, output)
 
 
 def push(folder: Path, name: str, public: bool = False) -> str:

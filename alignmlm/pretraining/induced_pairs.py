@@ -10,6 +10,7 @@ from alignmlm.languages.dictionary import Dictionary, from_pairs
 from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, LanguagePair, merged
+from alignmlm.pretraining.contents import dictionary_contents, order_contents
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.induction import Induction, Round, induce, neighbour_counts
 from alignmlm.storage.atomic import replace_text
@@ -33,7 +34,7 @@ def induced_pairs(recipe: Recipe, assembly: Assembly, folder: Path) -> Dictionar
     config, path = recipe.dictionary, folder / INDUCED
     if config.induction == "none" or not objective_of(recipe.objective).needs_pairs:
         return from_pairs([])
-    basis = basis_of(config, assembly)
+    basis = basis_of(recipe, assembly)
     if path.exists():
         return read_induced(path, basis)
     records, inductions = [], []
@@ -47,13 +48,18 @@ def induced_pairs(recipe: Recipe, assembly: Assembly, folder: Path) -> Dictionar
     return pairs
 
 
-def basis_of(config: DictionaryConfig, assembly: Assembly) -> Record:
-    """What the induced pairs depend on."""
+def basis_of(recipe: Recipe, assembly: Assembly) -> Record:
+    """What the induced pairs depend on; the recipe's languages are those of its model."""
+    config = recipe.dictionary
     return {
         "data_id": assembly.store.manifest.data_id,
         "fraction": config.fraction,
         "seed": config.seed,
         "tokens": config.induction_tokens,
+        "languages_seed": recipe.languages.seed,
+        "files": [[file.source, file.target] for file in config.files],
+        **dictionary_contents(file.path for file in config.files),
+        **order_contents(recipe.data.store, recipe.languages.ids),
     }
 
 

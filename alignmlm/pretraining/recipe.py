@@ -100,13 +100,15 @@ class OptimizerConfig:
     """Largest norm of the whole gradient; 0: no clipping."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "matrix_learning_rate"):
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optimizer.{name}", getattr(self, name), "be positive")
-        if self.clip_norm < 0:
-            raise ConfigError("optimizer.clip_norm", self.clip_norm, "be at least 0")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError("optimizer.momentum", self.momentum, "lie in [0, 1)")
+        for name in ("clip_norm", "weight_decay", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optimizer.{name}", getattr(self, name), "be at least 0")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optimizer.{name}", getattr(self, name), "lie in [0, 1)")
         if not 0 < self.decay <= 1:
             raise ConfigError("optimizer.decay", self.decay, "lie in (0, 1]")
 
@@ -140,9 +142,10 @@ class TrainConfig:
     """Dictionary words whose alignment each validation measures; the last one measures all."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_rows", "log_steps", "validation_steps", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name}", getattr(self, name), "be at least 1")
+        counts = ("steps", "batch_rows", "log_steps", "validation_steps", "validation_rows")
+        for name in (*counts, "alignment_words", "micro_rows"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"train.{name}", value, "be at least 1")
         if not 0 <= self.workers <= 64:
             raise ConfigError("train.workers", self.workers, "lie in [0, 64]")
         if self.seq_len < 8 or self.seq_len % 2:

@@ -13,6 +13,7 @@ from alignmlm.artifacts.names import SUMMARY
 from alignmlm.artifacts.provenance import chosen_before, record_start
 from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.assembly import Assembly, assemble, build_sample
+from alignmlm.pretraining.between_steps import validate_run
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.engine import chosen_precision, engine_settings, precision_in
@@ -109,7 +110,7 @@ def pretrain_in(
     folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any], profiled: bool
 ) -> dict[str, object]:
     """Train the recipe to its end in an open folder; returns the run's summary, on every rank."""
-    on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe.run))
+    on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe))
     if finished(folder, recipe.train.steps):
         log.info("%s is finished; name another run.dir to train again", folder)
         return read_summary(folder)
@@ -132,6 +133,7 @@ def train_to_the_end(run: Run) -> Metrics:
     """
     try:
         train(run)
+        return last_validation(run)
     except AlignMLMError as error:
         error.add_note(f"rank {run.engine.rank}, step {run.counters.step}")
         raise
@@ -140,5 +142,12 @@ def train_to_the_end(run: Run) -> Metrics:
             run.saver.settle()
         if run.recorder is not None:
             run.recorder.close()
-    # if no step was left to train, the metrics are those of the interrupted run
-    return run.validation or validation_at(run.folder, run.counters.step)
+
+
+def last_validation(run: Run) -> Metrics:
+    """The metrics after the last step; if none was left to train, as recorded, or measured now."""
+    step = run.counters.step
+    recorded = run.validation or on_first_rank(lambda: validation_at(run.folder, step))
+    if not recorded:
+        validate_run(run)
+    return run.validation or recorded

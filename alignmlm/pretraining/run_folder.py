@@ -4,6 +4,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -44,6 +45,35 @@ def recorded_numbers(folder: Path) -> dict[str, object] | None:
     return read_json(path, CheckpointError, nan=True) if path.exists() else None
 
 
+def recorded_data(folder: Path) -> dict[str, Any] | None:
+    """What tells the data of a folder's run from other data; None before its first start.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    path = folder / DATA
+    if not path.exists():
+        return None
+    known = read_json(path, CheckpointError, nan=True)
+    check_keys(known, {"data_id": str, "tokenizer": str}, path, CheckpointError)
+    return known
+
+
+def check_store(folder: Path, progress: Progress, manifest: Manifest) -> None:
+    """Raise unless a store holds the data of a run's checkpoint, or those the run went on with.
+
+    Raises:
+        CheckpointError: it holds other data: its tokenizer and words need not be the model's.
+    """
+    recorded = recorded_data(folder) or {}
+    if manifest.data_id not in (progress.data_id, recorded.get("data_id")):
+        raise CheckpointError(
+            f"step {progress.step} of {folder} was trained on data {progress.data_id}, and "
+            f"data.store now holds {manifest.data_id}; start the command where the run was "
+            f"started, put the old store back, or train anew on the new one"
+        )
+
+
 def as_recorded(numbers: dict[str, object]) -> dict[str, object]:
     """Settings after a round trip through JSON."""
     return json.loads(json.dumps(numbers))
@@ -62,7 +92,7 @@ def choose_folder(config: RunConfig, numbers: dict[str, object], steps: int) -> 
     return folder
 
 
-def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
+def check_change(folder: Path, changed: list[str], recipe: Recipe) -> None:
     """Raise unless a run may resume with changed settings.
 
     Raises:
@@ -71,19 +101,31 @@ def check_change(folder: Path, changed: list[str], config: RunConfig) -> None:
     message = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
     if not all(line.startswith(DATA_SETTINGS) for line in changed):
         raise ConfigError("run.dir", str(folder), message)
-    if config.data_change == "stop":
+    if recipe.run.data_change == "stop":
         raise ConfigError("run.dir", str(folder), f"{message}\n{OFFER}")
+    check_unfinished(folder, recipe)
 
 
-def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
+def check_unfinished(folder: Path, recipe: Recipe) -> None:
+    """Raise if a run is finished: its results are not those of changed settings or data.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if finished(folder, recipe.train.steps):
+        requirement = "be another: this run is finished; ask for more train.steps, or name a new"
+        raise ConfigError("run.dir", str(folder), f"{requirement} folder")
+
+
+def check_data(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
     """Record a run's data, unless it has changed and may not change; rank 0 calls it.
 
     Raises:
         CheckpointError: it has changed and may not; the message names what differs.
+        ConfigError: it has changed, and the run is finished.
     """
-    path, now = folder / DATA, as_recorded({"data_id": manifest.data_id} | manifest.summary())
-    known = read_json(path, CheckpointError, nan=True) if path.exists() else now
-    check_keys(known, {"data_id": str, "tokenizer": str}, path, CheckpointError)
+    now = as_recorded({"data_id": manifest.data_id} | manifest.summary())
+    known = recorded_data(folder) or now
     if known["data_id"] != now["data_id"]:
         changed = [line for line in differences(known, now) if not line.startswith("data_id")]
         message = f"the data of {folder} is not what it was:\n  " + "\n  ".join(changed)
@@ -91,9 +133,10 @@ def check_data(folder: Path, manifest: Manifest, config: RunConfig) -> None:
             raise CheckpointError(
                 f"{message}\nwith another tokenizer its model is of no use: train anew"
             )
-        if config.data_change == "stop":
+        if recipe.run.data_change == "stop":
             raise CheckpointError(f"{message}\n{OFFER}")
-    replace_text(path, json.dumps(now, indent=1))
+        check_unfinished(folder, recipe)
+    replace_text(folder / DATA, json.dumps(now, indent=1))
 
 
 def first_step_of(
@@ -157,7 +200,7 @@ def open_folder(folder: Path, recipe: Recipe) -> FileLock:
             requirement = "be new with run.resume = never; it is in use"
             raise ConfigError("run.dir", str(folder), requirement)
         if known is not None and (changed := differences(known, numbers)):
-            check_change(folder, changed, recipe.run)
+            check_change(folder, changed, recipe)
         replace_text(folder / NUMBERS, json.dumps(numbers, indent=1))
         replace_text(folder / RECIPE, yaml_text(asdict(recipe)))
         until_error.pop_all()

@@ -54,6 +54,7 @@ class Run:
     recorder: Recorder | None  # on rank 0
     saver: Saver | None  # on rank 0
     slow_rank: SlowRank
+    numbers: dict[str, object]  # the recipe, flat, and hashes of its files when the run started
     profile: StepProfile | None = None  # on rank 0, if asked for
     validation: Metrics = field(default_factory=dict)  # the last one's
     validated_step: int | None = None  # the step after which the last validation ran
@@ -70,7 +71,6 @@ class Run:
 
     def progress(self) -> Progress:
         """What a checkpoint's manifest records."""
-        numbers = as_recorded(numbers_of(self.recipe))
         done = self.counters
         data_id = self.assembly.store.manifest.data_id
         return Progress(
@@ -79,7 +79,7 @@ class Run:
             done.seconds,
             data_id,
             done.first_step,
-            numbers,
+            self.numbers,
             faults=deepcopy(self.faults.record),
         )
 
@@ -128,4 +128,6 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     slowest = slow_rank(engine.control)
-    return Run(recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest)
+    return Run(
+        recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest, numbers
+    )

@@ -37,6 +37,7 @@ REMEDIES = {
     errno.ENFILE: "the machine has too many open files: end other programs",
     errno.ENOMEM: "the machine has no memory left: end other programs",
     errno.ENOLCK: "that file system has no locks: name a place on another one",
+    errno.ENOSYS: "that file system cannot do this: name a place on another one",
     errno.EOPNOTSUPP: "that file system cannot do this: name a place on another one",
 }
 

@@ -24,6 +24,7 @@ from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merg
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.run_folder import check_store
 from alignmlm.probes.contexts import ContextMeans, context_means, seen_pairs, validation_rows
 from alignmlm.probes.encoder import token_embedding
 from alignmlm.probes.hubs import neighbourhood_metrics
@@ -215,9 +216,10 @@ def step_metrics(
     """Step, tokens and every pair's metrics of one checkpoint.
 
     Raises:
-        CheckpointError: it is damaged, or of another model.
+        CheckpointError: it is damaged, or of another model, or of other data.
     """
     progress = read_progress(path)
+    check_store(path.parents[1], progress, assembly.store.manifest)
     model = trained_model(recipe, assembly, load_state(path))
     encoder: Any = model.model.base_model
     embedding = token_embedding(model.model)
@@ -261,7 +263,7 @@ def probe_run(
     Keys of metrics are <vectors>/<space>/<words>/<way>/<measure>; docs/probes.md explains each.
 
     Raises:
-        CheckpointError: a checkpoint is damaged.
+        CheckpointError: a checkpoint is damaged, or of other data than data.store holds.
         ConfigError: the run has no dictionary to ask about.
         DataError: a damaged block of a shard.
     """

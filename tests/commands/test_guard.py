@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.commands.guard import guarded
+from alignmlm.storage.locks import take_lock
 from alignmlm.storage.system_errors import REMEDIES
 
 
@@ -55,3 +56,13 @@ def test_ctrl_c_says_what_is_left(capsys, arguments, told):
 
     assert guarded(interrupt, arguments) == 130
     assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_system_without_locks_is_one_line(capsys, tmp_path, monkeypatch):
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    code, err = ended(capsys, lambda: take_lock(tmp_path / "run.lock"))
+    assert code == 2
+    assert "that file system cannot do this" in err

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig, RobertaConfig
 
 from alignmlm.data.batches import batch_samples, make_batch
@@ -186,3 +187,48 @@ def test_a_start_of_an_unknown_architecture_lists_the_known_ones(small_recipe, t
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(ConfigError, match=r"gpt2.*bert.*roberta"):
         new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 1)
+
+
+def edited_start(folder, keep, **config) -> ModelConfig:
+    """A start whose weights are those that `keep` names anew, None for none, and its settings."""
+    AutoModelForMaskedLM.from_config(ARCHITECTURES["roberta"]).save_pretrained(folder)
+    weights, settings = folder / "model.safetensors", folder / "config.json"
+    kept = {new: value for old, value in load_file(weights).items() if (new := keep(old))}
+    save_file(kept, weights, metadata={"format": "pt"})
+    settings.write_text(json.dumps(json.loads(settings.read_text("utf-8")) | config), "utf-8")
+    return ModelConfig(start=str(folder))
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [lambda name: f"foreign.{name}", lambda name: "" if "attention" in name else name],
+    ids=["foreign", "missing"],
+)
+def test_a_start_without_weights_of_its_encoder_is_refused_with_their_names(
+    small_recipe, tmp_path, keep
+):
+    vocabulary, start = assemble(small_recipe()).store.vocabulary, edited_start(tmp_path, keep)
+    lacks = r"model\.start.*have all weights of its encoder; it lacks \['roberta\..*and \d+ more"
+    with pytest.raises(ConfigError, match=lacks):
+        new_model(start, vocabulary, 800, 32, 1)
+
+
+def test_a_start_without_a_head_gets_a_new_one(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    start = edited_start(tmp_path, lambda name: "" if name.startswith("lm_head") else name)
+    grown = new_model(start, vocabulary, 800, 32, 1)
+    assert torch.equal(
+        grown.embedding,
+        load_file(tmp_path / "model.safetensors")["roberta.embeddings.word_embeddings.weight"],
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"hidden_size": "x"}, {"hidden_size": 32}, {"hidden_act": "x"}, {"num_attention_heads": 0}],
+    ids=str,
+)
+def test_a_start_with_settings_that_no_model_has_is_refused(small_recipe, tmp_path, config):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    with pytest.raises(ConfigError, match=r"model\.start"):
+        new_model(edited_start(tmp_path, str, **config), vocabulary, 800, 32, 1)

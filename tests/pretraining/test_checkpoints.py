@@ -20,6 +20,7 @@ from alignmlm.pretraining.checkpoints import (
     saved_steps,
     to_keep,
 )
+from alignmlm.storage.checksums import with_checksum
 
 STATE_OF_ONE = {"parameter/w": torch.ones(3)}
 
@@ -163,3 +164,30 @@ def test_what_was_cut_off_while_saving_is_not_a_checkpoint(tmp_path):
     assert newest_checkpoint(tmp_path)[1].step == 4
     saved(tmp_path, 8)
     assert newest_checkpoint(tmp_path)[1].step == 8
+
+
+def unreadable_for_now(file) -> None:
+    """Let the system refuse to read a file that is not damaged."""
+    file.rename(file.with_name("aside"))
+    file.symlink_to(file.name)  # a link to itself: ELOOP
+
+
+@pytest.mark.parametrize("name", [STATE, MANIFEST])
+def test_a_checkpoint_that_cannot_be_read_for_now_is_an_error_that_names_it(tmp_path, name):
+    unreadable_for_now(saved(tmp_path, 4, 8) / "step-8" / name)
+    with pytest.raises(OSError, match=f"step-8/{name}"):
+        newest_checkpoint(tmp_path)
+
+
+def test_no_checkpoint_is_removed_while_one_cannot_be_read(tmp_path, caplog):
+    unreadable_for_now(saved(tmp_path, 4, 8) / "step-4" / MANIFEST)
+    assert saved_steps(saved(tmp_path, 9, keep=1)) == [4, 8, 9]
+    assert "could not be removed" in caplog.text
+
+
+def test_a_checkpoint_of_another_schema_version_is_not_skipped_as_if_damaged(tmp_path):
+    manifest = saved(tmp_path, 4, 8) / "step-8" / MANIFEST
+    newer = {**json.loads(manifest.read_text("utf-8")), "schema_version": 9}
+    manifest.write_text(json.dumps(with_checksum(newer)), "utf-8")
+    with pytest.raises(CheckpointError, match=r"step-8 has schema version 9.*the alignmlm that"):
+        newest_checkpoint(tmp_path)

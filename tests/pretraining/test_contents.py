@@ -1,12 +1,15 @@
 """A run knows the content of the files that its numbers depend on, not only their names."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from alignmlm.errors import ConfigError
+from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.pretraining.contents import numbers_of, order_contents
+from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_folder import open_folder
 
 
@@ -25,6 +28,33 @@ def test_a_dictionary_that_changes_between_kill_and_resume_is_named(small_recipe
     with pytest.raises(ConfigError, match=r"dictionary\.content\.0: "):
         open_folder(folder, with_dictionary(small_recipe, path))
     open_folder(folder, with_dictionary(small_recipe, path, "--run.data_change=continue")).release()
+
+
+class Editor(logging.Handler):
+    """Edits a file when a run says that it validates."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "validation after step 4" in record.getMessage():
+            self.path.write_text("la mi\n")
+
+
+def test_a_dictionary_that_changes_during_a_run_changes_no_record_of_it(
+    small_recipe, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    path, log = tmp_path / "pairs.txt", logging.getLogger("alignmlm")
+    path.write_text("ba do\n")
+    editor = Editor(path)
+    log.addHandler(editor)
+    folder, _ = pretrain(with_dictionary(small_recipe, path), None)
+    log.removeHandler(editor)
+    assert path.read_text() == "la mi\n"
+    started = json.loads((folder / "numbers.json").read_text("utf-8"))
+    assert read_progress(folder / "checkpoints" / "step-8").numbers == started
 
 
 def test_the_same_dictionary_under_another_name_has_the_same_content(small_recipe, tmp_path):

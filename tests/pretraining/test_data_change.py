@@ -13,6 +13,7 @@ from alignmlm.data.store import TRAIN
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import read_progress
+from alignmlm.pretraining.export import export_run
 from alignmlm.pretraining.run import pretrain
 
 ZERO2 = Path("ds_configs/zero2.json")
@@ -39,6 +40,12 @@ def other_data(small_recipe, tmp_path, tokenizer) -> list[str]:
     settings = [f"--data.store={tmp_path / 'other'}", source, *tokenizer]
     build_store(small_recipe(*settings).data)
     return settings
+
+
+def moved_store(small_recipe, tmp_path) -> str:
+    """The setting of a store of other sentences under the same tokenizer."""
+    same = [f"--data.tokenizer={Path(small_recipe().data.store) / 'tokenizer.json'}"]
+    return other_data(small_recipe, tmp_path, same)[0]
 
 
 def test_other_data_is_an_error_that_names_what_differs_and_offers_a_way(small_recipe, tmp_path):
@@ -96,6 +103,40 @@ def test_a_finished_run_goes_on_when_more_steps_are_asked_for(small_recipe):
     _, summary = pretrain(small_recipe("--train.steps=10", "--run.data_change=continue"), ZERO2)
     assert summary["steps"] == 10
     assert max(losses(folder)) == 10
+
+
+def test_results_of_a_finished_run_are_never_those_of_changed_settings(small_recipe):
+    folder, _ = pretrain(small_recipe(), ZERO2)
+    before = {name: (folder / name).read_bytes() for name in ("numbers.json", "recipe.yaml")}
+    for changed in (["--mask.rate=0.3"], ["--train.steps=4"]):
+        with pytest.raises(ConfigError, match=r"run\.dir.*this run is finished"):
+            pretrain(small_recipe(*changed, "--run.data_change=restart"), ZERO2)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+def test_results_of_a_finished_run_are_never_those_of_changed_data(small_recipe, tmp_path):
+    folder, _ = pretrain(small_recipe(), ZERO2)
+    moved, before = moved_store(small_recipe, tmp_path), (folder / "data.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"run\.dir.*this run is finished"):
+        pretrain(small_recipe(moved, "--run.data_change=restart"), ZERO2)
+    assert (folder / "data.json").read_bytes() == before
+
+
+def test_a_checkpoint_is_not_exported_with_the_tokenizer_of_other_data(small_recipe, tmp_path):
+    folder, _ = pretrain(small_recipe(), ZERO2)
+    moved = small_recipe(moved_store(small_recipe, tmp_path))
+    with pytest.raises(CheckpointError, match=r"trained on data \w+, and data\.store now holds"):
+        export_run(moved, folder, tmp_path / "model", None)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_from_before_an_accepted_change_of_data_is_exported(small_recipe, tmp_path):
+    folder = cut_off(small_recipe, tmp_path)
+    moved = small_recipe(moved_store(small_recipe, tmp_path), "--run.data_change=continue")
+    pretrain(moved, ZERO2)
+    model = export_run(moved, folder, tmp_path / "model", 4)
+    older = read_progress(folder / "checkpoints" / "step-4").data_id
+    assert json.loads((model / "alignmlm.json").read_text("utf-8"))["data_id"] == older
 
 
 def test_weights_that_change_at_a_step_change_no_batch_before_it(small_recipe):

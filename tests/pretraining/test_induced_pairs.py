@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from alignmlm.errors import CheckpointError
+from alignmlm.languages.settings import DictionaryFile
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.induced_pairs import INDUCED, induced_pairs
 from alignmlm.pretraining.run import pretrain
@@ -53,3 +54,22 @@ def test_damaged_pairs_and_pairs_of_other_settings_are_refused_with_what_to_do(r
         path.write_text(damaged, "utf-8")
         with pytest.raises(CheckpointError, match=r"induced_pairs\.json"):
             induced_pairs(recipe, assembly, tmp_path)
+
+
+def test_pairs_that_were_induced_from_another_dictionary_are_refused(recipe, tmp_path):
+    assembly, path = assemble(recipe), tmp_path / "pairs.txt"
+    file = DictionaryFile(path=str(path), source="qaa-Latn", target="qaa-Latn-x-inv-trans")
+    filed = replace(recipe, dictionary=replace(recipe.dictionary, files=[file]))
+    path.write_text("one eins\n", "utf-8")
+    induced_pairs(filed, assembly, tmp_path)
+    path.write_text("one zwei\n", "utf-8")
+    with pytest.raises(CheckpointError, match=r"dictionary\.content\.0.*delete it to induce"):
+        induced_pairs(filed, assembly, tmp_path)
+
+
+def test_pairs_that_were_induced_under_other_scripts_are_refused(recipe, tmp_path):
+    assembly = assemble(recipe)
+    induced_pairs(recipe, assembly, tmp_path)
+    other = replace(recipe, languages=replace(recipe.languages, seed=1))
+    with pytest.raises(CheckpointError, match=r"'languages_seed': 1.*delete it to induce"):
+        induced_pairs(other, assembly, tmp_path)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from alignmlm.commands.runs import export_command
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import CheckpointError, ConfigError, DataError
@@ -133,6 +134,26 @@ def test_an_older_checkpoint_can_be_exported(small_recipe, tmp_path):
     assert about["step"] == 4
     with pytest.raises(CheckpointError, match=r"has checkpoints \[4, 8\], not 5"):
         export_run(recipe, folder, tmp_path / "other", 5)
+
+
+def test_an_export_over_the_folder_where_one_stands_is_refused(small_recipe, tmp_path, monkeypatch):
+    folder, _ = pretrain(small_recipe(), ZERO2)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConfigError, match=r"output = .*here', but it must be new, or an export"):
+        export_command([str(folder), "."])
+
+
+def test_a_run_that_ends_where_it_was_cut_off_is_validated_there(small_recipe):
+    recipe = small_recipe("--run.checkpoint_steps=3")
+    folder, _ = pretrain(recipe, ZERO2)
+    shutil.rmtree(folder / "checkpoints" / "step-8")
+    (folder / "summary.json").unlink()
+    shorter = ["--run.checkpoint_steps=3", "--train.steps=6", "--run.data_change=continue"]
+    _, summary = pretrain(small_recipe(*shorter), ZERO2)
+    assert summary["steps"] == 6
+    assert all(0 < nats < 10 for nats in summary["validation_loss_nats"].values())
+    assert "validation/loss_nats/qaa-Latn" in metrics(folder)[-1]
 
 
 def test_a_finished_run_is_left_as_it_is(small_recipe):

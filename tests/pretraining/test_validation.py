@@ -1,6 +1,7 @@
 """The alignment of words as a run logs it."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from alignmlm.languages.dictionary import from_pairs
 from alignmlm.pretraining.assembly import merged
+from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.validation import alignment_metrics, word_probes
 from alignmlm.probes.words import questions, retrieval_percent
@@ -55,3 +57,10 @@ def test_a_run_logs_retrieval_both_ways_norms_and_cosines(small_recipe):
         assert summary["alignment_percent"][name] == paper
         assert last[f"alignment/{name}/forward/cosine_p1_percent"] == paper
         assert all(f"alignment/{name}/{measure}" in last for measure in MEASURES)
+
+
+def test_a_validation_without_a_masked_position_leaves_its_checkpoint_readable(small_recipe):
+    recipe = small_recipe("--train.validation_rows=1", "--mask.rate=0.01")
+    folder, summary = pretrain(recipe, None)
+    assert any(math.isnan(nats) for nats in summary["validation_loss_nats"].values())
+    assert read_progress(folder / "checkpoints" / "step-8").validation_loss_nats is None

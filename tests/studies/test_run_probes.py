@@ -12,7 +12,7 @@ from alignmlm.pretraining.export import trained_model
 from alignmlm.probes.contexts import context_means, validation_rows
 from alignmlm.probes.encoder import layer_vectors
 from alignmlm.reporting.probe_tables import layer_rows, word_rows
-from alignmlm.studies.run_probes import asked_steps
+from alignmlm.studies.run_probes import ProbeSizes, asked_steps, probe_run
 
 PAIR = "qaa-Latn qaa-Latn-x-inv-trans"
 
@@ -65,3 +65,8 @@ def test_a_step_without_a_checkpoint_is_refused_with_those_that_are_there(run, t
         asked_steps(run, 5, every=False)
     with pytest.raises(ConfigError, match="be the folder of a run"):
         probe_command([str(tmp_path)])
+
+
+def test_a_checkpoint_is_not_probed_with_the_words_of_other_data(run, moved_recipe):
+    with pytest.raises(CheckpointError, match=r"trained on data \w+, and data\.store now holds"):
+        probe_run(moved_recipe, run, [8], ProbeSizes(context_rows=1, sentences=1))
