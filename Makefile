@@ -92,13 +92,14 @@ docs: $(RUN)
 # What was unreleased gets the version and today's date; its text is the tag's message.
 release: $(RUN)
 	@echo "$(VERSION)" | grep -qE '^[0-9]+\.[0-9]+\.[0-9]+$$' || { echo "make release VERSION=1.2.3" >&2; exit 1; }
-	@git diff --quiet HEAD || { echo "Commit what is not committed first: git status" >&2; exit 1; }
+	@test -z "$$(git status --porcelain)" || { echo "Commit what is not committed first: git status" >&2; exit 1; }
 	@! git rev-parse -q --verify v$(VERSION) > /dev/null || { echo "v$(VERSION) was released" >&2; exit 1; }
 	sed -i 's/^## Unreleased$$/&\n\n## $(VERSION) ($(shell date +%Y-%m-%d))/' CHANGELOG.md
 	sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' alignmlm/__init__.py
 	rm -rf build
-	$(BIN)/python -m pip wheel --quiet --no-deps $(PINNED) --wheel-dir dist .
-	git commit --quiet --all --message "Release $(VERSION)"
+	{ $(BIN)/python -m pip wheel --quiet --no-deps $(PINNED) --wheel-dir dist . && \
+		git commit --quiet --all --message "Release $(VERSION)"; } || \
+		{ git checkout --quiet HEAD CHANGELOG.md alignmlm/__init__.py; exit 1; }
 	sed -n '/^## $(VERSION) /,/^## /{/^## /!p}' CHANGELOG.md | git tag --annotate v$(VERSION) --cleanup=whitespace --file -
 	@echo "dist/alignmlm-$(VERSION)-py3-none-any.whl; then: git push --follow-tags"
 

@@ -92,14 +92,44 @@ def test_files_of_the_wheel_are_found_by_name_in_an_empty_folder(environment, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_release_is_a_wheel_a_section_of_the_changelog_and_a_tag(tmp_path):
+RELEASE = [
+    "make", "-o", f"{sys.prefix}/.run-installed",  # make takes it as up to date
+    f"VENV={sys.prefix}", "release", "VERSION=9.8.7",
+]  # fmt: skip
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> list[str]:
+    """Git in a clone of this repository, with the Makefile as it is here."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path)], check=True)
     git = ["git", "-C", str(tmp_path)]
     for name in ("user.name", "user.email"):
         subprocess.run([*git, "config", name, "a@example.org"], check=True)
-    installed = f"{sys.prefix}/.run-installed"  # make takes it as up to date
-    make = ["make", "-o", installed, f"VENV={sys.prefix}", "release", "VERSION=9.8.7"]
-    subprocess.run(make, cwd=tmp_path, check=True, timeout=HANG_S)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    subprocess.run([*git, "commit", "--quiet", "--all", "--allow-empty", "-m", "x"], check=True)
+    return git
+
+
+def refused(folder: Path, *settings: str) -> str:
+    """What a release that fails says."""
+    make = [*RELEASE, *settings]
+    done = subprocess.run(make, cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+def test_a_file_that_no_commit_has_stops_a_release(git, tmp_path):
+    (tmp_path / "alignmlm" / "own_notes.py").touch()
+    assert "Commit what is not committed first" in refused(tmp_path)
+
+
+def test_a_release_whose_wheel_fails_leaves_all_as_it_was(git, tmp_path):
+    refused(tmp_path, "PINNED=--no-such-option")
+    assert subprocess.check_output([*git, "status", "--porcelain"]) == b""
+
+
+def test_a_release_is_a_wheel_a_section_of_the_changelog_and_a_tag(git, tmp_path):
+    subprocess.run(RELEASE, cwd=tmp_path, check=True, timeout=HANG_S)
     assert (tmp_path / "dist/alignmlm-9.8.7-py3-none-any.whl").is_file()
     changelog = (tmp_path / "CHANGELOG.md").read_text("utf-8")
     assert changelog.startswith("# Changelog\n\n## Unreleased\n\n## 9.8.7 (")
@@ -111,8 +141,7 @@ def test_a_release_is_a_wheel_a_section_of_the_changelog_and_a_tag(tmp_path):
         .startswith(told.decode().strip())
     )
     assert subprocess.check_output([*git, "status", "--porcelain"]) == b""
-    again = subprocess.run(make, cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert (again.returncode, "v9.8.7 was released" in again.stderr) == (2, True)
+    assert "v9.8.7 was released" in refused(tmp_path)
 
 
 def quick(words: list[str]) -> list[str]:

@@ -124,9 +124,11 @@ def write_study_page(config: "StudyConfig") -> Path:
     """The page of a study, written from what its runs have left so far."""
     from alignmlm.reporting.page import write_page
     from alignmlm.studies.run_words import write_words
+    from alignmlm.studies.study import planned_runs
 
     folder = Path(config.folder)
-    runs = sorted(path.parent for path in folder.glob("*/summary.json"))
+    planned = {run.folder for run in planned_runs(config)}
+    runs = sorted(planned.intersection(path.parent for path in folder.glob("*/summary.json")))
     for run in runs:
         try:
             write_words(run_recipe(run), run)

@@ -79,12 +79,17 @@ def answers_of(run: RunFacts, one: TaskLanguage, arm: Arm) -> Answers:
 def with_same_examples(
     runs: list[RunFacts], places: list[int], one: TaskLanguage, arm: Arm
 ) -> dict[int, Answers]:
-    """The answers of the runs that share examples and right labels with the first of them."""
+    """The answers of the runs that share examples and right labels with the first of them.
+
+    Of the right answers to a question, samples have the one nearest to the run's own: examples
+    alone are compared.
+    """
     alike: dict[int, Answers] = {}
     right: dict[Document, list[str]] = {}
     for place in places:
-        answers = answers_of(runs[place], one, arm)
-        own = {document: sample.target for document, sample in answers.items()}
+        answers, config = answers_of(runs[place], one, arm), (runs[place].results or {})["configs"]
+        several = config[one.task]["task"].get("kind") == "question_answering"
+        own = {d: [] if several else sample.target for d, sample in answers.items()}
         right = right or own
         if own and own == right:
             alike[place] = answers
@@ -134,7 +139,10 @@ def flip_unit(
     def numbers(labels: list[str]) -> list[int]:
         return [number.setdefault(label, len(number)) for label in labels]
 
-    first = next(iter(by_run))
+    def right(document: Document) -> list[int]:
+        targets = zip(*(answers[document].target for answers in by_run.values()), strict=True)
+        return numbers([" / ".join(dict.fromkeys(labels)) for labels in targets])
+
     texts, hole = texts_of(shown)
     seeds = sorted({sample.seed for answers in by_run.values() for sample in answers.values()})
     return {
@@ -147,7 +155,7 @@ def flip_unit(
         },
         "shown": places,
         "ids": [document[0] for document in shown],
-        "right": [numbers(by_run[first][document].target) for document in shown],
+        "right": [right(document) for document in shown],
         "given": {
             str(place): [numbers(answers[document].filtered_resps) for document in shown]
             for place, answers in by_run.items()

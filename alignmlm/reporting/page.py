@@ -60,6 +60,7 @@ class PageGroup:
     holes: list[Hole]
     tables: list[Cells]
     rows: list[ScoreRow]
+    runs: list[RunFacts]
 
 
 def embedded(value: Any) -> Markup:
@@ -84,7 +85,7 @@ def group(
     scores = study_score_rows(row for row in rows if row.get("bz") is not None)
     holes, why = reasons(scores, runs, missing)
     return PageGroup(
-        title, verdict(scores), matrices(scores, why), holes, page_tables(rows), scores
+        title, verdict(scores), matrices(scores, why), holes, page_tables(rows), scores, runs
     )
 
 
@@ -94,11 +95,14 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[PageGroup]:
     Raises:
         DataError: a study cannot be read.
     """
-    shown = []
-    for folder in studies:
-        name, rows, missing = read_study(folder)
+    shown, found = [], [read_study(folder) for folder in studies]
+    same = Counter(name for name, _, _ in found)
+    for folder, own_name, (name, rows, missing) in zip(
+        studies, unique_names(studies), found, strict=True
+    ):
         own = [run for run in runs if run.folder.parent.resolve() == folder.resolve()]
-        shown.append(group(f"Study {name}", rows, own, missing))
+        title = f"Study {name} ({own_name})" if same[name] > 1 else f"Study {name}"
+        shown.append(group(title, rows, own, missing))
     folders = {folder.resolve() for folder in studies}
     loose = told_apart([run for run in runs if run.folder.parent.resolve() not in folders])
     if loose:
@@ -107,14 +111,24 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[PageGroup]:
     return shown
 
 
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """The names of folders, each after as many of its parents as tell it from the others."""
+    every = [folder.absolute().parts for folder in folders]
+
+    def parts(own: tuple[str, ...]) -> int:
+        alone = (n for n in range(1, len(own)) if sum(o[-n:] == own[-n:] for o in every) == 1)
+        return next(alone, 1)
+
+    return ["/".join(own[-parts(own) :]) for own in every]
+
+
 def told_apart(runs: list[RunFacts]) -> list[RunFacts]:
-    """The runs; where several share label and seed, their folders become their labels."""
-    names = Counter((run.label, run.seed) for run in runs)
+    """The runs; where several share label and seed, their unique names become their labels."""
+    count = Counter((run.label, run.seed) for run in runs)
+    names = unique_names([run.folder for run in runs])
     return [
-        replace(run, label=f"{run.folder.parent.name}/{run.name}")
-        if names[run.label, run.seed] > 1
-        else run
-        for run in runs
+        replace(run, label=name) if count[run.label, run.seed] > 1 else run
+        for run, name in zip(runs, names, strict=True)
     ]
 
 
@@ -127,6 +141,8 @@ def in_order(runs: list[RunFacts], shown: list[PageGroup]) -> list[RunFacts]:
 
 def page_text(runs: list[RunFacts], shown: list[PageGroup], live: str = "") -> str:
     """The page; `live` is the stamp of this version if a server serves it."""
+    names = unique_names([run.folder for run in runs])
+    titles = {run.folder: one.title for one in shown for run in one.runs if len(shown) > 1}
     environment = Environment(
         loader=PackageLoader("alignmlm.reporting", "template"),
         autoescape=True,
@@ -141,11 +157,13 @@ def page_text(runs: list[RunFacts], shown: list[PageGroup], live: str = "") -> s
     )
     data = {
         "groups": [group_data(one.title, one.rows) for one in shown],
-        "runs": run_data(runs),
+        "runs": run_data(runs, names, titles),
         "words": word_data(runs),
         "flips": flip_data(runs),
         "settings": same_and_different(runs),
-        "provenance": [{"run": run.name, **provenance(run)} for run in runs],
+        "provenance": [
+            {"run": name, **provenance(run)} for name, run in zip(names, runs, strict=True)
+        ],
     }
     return environment.get_template(TEMPLATE).render(
         groups=shown,
@@ -179,9 +197,8 @@ def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> st
     Raises:
         DataError: a run or a study cannot be read.
     """
-    facts = [run_facts(run) for run in runs]
-    shown = groups(list(studies), facts)
-    return page_text(in_order(facts, shown), shown, live)
+    shown = groups(list(studies), [run_facts(run) for run in runs])
+    return page_text(in_order([run for one in shown for run in one.runs], shown), shown, live)
 
 
 def write_page(runs: Sequence[Path], studies: Sequence[Path], output: Path) -> Path:

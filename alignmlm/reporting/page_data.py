@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,12 +152,15 @@ def scatter_data(rows: list[ScoreRow]) -> list[Plain]:
     return panels
 
 
-def run_data(runs: Iterable[RunFacts]) -> list[Plain]:
-    """Name, label and curves of each run."""
+def run_data(runs: Iterable[RunFacts], names: list[str], titles: dict[Path, str]) -> list[Plain]:
+    """Name, label and curves of each run, and the title of its study where there are several."""
     return [
-        {"name": run.name, "label": objective_name(run.label), "curves": curve_data(run)}
-        for run in runs
-    ]
+        {
+            "name": name, "label": objective_name(run.label), "study": titles.get(run.folder, ""),
+            "curves": curve_data(run),
+        }
+        for name, run in zip(names, runs, strict=True)
+    ]  # fmt: skip
 
 
 def group_data(title: str, rows: list[ScoreRow]) -> Plain:

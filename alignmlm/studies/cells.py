@@ -3,7 +3,8 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,21 @@ import xxhash
 
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT, LOCK, STUDY
 from alignmlm.errors import AlignMLMError, DataError
+from alignmlm.evaluation.scores.study_file import study_text
+from alignmlm.evaluation.selection import possible_sources
+from alignmlm.languages.language import base_of
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.storage.atomic import replace_text
-from alignmlm.storage.checksums import verified
 from alignmlm.storage.locks import LockHeldError, held_or_refused, holder, lock_of
 from alignmlm.storage.plain_data import read_json
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
-from alignmlm.tasks.task import load_tasks, local_files, split_files
+from alignmlm.tasks.kinds import KINDS
+from alignmlm.tasks.task import Task, load_tasks, local_files, own_tasks, split_files
 
 CELLS, LOGS = "cells", "logs"
 COMMAND = " (exit code "  # after an error of pre-training: its exit code and command
+OUTDATED = "its scores are of other settings or files; run the study again"
 Row = dict[str, Any]
 
 
@@ -30,7 +35,7 @@ Row = dict[str, Any]
 class CellRecord:
     """What came of a run when it was last tried."""
 
-    inputs: str = ""  # the hash of what its rows depend on; empty if it failed or skipped a task
+    inputs: str = ""  # the hash of what its rows depend on; empty if it failed, or a file is gone
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # tasks, and why
     error: str = ""
@@ -57,6 +62,32 @@ def read_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
         return CellRecord()
 
 
+def source_tasks(study: StudyConfig, run: PlannedRun, tested: Sequence[Task]) -> list[Task]:
+    """The other tasks that a run may be fine-tuned on, to be tested on some tasks.
+
+    Raises:
+        ConfigError: a named one does not exist.
+    """
+    settings, known = study.evaluation, own_tasks(study.tasks)
+    languages = settings.languages or recipe_of(study, run).languages.ids
+    base = base_of(settings.source or languages[0])
+    found = []
+    for task in (task for task in tested if KINDS[task.kind].model):
+        name = settings.source_task_of(task.name, task.group)
+        found += possible_sources(task, base, name, known)
+    return [task for task in found if task not in tested]
+
+
+def task_state(task: Task, sample: Path) -> list[Any]:
+    """The settings of a task, and the size and time of each of its files.
+
+    Raises:
+        DataError: a file does not exist.
+    """
+    states = (path.stat() for path in local_files(split_files(task, sample)).values())
+    return [task.settings(), [(one.st_size, one.st_mtime_ns) for one in states]]
+
+
 def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     """The hash of what the rows of a run depend on: recipe, model, tasks and their files.
 
@@ -65,22 +96,33 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     """
     sample = Path(study.evaluation.sample_folder)
     parts: list[Any] = [numbers_of(recipe_of(study, run)), asdict(study.evaluation)]
-    for task in (task for name in study.tasks for task in load_tasks(name)):
-        states = (path.stat() for path in local_files(split_files(task, sample)).values())
-        parts.append([task.settings(), [(one.st_size, one.st_mtime_ns) for one in states]])
+    tested = [task for name in study.tasks for task in load_tasks(name)]
+    parts += [task_state(task, sample) for task in tested]
+    for task in source_tasks(study, run, tested):
+        with suppress(DataError):  # a task without its files is not fine-tuned on
+            parts.append(task_state(task, sample))
     parts.append((run.folder / EXPORT / DESCRIPTION).read_text("utf-8"))
     return xxhash.xxh3_64_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
+def current_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
+    """The record of a run; where its scores are not of what there is now, an error says so."""
+    cell = read_cell(study, run)
+    if cell.error:
+        return cell
+    if not run.done:
+        return CellRecord(error="not pre-trained")
+    try:
+        same = not cell.inputs or cell.inputs == inputs_of(study, run)
+    except AlignMLMError as error:
+        return CellRecord(error=str(error))
+    return cell if same else CellRecord(error=OUTDATED)
+
+
 def measured_cell(study: StudyConfig, run: PlannedRun) -> CellRecord | None:
     """The record of a run with nothing left to do; None where something is left."""
-    cell = read_cell(study, run)
-    if not run.done or cell.error or cell.skipped or not cell.inputs:
-        return None
-    try:
-        return cell if cell.inputs == inputs_of(study, run) else None
-    except AlignMLMError:
-        return None
+    cell = current_cell(study, run)
+    return None if cell.error or cell.skipped or not cell.inputs else cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +138,16 @@ def outcome_of(study: StudyConfig) -> StudyOutcome:
     """What the records of all runs say."""
     outcome = StudyOutcome()
     for run in planned_runs(study):
-        cell = read_cell(study, run)
+        cell = current_cell(study, run)
         outcome.rows.extend(cell.rows)
         outcome.skipped.update({f"{run.folder.name}: {k}": why for k, why in cell.skipped.items()})
-        if cell.error or not run.done:
-            outcome.failed[run.folder.name] = cell.error or "not pre-trained"
+        if cell.error:
+            outcome.failed[run.folder.name] = cell.error
     return outcome
 
 
 def missing_runs(study: StudyConfig) -> list[Row]:
-    """The runs that failed or are not pre-trained: objective, seed and reason."""
+    """The runs that have no scores of the study as it is: objective, seed and reason."""
     failed = outcome_of(study).failed
     return [
         {"objective": run.name, "seed": run.seed, "reason": reason.partition(COMMAND)[0]}
@@ -115,18 +157,17 @@ def missing_runs(study: StudyConfig) -> list[Row]:
 
 
 def is_complete(study: StudyConfig, page: Path) -> bool:
-    """Whether all is measured, study.json is intact and the page is no older than the records."""
+    """Whether all is measured, study.json says just that and the page is no older than both."""
     path = Path(study.folder) / STUDY
-    try:
-        verified(read_json(path, nan=True), path, DataError)
-    except AlignMLMError:
+    if not (path.is_file() and page.is_file()):
         return False
     runs = planned_runs(study)
-    return (
-        all(measured_cell(study, run) for run in runs)
-        and page.is_file()
-        and all(record_of(study, run).stat().st_mtime_ns <= page.stat().st_mtime_ns for run in runs)
-    )
+    cells = [cell for run in runs if (cell := measured_cell(study, run))]
+    whole = study_text(study.name, [row for cell in cells for row in cell.rows])
+    if len(cells) < len(runs) or path.read_bytes() != whole.encode():
+        return False
+    written = [path, *(record_of(study, run) for run in runs)]
+    return all(one.stat().st_mtime_ns <= page.stat().st_mtime_ns for one in written)
 
 
 def study_lock(study: StudyConfig) -> Path:

@@ -33,6 +33,7 @@ from alignmlm.pretraining.checkpoints import (
 )
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.pretraining.run_folder import check_store
 from alignmlm.probes.encoder import token_embedding
 from alignmlm.probes.neighbours import (
     Answers,
@@ -266,7 +267,7 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
     """The document of words.json; no pairs where the run has no dictionary.
 
     Raises:
-        CheckpointError: a checkpoint is damaged.
+        CheckpointError: a checkpoint is damaged, or of other data than data.store holds.
         DataError: a damaged block of a shard.
     """
     assembly = assemble(recipe)
@@ -276,8 +277,10 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
     steps = []
     for step in explored_steps(folder, sizes) if material else []:
         path = folder / CHECKPOINTS / f"step-{step}"
+        progress = read_progress(path)
+        check_store(folder, progress, assembly.store.manifest)
         embedding = token_embedding(trained_model(recipe, assembly, load_state(path)).model)
-        steps.append({"step": step, "tokens": read_progress(path).tokens})
+        steps.append({"step": step, "tokens": progress.tokens})
         for words, near, both in zip(material, by_pair, vectors, strict=True):
             near.append(neighbours(embedding, words, sizes.neighbours))
             both.append(paired_vectors(embedding, words.asked))
@@ -294,17 +297,17 @@ def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:
 
 
 def write_words(recipe: Recipe, folder: Path, sizes: WordSizes | None = None) -> Path:
-    """The path of words.json in a run's folder, rewritten unless it is up to date.
+    """The path of words.json in a run's folder, rewritten unless up to date or without checkpoints.
 
     Raises:
-        CheckpointError: a checkpoint is damaged.
+        CheckpointError: a checkpoint is damaged, or of other data than data.store holds.
         DataError: a damaged block of a shard, or a damaged words.json.
     """
     sizes, path = sizes or WordSizes(), folder / WORDS
     if path.is_file():
-        known = read_json(path)
-        written = known.get("schema_version"), known.get("sources")
-        if written == (SCHEMA_VERSION, sources(folder, sizes)):
+        known, left = read_json(path), explored_steps(folder, sizes)
+        as_left = not left or known.get("sources") == sources(folder, sizes)
+        if known.get("schema_version") == SCHEMA_VERSION and as_left:
             return path
     document = run_words(recipe, folder, sizes)
     replace_text(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")

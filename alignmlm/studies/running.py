@@ -18,13 +18,15 @@ from types import FrameType
 from typing import Any
 
 from alignmlm.artifacts.names import STUDY
+from alignmlm.corpus.sources import expand_path
+from alignmlm.data.store import MANIFEST, Store
 from alignmlm.errors import ERROR_FILE, AlignMLMError, ConfigError, DataError, ExitCode
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.scores.results import result_rows, retrieval_rows
 from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.languages.language import parse_language
 from alignmlm.pretraining.contents import differences, numbers_of
-from alignmlm.pretraining.run_folder import as_recorded, recorded_numbers
+from alignmlm.pretraining.run_folder import as_recorded, recorded_data, recorded_numbers
 from alignmlm.pretraining.run_records import read_summary
 from alignmlm.ranks.signals import SIGNALS, SavedAndStoppedError
 from alignmlm.storage.atomic import replace_text, set_aside
@@ -66,16 +68,31 @@ def command(study: StudyConfig, run: PlannedRun) -> list[str]:
 
 
 def check_unmixed(study: StudyConfig, run: PlannedRun) -> None:
-    """Raise unless a run's folder is new, or holds a run of this very recipe.
+    """Raise unless a run's folder is new, or holds a run of this very recipe; if done, of its data.
 
     Raises:
-        ConfigError: it holds another one; the message names the settings that differ.
+        ConfigError: it holds another one; the message names the settings that differ, or the data.
+        DataError: the store's manifest is damaged.
     """
-    known = recorded_numbers(run.folder)
-    now = as_recorded(numbers_of(recipe_of(study, run)))
+    known, recipe = recorded_numbers(run.folder), recipe_of(study, run)
+    now = as_recorded(numbers_of(recipe))
     if known is not None and (changed := differences(known, now)):
         requirement = "hold a run of this recipe; it differs in\n  " + "\n  ".join(changed)
         raise ConfigError("study.folder", str(run.folder), requirement)
+    store = expand_path(recipe.data.store)
+    trained = recorded_data(run.folder) if run.done and (store / MANIFEST).is_file() else None
+    if trained and trained["data_id"] != (data_id := Store(store).manifest.data_id):
+        requirement = f"hold a run of the data {data_id} of {store}, not of {trained['data_id']}"
+        raise ConfigError("study.folder", str(run.folder), requirement)
+
+
+def needs_work(study: StudyConfig, run: PlannedRun) -> bool:
+    """Whether something of a run is left to do, or to refuse."""
+    try:
+        check_unmixed(study, run)
+    except AlignMLMError:
+        return True
+    return measured_cell(study, run) is None
 
 
 @contextmanager
@@ -208,7 +225,12 @@ def measured(study: StudyConfig, run: PlannedRun, names: list[str]) -> CellRecor
     """The record of a pre-trained run, measured."""
     with ended_by_signals():
         results, skipped = evaluate(run.folder, study.tasks, study.evaluation)
-    inputs = "" if skipped else inputs_of(study, run)
+    try:
+        inputs = inputs_of(study, run)
+    except AlignMLMError:
+        if not skipped:
+            raise
+        inputs = ""
     return CellRecord(inputs, run_rows(run, results, names), skipped)
 
 
@@ -262,7 +284,7 @@ def run_in_turn(study: StudyConfig) -> None:
     """Carry out each run that is not done yet, one after the other."""
     runs = planned_runs(study)
     for number, run in enumerate(runs, start=1):
-        if measured_cell(study, run):
+        if not needs_work(study, run):
             continue
         log.info("run %d of %d: %s, seed %d", number, len(runs), run.name, run.seed)
         try:
@@ -286,7 +308,7 @@ def run_side_by_side(study: StudyConfig, path: Path, workers: int) -> None:
 
     def make(number: int) -> None:
         run = runs[number - 1]
-        if stopped.is_set() or measured_cell(study, run):
+        if stopped.is_set() or not needs_work(study, run):
             return
         output = logs / f"{run.folder.name}.log"
         log.info("run %d of %d: %s, seed %d; see %s", number, len(runs), run.name, run.seed, output)
@@ -327,9 +349,10 @@ def write_study(study: StudyConfig, rows: list[Row]) -> None:
 
 
 def other_rows(study: StudyConfig, known: list[Row], rows: list[Row]) -> list[Row]:
-    """The known rows of the study's planned runs, except of runs that `rows` already covers."""
-    planned = {(run.name, run.seed) for run in planned_runs(study)}
-    wanted = planned - {(row["objective"], row["seed"]) for row in rows}
+    """The known rows of the study's planned runs that neither `rows` nor a record covers."""
+    runs = (run for run in planned_runs(study) if not record_of(study, run).is_file())
+    wanted = {(run.name, run.seed) for run in runs}
+    wanted -= {(row["objective"], row["seed"]) for row in rows}
     return [row for row in known if (row.get("objective"), row.get("seed")) in wanted]
 
 

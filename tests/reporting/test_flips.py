@@ -1,16 +1,18 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.scores.results import read_results
-from alignmlm.evaluation.scores.scoring import recorded_samples
+from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
+from alignmlm.evaluation.scores.scoring import Sample, Scores, recorded_samples
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.reporting import page as pages
 from alignmlm.reporting.flips import STEPS, flip_data, share
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.run_facts import run_facts
 from tests.evaluation.conftest import LANGUAGES, write_export
+from tests.reporting.studies import write_run
 
 TARGET = LANGUAGES[1]
 
@@ -81,6 +83,41 @@ def test_a_changed_test_file_gives_no_texts_but_the_reason(runs, toy_task):
         file.write_bytes(before)
     assert "is not the one that was measured" in unit["hole"]
     assert set(map(str, unit["texts"])) == {"None"}
+
+
+@pytest.fixture
+def questions(tmp_path) -> list[Path]:
+    """Two runs that gave one of the two right answers to a question each."""
+    runs = []
+    for name, answer in (("one", "Paris"), ("other", "the city of Paris")):
+        sample = Sample(
+            seed=0, arm="bz", doc_id="7", doc_hash="f", target=[answer], filtered_resps=[answer],
+            gained=1.0, possible=1.0,
+        )  # fmt: skip
+        scores = Scores(
+            seed=0, source=LANGUAGES[0], target=TARGET,
+            source_dev=90.0, source_test=90.0, bz=100.0, bs=None,
+        )  # fmt: skip
+        write_run(run := tmp_path / name, "mlm", 0, points=10)
+        task = {"name": "asked", "version": 1, "metric": "squad_f1", "kind": "question_answering"}
+        config = {"task": task, "source": LANGUAGES[0]}
+        document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
+        write_results(run / "evaluation", document, {"asked": {TARGET: [sample]}})
+        runs.append(run)
+    return runs
+
+
+def test_runs_that_came_near_to_other_right_answers_are_compared(questions):
+    (unit,) = flip_data([run_facts(run) for run in questions])
+    assert list(unit["shares"]) == ["0", "1"]
+    assert unit["labels"][unit["right"][0][0]] == "Paris / the city of Paris"
+
+
+def test_each_right_answer_to_a_question_is_shown_as_right(browser, questions, tmp_path):
+    browser.open(write_page(questions, [], tmp_path / "report.html").as_uri())
+    browser.choose("flips-which", "all")
+    assert browser.run("document.querySelectorAll('#flips-found td.ok').length") == 2
+    assert browser.run("document.querySelectorAll('#flips-found td.wrong').length") == 0
 
 
 def test_one_run_has_no_flips(runs):

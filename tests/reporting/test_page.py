@@ -1,6 +1,7 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from alignmlm.evaluation.scores.score_rows import score_rows
 from alignmlm.evaluation.scores.scoring import Scores
 from alignmlm.reporting.page import source_hash, write_page
 from tests.reporting.conftest import LANGUAGES
-from tests.reporting.studies import runs_of, write_study
+from tests.reporting.studies import runs_of, write_run, write_study
 
 
 def own_html(path) -> str:
@@ -105,7 +106,8 @@ def test_a_run_that_goes_on_is_shown_as_such(run, tmp_path):
     assert data_of(page)["provenance"][0]["state"].startswith("not finished: step 100")
 
 
-def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
+def measure(run: Path) -> None:
+    """Write results of a toy task for a run."""
     scores = Scores(
         seed=0, source=LANGUAGES[0], target=LANGUAGES[1],
         source_dev=90.0, source_test=96.0, bz=56.5, bs=95.0,
@@ -114,7 +116,37 @@ def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
     config = {"task": task, "source": LANGUAGES[0]}
     document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
     write_results(run / "evaluation", document)
+
+
+def test_a_run_is_shown_with_what_was_measured_on_it(run, tmp_path):
+    measure(run)
     assert "<b>38.5</b>" in own_html(write_page([run], [], tmp_path / "report.html"))
+
+
+def test_runs_of_one_name_are_told_apart_by_their_parents_everywhere(tmp_path):
+    studies = [write_study(tmp_path / name, ["mlm"], [0], points=10, name=name) for name in "ab"]
+    runs = [run for study in studies for run in runs_of(study)]
+    found = data_of(write_page(runs, studies, tmp_path / "report.html"))
+    names = ["a/mlm-seed0", "b/mlm-seed0"]
+    assert [run["name"] for run in found["runs"]] == names
+    assert [run["run"] for run in found["provenance"]] == names
+    assert [run["study"] for run in found["runs"]] == ["Study a", "Study b"]
+
+
+def test_two_studies_of_one_name_have_titles_of_their_own(tmp_path):
+    studies = [write_study(tmp_path / name, ["mlm"], [0], points=10) for name in "ab"]
+    found = data_of(write_page([], studies, tmp_path / "report.html"))
+    assert [one["title"] for one in found["groups"]] == ["Study toy (a)", "Study toy (b)"]
+
+
+def test_loose_runs_whose_folders_have_one_name_are_objectives_of_their_own(tmp_path):
+    runs = [tmp_path / name / "runs" / "wiki-1" for name in "AB"]
+    for run in runs:
+        write_run(run, "mlm", 0, points=10)
+        measure(run)
+    found = data_of(write_page(runs, [], tmp_path / "report.html"))
+    lines = [line["names"][0] for line in found["groups"][0]["table"]["lines"]]
+    assert lines == ["A/runs/wiki-1", "B/runs/wiki-1"]
 
 
 def test_a_folder_that_is_no_study_is_an_error(tmp_path):

@@ -51,6 +51,16 @@ def test_curves_are_grouped_by_any_setting(page):
     assert page.run("document.querySelectorAll('#curves-chart .legend li').length") == 9
 
 
+def test_curves_of_two_studies_are_lines_of_their_own(browser, tmp_path):
+    studies = [write_study(tmp_path / name, ["mlm"], [0, 1], 10, name) for name in "ab"]
+    runs = [run for study in studies for run in runs_of(study)]
+    browser.open(write_page(runs, studies, tmp_path / "report.html").as_uri())
+    legend = "[...document.querySelectorAll('#curves-chart .legend li')].map(e => e.textContent)"
+    assert browser.run(legend) == ["Study a: MLM (2 runs)", "Study b: MLM (2 runs)"]
+    browser.choose("curves-by", "run")
+    assert browser.run(legend) == [f"{s}/mlm-seed{n} (1 run)" for n in (0, 1) for s in "ab"]
+
+
 @pytest.mark.parametrize(
     "form, written",
     [("markdown", markdown_transfer), ("latex", latex_transfer), ("csv", paper_csv)],
@@ -87,6 +97,30 @@ def test_a_link_shows_the_same_again(page, address):
     assert page.run("getComputedStyle(document.querySelector('.of-bs')).display") == "none"
     page.open(f"{address}#runs")
     assert page.run("document.getElementById('runs').getBoundingClientRect().top < innerHeight")
+
+
+def move(page, code: str) -> None:
+    """Run code that leads to another address of the page, until the page has followed it."""
+    followed = "addEventListener('hashchange', () => setTimeout(done), { once: true })"
+    page.run(f"new Promise((done) => {{ {followed}; {code}; }})")
+
+
+def test_the_pages_own_links_keep_what_is_chosen(page):
+    page.choose("theme", "dark")
+    move(page, "document.querySelector('nav a[href=\"#curves\"]').click()")
+    assert page.run("location.hash") == "#curves?theme=dark"
+    assert page.run("document.documentElement.dataset.theme") == "dark"
+
+
+def test_going_back_shows_boxes_and_columns_as_they_were_and_keeps_the_focus(page):
+    box = "document.getElementById('table.measures-BS')"
+    move(page, "document.querySelector('nav a[href=\"#table\"]').click()")
+    page.run(f"{box}.focus(); {box}.click()")
+    titles = "document.querySelector('#table-preview thead').textContent"
+    assert "BS (%)" not in page.run(titles)
+    move(page, "history.back()")
+    assert "BS (%)" in page.run(titles)
+    assert page.run(f"{box}.checked && document.activeElement == {box}")
 
 
 def test_tables_are_searched_sorted_and_keep_the_focus(page):

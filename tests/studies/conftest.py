@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from alignmlm.config import load_recipe
+from alignmlm.corpus.build import build_store
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run import pretrain
 from tests.conftest import SMALL
 
@@ -16,3 +18,17 @@ def run(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     places = [f"--data.store={small_store}", f"--run.dir={folder}"]
     pretrain(load_recipe(None, [*SMALL, *places]), None)
     return folder
+
+
+@pytest.fixture
+def moved_recipe(run: Path, small_store: Path, tmp_path: Path) -> Recipe:
+    """The recipe of the run after its store was built anew from other text, tokenizer kept."""
+    source = '--data.sources=[{"language": "qaa-Latn", "files": ["sample:700"]}]'
+    moved = [
+        source,
+        f"--data.store={tmp_path / 'other'}",
+        f"--data.tokenizer={small_store / 'tokenizer.json'}",
+    ]
+    found = load_recipe(run / "recipe.yaml", moved)
+    build_store(found.data)
+    return found

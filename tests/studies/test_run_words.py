@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from alignmlm.config import load_recipe
 from alignmlm.data.tokenizer import train_tokenizer
+from alignmlm.errors import CheckpointError
 from alignmlm.languages.dictionary import Dictionary
 from alignmlm.pretraining.assembly import LanguagePair, assemble, merged
 from alignmlm.pretraining.checkpoints import load_state
@@ -112,6 +114,20 @@ def test_words_of_a_run_that_was_trained_again_are_written_again(run, small_stor
     path.write_bytes(other.read_bytes())  # the same steps, of other weights
     write_words(recipe, tmp_path / "run", WordSizes(words=10))
     assert path.read_bytes() != other.read_bytes()
+
+
+def test_a_checkpoint_is_not_explored_with_the_words_of_other_data(run, moved_recipe):
+    with pytest.raises(CheckpointError, match=r"trained on data \w+, and data\.store now holds"):
+        write_words(moved_recipe, run, WordSizes(words=9))
+
+
+def test_words_of_a_run_whose_checkpoints_were_deleted_are_kept(run, tmp_path):
+    recipe = load_recipe(run / "recipe.yaml")
+    shutil.copytree(run, tmp_path / "run")
+    path = write_words(recipe, tmp_path / "run", WordSizes(words=10))
+    before = path.read_bytes()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert write_words(recipe, tmp_path / "run", WordSizes(words=9)).read_bytes() == before
 
 
 def test_words_of_many_runs_are_thinned(run, monkeypatch):

@@ -11,12 +11,23 @@ from alignmlm import cli
 from alignmlm.artifacts.names import STUDY
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.scores.study_file import study_document
+from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.reporting.page import write_page
-from alignmlm.studies.cells import Status, is_complete, read_cell, statuses
-from alignmlm.studies.running import command, pretrain, run_study
+from alignmlm.studies.cells import (
+    OUTDATED,
+    CellRecord,
+    Status,
+    StudyOutcome,
+    inputs_of,
+    is_complete,
+    outcome_of,
+    read_cell,
+    statuses,
+    write_cell,
+)
+from alignmlm.studies.running import command, pretrain, run_study, write_study
 from alignmlm.studies.study import (
     PlannedRun,
     StudyConfig,
@@ -25,6 +36,8 @@ from alignmlm.studies.study import (
     recipe_of,
 )
 from tests.evaluation.conftest import LANGUAGES, export, run_folder, write_export  # noqa: F401
+from tests.reporting.studies import study_rows
+from tests.toys import write_toy_task
 
 QUICK = EvaluationConfig(finetune=FineTuneConfig(epochs=1, batch_rows=8))
 ROOT = Path(__file__).parents[2]
@@ -162,6 +175,16 @@ def test_runs_of_other_settings_are_never_mixed(tmp_path, toy_task):
         run_study(other)
 
 
+def test_a_finished_run_of_other_data_is_never_mixed_in(tmp_path, toy_task, small_store):
+    settings = {"tasks": [str(toy_task.path)], "evaluation": QUICK}
+    config = study(tmp_path, overrides={"data.store": str(small_store)}, **settings)
+    run = finish(tmp_path / "align_mlm-seed0")
+    assert len(run_study(config).rows) == 1
+    (run / "data.json").write_text('{"data_id": "older", "tokenizer": "same"}', encoding="utf-8")
+    with pytest.raises(AlignMLMError, match=r"hold a run of the data \w+ of .*, not of older"):
+        run_study(config)
+
+
 AXES = {"dictionary.fraction": [0.25, 0.5], "model.size": ["tiny", "small"]}
 
 
@@ -285,6 +308,74 @@ def test_a_finished_study_is_complete_until_a_file_that_it_depends_on_changes(tm
     assert not is_complete(config, page)
 
 
+def scored(folder: Path, seeds: list[int]) -> StudyConfig:
+    """A study with a task of its own in its folder, each run with invented scores on record."""
+    toy = write_toy_task(folder)
+    config = study(folder, seeds=seeds, tasks=[str(toy.path)], evaluation=QUICK)
+    for run in planned_runs(config):
+        (run.folder / "export").mkdir(parents=True)
+        for name in ("summary.json", "curves.png", "export/alignmlm.json"):
+            (run.folder / name).touch()
+        rows = study_rows(["align_mlm"], [run.seed])
+        write_cell(config, run, CellRecord(inputs_of(config, run), rows))
+    write_study(config, outcome_of(config).rows)
+    return config
+
+
+def raised(config: StudyConfig) -> StudyConfig:
+    """The study with more epochs of fine-tuning."""
+    return replace(config, evaluation=EvaluationConfig(finetune=FineTuneConfig(epochs=2)))
+
+
+def test_scores_of_other_settings_are_missing_with_that_reason(tmp_path):
+    config = scored(tmp_path, [0])
+    assert outcome_of(config) == StudyOutcome(study_rows(["align_mlm"], [0]))
+    assert outcome_of(raised(config)) == StudyOutcome(failed={"align_mlm-seed0": OUTDATED})
+
+
+def test_scores_on_a_task_whose_file_is_gone_are_missing_with_that_reason(tmp_path):
+    config = scored(tmp_path, [0])
+    (tmp_path / "test.conllu").unlink()
+    outcome = outcome_of(config)
+    assert outcome.rows == []
+    assert "test.conllu does not exist" in outcome.failed["align_mlm-seed0"]
+
+
+def test_scores_of_other_settings_are_not_taken_back_from_the_table(tmp_path):
+    config = raised(scored(tmp_path, [0]))
+    write_study(config, outcome_of(config).rows)
+    document = study_document(tmp_path / STUDY)
+    missing = {"objective": "align_mlm", "seed": 0, "reason": OUTDATED}
+    assert (document["rows"], document["missing"]) == ([], [missing])
+
+
+def test_rows_of_a_run_without_a_record_stay_in_the_table(tmp_path):
+    config = scored(tmp_path, [0])
+    rows = study_rows(["align_mlm"], [0, 1])
+    (tmp_path / STUDY).write_text(study_text("toy", rows), "utf-8")
+    write_study(replace(config, seeds=[0, 1]), outcome_of(config).rows)
+    assert study_document(tmp_path / STUDY)["rows"] == rows
+
+
+@pytest.mark.parametrize("change", [{"seeds": [0]}, {"name": "other"}])
+def test_a_study_that_was_made_smaller_or_renamed_is_not_complete(tmp_path, change):
+    config, page = scored(tmp_path, [0, 1]), tmp_path / "report.html"
+    page.touch()
+    assert is_complete(config, page)
+    changed = replace(config, **change)
+    assert not is_complete(changed, page)
+    write_study(changed, outcome_of(changed).rows)
+    page.touch()
+    assert is_complete(changed, page)
+
+
+def test_a_study_whose_page_is_older_than_its_table_is_not_complete(tmp_path):
+    config, page = scored(tmp_path, [0]), tmp_path / "report.html"
+    page.touch()
+    write_study(config, outcome_of(config).rows)
+    assert not is_complete(config, page)
+
+
 def test_the_status_of_a_run_says_how_far_it_is(tmp_path):
     config = study(tmp_path, overrides={"train.steps": 40}, tasks=[])
     run = tmp_path / "align_mlm-seed0"
@@ -346,3 +437,18 @@ def test_a_wrong_study_says_what_is_wrong(tmp_path, text, message):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_study(path)
+
+
+def test_a_run_is_not_finished_once_the_task_that_it_was_fine_tuned_on_changed(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.conll").write_text("kiru\tNOUN\n", "utf-8")
+    text = "version: 1\nkind: token_classification\nmetric: accuracy\nform: conll_columns\n"
+    text += "group: own\ntasks:\n  tgt: {language: qab-Latn, files: {test: test.conll}}\n"
+    text += "  src: {language: qaa-Latn, files: {train: train.conll, test: test.conll}}\n"
+    (tmp_path / "t.yaml").write_text(text, "utf-8")
+    config = study(tmp_path, tasks=[f"{tmp_path}/t.yaml:tgt"])
+    finish(tmp_path / "align_mlm-seed0")
+    (run,) = planned_runs(config)
+    before = inputs_of(config, run)
+    (tmp_path / "train.conll").write_text("kiru\tVERB\nlutek\tVERB\n", "utf-8")
+    assert inputs_of(config, run) != before

@@ -30,8 +30,13 @@ function put(key, value, fallback) {
   if (value === fallback) chosen.delete(key);
   else chosen.set(key, value);
   section = key.split(".")[0];
+  writeAddress();
+}
+
+/** Write what is chosen into the address, and mark its place in the history as written here. */
+function writeAddress() {
   const text = chosen.toString();
-  history.replaceState(null, "", `#${section}${text ? `?${text}` : ""}`);
+  history.replaceState(true, "", section || text ? `#${section}${text ? `?${text}` : ""}` : location.href);
 }
 
 /** Fill a select with [value, text] pairs, and call back with every new choice. */
@@ -60,8 +65,15 @@ function check(key, fallback, changed) {
 /** A check box a name; those that are off stand in the address. */
 function checks(key, names, changed) {
   const off = new Set(get(key, "").split("|").filter(Boolean)), parent = byId(key.replace(".", "-"));
-  const boxes = names.map((name) => {
-    const box = el("input", { type: "checkbox", id: `${key}-${name}`, checked: !off.has(name) });
+  if (parent.names_shown !== JSON.stringify(names)) {
+    parent.replaceChildren(...names.map((name) => {
+      const id = `${key}-${name}`;
+      return el("span", {}, el("input", { type: "checkbox", id }), " ", el("label", { for: id }, name));
+    }));
+    parent.names_shown = JSON.stringify(names);
+  }
+  names.forEach((name, place) => {
+    const box = parent.children[place].firstChild;
     box.checked = !off.has(name);
     box.onchange = () => {
       if (box.checked) off.delete(name);
@@ -69,20 +81,14 @@ function checks(key, names, changed) {
       put(key, names.filter((one) => off.has(one)).join("|"), "");
       changed();
     };
-    return el("span", {}, box, " ", el("label", { for: `${key}-${name}` }, name));
   });
-  if (parent.names_shown !== JSON.stringify(names) || parent.off_shown !== get(key, "")) {
-    if (!parent.contains(document.activeElement)) parent.replaceChildren(...boxes);
-    parent.names_shown = JSON.stringify(names);
-    parent.off_shown = get(key, "");
-  }
   return names.filter((name) => !off.has(name));
 }
 
 /** A field of text. */
 function text(key, changed) {
   const element = byId(key.replace(".", "-"));
-  if (document.activeElement !== element) element.value = get(key, "");
+  if (element.value !== get(key, "")) element.value = get(key, "");
   element.oninput = () => { put(key, element.value, ""); changed(); };
   return element.value.toLowerCase();
 }
@@ -357,7 +363,8 @@ function drawCurves() {
   data.runs.forEach((run, place) => {
     const curve = run.curves[metric];
     if (!curve) return;
-    const name = by === "label" ? run.label : by === "run" ? run.name : `${by} = ${setting(by, place)}`;
+    const own = by === "label" ? run.label : by === "run" ? run.name : `${by} = ${setting(by, place)}`;
+    const name = by !== "run" && run.study ? `${run.study}: ${own}` : own;
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push({ run: run.name, points: curve[0].map((step, at) => [step, curve[1][at]]).filter((p) => p[1] !== null) });
   });
@@ -528,7 +535,7 @@ function flipCounts(a, b) {
   ];
 }
 
-const verdictCell = (given, right) => el("td", { class: given === right ? "name ok" : "name wrong" }, given ?? "–");
+const verdictCell = (given, right) => el("td", { class: right ? "name ok" : "name wrong" }, given ?? "–");
 
 function wordTable(caption, titles, rows) {
   const head = titles.map((title) => el("th", { scope: "col", class: "name" }, title));
@@ -540,10 +547,11 @@ const parts = (caption, lines) => el("div", { class: "example" }, el("h4", {}, c
   el("dl", {}, lines.map(([name, told]) => [el("dt", {}, name), el("dd", {}, told)])));
 
 /** One example: its texts beside each other, the right labels and both runs' answers. */
-function example(unit, at, a, b) {
+function example(unit, { at, ...shares }, a, b) {
   const names = (numbers) => numbers.map((number) => unit.labels[number]);
   const right = names(unit.right[at]), [ofA, ofB] = [a, b].map((run) => names(unit.given[run][at]));
   const text = unit.texts[at], shown = text && (text.derived ?? text.original), found = [];
+  const cell = (given, label, share) => verdictCell(given, right.length === 1 ? share === 1 : given === label);
   const byWord = shown && right.length > 1 && shown.length === right.length;
   if (text?.derived) {
     found.push(byWord
@@ -554,7 +562,7 @@ function example(unit, at, a, b) {
   if (shown && !byWord) found.push(parts(title, shown));
   found.push(wordTable(byWord ? title : "Answers", [byWord ? "word" : "part", "right", "run A", "run B"], right.map((label, place) =>
     el("tr", {}, el("th", { scope: "row", class: "name" }, byWord ? shown[place][0] : String(place + 1)), el("td", { class: "name" }, label),
-      verdictCell(ofA[place], label), verdictCell(ofB[place], label)))));
+      cell(ofA[place], label, shares.a), cell(ofB[place], label, shares.b)))));
   return found;
 }
 
@@ -585,7 +593,7 @@ function drawFlips() {
   byId("flips-after").onclick = step(1);
   const box = byId("flips-found");
   if (at < 0) box.replaceChildren(el("p", {}, "No such example among those whose answers are on the page."));
-  else box.replaceChildren(unit.hole ? el("p", { class: "note" }, unit.hole) : "", el("div", { class: "beside" }, example(unit, found[at].at, a, b)));
+  else box.replaceChildren(unit.hole ? el("p", { class: "note" }, unit.hole) : "", el("div", { class: "beside" }, example(unit, found[at], a, b)));
 }
 
 // ---- settings, runs
@@ -610,10 +618,12 @@ function drawAll() {
   for (const draw of [drawTheme, drawMatrix, drawTable, drawCurves, drawAlignment, drawWords, drawFlips, drawSettings, drawRuns]) draw();
 }
 
+/** Show what the address says; a link within the page has no choices, and keeps those made. */
 function followAddress() {
   const [name, query] = location.hash.slice(1).split("?");
   section = name;
-  chosen = new URLSearchParams(query);
+  if (query !== undefined || history.state) chosen = new URLSearchParams(query);
+  writeAddress();
   drawAll();
   if (name) byId(name)?.scrollIntoView();
 }
