@@ -106,7 +106,7 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
 
 
 def current_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
-    """The record of a run; where its scores are not of what there is now, an error says so."""
+    """The record of a run; an error takes the place of scores that settings or files outdate."""
     cell = read_cell(study, run)
     if cell.error:
         return cell

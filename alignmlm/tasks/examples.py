@@ -78,7 +78,7 @@ class SplitFile:
         return self.label_values.get(label, label)
 
     def taken(self, examples: Iterator[Any], dropped: Counter[str]) -> Iterator[Any]:
-        """The examples of the rows asked for; what was dropped before them is not counted."""
+        """The examples of the wanted rows; `dropped` no longer counts what came before them."""
         start, stop = self.rows or (0, None)
         for number, example in enumerate(examples):
             if number < start:

@@ -48,7 +48,7 @@ from alignmlm.evaluation.scores.statistics import (
 from alignmlm.tasks.metrics import METRICS
 
 Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
-Given = tuple[list[Sample], Whole | None]  # a side's answers, and their metric if it adds up not
+Given = tuple[list[Sample], Whole | None]  # a side's answers, and their metric if it is no sum
 ARMS_OF: dict[Measure, dict[Arm, int]] = {
     "source": {"source": 1},
     "bs": {"bs": 1},
