@@ -55,9 +55,13 @@ def over_seeds(values: list[float | None]) -> str:
 
 
 def induction_lines(rows: list[Row]) -> Iterator[str]:
-    """One line for each language and share of given pairs: medians over draws of the pairs."""
+    """One line for each language and share of given pairs: medians over draws of the pairs.
+
+    Of a draw that was measured more than once, the last row counts.
+    """
+    draws = {(row["target"], row["fraction"], row["tokens"], row["seed"]): row for row in rows}
     groups: dict[tuple[str, float, int], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in draws.values():
         groups[row["target"], row["fraction"], row["tokens"]].append(row)
     for (target, fraction, tokens), group in groups.items():
         measures = [

@@ -19,9 +19,8 @@ from itertools import islice
 from pathlib import Path
 
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
+from alignmlm.console.terminal import WholeTable, console, new_table
 from alignmlm.corpus.sources import expand_path
 from alignmlm.syntax.direction import RELATIONS, HeadDirection, directions
 from alignmlm.syntax.features import NOUN_HEADS, VERB_HEADS
@@ -73,6 +72,14 @@ class Data:
         return blend(self.model(language, part), self.model("en", part))
 
 
+def titled(heading: str, *columns: str) -> WholeTable:
+    """An empty table with these columns."""
+    table = new_table(heading)
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
 def toy_rows(data: Data) -> list[Row]:
     """Every head of the toy outputs with the probability of its order."""
     rows: list[Row] = []
@@ -95,9 +102,9 @@ def toy_rows(data: Data) -> list[Row]:
     return rows
 
 
-def show_toy(rows: Sequence[Row]) -> Table:
+def show_toy(rows: Sequence[Row]) -> WholeTable:
     """The probability of each head's order, and of all of them."""
-    table = Table("output", "head", "order", "p", "p if uniform", title="Orders of the toy outputs")
+    table = titled("Orders of the toy outputs", "output", "head", "order", "p", "p if uniform")
     for output in dict.fromkeys(str(row["output"]) for row in rows):
         of_it = [row for row in rows if row["output"] == output]
         for row in of_it:
@@ -149,10 +156,10 @@ def _direction_row(relation: str, found: Mapping[str, Mapping[str, HeadDirection
     return row
 
 
-def show_directions(rows: Sequence[Row]) -> Table:
+def show_directions(rows: Sequence[Row]) -> WholeTable:
     """Percentages, with the number of dependents."""
     names = {"before": "EWT dev", "after": "in French order", "target": "French-GSD dev"}
-    table = Table("relation", *names.values(), title="Dependents after their head, %")
+    table = titled("Dependents after their head, %", "relation", *names.values())
     for row in rows:
         cells = [
             f"{100 * float(str(row[f'{name}_share'])):.1f} of {row[f'{name}_dependents']}"
@@ -203,10 +210,11 @@ def _likelihood(model: OrderingModel, sample: Sample) -> Row:
     }
 
 
-def show_likelihoods(rows: Sequence[Row]) -> Table:
+def show_likelihoods(rows: Sequence[Row]) -> WholeTable:
     """Nats in total and for each head."""
     columns = ("part", "treebank", "model", "heads", "total nats", "nats a head")
-    table = Table(*columns, "total if uniform", title="Log-likelihood of held-out French orders")
+    title = "Log-likelihood of held-out French orders"
+    table = titled(title, *columns, "total if uniform")
     for row in rows:
         numbers = [f"{float(str(row[key])):.0f}" for key in ("total_nats", "uniform_nats")]
         table.add_row(
@@ -240,9 +248,9 @@ def speed_rows(data: Data) -> list[Row]:
     return rows
 
 
-def show_speed(rows: Sequence[Row]) -> Table:
+def show_speed(rows: Sequence[Row]) -> WholeTable:
     """Sentences in a second."""
-    table = Table("EWT train", "sentences", "sentences/s", title="Speed of reordering, one core")
+    table = titled("Speed of reordering, one core", "EWT train", "sentences", "sentences/s")
     for row in rows:
         rate = f"{float(str(row['sentences_per_s'])):,.0f}"
         table.add_row(str(row["pass"]), str(row["sentences"]), rate)
@@ -275,7 +283,6 @@ def main() -> None:
     args = parser.parse_args()
     data = Data(expand_path("$ALIGNMLM_DATA"), SMOKE_TREES if args.smoke else None)
     out = args.out or (None if args.smoke else RESULTS)
-    console = Console()
     origin = {"smoke": args.smoke, "commit": commit(), "device": processor()}
     for name in args.tables:
         make, show = TABLES[name]

@@ -7,7 +7,6 @@ manifest. What a step writes does not depend on how many ranks there are.
 import ctypes
 import errno
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -43,6 +42,7 @@ from alignmlm.corpus.workspace import (
     read_record,
     record_differences,
     record_settings,
+    remove_content,
     remove_workspace,
     removed_partly,
     workspace_of,
@@ -73,8 +73,9 @@ def empty_split(source: SourceConfig, split: str, tokens: int, config: DataConfi
         return DataError(f"corpus of {source.language} ({', '.join(source.files)}) has no text")
     return DataError(
         f"corpus of {source.language} has no {split} document: with data.validation = "
-        f"{config.validation} every document went to the other split; give more documents "
-        f"(data.sources.documents: line makes each line one) or another share"
+        f"{config.validation} every document went to the other split; give more documents (in a "
+        f"text file, data.sources.documents: line makes each line one; in a treebank, a line "
+        f"`# newdoc` starts one) or another share"
     )
 
 
@@ -147,7 +148,7 @@ def build_store(
     Raises:
         DataError: a corpus that is missing, empty or not UTF-8; a folder in use; a full disk;
             another build of the same store, running or begun with other settings or files.
-        ConfigError: a vocabulary larger than the data supports.
+        ConfigError: a vocabulary larger than the data supports, or a store without a name.
     """
     started, final = perf_counter(), expand_path(config.store)
     place = workspace_of(final)
@@ -168,6 +169,8 @@ def finish(place: Workspace, final: Path) -> None:
 
     A process that was killed may have left files half-written among those that were built.
     """
+    for rest in removed_partly(place):
+        remove_content(rest)  # of another build, so that it is not taken for one of this store
     if final.exists():
         final.rmdir()
     for folder in (place.store, *(path for path in place.store.rglob("*") if path.is_dir())):
@@ -184,12 +187,12 @@ def was_finished(place: Workspace, final: Path, config: DataConfig) -> bool:
     if not (final / MANIFEST).exists() or not (left or unmoved):
         return False
     with locked(place, final) if unmoved else nullcontext():
-        records = filter(None, map(read_record, [place, *left]))
+        records = [record for each in [place, *left] if (record := read_record(each))]
         new = build_record(config, pieces_of(config.sources))
-        if any(record_differences(old, new) for old in records):
+        if not records or any(record_differences(old, new) for old in records):
             return False
-        for folder in [place, *left] if unmoved else left:
-            shutil.rmtree(folder.folder, ignore_errors=True)
+        for rest in [place, *left] if unmoved else left:
+            remove_content(rest)
     return True
 
 

@@ -128,19 +128,20 @@ def looked_up(treebanks: list[Path]) -> Source:
     """Parses of the same words in some treebanks."""
     from alignmlm.syntax.trees import conllu_text, read_conllu
 
-    known: dict[tuple[str, int], str] = {}
+    known: dict[tuple[str, ...], str] = {}
     for path in treebanks:
         for tree in read_conllu(path):
-            known["".join(tree.words), len(tree.words)] = conllu_text(tree)
+            known[tuple(map(normalise, tree.words))] = conllu_text(tree)
 
     def blocks(sentences: Iterator[Words], most: int) -> Blocks:
-        for number, words in enumerate(sentences):
-            block = known.get(("".join(words).replace("\u00a0", " "), len(words)))
+        for words in sentences:
+            most -= bool(words)
             if not words or len(words) > LONGEST_WORDS:
                 yield words, reason(words)
-            elif number >= most:
+            elif most < 0:
                 yield words, MISSING + "not asked for\n\n"
             else:
+                block = known.get(tuple(map(normalise, words)))
                 yield words, block or MISSING + "not in the treebank\n\n"
 
     return Source({"treebanks": [file_xxh3(path) for path in treebanks]}, blocks)

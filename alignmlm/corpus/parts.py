@@ -26,6 +26,7 @@ from alignmlm.data.text import plain_line
 from alignmlm.errors import DataError
 from alignmlm.storage.arrays import read_npy
 from alignmlm.storage.atomic import replace_bytes
+from alignmlm.storage.compression import open_stream
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
 
@@ -87,7 +88,7 @@ def write_text(place: Workspace, part: Part, language: str, raws: Iterable[RawDo
     """
     from zstandard import ZstdCompressor
 
-    packer = ZstdCompressor(level=ZSTD_LEVEL).compressobj()
+    packer = ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
     packed, records, read = [], [], 0.0
     for raw in raws:
         read = raw.read
@@ -106,13 +107,11 @@ def read_documents(place: Workspace, part: Part) -> Iterator[list[str]]:
     Raises:
         DataError: its file is damaged.
     """
-    from zstandard import ZstdDecompressor, ZstdError
-
-    path = place.text / f"{part.name}.zst"
     try:
-        text = ZstdDecompressor().decompressobj().decompress(path.read_bytes()).decode()
-    except (ZstdError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove {place.folder}") from error
+        with open_stream(place.text / f"{part.name}.zst") as (stream, _):
+            text = stream.read().decode()
+    except DataError as error:
+        raise DataError(f"{error}; remove {place.folder}") from error
     return (document.split("\n") for document in text.split("\n\n") if document)
 
 

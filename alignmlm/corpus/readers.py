@@ -125,8 +125,6 @@ def read_parquet(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
     Raises:
         DataError: it is no parquet file, or has no such column.
     """
-    if not path.stat().st_size:
-        return
     count = parquet_length(path)
     for number, (place, row) in enumerate(parquet_rows(path, [source.text_field]), start=1):
         characters = len(str(row[source.text_field]))

@@ -1,6 +1,7 @@
 """Where a corpus comes from: files of the usual formats, hub datasets, the sample world."""
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
@@ -16,6 +17,7 @@ from alignmlm.storage.variables import expanded
 
 log = logging.getLogger(__name__)
 SAMPLE_PREFIX, HUB_PREFIX = "sample:", "hub:"
+SAMPLE_COUNT = re.compile("[1-9][0-9]{0,11}")
 SAMPLE_BYTES = 50  # of a sentence of the sample world, about
 HUB_BYTES = 2**28  # of a piece of a hub dataset, whose size is not known
 
@@ -134,10 +136,10 @@ def sample_file(pattern: str) -> CorpusFile:
     """The sample world as a file.
 
     Raises:
-        ConfigError: no number of sentences.
+        ConfigError: no number of sentences, in [1, 10**12).
     """
     count = pattern.removeprefix(SAMPLE_PREFIX)
-    if not count.isdigit():
+    if not SAMPLE_COUNT.fullmatch(count):
         raise ConfigError("data.sources.files", pattern, "look like 'sample:40000'")
     return CorpusFile(pattern, SAMPLE_BYTES * int(count))
 

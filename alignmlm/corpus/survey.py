@@ -82,7 +82,7 @@ def surveyed_as(source: SourceConfig) -> Corpus:
                 sampled += raw.characters
             documents += 1
             characters += raw.characters
-    return Corpus(source, documents, sample, sampled / max(characters, 1))
+    return Corpus(source, documents, sample, sampled / characters if characters else 1.0)
 
 
 def fitting_tokenizer(corpora: Sequence[Corpus]) -> Tokenizer:

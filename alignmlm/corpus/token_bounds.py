@@ -15,7 +15,7 @@ import numpy as np
 import regex
 from jaxtyping import Bool, Int, Integer
 from sentencex import segment
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from alignmlm.data.text import LINE_END, normalise, two_letter_code, words_of
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer
@@ -43,12 +43,14 @@ def decoder_kinds(decoder: dict | None) -> set[str]:
     return {(decoder or {}).get("type", "none")}.union(*(decoder_kinds(part) for part in parts))
 
 
-def surface_of(token: str, kinds: set[str]) -> bytes:
-    """The bytes that one token stands for."""
-    if "ByteLevel" in kinds:
-        return bytes(bytes_of_characters()[character] for character in token)
+def surface_of(token: str, kinds: set[str], added: bool) -> bytes:
+    """The bytes that one token stands for; an added one is written as it is, whatever the kind."""
     if "WordPiece" in kinds:
         return (token[2:] if token.startswith("##") else f" {token}").encode()
+    if added:
+        return token.encode()
+    if "ByteLevel" in kinds:
+        return bytes(bytes_of_characters()[character] for character in token)
     if byte := BYTE_TOKEN.fullmatch(token):
         return bytes([int(byte[1], 16)])
     return token.replace("\u2581", " ").encode()
@@ -74,6 +76,9 @@ def make_importer(path: Path, language: str, validation: float) -> Importer:
         DataError: there is no tokenizer, or one of a kind whose tokens have no surface.
     """
     tokenizer = load_tokenizer(path)
+    tokenizer.encode_special_tokens = False  # "<unk>" in the text of foreign tokens is that token
+    if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel):
+        tokenizer.pre_tokenizer.add_prefix_space = False  # their text begins as the tokens say
     kinds = decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
     if not kinds & {"ByteLevel", "WordPiece", "Metaspace", "ByteFallback"}:
         raise DataError(
@@ -82,9 +87,7 @@ def make_importer(path: Path, language: str, validation: float) -> Importer:
         )
     vocabulary, added = describe(tokenizer), tokenizer.get_added_tokens_decoder()
     surfaces = [
-        added[i].content.encode()
-        if i in added
-        else surface_of(tokenizer.id_to_token(i) or "", kinds)
+        surface_of(tokenizer.id_to_token(i) or "", kinds, i in added)
         for i in range(vocabulary.size)
     ]
     lengths = np.array([len(surface) for surface in surfaces], np.int64)

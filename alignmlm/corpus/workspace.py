@@ -24,7 +24,7 @@ from alignmlm import __version__
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import Piece, expand_path
 from alignmlm.data.tokenizer import tokenizer_file
-from alignmlm.errors import DataError, quoted
+from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.storage.atomic import leftovers, partial_path, replace_bytes
 from alignmlm.storage.checksums import file_xxh3
 from alignmlm.storage.locks import LockHeldError, take_lock
@@ -82,7 +82,13 @@ class Workspace:
 
 
 def workspace_of(final: Path) -> Workspace:
-    """The workspace of a store."""
+    """The workspace of a store.
+
+    Raises:
+        ConfigError: the store has no name that a workspace beside it could have.
+    """
+    if not final.name:
+        raise ConfigError("data.store", str(final), "name a folder, which the build makes")
     return Workspace(final.with_name(f"{final.name}.building"))
 
 
@@ -113,9 +119,16 @@ def removed_partly(place: Workspace) -> list[Workspace]:
 
 def remove_workspace(place: Workspace) -> None:
     """Remove a workspace that this process has locked; renames it first, to free its path."""
-    aside = partial_path(place.folder)
-    place.folder.rename(aside)
-    rmtree(aside, ignore_errors=True)
+    aside = Workspace(partial_path(place.folder))
+    place.folder.rename(aside.folder)
+    remove_content(aside)
+
+
+def remove_content(place: Workspace) -> None:
+    """Remove a workspace, its record last: it says which build the rest belongs to."""
+    for path in place.folder.glob("*/"):
+        rmtree(path, ignore_errors=True)
+    rmtree(place.folder, ignore_errors=True)
 
 
 def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:

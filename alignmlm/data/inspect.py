@@ -147,6 +147,9 @@ def show_rows(
     """The rows of a batch as text, with what they were made from."""
     labels = np.full(batch.input_ids.shape, -1)
     labels.ravel()[batch.masked.numpy()] = batch.labels.numpy()
+    label_languages = batch.language_ids.numpy().copy()
+    if loader.corruption.predict == "original":  # of the row's text, also where the input crossed
+        label_languages.ravel()[batch.masked.numpy()] = batch.languages.numpy()
     base_ids = {
         number: base_of(table, len(loader.lexicon.special))
         for number, table in enumerate(loader.lexicon.tables)
@@ -154,11 +157,11 @@ def show_rows(
     shown = []
     for place in range(samples.size):
         seen, wanted = batch.input_ids[place].numpy(), labels[place]
-        language_ids = batch.language_ids[place].numpy()
+        language_ids, asked_in = batch.language_ids[place].numpy(), label_languages[place]
         tokens = [
             (
                 token_text(tokenizer, int(base_ids[language_ids[i]][seen[i]])),
-                token_text(tokenizer, base_of_label(base_ids, int(wanted[i]), int(language_ids[i])))
+                token_text(tokenizer, int(base_ids[asked_in[i]][wanted[i]]))
                 if wanted[i] >= 0
                 else None,
             )
@@ -178,12 +181,6 @@ def base_of(table: np.ndarray, vocabulary_size: int) -> np.ndarray:
     inverse = np.full(vocabulary_size, -1)
     inverse[table] = np.arange(len(table))
     return inverse
-
-
-def base_of_label(base_ids: dict[int, np.ndarray], label: int, language: int) -> int:
-    """The base token of a label, which may be of another language than the input's."""
-    candidates = (int(base_ids[number][label]) for number in (language, *base_ids))
-    return next(token for token in candidates if token >= 0)
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

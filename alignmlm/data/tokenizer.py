@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSentence
+from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSentence, composed
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.languages.orders import FINAL_MARKS
 from alignmlm.languages.scripts import Alphabet
@@ -137,7 +137,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a tokenizer.json file, or of a folder that holds one.
 
     "<mask>" in a text is ordinary text to it; see also ordinary(). Truncation, padding and dropout
-    are off, whatever the file says: they belong to the batches that it was last used for.
+    are off, whatever the file says: they belong to the batches that it was last used for. The first
+    word of a text has the tokens that it has after a space, also with a tokenizer like RoBERTa's.
 
     Raises:
         DataError: there is none, or it cannot be read.
@@ -152,6 +153,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_padding()
     if isinstance(tokenizer.model, models.BPE):
         tokenizer.model.dropout = None
+    pieces = tokenizer.pre_tokenizer
+    if isinstance(pieces, pre_tokenizers.ByteLevel) and pieces.use_regex:
+        pieces.add_prefix_space = True
     return tokenizer
 
 
@@ -313,8 +317,8 @@ def encode(
 
 
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:
-    """Token ids of each word on its own."""
-    encoded = tokenizer.encode_batch(list(words), add_special_tokens=False)
+    """Token ids of each word on its own, in Unicode NFC as text is."""
+    encoded = tokenizer.encode_batch(list(map(composed, words)), add_special_tokens=False)
     lengths = [len(encoding.ids) for encoding in encoded]
     ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, sum(lengths))
     parts = np.split(ordinary(tokenizer, ids), np.cumsum(lengths)[:-1])

@@ -301,6 +301,14 @@ def removed(mirror: Path) -> bool:
         return False
 
 
+def used_ns(mark: Path) -> int:
+    """When a mirror was last used; 0 if another process has just removed it."""
+    try:
+        return mark.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) -> None:
     """Evict other mirrors, least recently used first, until this one may grow to wanted_bytes.
 
@@ -313,7 +321,7 @@ def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) ->
             f"{limit_bytes:,}: ask for fewer languages, or raise the limit"
         )
     marks = [mark for mark in cache.glob(f"*/{INNER}/{USED}") if mark.parents[1] != mirror]
-    marks.sort(key=lambda mark: (mark.stat().st_mtime_ns, mark))
+    marks.sort(key=lambda mark: (used_ns(mark), mark))
     sizes = [folder_bytes(mark.parents[1]) for mark in marks]
     total = sum(sizes) + wanted_bytes
     for mark, size in zip(marks, sizes, strict=True):

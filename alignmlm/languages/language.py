@@ -49,7 +49,7 @@ def parse_language(name: str) -> Language:
     """The language of an id such as "eng-Latn-x-inv-trans".
 
     Raises:
-        ConfigError: the id has another form, or names an unknown change.
+        ConfigError: the id has another form or spelling, or names an unknown change.
     """
     base, *changed = name.split("-x-", maxsplit=1)
     match = SYNTAX.match(changed[0]) if changed else None
@@ -62,7 +62,10 @@ def parse_language(name: str) -> Language:
         raise ConfigError("language", name, requirement)
     by_kind = dict(zip(kinds, parts, strict=True))
     replaced = int(by_kind.get(1, "rep0").removeprefix("rep"))
-    return Language(base, syntax or by_kind.get(0, ""), by_kind.get(2, ""), replaced)
+    language = Language(base, syntax or by_kind.get(0, ""), by_kind.get(2, ""), replaced)
+    if str(language) != name:  # rep0 or rep05
+        raise ConfigError("language", name, f"be written {str(language)!r}")
+    return language
 
 
 def base_of(language: str) -> str:

@@ -101,12 +101,12 @@ def split_order(name: str) -> tuple[str, int]:
     """
     if is_syntax(name):
         return "syn", 0
-    match = re.fullmatch(r"([a-z]*)(\d*)", name)
+    match = re.fullmatch(r"([a-z]*)([0-9]*)", name)
     kind, digits = match.groups() if match else (name.split("-")[0], "")
     if kind not in ORDERS:
         allowed = f"be one of {sorted(ORDERS)}{nearest(kind, ORDERS)}"
         raise ConfigError("language order", name, allowed)
-    if kind == "syn" or bool(digits) != ORDERS[kind].takes_number or digits == "0":
+    if kind == "syn" or bool(digits) != ORDERS[kind].takes_number or digits.startswith("0"):
         known = {name: ORDERS[name] for name in (*ORDERS.names.built_in, kind) if name != "syn"}
         tags = ", ".join(
             f"{tag!r} with a number ({tag + '3'!r})" if order.takes_number else repr(tag)

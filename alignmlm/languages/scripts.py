@@ -91,12 +91,13 @@ def split_name(name: str) -> tuple[str, float]:
     Raises:
         ConfigError: no such script, a share outside [0, 100], or one missing or out of place.
     """
-    match = re.fullmatch(r"([a-z]*)(\d*)", name)
+    match = re.fullmatch(r"([a-z]*)([0-9]*)", name)
     kind, percent = match.groups() if match else (name, "")
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")
     takes = SCRIPTS[kind].takes_percent
-    if bool(percent) != takes or int(percent or 0) > 100:
+    padded = percent.startswith("0") and percent != "0"
+    if bool(percent) != takes or padded or int(percent or 0) > 100:
         requirement = (
             f"be {kind!r}{' with a percentage, as in ' + repr(kind + '25') if takes else ''}"
         )

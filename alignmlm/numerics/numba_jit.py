@@ -1,9 +1,11 @@
 """Python functions over arrays as machine code, compiled once and cached between runs."""
 
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import xxhash
@@ -11,6 +13,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
+
+log = logging.getLogger(__name__)
 
 COMPILED = ("data", "languages", "numerics")  # packages that compiled code comes from
 
@@ -32,10 +36,39 @@ def sources_id() -> str:
     return digest.hexdigest()
 
 
+def cache_folder() -> Path:
+    """Where to keep compiled code: a folder for the code of these sources alone.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    name = sources_id()
+    if given := os.environ.get("NUMBA_CACHE_DIR"):  # of the user, or of a parent process
+        return Path(given) if Path(given).name == name else Path(given) / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alignmlm" / name
+
+
+def kept_in() -> Path | None:
+    """The folder that compiled code is kept in; None, with a warning, where there can be none."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError) as error:
+        log.warning(
+            "compiled code cannot be kept (%s), so each process compiles it anew; set "
+            "NUMBA_CACHE_DIR to a folder that can be written to",
+            error,
+        )
+        return None
+    return folder
+
+
 # numba read its cache folder at import, so it must read it again; child processes inherit it
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alignmlm" / sources_id()
-os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
-config.reload_config()
+CACHE = kept_in()
+if CACHE:
+    os.environ["NUMBA_CACHE_DIR"] = str(CACHE)
+    config.reload_config()
 
 
 def compiled(function: Callable) -> Any:
@@ -43,7 +76,7 @@ def compiled(function: Callable) -> Any:
 
     Type checkers that wrap every function (under pytest) are unwrapped first.
     """
-    return njit(nogil=True, cache=True, error_model="numpy")(inspect.unwrap(function))
+    return njit(nogil=True, cache=CACHE is not None, error_model="numpy")(inspect.unwrap(function))
 
 
 def bare(function: Callable) -> Any:
@@ -53,7 +86,9 @@ def bare(function: Callable) -> Any:
     sentences.
     """
     uncounted: dict[str, Any] = {"_nrt": False}
-    return njit(nogil=True, cache=True, error_model="numpy", **uncounted)(inspect.unwrap(function))
+    return njit(nogil=True, cache=CACHE is not None, error_model="numpy", **uncounted)(
+        inspect.unwrap(function)
+    )
 
 
 def inlined(function: Callable) -> Any:

@@ -150,9 +150,10 @@ def induce(
     """
     pairs = given.single_tokens()
     control, known = pairs[::CONTROL], np.delete(pairs, np.s_[::CONTROL], axis=0)
-    every = np.arange(source.shape[0])
-    source_words = frequent(source, np.setdiff1d(every, known[:, 0]), WORDS)
-    target_words = frequent(target, np.setdiff1d(every, known[:, 1]), WORDS)
+    source_words, target_words = (
+        frequent(counts, without_partner(counts.shape[0], given, control, side), WORDS)
+        for side, counts in enumerate((source, target))
+    )
     induced: set[tuple[int, int]] = set()
     rounds = [Round(0, 0, 0)]
     while len(known) and len(rounds) <= ROUNDS:
@@ -173,6 +174,16 @@ def induce(
     aside = set(control[:, 0].tolist()), set(control[:, 1].tolist())
     new = [((a,), (b,)) for a, b in induced if a not in aside[0] and b not in aside[1]]
     return Induction(from_pairs(new), rounds, check)
+
+
+def without_partner(
+    vocabulary: int, given: Dictionary, control: Int[np.ndarray, "pair 2"], side: int
+) -> Int[np.ndarray, " token"]:
+    """The tokens that no given pair, those of the control apart, has as its word of one side."""
+    aside = {((a,), (b,)) for a, b in control.tolist()}
+    words = (pair[side] for pair in given.words() if pair not in aside)
+    taken = [word[0] for word in words if len(word) == 1]
+    return np.setdiff1d(np.arange(vocabulary), taken)
 
 
 def compared(induced: set[tuple[int, int]], answers: Int[np.ndarray, "pair 2"]) -> Round:

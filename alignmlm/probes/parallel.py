@@ -167,8 +167,8 @@ def word_rows(
     target: Reading,
     limit_words: int | None = None,
     repeated: bool = False,
-) -> ParallelRows:
-    """The same sentences in two languages of one base, word by word.
+) -> ParallelRows | None:
+    """The same sentences in two languages of one base, word by word; None if no word is left.
 
     Words that a language replaced by random ones, or that do not fit into a row, are left out, and
     so is every occurrence of a word but the first: at the embedding layer only their positions tell
@@ -185,4 +185,4 @@ def word_rows(
                 side.append(row_of(sentence, reading, tuple(span[word] for word in words)))
         if left is not None and (left := left - len(words)) == 0:
             break
-    return ParallelRows(tuple(rows[0]), tuple(rows[1]))
+    return ParallelRows(tuple(rows[0]), tuple(rows[1])) if rows[0] else None

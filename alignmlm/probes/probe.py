@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignmlm.errors import ConfigError
-from alignmlm.languages.dictionary import Word
 from alignmlm.probes.encoder import BATCH_TOKENS, layer_vectors, load_encoder, token_embedding
 from alignmlm.probes.geometry import (
     isotropy_metrics,
@@ -30,6 +29,7 @@ from alignmlm.probes.neighbours import (
 from alignmlm.probes.parallel import ParallelRows
 from alignmlm.probes.words import (
     CSLS_NEIGHBOURS,
+    Counts,
     Metrics,
     WordProbe,
     spread,
@@ -66,7 +66,7 @@ class Asked:
 
     words: Mapping[str, WordProbe] = field(default_factory=dict)
     texts: Mapping[str, ParallelRows] = field(default_factory=dict)
-    counts: Mapping[Word, int] | None = None  # occurrences of words, for frequency bands
+    counts: Counts | None = None  # for frequency bands
 
 
 def prefixed(prefix: str, metrics: Metrics) -> Metrics:

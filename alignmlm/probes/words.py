@@ -25,6 +25,7 @@ from alignmlm.probes.neighbours import (
 CSLS_NEIGHBOURS = 10  # Conneau et al., 2018 (arXiv:1710.04087), section 2.3
 BAND_EDGES = (1000, 5000, 20_000)  # the last rank of each band but the open-ended one
 Metrics = dict[str, float | int]
+Counts = tuple[Mapping[Word, int], Mapping[Word, int]]  # occurrences of source and target words
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,22 +226,22 @@ def word_metrics(
     embedding: Float[Tensor, "vocab hidden"],
     probe: WordProbe,
     csls_pool_words: int | None = None,
-    counts: Mapping[Word, int] | None = None,
+    counts: Counts | None = None,
     target_embedding: Float[Tensor, "vocab hidden"] | None = None,
 ) -> Metrics:
     """Retrieval of translations both ways; the paper's number is forward/cosine_p1_percent.
 
-    `counts` are occurrences of words of either side in the corpus, for frequency bands. Target
-    words have their vectors in `target_embedding` where it is given.
+    `counts` are occurrences of the source and of the target words, each in the text of their
+    language, for frequency bands of the asked side. Target words have their vectors in
+    `target_embedding` where it is given.
     Source: Tang et al., 2022 (arXiv:2211.08547), section 5 (alignment).
     """
     source, target = embedding, embedding if target_embedding is None else target_embedding
+    forward, backward = probe.forward, probe.backward
+    own, theirs = counts or (None, None)
+    pool = csls_pool_words
     ways = {
-        "forward": ((source, target), probe.forward, probe.backward.candidates),
-        "backward": ((target, source), probe.backward, probe.forward.candidates),
+        "forward": question_metrics((source, target), forward, backward.candidates, pool, own),
+        "backward": question_metrics((target, source), backward, forward.candidates, pool, theirs),
     }
-    return {
-        f"{way}/{key}": value
-        for way, (tables, asked, words) in ways.items()
-        for key, value in question_metrics(tables, asked, words, csls_pool_words, counts).items()
-    }
+    return {f"{way}/{key}": value for way, found in ways.items() for key, value in found.items()}

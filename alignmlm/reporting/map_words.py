@@ -26,9 +26,9 @@ def whole_words(tokenizer: Tokenizer) -> list[str]:
     Prefixes of longer tokens are left out: many of them are only intermediate BPE merges.
     """
     kinds = decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
-    vocabulary = tokenizer.get_vocab()
+    vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_tokens_decoder()
     texts = (
-        surface_of(token, kinds).decode("utf-8", errors="ignore")
+        surface_of(token, kinds, vocabulary[token] in added).decode("utf-8", errors="ignore")
         for token in sorted(vocabulary, key=vocabulary.__getitem__)
     )
     words = [text.strip() for text in texts if text.startswith(" ")]

@@ -170,10 +170,16 @@ def append_text(path: Path, text: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder; folders that another process removes meanwhile are left out."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files of a folder; one that another process just removed has none."""
     total = 0
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
+            total += path.stat().st_size
     return total

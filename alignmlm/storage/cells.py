@@ -39,7 +39,7 @@ def as_text(value: object, what: str, place: str) -> str:
 
 
 def as_label(value: object, what: str, place: str) -> str:
-    """A label: text, a whole number (2 and 2.0 are "2"), or "true" and "false".
+    """A label: text without space around it, a whole number (2.0 is "2"), "true" or "false".
 
     Raises:
         DataError: it is something else, or null.
@@ -49,7 +49,7 @@ def as_label(value: object, what: str, place: str) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, str | int):
-        return str(value)
+        return str(value).strip()
     requirement = "must be text or a whole number"
     raise DataError(f"{place}: {what} {requirement}, found {described(value)}")
 

@@ -91,8 +91,19 @@ def zstd_frame() -> Any:
     return ZstdDecompressor().decompressobj()
 
 
+def gzip_file(raw: io.BufferedReader) -> gzip.GzipFile:
+    """A decompressor of all members of a gzip file.
+
+    Raises:
+        EOFError: there is none; Python takes an empty file for empty content.
+    """
+    if not raw.peek(1):
+        raise EOFError("the file is empty")
+    return gzip.GzipFile(fileobj=raw)
+
+
 READERS: dict[str, Callable[[io.BufferedReader], io.IOBase]] = {
-    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".gz": gzip_file,
     ".bz2": lambda raw: FrameReader(raw, bz2.BZ2Decompressor, CHUNK_BYTES),
     ".xz": lambda raw: FrameReader(raw, lzma.LZMADecompressor, CHUNK_BYTES, padding=4),
     ".zst": lambda raw: FrameReader(raw, zstd_frame),

@@ -19,15 +19,18 @@ from alignmlm.languages.language import base_of
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.run_records import METRICS, metric_rows
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.checksums import CHECKSUM, verified, with_checksum
 from alignmlm.storage.locks import LockHeldError, held_or_refused, holder, lock_of
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import record
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import Task, load_tasks, local_files, own_tasks, split_files
 
 CELLS, LOGS = "cells", "logs"
 COMMAND = " (exit code "  # after an error of pre-training: its exit code and command
-OUTDATED = "its scores are of other settings or files; run the study again"
+OUTDATED = "its scores were measured with other settings or files; run the study again"
+NOT_MEASURED = "trained, but not measured yet; run the study again"
 Row = dict[str, Any]
 
 
@@ -51,14 +54,19 @@ def write_cell(study: StudyConfig, run: PlannedRun, cell: CellRecord) -> None:
     """Write the record of a run."""
     path = record_of(study, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(asdict(cell), indent=1, ensure_ascii=False) + "\n")
+    document = with_checksum(asdict(cell))
+    replace_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
     """The record of a run; an empty one where there is none that can be used."""
+    path = record_of(study, run)
     try:
-        return CellRecord(**read_json(record_of(study, run), nan=True))
-    except (AlignMLMError, TypeError):
+        document = read_json(path, nan=True)
+        if CHECKSUM in document:  # not in older records
+            document = verified(document, path, DataError)
+        return record(CellRecord, document, path)
+    except AlignMLMError:
         return CellRecord()
 
 
@@ -106,12 +114,14 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
 
 
 def current_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
-    """The record of a run; an error takes the place of scores that settings or files outdate."""
+    """The record of a run; an error takes the place of scores that are missing or outdated."""
     cell = read_cell(study, run)
     if cell.error:
         return cell
     if not run.done:
         return CellRecord(error="not pre-trained")
+    if cell == CellRecord():
+        return CellRecord(error=NOT_MEASURED)
     try:
         same = not cell.inputs or cell.inputs == inputs_of(study, run)
     except AlignMLMError as error:

@@ -40,9 +40,17 @@ class PlanRow:
 
 def speed_key(recipe: Recipe) -> str:
     """What the speed of a recipe depends on."""
-    train = (recipe.train.seq_len, recipe.train.batch_rows, recipe.train.micro_rows)
+    train = asdict(recipe.train) | {"steps": 0, "seed": 0}
     parts = (asdict(recipe.model) | {"seed": 0}, recipe.objective, recipe.languages.ids, train)
-    return repr((parts, recipe.optimizer.name, recipe.data))
+    return repr((parts, recipe.mask.rate, recipe.optimizer.name, recipe.data))
+
+
+def without_seed(recipe: Recipe) -> str:
+    """All of a recipe but its seed, name and folder."""
+    sections = asdict(recipe)
+    for section, own in (("model", ("seed",)), ("train", ("seed",)), ("run", ("name", "dir"))):
+        sections[section] |= dict.fromkeys(own)
+    return repr(sections)
 
 
 def measuring_s(run: PlannedRun) -> float | None:
@@ -82,11 +90,11 @@ def plan_rows(study: StudyConfig) -> Iterator[PlanRow]:
     done = {run.folder: taken(study, run) for run in runs if run.done}
     took = [needs.measuring_s for needs in done.values() if needs.measuring_s is not None]
     recipes = {run.folder: recipe_of(study, run) for run in runs}
-    like = {(speed_key(recipes[run]), recipes[run].train.steps): done[run] for run in done}
+    like = {without_seed(recipes[run]): done[run] for run in done}
     for run in runs:
         recipe = recipes[run.folder]
         steps, key = recipe.train.steps, speed_key(recipe)
-        needs = done.get(run.folder) or like.get((key, steps))
+        needs = done.get(run.folder) or like.get(without_seed(recipe))
         if needs is None:
             speed, tested = trials[key] = trials.get(key) or tried(study, recipe)
             disk_mib = speed.disk_mib(recipe.run.keep_checkpoints)

@@ -1,6 +1,7 @@
 """Every probe of a run's checkpoints: words, contexts and parallel sentences, as one document."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 from alignmlm.data.coverage import DictionarySide, word_counts
 from alignmlm.data.store import VALIDATION
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.languages.dictionary import Dictionary, Word
+from alignmlm.languages.dictionary import Dictionary
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.languages.orders import is_syntax
 from alignmlm.objectives.registry import objective_of
@@ -36,7 +37,7 @@ from alignmlm.probes.word_alignment import (
     alignment_error_metrics,
     split_sentences,
 )
-from alignmlm.probes.words import Metrics, unit_vectors, word_metrics, word_probe
+from alignmlm.probes.words import Counts, Metrics, unit_vectors, word_metrics, word_probe
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +73,12 @@ class PairMaterial:
 
     name: str  # "<source> <target>"
     pair: LanguagePair
-    counts: dict[Word, int]  # occurrences in the train split
+    counts: Counts  # in the train split
     sentences: ParallelRows | None  # None unless both share a base and neither has a syntax order
 
 
-def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[Word, int]:
-    """Train-split frequencies of the dictionary words of two languages.
+def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> Counts:
+    """Train-split frequencies of the dictionary words of two languages, each in its own text.
 
     Raises:
         DataError: a damaged block of a shard.
@@ -87,12 +88,12 @@ def pair_counts(recipe: Recipe, assembly: Assembly, pair: LanguagePair) -> dict[
     scripts = lay_out_scripts(languages, alphabet, recipe.languages.seed)
     both = merged([pair.used, pair.held_out]).words()
     derived = languages[pair.source].base == languages[pair.target].base
-    counts: dict[Word, int] = {}
+    counts = []
     for number, place in ((pair.source, 0), (pair.target, 1)):
         side = DictionarySide(languages[number].base, scripts.tables[number], every_token=derived)
         words = sorted({words[place] for words in both})
-        counts |= word_counts(words, side, assembly.store)
-    return counts
+        counts.append(word_counts(words, side, assembly.store))
+    return counts[0], counts[1]
 
 
 def pair_material(
@@ -123,7 +124,7 @@ def parallel_sentences(
     limit: int,
     embeddings: bool,
 ) -> ParallelRows | None:
-    """Validation sentences in both languages, word by word, if both have the same base."""
+    """Validation sentences in both languages, word by word; None unless both have the same base."""
     languages = [assembly.loader.languages[number] for number in (pair.source, pair.target)]
     if languages[0].base != languages[1].base or any(is_syntax(own.order) for own in languages):
         return None
@@ -154,7 +155,7 @@ def spaces_of(tables: Tables, given: Dictionary, every: Dictionary) -> Iterator[
 
 
 def word_space_metrics(
-    tables: Tables, given: Dictionary, held_out: Dictionary, counts: dict[Word, int]
+    tables: Tables, given: Dictionary, held_out: Dictionary, counts: Counts
 ) -> Metrics:
     """Retrieval of given and held-out words, mutual neighbours and hubs, in each space."""
     every = merged([given, held_out])
@@ -164,7 +165,7 @@ def word_space_metrics(
         for part, asked in parts.items():
             if len(asked):
                 probe = word_probe(asked, every)
-                values = word_metrics(own.source, probe, counts=counts, target_embedding=own.target)
+                values = word_metrics(own.source, probe, None, counts, own.target)
                 metrics |= prefixed(f"{space}/{part}", values)
         words = [sorted({pair[place] for pair in every.words()}) for place in (0, 1)]
         sides = (unit_vectors(table, side) for table, side in zip(own, words, strict=True))
@@ -173,7 +174,7 @@ def word_space_metrics(
 
 
 def context_metrics(
-    sides: tuple[ContextMeans, ContextMeans], pair: LanguagePair, counts: dict[Word, int]
+    sides: tuple[ContextMeans, ContextMeans], pair: LanguagePair, counts: Counts
 ) -> Metrics:
     """word_space_metrics() of mean states, by layer; words with too few contexts are left out."""
     used, held_out = (
@@ -194,7 +195,7 @@ def pair_metrics(
     contexts: dict[int, ContextMeans],
     material: PairMaterial,
 ) -> Metrics:
-    """All metrics of one language pair."""
+    """All metrics of a language pair that are defined; CKA of a single word is not, for example."""
     pair = material.pair
     every = merged([pair.used, pair.held_out])
     tables = Tables(embedding, embedding)
@@ -207,7 +208,7 @@ def pair_metrics(
         errors = alignment_error_metrics(encoder, material.sentences)
         shapes = text_metrics(encoder, material.sentences, ProbeConfig())
         metrics |= prefixed("sentences", errors | shapes)
-    return metrics
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def step_metrics(

@@ -6,6 +6,7 @@ by frequency; half of them are given to training and half held out, where there 
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ from alignmlm.studies.run_probes import check_sizes, pair_counts
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+COUNTS = "in the text of the word's own language"
 Plain = dict[str, Any]
 
 
@@ -103,18 +105,20 @@ def word_texts(
 ) -> list[str]:
     """The words as their base language writes them; bytes that are not valid UTF-8 are escaped."""
     base, kinds = base_of(table, size), decoder_kinds(json.loads(tokenizer.to_str())["decoder"])
-    texts = []
+    added, texts = tokenizer.get_added_tokens_decoder(), []
     for word in words:
         ids = base[list(word)].tolist()
         text = tokenizer.decode(ids).strip()
         if "\ufffd" in text:
-            surfaces = (surface_of(tokenizer.id_to_token(i) or "", kinds) for i in ids)
+            surfaces = (surface_of(tokenizer.id_to_token(i) or "", kinds, i in added) for i in ids)
             text = b"".join(surfaces).decode("utf-8", errors="backslashreplace").strip()
         texts.append(text)
     return texts
 
 
-def chosen_words(pair: LanguagePair, counts: dict[Word, int], limit: int) -> list[tuple[Word, str]]:
+def chosen_words(
+    pair: LanguagePair, counts: Mapping[Word, int], limit: int
+) -> list[tuple[Word, str]]:
     """Source words and their part, each part spread over its words from frequent to rare."""
     parts = {
         name: sorted(
@@ -135,7 +139,7 @@ def pair_words(recipe: Recipe, assembly: Assembly, pair: LanguagePair, limit: in
     """
     languages, vocabulary = assembly.loader.languages, assembly.store.vocabulary
     scripts = lay_out_scripts(languages, vocabulary.alphabet(), recipe.languages.seed)
-    every, counts = merged([pair.used, pair.held_out]), pair_counts(recipe, assembly, pair)
+    every, (counts, _) = merged([pair.used, pair.held_out]), pair_counts(recipe, assembly, pair)
     whole = questions(every, every)
     chosen = chosen_words(pair, counts, limit)
     place = {word: number for number, word in enumerate(whole.sources)}
@@ -257,10 +261,10 @@ def explored_steps(folder: Path, sizes: WordSizes) -> list[int]:
 
 
 def sources(folder: Path, sizes: WordSizes) -> Plain:
-    """What words.json depends on: sizes, and the checkpoints by the hashes of their manifests."""
+    """What words.json depends on: sizes, checkpoints' manifests by hash, and what is counted."""
     paths = (folder / CHECKPOINTS / f"step-{step}" for step in explored_steps(folder, sizes))
     manifests = {path.name: file_xxh3(path / MANIFEST) for path in paths}
-    return {"sizes": asdict(sizes), "manifests_xxh3": manifests}
+    return {"sizes": asdict(sizes), "manifests_xxh3": manifests, "counts": COUNTS}
 
 
 def run_words(recipe: Recipe, folder: Path, sizes: WordSizes) -> Plain:

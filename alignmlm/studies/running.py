@@ -345,7 +345,11 @@ def write_study(study: StudyConfig, rows: list[Row]) -> None:
             log.warning("%s; set aside as %s, made again", error, set_aside(path).name)
             known = []
         rows = in_order(study, [*rows, *other_rows(study, known, rows)])
-        replace_text(path, study_text(study.name, rows, missing_runs(study)))
+        there = {(row["objective"], row["seed"]) for row in rows}
+        missing = [
+            each for each in missing_runs(study) if (each["objective"], each["seed"]) not in there
+        ]
+        replace_text(path, study_text(study.name, rows, missing))
 
 
 def other_rows(study: StudyConfig, known: list[Row], rows: list[Row]) -> list[Row]:

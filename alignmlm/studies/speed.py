@@ -75,6 +75,7 @@ def trial_run(recipe: Recipe) -> Iterator[tuple[Path, RunSpeed]]:
         folder = Path(name)
         train = replace(recipe.train, steps=STEPS, log_steps=INTERVAL, validation_steps=STEPS)
         run = replace(recipe.run, dir=str(folder / "run"), checkpoint_steps=STEPS)
+        run = replace(run, wandb=False, tensorboard=False)
         replace_text(folder / RECIPE, yaml_text(asdict(replace(recipe, train=train, run=run))))
         began = perf_counter()
         line = train_command([f"--config={folder / RECIPE}"])

@@ -38,7 +38,7 @@ class StudyConfig:
     """Dotted settings with the values that each objective and variant is run with:
     {dictionary.fraction: [0.25, 0.5]}."""
     exclude: list[dict[str, Any]] = field(default_factory=list)
-    """Runs to leave out: those that match every setting of a rule (seed may be one):
+    """Runs to leave out: those that the study gives every setting of a rule (seed may be one):
     [{objective.name: mlm, dictionary.fraction: 0.25}]."""
     include: list[dict[str, Any]] = field(default_factory=list)
     """Runs besides those of the axes, by their settings:
@@ -77,8 +77,9 @@ class StudyConfig:
         """
         for name, settings in self.variants.items():
             place = f"study.variants.{name}"
-            if name in self.objectives or "objective.name" not in settings:
-                requirement = "have a name of its own and an objective.name"
+            own = name and name not in self.objectives and Path(name).name == name
+            if not own or "objective.name" not in settings:
+                requirement = "have a name of its own, without slashes, and an objective.name"
                 raise ConfigError(place, settings, requirement)
             check_overrides(place, settings, OWN[1:])
         for number, settings in enumerate(self.include):
@@ -100,12 +101,26 @@ class StudyConfig:
                 raise ConfigError(f"study.axes.{key}", values, requirement)
             for value in values:
                 check_overrides("study.axes", {key: value}, OWN)
-        known = [*dict(setting_hints(Recipe)), SEED]
+        self.check_exclude()
+
+    def check_exclude(self) -> None:
+        """Raise unless each rule has settings, of their types, of some run, whatever its seed.
+
+        Raises:
+            ConfigError: one has not.
+        """
+        hints = dict(setting_hints(Recipe)) | {SEED: int}
+        own = [self.overrides | settings for _, settings in conditions(self)]
         for rule in self.exclude:
-            for key in rule:
-                if key not in known:
-                    requirement = f"name dotted settings, or {SEED}{nearest(key, known)}"
+            for key, value in rule.items():
+                if key not in hints:
+                    requirement = f"name dotted settings, or {SEED}{nearest(key, hints)}"
                     raise ConfigError("study.exclude", key, requirement)
+                check(hints[key], value, key, "study.exclude")
+            asked = {key: value for key, value in rule.items() if key != SEED}
+            if not any(has_all(settings, asked) for settings in own):
+                requirement = "leave out a run: the study gives none all of these settings"
+                raise ConfigError("study.exclude", rule, requirement)
 
 
 def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:
@@ -173,12 +188,9 @@ def conditions(study: StudyConfig) -> Iterator[tuple[str, Settings]]:
         yield "-".join([settings["objective.name"], *map(in_name, own, own.values())]), settings
 
 
-def is_excluded(study: StudyConfig, settings: Settings) -> bool:
-    """Whether a rule of `exclude` leaves a run out: it has all settings of the rule."""
-    return any(
-        all(key in settings and settings[key] == value for key, value in rule.items())
-        for rule in study.exclude
-    )
+def has_all(settings: Settings, rule: Settings) -> bool:
+    """Whether settings have all that a rule of `exclude` names."""
+    return all(key in settings and settings[key] == value for key, value in rule.items())
 
 
 def planned_runs(study: StudyConfig) -> list[PlannedRun]:
@@ -191,7 +203,9 @@ def planned_runs(study: StudyConfig) -> list[PlannedRun]:
         PlannedRun(name, seed, Path(study.folder) / f"{name}-seed{seed}", settings)
         for seed in study.seeds
         for name, settings in conditions(study)
-        if not is_excluded(study, study.overrides | settings | {SEED: seed})
+        if not any(
+            has_all(study.overrides | settings | {SEED: seed}, rule) for rule in study.exclude
+        )
     ]
     names = [run.folder.name for run in runs]
     if not runs or len(set(names)) < len(names):

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -20,10 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from alignmlm.errors import ConfigError, DataError, quoted
+from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.storage.atomic import new_file
-from alignmlm.storage.conllu import blocks
-from alignmlm.storage.text import numbered_lines
+from alignmlm.syntax.trees import conllu_text, read_conllu
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]  # what is done, share of the training in [0, 1]
@@ -108,26 +108,19 @@ def udpipe() -> ModuleType:
 
 
 def treebank_text(path: Path) -> str:
-    """The text of a CoNLL-U file, checked to have valid ids and columns.
+    """The trees of a CoNLL-U file as text that UDPipe reads as read_conllu does.
 
     Raises:
-        DataError: the file cannot be read, a line is damaged, or a word lacks its tag, its head or
-            its relation.
+        DataError: the file cannot be read, or a tree is damaged.
     """
-    lines = list(numbered_lines(path))
-    for block in blocks(lines, path):
-        for row in block.rows:
-            if any(row.columns[column] in ("", "_") for column in (3, 6, 7)):
-                word = f"{path}:{row.number}: word {quoted(row.form)}"
-                raise DataError(f"{word} needs a UPOS tag, a head and a relation")
-    return "".join(line.rstrip(" ") + "\n" for _, line in lines)
+    return "".join(map(conllu_text, read_conllu(path)))
 
 
 def read_treebank(path: Path) -> list[Any]:
     """Sentences of a treebank as UDPipe holds them, every word with its tag, head and relation.
 
     Raises:
-        DataError: the file is not CoNLL-U, holds no sentence, or lacks one of the three columns.
+        DataError: the file cannot be read, holds no sentence, or a tree is damaged.
     """
     library, sentences = udpipe(), []
     reader, error = library.InputFormat.newConlluInputFormat(), library.ProcessingError()
@@ -337,6 +330,7 @@ def parse_many(
     Raises:
         ConfigError: there is no worker, or ufal.udpipe is not installed.
         DataError: the file is not a UDPipe 1 model with a tagger and a parser.
+        AlignMLMError: a worker was killed.
     """
     if workers < 1:
         raise ConfigError("workers", workers, "be at least 1")
@@ -345,13 +339,17 @@ def parse_many(
         yield from map(parser.parse, batches)
         return
     waiting: deque[Future[list[str | None]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for batch in batches:
-            waiting.append(pool.submit(parse_batch, path, max_words, beam, batch))
-            if len(waiting) == 2 * workers:
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for batch in batches:
+                waiting.append(pool.submit(parse_batch, path, max_words, beam, batch))
+                if len(waiting) == 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        remedy = f"if memory ran out, use fewer --workers than {workers}"
+        raise AlignMLMError(f"a process of the parser was killed; {remedy}") from error
 
 
 def arcs(sentence: Any) -> list[Arc]:

@@ -128,8 +128,9 @@ def _head(row: WordLine, place: str) -> int:
     if not HEAD.fullmatch(head):
         raise DataError(f"{place}: HEAD must be a number, found {head[:80]!r}")
     for name, value in (("UPOS", upos), ("DEPREL", relation)):
-        if "_" in value or not value:
-            raise DataError(f"{place}: {name} must be a label without _, found {quoted(value)}")
+        if "_" in value or " " in value or not value:
+            requirement = "must be a label without _ or a space"
+            raise DataError(f"{place}: {name} {requirement}, found {quoted(value)}")
     return int(head) - 1
 
 

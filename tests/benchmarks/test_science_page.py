@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, "benchmarks")
-from science_tables import ARMS, INDUCTION, STUDY_ROWS, lines_of_page, rows_of
+from science_tables import (
+    ARMS,
+    INDUCTION,
+    STUDY_ROWS,
+    induction_lines,
+    lines_of_page,
+    rows_of,
+)
 
 PAGE = Path("docs/science.md").read_text("utf-8").splitlines()
 
@@ -28,3 +35,9 @@ def test_rows_say_where_they_were_measured(path):
 def test_every_arm_has_every_seed():
     cells = {(row["objective"], row["seed"]) for row in rows_of(STUDY_ROWS)}
     assert cells == set(product(ARMS, {seed for _, seed in cells}))
+
+
+def test_a_draw_that_was_measured_twice_counts_once_with_its_last_row():
+    first, *_ = rows_of(INDUCTION)
+    again = first | {"precision_percent": 12.5}
+    assert list(induction_lines([first, again])) == list(induction_lines([again]))

@@ -13,7 +13,6 @@ from alignmlm.corpus.sources import SourceConfig
 from alignmlm.data.text import words_of
 from alignmlm.data.tokenizer import encode_words, load_tokenizer, train_tokenizer
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.evaluated_model import read_tokenizer
 from alignmlm.evaluation.examples.words import tokens_of_words
 from alignmlm.tasks.examples import SplitFile
 from alignmlm.tasks.formats import read_split
@@ -121,10 +120,9 @@ def test_a_column_name_that_is_repeated_is_refused(tmp_path):
 # special-strings
 
 
-@pytest.mark.parametrize("read", [load_tokenizer, read_tokenizer])
-def test_the_name_of_a_special_token_is_ordinary_text(tmp_path, read):
+def test_the_name_of_a_special_token_is_ordinary_text(tmp_path):
     train_tokenizer(["see <s> and </s> and <mask>"], 270).save(str(tmp_path / "tokenizer.json"))
-    tokenizer = read(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     for name in ("<s>", "<pad>", "</s>", "<unk>", "<mask>"):
         ((*ids,),) = encode_words(tokenizer, [name])
         assert tokenizer.token_to_id(name) not in ids
@@ -138,7 +136,7 @@ def test_a_special_token_among_a_foreign_models_pieces_is_unknown_in_a_text(tmp_
     foreign.pre_tokenizer = pre_tokenizers.Metaspace()
     foreign.add_special_tokens(names)
     foreign.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = read_tokenizer(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     assert encode_words(tokenizer, ["<mask>", "a"]) == [(5, 3), (5, 6)]
 
 

@@ -159,6 +159,10 @@ BAD = {
         lambda f: write(f / "a.txt", TEXT.replace("\n\n", "\n")),
         "no (train|validation) document",
     ),
+    "one treebank": (
+        lambda f: write(f / "a.conllu", "1\tword\t_\tX\t_\t_\t0\troot\t_\t_\n\n" * 40),
+        "no (train|validation) document: .*`# newdoc`",
+    ),
 }
 
 

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from alignmlm.corpus import workspace
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.corpus.workspace import workspace_of
 from alignmlm.data.tokenizer import train_tokenizer
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
 
 TEXTS = [f"The {colour} cat sat on mat {n}." for n in range(12) for colour in ("red", "blue")]
 
@@ -86,9 +88,66 @@ def test_a_build_that_was_killed_when_its_store_was_in_place_is_finished(stopped
     assert not place.exists()
 
 
+def other_build(config):
+    return replace(config, tokenizer=None, vocabulary_size=280)
+
+
+def test_a_workspace_without_a_record_makes_no_other_store_this_one(config):
+    final = build_store(config)
+    workspace_of(final).folder.mkdir()
+    with pytest.raises(DataError, match="holds a store already"):
+        build_store(other_build(config))
+
+
+def test_a_workspace_keeps_its_record_until_the_rest_is_removed(stopped, monkeypatch):
+    def killed(path, ignore_errors=False):
+        remove(path, ignore_errors=ignore_errors)
+        raise StoppedError
+
+    remove = shutil.rmtree
+    monkeypatch.setattr(workspace, "rmtree", killed)
+    with pytest.raises(StoppedError):
+        build_store(stopped)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="holds a store already"):
+        build_store(other_build(stopped))
+    assert build_store(stopped) == Path(stopped.store)
+    assert not list(Path(stopped.store).parent.glob("store.building*"))
+
+
+def test_what_is_left_of_an_older_build_makes_no_other_store_this_one(stopped, tmp_path):
+    place = workspace_of(Path(stopped.store)).folder
+    shutil.copytree(place, place.with_name(f"{place.name}.tmp-machine-1"))
+    shutil.rmtree(place)
+    build_store(other_build(stopped))
+    with pytest.raises(DataError, match="holds a store already"):
+        build_store(stopped)
+
+
+@pytest.mark.parametrize("store", ["", ".", "/"])
+def test_a_store_without_a_name_is_refused(store, config):
+    with pytest.raises(ConfigError, match=r"data\.store = .*name a folder"):
+        build_store(replace(config, store=store))
+
+
 def test_a_tokenizer_that_is_not_there_is_named_before_the_corpus_is_read(config):
     Path(config.tokenizer).unlink()
     seen = []
     with pytest.raises(DataError, match=r"no tokenizer at \S+tokenizer\.json"):
         build_store(config, seen.append)
     assert not seen
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [flipped, lambda data: data[:-9]], ids=["flipped", "cut"])
+def test_damaged_text_of_a_stopped_build_is_named(damage, stopped):
+    place = workspace_of(Path(stopped.store))
+    shutil.rmtree(place.tokens)
+    text = next(place.text.glob("*.zst"))
+    text.write_bytes(damage(text.read_bytes()))
+    with pytest.raises(DataError, match=rf"{text.name} .*remove \S+\.building"):
+        build_store(stopped)

@@ -16,7 +16,7 @@ from alignmlm.corpus.readers import documents
 from alignmlm.corpus.sources import SourceConfig, corpus_files
 from alignmlm.corpus.token_parts import SENTENCE, make_encoder, make_tokens
 from alignmlm.data.tokenizer import encode, train_tokenizer
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.examples.words import tokens_of_words
 from tests.toys import read_sentences
 
@@ -56,6 +56,18 @@ def test_a_line_that_is_not_json_is_an_error_that_names_the_file(tmp_path):
 def test_a_parquet_file_of_something_else_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.parquet"):
         read(tmp_path, "a.parquet", b"not parquet")
+
+
+def test_a_parquet_file_that_was_cut_to_nothing_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet: .* 0 bytes"):
+        read(tmp_path, "a.parquet", b"")
+
+
+@pytest.mark.parametrize("count", ["²", "9" * 5000, "0", "-1", ""])
+def test_a_sample_world_without_a_number_of_sentences_is_named(count):
+    source = SourceConfig(language="qaa-Latn", files=[f"sample:{count}"])
+    with pytest.raises(ConfigError, match=r"data\.sources\.files = .*look like 'sample:40000'"):
+        list(documents(source))
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.conllu"])

@@ -3,10 +3,12 @@
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from alignmlm.corpus.sources import SourceConfig, source_paths
-from alignmlm.corpus.survey import patterns
+from alignmlm.corpus.survey import fitting_tokenizer, patterns, surveyed
 from alignmlm.errors import DataError
 
 ROW = json.dumps({"text": "One."}).encode()
@@ -40,3 +42,10 @@ def test_a_folder_without_text_is_an_error_that_says_what_is_read(tmp_path):
     (tmp_path / "README.md").touch()
     with pytest.raises(DataError, match=r"no folder with files in \.txt, \.jsonl, \.json"):
         patterns(tmp_path)
+
+
+def test_rows_of_empty_text_are_too_few_words(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [""] * 40}), path)
+    with pytest.raises(DataError, match="0 words are too few"):
+        fitting_tokenizer([surveyed("eng-Latn", str(path))])

@@ -20,7 +20,7 @@ from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.text import sentence_texts, split_sentences
 from alignmlm.data.tokenizer import encode_flat, train_tokenizer
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.interchange.foreign import open_tokens
+from alignmlm.interchange.foreign import TokenFile, open_tokens
 from alignmlm.interchange.imports import import_tokens
 
 Documents = list[list[list[int]]]  # of sequences of tokens
@@ -228,7 +228,9 @@ def test_sentences_keep_every_character_but_blanks(text: str) -> None:
     assert "".join("".join(sentence_parts(text, "eng")).split()) == "".join(text.split())
 
 
-def test_wordpiece_tokens_have_words(tmp_path: Path) -> None:
+@pytest.fixture
+def wordpiece() -> Tokenizer:
+    """A tokenizer of BERT's kind with ten tokens, special ones first."""
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "play", "##ing", "chess", ".", "he"]
     tokenizer = Tokenizer(
         models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]")
@@ -237,10 +239,34 @@ def test_wordpiece_tokens_have_words(tmp_path: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(names[:5])
-    found = find_bounds(importer_of(tokenizer), np.array([9, 5, 6, 7, 8, 9, 5, 6]))
+    return tokenizer
+
+
+def test_wordpiece_tokens_have_words(wordpiece: Tokenizer) -> None:
+    found = find_bounds(importer_of(wordpiece), np.array([9, 5, 6, 7, 8, 9, 5, 6]))
     assert found is not None
     assert np.flatnonzero(found.word_starts).tolist() == [0, 1, 3, 4, 5, 6]
     assert np.flatnonzero(found.sentence_starts).tolist() == [0, 5]
+
+
+def test_an_unknown_word_of_wordpiece_is_a_word_of_its_own(wordpiece: Tokenizer) -> None:
+    found = find_bounds(importer_of(wordpiece), np.array([9, 1, 1, 5, 6, 7, 8]))
+    assert found is not None
+    assert found.text == " he [UNK] [UNK] playing chess ."
+    assert np.flatnonzero(found.word_starts).tolist() == [0, 1, 2, 3, 5, 6]
+
+
+def test_documents_with_unknown_words_are_those_of_their_tokenizer(
+    wordpiece: Tokenizer, tmp_path: Path
+) -> None:
+    wordpiece.save(str(tmp_path / "tokenizer.json"))
+    documents = [[[9, 1, 5 + i % 2, 7, 8] * (i + 1)] for i in range(40)]
+    path = write_megatron(tmp_path / "bert", documents)
+    total = import_tokens(
+        path, tmp_path / "tokenizer.json", "eng-Latn", tmp_path / "store", validation=0.2
+    )
+    assert total.documents_changed == 20  # those in which "##ing" follows an unknown word
+    assert total.documents == 40
 
 
 def test_documents_that_the_tokenizer_would_cut_otherwise_are_counted(
@@ -253,6 +279,21 @@ def test_documents_that_the_tokenizer_would_cut_otherwise_are_counted(
     total = import_tokens(path, tokenizer, "qaa-Latn", tmp_path / "store", validation=0.1)
     assert total.documents_changed == 1
     assert Store(tmp_path / "store").manifest.provenance["imported"]["documents_changed"] == 1
+
+
+def test_documents_whose_first_word_has_no_space_are_those_of_their_tokenizer(
+    sample: tuple[Path, Documents], tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer.from_file(str(sample[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # as RoBERTa's
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    texts = [f"{'every dofor ' * (i + 1)}kiru." for i in range(30)]
+    ids = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    path = write_megatron(tmp_path / "plain", [[each] for each in ids])
+    total = import_tokens(
+        path, tmp_path / "tokenizer.json", "qaa-Latn", tmp_path / "store", validation=0.2
+    )
+    assert (total.documents, total.documents_changed) == (30, 0)
 
 
 def test_a_token_beyond_the_vocabulary_names_document_and_token(
@@ -352,6 +393,22 @@ def test_a_folder_in_use_is_left_alone(sample: tuple[Path, Documents], tmp_path:
     (tmp_path / "store").mkdir()
     with pytest.raises(DataError, match="store exists"):
         import_tokens(tmp_path / "x.bin", sample[0], "qaa-Latn", tmp_path / "store")
+
+
+def test_a_store_that_another_import_made_meanwhile_is_left_alone(
+    sample: tuple[Path, Documents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = write_megatron(tmp_path / "a", sample[1]), tmp_path / "store"
+
+    def opened_slowly(path: Path) -> list[TokenFile]:
+        output.mkdir()
+        (output / "manifest.json").touch()
+        return open_tokens(path)
+
+    monkeypatch.setattr("alignmlm.interchange.imports.open_tokens", opened_slowly)
+    with pytest.raises(DataError, match="store exists; name another folder"):
+        import_tokens(path, sample[0], "qaa-Latn", output, validation=0.1)
+    assert [p.name for p in output.iterdir()] == ["manifest.json"]
 
 
 def test_what_a_killed_import_has_left_is_no_hindrance(

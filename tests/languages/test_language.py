@@ -1,3 +1,4 @@
+import re
 from itertools import product
 
 import numpy as np
@@ -60,6 +61,14 @@ def test_too_many_changes_or_another_order_are_an_error(changes):
 @pytest.mark.parametrize("change", ["ovl", "ovl101", "trans25"])
 def test_a_bad_percentage_is_an_error(change):
     with pytest.raises(ConfigError, match=f"script = '{change}'"):
+        parse_language(f"eng-Latn-x-{change}")
+
+
+@pytest.mark.parametrize(
+    "change", ["rep0", "rep00-trans", "rep020", "rep\u0662\u0660", "noise00", "noise03", "ovl025"]
+)
+def test_a_number_has_one_spelling_and_changes_something(change):
+    with pytest.raises(ConfigError, match=re.escape(change.removesuffix("-trans"))):
         parse_language(f"eng-Latn-x-{change}")
 
 

@@ -63,6 +63,20 @@ def test_words_with_the_same_given_neighbours_are_paired(two_texts, fraction):
         assert not {pair[side] for pair in pairs} & {pair[side] for pair in given_pairs.words()}
 
 
+def test_a_word_whose_given_partner_has_several_tokens_is_not_induced(two_texts):
+    names, single, others = dictionaries(0.5)
+    sides = [
+        [(a, (*b, 7)) for a, b in others.words()[:40]],
+        [((*a, 7), b) for a, b in others.words()[40:80]],
+    ]
+    given_pairs = from_pairs([*single.words(), *sides[0], *sides[1]])
+    target = renamed(two_texts[1], names)
+    pairs = induce(two_texts[0], target, given_pairs, from_pairs([])).pairs.words()
+    assert len(pairs) > 20
+    for side in (0, 1):
+        assert not {pair[side] for pair in pairs} & {pair[side] for pair in given_pairs.words()}
+
+
 def test_the_held_out_pairs_change_nothing_but_the_measures(two_texts):
     names, given_pairs, held_out = dictionaries(0.5)
     target = renamed(two_texts[1], names)

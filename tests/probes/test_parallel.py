@@ -8,6 +8,7 @@ from alignmlm.data.reference import Rendering
 from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.language import parse_language
+from alignmlm.languages.sentences import Sentences
 from alignmlm.probes.encoder import whole
 from alignmlm.probes.parallel import (
     ParallelRows,
@@ -70,6 +71,13 @@ def test_replaced_words_are_left_out(texts, readings):
     every = word_rows(texts, readings[0], readings[0], repeated=True)
     kept, all_words = (sum(len(r.spans) for r in rows.source) for rows in (rows, every))
     assert 0.3 * all_words < kept < 0.8 * all_words
+
+
+def test_languages_without_a_word_in_common_have_no_rows(texts, readings):
+    replaced = replace(readings[0], language=parse_language("qaa-Latn-x-rep100"))
+    text = texts[0]
+    words = Sentences(text.ids[:-1], text.word_starts[:-1], text.sentence_starts[:-1])
+    assert word_rows([words], readings[0], replaced) is None  # a final mark is not replaced
 
 
 def test_a_word_is_asked_once_unless_repeats_are_wanted(texts, readings):

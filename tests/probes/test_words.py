@@ -85,7 +85,7 @@ def test_bands_part_the_words():
 def test_bands_rank_the_words_asked_among_all_words_and_add_up():
     vectors = embedding()
     vectors[SIZE + 3] = -vectors[3]  # the word of rank 4 is lost
-    counts = {(i,): 100 - i for i in range(SIZE - 1)} | {(i + SIZE,): 7 for i in range(SIZE)}
+    counts = ({(i,): 100 - i for i in range(SIZE - 1)}, {(i + SIZE,): 7 for i in range(SIZE)})
     probe = word_probe(from_pairs(PAIRS.words()[2:]), PAIRS)
     found = word_metrics(vectors, probe, 0, counts)
     assert found["forward/rank_1_1000/words"] == SIZE - 3

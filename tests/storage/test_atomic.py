@@ -9,12 +9,14 @@ import pytest
 from alignmlm.storage.atomic import (
     MACHINE,
     append_text,
+    folder_bytes,
     new_file,
     new_folder,
     partial_path,
     remove_partial,
     replace_text,
 )
+from tests.storage.coming_and_going import folders_come_and_go
 
 
 def names(folder):
@@ -85,3 +87,10 @@ def test_a_file_written_again_removes_what_dead_processes_of_this_machine_left(t
         (tmp_path / name).touch()
     replace_text(tmp_path / "a.json", "{}")
     assert names(tmp_path) == sorted(["a.json", *others])
+
+
+def test_the_size_of_a_folder_leaves_out_what_another_process_just_removed(tmp_path):
+    (tmp_path / "kept").write_text("12345", "utf-8")
+    with folders_come_and_go(tmp_path / "models"):
+        sizes = {folder_bytes(tmp_path) for _ in range(2000)}
+    assert sizes <= {5, 6}

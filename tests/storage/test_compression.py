@@ -78,3 +78,9 @@ def test_memory_does_not_grow_with_what_a_stream_holds(tmp_path, form):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**24
+
+
+@pytest.mark.parametrize("form", ["gz", *PACKERS])
+def test_a_file_of_no_bytes_is_no_compressed_file(tmp_path, form):
+    with pytest.raises(DataError, match=f"a.{form} is not a whole"):
+        unpacked(tmp_path, form, b"")

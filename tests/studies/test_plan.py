@@ -1,12 +1,18 @@
 """What a study's runs will take, by those that are done and by trials."""
 
 from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from alignmlm.errors import AlignMLMError
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
-from alignmlm.studies import measuring, plan
+from alignmlm.pretraining.recipe import Recipe, RunConfig
+from alignmlm.storage.plain_data import read_yaml
+from alignmlm.studies import measuring, plan, speed
 from alignmlm.studies.running import run_study
+from alignmlm.studies.speed import RunSpeed
 from tests.studies.test_study import QUICK, finish, study
 
 
@@ -48,3 +54,33 @@ def test_the_time_of_measuring_follows_the_number_of_examples(tmp_path, toy_task
 
 def test_a_study_without_tasks_takes_no_time_to_measure(tmp_path):
     assert measuring.expected_measuring_s(tmp_path, [], QUICK) == 0.0
+
+
+@pytest.mark.parametrize(
+    "change", [{"train.precision": "bf16"}, {"train.validation_steps": 7}, {"mask.rate": 0.3}]
+)
+def test_a_run_that_differs_from_a_finished_one_in_more_than_its_seed_is_tried(
+    tmp_path, toy_task, monkeypatch, change
+):
+    finish(tmp_path / "align_mlm-seed0")
+    config = study(tmp_path, tasks=[str(toy_task.path)], evaluation=QUICK)
+    run_study(config)
+    other = {"objective.name": "align_mlm", **change}
+    monkeypatch.setattr(plan, "tried", lambda study, recipe: (RunSpeed(1.0, 0.0, 0.0, 0.0), 0.0))
+    first, second = plan.plan_rows(replace(config, variants={"other": other}))
+    assert (first.training_s, second.training_s) == (9.0, 400.0)
+
+
+def test_a_trial_is_not_logged_to_wandb_or_tensorboard(monkeypatch):
+    recipes = []
+
+    def start(line, **options):
+        recipes.append(read_yaml(Path(line[-1].removeprefix("--config="))))
+        return CompletedProcess(line, 2, "", "alignmlm: error: stop here")
+
+    monkeypatch.setattr(speed.subprocess, "run", start)
+    tracked = replace(Recipe(), run=RunConfig(wandb=True, tensorboard=True))
+    with pytest.raises(AlignMLMError, match="stop here"):
+        speed.measured_speed(tracked)
+    run = recipes[0]["run"]
+    assert (run["wandb"], run["tensorboard"]) == (False, False)

@@ -15,7 +15,9 @@ from alignmlm.evaluation.scores.study_file import study_document, study_text
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.reporting.page import write_page
+from alignmlm.storage.checksums import CHECKSUM
 from alignmlm.studies.cells import (
+    NOT_MEASURED,
     OUTDATED,
     CellRecord,
     Status,
@@ -24,6 +26,7 @@ from alignmlm.studies.cells import (
     is_complete,
     outcome_of,
     read_cell,
+    record_of,
     statuses,
     write_cell,
 )
@@ -101,6 +104,9 @@ def test_variants_are_runs_beside_the_objectives_with_settings_of_their_own(tmp_
         ({"quarter": {"dictionary.fraction": 0.25}}, "an objective.name"),
         ({"quarter": {"objective.name": "mlm", "model.seed": 1}}, "the study sets"),
         ({"quarter": {"objective.name": "mlm", "train": 1}}, "dotted settings"),
+        ({"../up": {"objective.name": "mlm"}}, "a name of its own, without slashes"),
+        ({"a/b": {"objective.name": "mlm"}}, "a name of its own, without slashes"),
+        ({"": {"objective.name": "mlm"}}, "a name of its own, without slashes"),
     ],
 )
 def test_variants_that_cannot_be_told_apart_or_run_are_errors(variants, message):
@@ -452,3 +458,62 @@ def test_a_run_is_not_finished_once_the_task_that_it_was_fine_tuned_on_changed(t
     before = inputs_of(config, run)
     (tmp_path / "train.conll").write_text("kiru\tVERB\nlutek\tVERB\n", "utf-8")
     assert inputs_of(config, run) != before
+
+
+def test_a_record_whose_scores_were_changed_is_not_used(tmp_path):
+    config = scored(tmp_path, [0])
+    (run,) = planned_runs(config)
+    path = record_of(config, run)
+    text = path.read_text("utf-8")
+    score = str(outcome_of(config).rows[0]["bz"])
+    path.write_text(text.replace(score, "99.9"), "utf-8")
+    assert outcome_of(config).rows == []
+    older = {key: value for key, value in json.loads(text).items() if key != CHECKSUM}
+    path.write_text(json.dumps(older), "utf-8")
+    assert outcome_of(config).rows == study_rows(["align_mlm"], [0])
+
+
+@pytest.mark.parametrize("text", ['{"error": 5}', '{"rows": 5}', '{"rows": ["a"]}', "[]", "{"])
+def test_a_damaged_record_is_none(tmp_path, text):
+    config = scored(tmp_path, [0])
+    record_of(config, planned_runs(config)[0]).write_text(text, "utf-8")
+    outcome = outcome_of(config)
+    assert (outcome.rows, outcome.failed) == ([], {"align_mlm-seed0": NOT_MEASURED})
+
+
+def test_a_run_that_was_trained_and_not_measured_is_missing_with_that_reason(tmp_path):
+    config = scored(tmp_path, [0, 1])
+    record_of(config, planned_runs(config)[1]).unlink()
+    (tmp_path / STUDY).unlink()
+    write_study(config, outcome_of(config).rows)
+    missing = {"objective": "align_mlm", "seed": 1, "reason": NOT_MEASURED}
+    assert study_document(tmp_path / STUDY)["missing"] == [missing]
+
+
+def test_rows_that_stay_in_the_table_are_not_called_missing(tmp_path):
+    config = scored(tmp_path, [0, 1])
+    record_of(config, planned_runs(config)[1]).unlink()
+    write_study(config, outcome_of(config).rows)
+    document = study_document(tmp_path / STUDY)
+    assert ({row["seed"] for row in document["rows"]}, document["missing"]) == ({0, 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"dictionary.fraction": 0.3}, "leave out a run"),
+        ({"model.size": "small"}, "leave out a run"),
+        ({"dictionary.fraction": "0.25"}, "be a number"),
+        ({"seed": "0"}, "be an integer"),
+    ],
+)
+def test_a_rule_that_leaves_out_no_run_is_an_error(rule, message):
+    axes = {"dictionary.fraction": [0.25, 0.5]}
+    with pytest.raises(ConfigError, match=message):
+        StudyConfig(name="x", objectives=["mlm"], folder="f", axes=axes, exclude=[rule])
+
+
+def test_a_rule_may_name_a_seed_that_is_not_run_yet():
+    rule = {"objective.name": "mlm", "seed": 7}
+    config = StudyConfig(name="x", objectives=["mlm"], folder="f", exclude=[rule])
+    assert len(planned_runs(config)) == 1

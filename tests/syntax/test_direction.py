@@ -41,7 +41,15 @@ def test_the_benchmark_makes_all_its_tables_from_little_data(shared_data, tmp_pa
     out = tmp_path / "rows.jsonl"
     command = [sys.executable, "benchmarks/syntax_tables.py", "--smoke", "--out", str(out)]
     environment = os.environ | {"ALIGNMLM_DATA": str(shared_data.absolute())}
-    subprocess.run(command, check=True, timeout=HANG_S, env=environment, capture_output=True)
+    done = subprocess.run(
+        command, check=True, timeout=HANG_S, env=environment, capture_output=True, text=True
+    )
     rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert {row["table"] for row in rows} == {"toy", "direction", "likelihood", "speed"}
     assert all(row["smoke"] and row["commit"] and row["device"] for row in rows)
+    assert "…" not in done.stdout
+    told = {" ".join(line.split()) for line in done.stdout.splitlines()}
+    for row in rows:
+        if row["table"] == "toy":
+            start = f"{row['output']} {row['head']} {row['order']} "
+            assert any(line.startswith(start) for line in told), start

@@ -3,12 +3,14 @@
 import gzip
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from alignmlm.data.text import split_sentences
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import AlignMLMError, ConfigError, DataError
 from alignmlm.syntax.parser import (
     Attachment,
     Effort,
@@ -19,6 +21,7 @@ from alignmlm.syntax.parser import (
     read_treebank,
     train_parser,
 )
+from alignmlm.syntax.trees import read_conllu
 from tests.limits import HANG_S
 
 pytest.importorskip("ufal.udpipe", reason="needs the extra alignmlm[syntax]")
@@ -220,8 +223,8 @@ def test_a_missing_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("1\tGo\tgo\t_\t_\t_\t0\troot\t_\t_", "needs a UPOS tag"),
-        ("1\tGo\tgo\tVERB\t_\t_\t_\troot\t_\t_", "needs a UPOS tag, a head"),
+        ("1\tGo\tgo\t_\t_\t_\t0\troot\t_\t_", r"bad\.conllu:1: UPOS must be a label"),
+        ("1\tGo\tgo\tVERB\t_\t_\t_\troot\t_\t_", r"bad\.conllu:1: HEAD must be a number"),
         ("1\tGo\tgo\tVERB", r"bad\.conllu:1: a CoNLL-U line has 10 columns"),
         ("", "holds no sentence"),
         ("1\tGo\tgo\tVERB\t_\t_\t0\tdep\t_\t_", "every root node must have 'root'"),
@@ -233,6 +236,34 @@ def test_a_treebank_that_cannot_be_learned_is_refused(line, told, slices, tmp_pa
     with pytest.raises(DataError, match=told):
         train_parser([path], [slices[1]], output, TINY)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.conllu"]
+
+
+CYCLE = "".join(
+    f"{number}\tw\t_\t{upos}\t_\t_\t{head}\t{relation}\t_\t_\n"
+    for number, upos, head, relation in (
+        (1, "VERB", 0, "root"),
+        (2, "X", 3, "dep"),
+        (3, "X", 2, "dep"),
+    )
+)
+
+
+@pytest.mark.parametrize("bad", ["train", "dev"])
+def test_heads_that_form_a_cycle_are_neither_learned_nor_scored(bad, slices, tmp_path):
+    path, good = tmp_path / "bad.conllu", first_sentences(slices[1], 30)
+    path.write_text(good + CYCLE, "utf-8")
+    paths = {"train": [slices[0]], "dev": [slices[1]]} | {bad: [path]}
+    line = good.count("\n") + 1
+    with pytest.raises(DataError, match=rf"bad\.conllu:{line}: .*above word 2 form a cycle"):
+        train_parser(**paths, output=tmp_path / "out.udpipe", effort=TINY)
+
+
+def test_a_treebank_has_the_same_sentences_for_every_reader(tmp_path):
+    words = CYCLE.replace("\t3\tdep", "\t1\tdep").replace("\t2\tdep", "\t1\tdep")
+    path = tmp_path / "blank.conllu"
+    path.write_text(f"{words}\t\n# a comment\n{words}", "utf-8")
+    trees = [[word.form for word in list(one.words)[1:]] for one in read_treebank(path)]
+    assert trees == [list(tree.words) for tree in read_conllu(path)] == [["w"] * 3] * 2
 
 
 def test_a_damaged_treebank_is_refused(tmp_path):
@@ -252,6 +283,19 @@ def test_empty_lists_are_refused(empty, slices, tmp_path):
 def test_a_parser_of_no_workers_is_refused(trained):
     with pytest.raises(ConfigError, match="workers = 0"):
         next(parse_many(trained[0], [[["Go"]]], workers=0))
+
+
+def test_a_worker_that_is_killed_is_an_error_with_a_remedy(trained, monkeypatch):
+    killed = BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    def submit(pool, *task):
+        future = Future()
+        future.set_exception(killed)
+        return future
+
+    monkeypatch.setattr("alignmlm.syntax.parser.ProcessPoolExecutor.submit", submit)
+    with pytest.raises(AlignMLMError, match=r"process of the parser was killed.*--workers"):
+        list(parse_many(trained[0], [[["Go"]]] * 5, workers=2))
 
 
 def test_without_the_library_the_extra_is_named():

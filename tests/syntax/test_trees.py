@@ -85,6 +85,8 @@ def test_multiword_tokens_empty_nodes_and_comments_are_left_out():
         (["1\tw\n"], r"file\.conllu:1: .*10 columns"),
         ([line(1, "_")], r"file\.conllu:1: HEAD must be a number, found '_'"),
         ([line(1, 0, "_")], r"file\.conllu:1: DEPREL .*found '_'"),
+        ([line(1, 0, "root ")], r"file\.conllu:1: DEPREL .*without _ or a space, found 'root '"),
+        ([line(1, 0, upos="PROPN X")], r"file\.conllu:1: UPOS .*found 'PROPN X'"),
         ([line(1, 0), "\n", line(1, 0), line(3, 1)], r"file\.conllu:4: .*numbered in order"),
         ([line(1, 2), line(2, 1)], r"file\.conllu:1: .*one root .*found 0"),
         ([line(1, 0), line(2, 0)], r"file\.conllu:1: .*one root .*found 2"),
