@@ -16,8 +16,9 @@ from transformers import (
     PreTrainedModel,
     RobertaConfig,
 )
+from transformers.utils.hub import cached_file
 
-from alignmlm.artifacts.model_files import model_files
+from alignmlm.artifacts.model_files import CONFIG, model_files
 from alignmlm.data.batches import Batch
 from alignmlm.data.tokenizer import Vocabulary
 from alignmlm.errors import CheckpointError, ConfigError
@@ -280,7 +281,11 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
 def started_model(
     start: str, dropout: float, size: int, seq_len: int, languages: int
 ) -> PreTrainedModel:
-    """A checkpoint's model with its vocabulary and language embeddings grown to the recipe."""
+    """A checkpoint's model with its vocabulary and language embeddings grown to the recipe.
+
+    Raises:
+        ConfigError: it is no known masked LM with tied embeddings, or does not fit the recipe.
+    """
     try:
         shape = AutoConfig.from_pretrained(start, trust_remote_code=False)
     except LOADING_ERRORS as error:
@@ -301,6 +306,9 @@ def started_model(
     if size < shape.vocab_size:
         raise ConfigError("data.vocabulary_size", size, f"be at least {shape.vocab_size}")
     model.resize_token_embeddings(size, mean_resizing=False)
+    if parts.decoder(model).weight is not model.get_input_embeddings().weight:
+        requirement = "have one matrix for input and output (tie_word_embeddings: true)"
+        raise ConfigError("model.start", start, requirement)
     if not parts.token_types:
         continue_language_embeddings(model, start, languages)
     elif languages > shape.type_vocab_size:
@@ -323,7 +331,8 @@ def continue_language_embeddings(model: PreTrainedModel, start: str, languages: 
         described = f"{start} with embeddings of {known} languages"
         raise ConfigError("model.start", described, f"have those of the recipe's {languages}")
     else:
-        restore_language_embeddings(model, Path(start))
+        # the folder of a hub's name is the one that transformers has downloaded it to
+        restore_language_embeddings(model, Path(str(cached_file(start, CONFIG))).parent)
 
 
 def grow_language_embeddings(model: PreTrainedModel, embeddings: Any, languages: int) -> None:

@@ -136,7 +136,7 @@ def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray
     """
     count = len(scripts.tables)
     table = np.full((count, count, scripts.vocabulary_size), -1, np.int64)
-    for pair in pairs:
+    for pair in reversed(pairs):
         source, target = pair.used.single_tokens().T[:, ::-1]
         table[pair.source, pair.target, source] = target
         table[pair.target, pair.source, target] = source

@@ -86,10 +86,10 @@ def numbers_of(recipe: Recipe) -> dict[str, object]:
     }
 
 
-# settings that may change when a run resumes: the model and its vocabulary do not
+# settings that may change when a run resumes: the model, its vocabulary (languages.seed draws the
+# tokens that scripts share) and the numbers of the samples (train.batch_rows) do not
 DATA_SETTINGS = (
-    "data.", "mask.", "dictionary.", "languages.weight", "languages.seed",
-    "train.batch_rows", "train.seed", "train.steps",
+    "data.", "mask.", "dictionary.", "languages.weight", "train.seed", "train.steps",
 )  # fmt: skip
 
 

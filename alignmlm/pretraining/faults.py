@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from statistics import median
 
 from alignmlm.errors import AlignMLMError, CheckpointError, ConfigError
@@ -140,7 +141,8 @@ class Faults:
     def where(self, step: int) -> str:
         """A step, its batch, and the command that shows the batch."""
         batch = step - 1 - self.first_step
-        shown = f"alignmlm data show --config {self.folder / 'recipe.yaml'} --step {batch}"
+        recipe = quote(str(self.folder / "recipe.yaml"))
+        shown = f"alignmlm data show --config {recipe} --step {batch}"
         return f"step {step} (batch {batch}: `{shown}`)"
 
     def judge(self, outcomes: Iterable[StepOutcome], tell: bool) -> int | None:

@@ -73,7 +73,7 @@ def run_precision(train: TrainConfig, folder: Path) -> str:
     """The precision of the run in a folder, chosen by rank 0; a resume elsewhere keeps it."""
     precision, reason = chosen_precision(train, chosen_before(folder, PRECISION))
     threads = torch.get_num_threads()
-    log.info("computing in %s (%s), %d CPU threads a rank", precision, reason, threads)
+    log.info("computing in %s (%s), %d CPU threads per rank", precision, reason, threads)
     return precision
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from alignmlm.artifacts.names import LAUNCH, LOCK, LOGS, RECIPE, SUMMARY
 from alignmlm.data.store import Manifest
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.pretraining.checkpoints import Progress
+from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, saved_steps
 from alignmlm.pretraining.contents import DATA_SETTINGS, differences, numbers_of
 from alignmlm.pretraining.faults import SKIP
 from alignmlm.pretraining.recipe import Recipe, RunConfig
@@ -103,18 +103,28 @@ def check_change(folder: Path, changed: list[str], recipe: Recipe) -> None:
         raise ConfigError("run.dir", str(folder), message)
     if recipe.run.data_change == "stop":
         raise ConfigError("run.dir", str(folder), f"{message}\n{OFFER}")
-    check_unfinished(folder, recipe)
+    shortened = all(line.startswith("train.steps: ") for line in changed)
+    if not (shortened and last_saved(folder) == recipe.train.steps):  # it may end where it was cut
+        check_unfinished(folder, recipe)
+
+
+def last_saved(folder: Path) -> int:
+    """The step of a run's last checkpoint; 0 without one."""
+    return max(saved_steps(folder / CHECKPOINTS), default=0)
 
 
 def check_unfinished(folder: Path, recipe: Recipe) -> None:
-    """Raise if a run is finished: its results are not those of changed settings or data.
+    """Raise if a run has all its steps: its results are not those of changed settings or data.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it has; its export and summary may be missing.
     """
-    if finished(folder, recipe.train.steps):
-        requirement = "be another: this run is finished; ask for more train.steps, or name a new"
-        raise ConfigError("run.dir", str(folder), f"{requirement} folder")
+    if finished(folder, recipe.train.steps) or last_saved(folder) >= recipe.train.steps:
+        requirement = (
+            "be another: this run is finished, apart from what its own settings still write; ask "
+            "for more train.steps, or name a new folder"
+        )
+        raise ConfigError("run.dir", str(folder), requirement)
 
 
 def check_data(folder: Path, manifest: Manifest, recipe: Recipe) -> None:

@@ -182,10 +182,13 @@ def save_last(
 ) -> None:
     """Save at the end of a run, and wait for it; every rank calls it.
 
+    A save that is still running is waited for once more, without counting that as an attempt.
+
     Raises:
         CheckpointError: it failed `attempts` times in a row; raised on every rank.
     """
-    settled(saver, group)
+    if settled(saver, group).busy:
+        settled(saver, group)
     state = collect()
     for attempt in range(attempts):
         sleep(pause_s if attempt else 0)

@@ -2,11 +2,13 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alignmlm.errors import ConfigError, DataError
+from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.plain_data import read_text
@@ -44,6 +46,23 @@ class TensorBoard:
     def close(self) -> None:
         """Close the event file."""
         self.writer.close()
+
+
+@contextmanager
+def wandb_errors_named(key: str, value: object) -> Iterator[None]:
+    """Turn wandb's own errors into one that names the setting which asked for it.
+
+    Raises:
+        ConfigError: wandb refuses its settings or the key, or cannot be reached.
+    """
+    import wandb
+
+    try:
+        yield
+    except (wandb.Error, ValueError) as error:
+        said = quoted(" ".join(str(error).split()))
+        requirement = f"be left out where wandb cannot start: {said}; WANDB_MODE=offline needs no"
+        raise ConfigError(key, value, f"{requirement} network and no key") from error
 
 
 def has_wandb_key() -> bool:
@@ -126,21 +145,30 @@ def check_trackers(config: RunConfig) -> None:
 def start_trackers(
     folder: Path, config: RunConfig, settings: dict[str, object], step: int
 ) -> list[Tracker]:
-    """The trackers that a recipe asks for, in a run that starts or resumes after `step`."""
+    """The trackers that a recipe asks for, in a run that starts or resumes after `step`.
+
+    Raises:
+        ConfigError: wandb cannot start.
+    """
     trackers: list[Tracker] = []
     if config.tensorboard:
         trackers.append(TensorBoard(folder, step))
     if config.wandb:
-        trackers.append(Wandb(folder, config.wandb_project, settings))
+        with wandb_errors_named("run.wandb", True):
+            trackers.append(Wandb(folder, config.wandb_project, settings))
     return trackers
 
 
 def push_page(page: Path, project: str, group: str) -> None:
-    """Keep a report as an artifact in wandb, in the group of its study."""
+    """Keep a report as an artifact in wandb, in the group of its study.
+
+    Raises:
+        ConfigError: wandb cannot start.
+    """
     import wandb
 
     settings = wandb.Settings(silent=True)
-    with wandb.init(
+    with wandb_errors_named("--wandb", group), wandb.init(
         project=project, group=group, name=f"report {group}", job_type="report",
         dir=str(page.parent), mode=wandb_mode(), settings=settings,
     ) as run:  # fmt: skip

@@ -99,6 +99,21 @@ def make_module(
     )
 
 
+def start_writers(
+    recipe: Recipe, folder: Path, numbers: dict[str, object], step: int
+) -> tuple[Recorder, Saver]:
+    """What writes metrics and checkpoints of a run that starts or resumes after `step`; on rank 0.
+
+    Raises:
+        ConfigError: a tracker cannot start.
+        OSError: the disk fails.
+    """
+    recorder = Recorder(folder, start_trackers(folder, recipe.run, numbers, step))
+    saver = make_saver(recipe.run, folder / CHECKPOINTS)
+    finish_save(saver.folder, step, saver.rotation)
+    return recorder, saver
+
+
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Model, engine and recorder of a run, resumed from its newest checkpoint."""
     induced = on_first_rank(lambda: induced_pairs(recipe, assembly, folder))
@@ -119,12 +134,9 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
         log.info("going on after step %d of %s", progress.step, folder)
     on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
     on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
-    recorder, saver = None, None
-    if engine.rank == 0:
-        trackers = start_trackers(folder, recipe.run, numbers, counters.step)
-        recorder = Recorder(folder, trackers)
-        saver = make_saver(recipe.run, folder / CHECKPOINTS)
-        finish_save(saver.folder, counters.step, saver.rotation)
+    writers: list[tuple[Recorder, Saver]] = []  # on rank 0
+    on_first_rank(lambda: writers.append(start_writers(recipe, folder, numbers, counters.step)))
+    recorder, saver = writers[0] if writers else (None, None)
     skip = on_first_rank(lambda: read_skip_list(folder))
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     slowest = slow_rank(engine.control)

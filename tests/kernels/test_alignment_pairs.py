@@ -83,6 +83,13 @@ def test_weights_that_cannot_be_averaged_with_are_errors(weights):
         pairs([[1], [2]], [[3], [4]], weights)
 
 
+def test_weights_that_float32_cannot_hold_are_errors():
+    ids, offsets = torch.tensor([1, 2]), torch.arange(3)
+    weights = torch.tensor([1e300, 1.0], dtype=torch.float64)
+    with pytest.raises(KernelError, match="weights must be finite"):
+        WordPairs(ids, offsets, ids + 2, offsets, weights)
+
+
 def test_an_id_outside_the_vocabulary_is_an_error():
     with pytest.raises(KernelError, match=r"below the 9 rows of the embedding, found 9"):
         alignment_loss(torch.randn(9, 4), pairs([[1]], [[9]]))

@@ -1,5 +1,6 @@
 import json
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from alignmlm.models.masked_lm import (
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.probes.encoder import layer_vectors, load_encoder, whole
 
+HUB_COMMIT = "a" * 40
 SHAPE = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
@@ -143,6 +145,19 @@ def test_a_modernbert_goes_on_with_the_language_embeddings_that_it_has(
         assert torch.equal(table, old.model.embeddings.language_embeddings.weight)
 
 
+def test_language_embeddings_come_back_from_a_model_of_the_hub(small_recipe, tmp_path, monkeypatch):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    old = new_model(ModelConfig(architecture="modernbert"), vocabulary, 400, 32, 2).model
+    cached = tmp_path / "models--org--name"  # as huggingface_hub keeps what it has downloaded
+    old.save_pretrained(cached / "snapshots" / HUB_COMMIT)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(HUB_COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    new = new_model(ModelConfig(start="org/name"), vocabulary, 800, 32, 2).model
+    expected = old.model.embeddings.language_embeddings.weight
+    assert torch.equal(new.model.embeddings.language_embeddings.weight, expected)
+
+
 def test_a_modernbert_with_embeddings_of_too_few_languages_is_refused(small_recipe, tmp_path):
     vocabulary = assemble(small_recipe()).store.vocabulary
     old = new_model(ModelConfig(architecture="modernbert"), vocabulary, 400, 32, 2).model
@@ -166,6 +181,15 @@ def test_a_checkpoint_goes_on_with_its_weights_in_a_larger_vocabulary(small_reci
     assert torch.equal(grown.embedding[:400], old.get_input_embeddings().weight)
     assert grown.model.config.type_vocab_size == 2
     assert grown.parts.decoder(grown.model).weight is grown.embedding
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_start_whose_output_is_not_tied_to_its_input_is_refused(small_recipe, tmp_path, name):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    config = type(ARCHITECTURES[name])(**SHAPE, tie_word_embeddings=False)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"model\.start.*tie_word_embeddings"):
+        new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 1)
 
 
 def test_a_checkpoint_that_is_too_short_is_refused_with_its_length(small_recipe, tmp_path):

@@ -1,6 +1,7 @@
 """Dictionaries, scripts and loaders as a recipe asks for them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.pretraining.assembly import assemble
+from alignmlm.languages.dictionary import from_pairs
+from alignmlm.languages.language import lay_out_scripts
+from alignmlm.pretraining.assembly import assemble, translation_table
 from alignmlm.pretraining.run import pretrain
 from tests.conftest import SMALL
 
@@ -51,6 +54,15 @@ def test_a_file_gives_pairs_of_words_of_several_tokens_and_leaves_equal_words_ou
     assert len(assembly.held_out) == 0
     assert max(len(word) for pair in assembly.used.words() for word in pair) > 1
     assert assembly.vocabulary_size == 280
+
+
+def test_of_the_translations_in_two_files_the_first_is_used(natural):
+    assembly = assemble(natural("--dictionary.fraction=1"))
+    scripts = lay_out_scripts(assembly.loader.languages, assembly.store.vocabulary.alphabet(), 0)
+    (pair,) = assembly.pairs
+    files = [replace(pair, used=from_pairs([((10,), (target,))])) for target in (11, 12)]
+    table = translation_table(files, scripts)
+    assert (table[0, 1, 10], table[1, 0, 11], table[1, 0, 12]) == (11, 10, 10)
 
 
 def test_two_natural_languages_train_with_their_dictionary(natural):

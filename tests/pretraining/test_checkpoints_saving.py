@@ -148,6 +148,15 @@ def test_the_last_save_is_tried_again_and_then_stops_the_run(tmp_path, group):
     assert saver.saved == 1
 
 
+def test_the_last_save_does_not_count_the_wait_for_a_slow_one_before_it(tmp_path, group):
+    saver = Saver(tmp_path, Rotation(), patience_s=0.2)
+    thread = threading.Thread(target=lambda: sleep(0.3), daemon=True)  # writes step 1
+    thread.start()
+    saver.writing = Writing(progress(1), thread=thread)
+    save_last(saver, lambda: state_of(2), progress(2), group, attempts=1)
+    assert saver.saved == 2
+
+
 def wait_for(path: Path, pattern: str) -> None:
     while not path.is_file() or not re.search(pattern, path.read_text()):
         sleep(0.002)

@@ -15,6 +15,7 @@ from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.pretraining.export import export_run
 from alignmlm.pretraining.run import pretrain
+from alignmlm.pretraining.run_folder import open_folder
 
 ZERO2 = Path("ds_configs/zero2.json")
 SHARES = ["--languages.weights=[1, 3]"]
@@ -120,6 +121,26 @@ def test_results_of_a_finished_run_are_never_those_of_changed_data(small_recipe,
     with pytest.raises(ConfigError, match=r"run\.dir.*this run is finished"):
         pretrain(small_recipe(moved, "--run.data_change=restart"), ZERO2)
     assert (folder / "data.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("changed", ["--mask.rate=0.3", "--train.steps=4"])
+def test_a_run_killed_before_its_export_is_finished_only_with_its_own_settings(
+    small_recipe, changed
+):
+    folder, _ = pretrain(small_recipe(), ZERO2)
+    (folder / "summary.json").unlink()
+    with pytest.raises(ConfigError, match=r"run\.dir.*this run is finished.*its own settings"):
+        pretrain(small_recipe(changed, "--run.data_change=continue"), ZERO2)
+    _, summary = pretrain(small_recipe(), ZERO2)
+    assert summary["steps"] == 8
+
+
+@pytest.mark.parametrize("setting", ["languages.seed=1", "train.batch_rows=16"])
+def test_the_vocabulary_and_the_batch_size_of_a_run_never_change(small_recipe, setting):
+    folder = small_recipe().run.dir
+    open_folder(Path(folder), small_recipe()).release()
+    with pytest.raises(ConfigError, match=rf"run\.dir.*differs in\s+{setting.partition('=')[0]}"):
+        open_folder(Path(folder), small_recipe(f"--{setting}", "--run.data_change=continue"))
 
 
 def test_a_checkpoint_is_not_exported_with_the_tokenizer_of_other_data(small_recipe, tmp_path):

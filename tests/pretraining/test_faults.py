@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,6 +94,12 @@ def test_too_many_steps_in_a_row_stop_the_run_and_name_the_first_batch(tmp_path)
     with pytest.raises(AlignMLMError, match=r"2 steps in a row .* step 9 \(batch 8: .*--step 8`"):
         faults.judge([broken[0], fine, *broken[1:]], tell=False)
     assert faults.record.not_finite == [7, 9, 10]
+
+
+def test_the_command_that_shows_a_batch_can_be_copied(tmp_path):
+    where = faults_of(tmp_path / "my run").where(4)
+    command = shlex.split(where.split("`")[1])
+    assert str(tmp_path / "my run" / "recipe.yaml") in command
 
 
 def test_going_back_to_one_place_too_often_stops_the_run(tmp_path):

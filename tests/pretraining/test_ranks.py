@@ -118,6 +118,16 @@ def test_an_error_on_every_rank_is_told_once_and_nobody_hangs(small_store, tmp_p
     assert " ".join(done.stderr.split()).count(told) == 1
 
 
+def test_what_only_rank_0_opens_ends_every_rank_when_it_cannot(small_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    settings = [*SMALL, f"--data.store={small_store}", f"--run.dir={tmp_path}", "--run.wandb=true"]
+    done = torchrun(2, "train.py", "--deepspeed", "ds_configs/zero2.json", *settings)
+    assert done.returncode != 0
+    assert " ".join(done.stderr.split()).count("run.wandb = True, but it must") == 1
+    assert "Connection closed" not in done.stderr
+    assert "alignmlm/pretraining/training_run.py" not in done.stderr  # no traceback
+
+
 def test_damage_that_one_rank_meets_ends_every_rank_with_its_place(small_store, tmp_path):
     store = shutil.copytree(small_store, tmp_path / "store")
     shard = store / "qaa-Latn" / "train" / "shard-00000.bin"

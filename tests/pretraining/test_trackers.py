@@ -13,9 +13,10 @@ from alignmlm.cli import dispatch
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining import trackers
 from alignmlm.pretraining.metrics import Recorder
+from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_records import metric_rows
-from alignmlm.pretraining.trackers import TensorBoard, wandb_id
+from alignmlm.pretraining.trackers import TensorBoard, start_trackers, wandb_id
 from tests.limits import HANG_S
 
 ZERO2 = Path("ds_configs/zero2.json")
@@ -95,6 +96,18 @@ def test_a_run_keeps_its_id_in_wandb_and_no_other_has_it(tmp_path):
     for folder in (first, second):
         folder.mkdir(parents=True)
     assert wandb_id(first) == wandb_id(first) != wandb_id(second)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("WANDB_MODE", "sometimes", "mode.*'online', 'offline'"), ("WANDB_API_KEY", "abc", "40")],
+)
+def test_what_wandb_refuses_is_an_error_of_its_setting(
+    tmp_path, no_key, monkeypatch, variable, value, said
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=rf"run\.wandb = True.*{said}"):
+        start_trackers(tmp_path, RunConfig(wandb=True), {}, 0)
 
 
 def scalars(folder: Path, name: str) -> list[tuple[int, float]]:

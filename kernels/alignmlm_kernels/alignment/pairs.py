@@ -45,9 +45,10 @@ def check_weights(weights: Tensor, pairs: int) -> None:
     if weights.shape != (pairs,) or not weights.is_floating_point():
         actual = f"{weights.dtype} of shape {tuple(weights.shape)}"
         raise KernelError(f"weights must hold a float for each of {pairs} pairs, found {actual}")
-    if pairs and not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise KernelError("weights must be finite and at least 0")
-    if pairs and not bool((weights.float() > 0).any()):
+    exact = weights.float()  # as they are used
+    if pairs and not bool((exact.isfinite() & (exact >= 0)).all()):
+        raise KernelError("weights must be finite in float32 and at least 0")
+    if pairs and not bool((exact > 0).any()):
         raise KernelError("weights must not all be 0")
 
 
