@@ -9,7 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from alignmlm.evaluation.evaluated_model import Export, open_model, read_tokenizer
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.evaluation.evaluated_model import Export, open_model
 from alignmlm.evaluation.examples.rendering import Trees, syntax_contents, trees_of
 from alignmlm.evaluation.fine_tuning.training import (
     TaskData,
@@ -237,7 +238,7 @@ def retrieved(
     export: Export, tested: TaskExamples, splits: dict[str, Any], config: EvaluationConfig
 ) -> list[Found]:
     """Retrieval results of a model on a task, for each pair of languages."""
-    tokenizer, model = read_tokenizer(export.path), load_encoder(export.path)
+    tokenizer, model = load_tokenizer(export.path), load_encoder(export.path)
     kind, files = KINDS[tested.task.kind], tested.files.values()
     trees = trees_of(files, export.languages, config.syntax) if kind.sentences else Trees()
     tools = config.syntax, trees

@@ -1,6 +1,5 @@
 """A model to evaluate: the export of a run, or any masked-LM checkpoint of transformers."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from tokenizers import Tokenizer
 
 from alignmlm.artifacts.description import Description, export_folder, read_description
 from alignmlm.artifacts.model_files import model_xxh3, read_config
 from alignmlm.artifacts.names import DESCRIPTION, EXPORT
 from alignmlm.data.tokenizer import Vocabulary, describe, load_tokenizer
-from alignmlm.errors import CheckpointError, ConfigError, DataError, nearest
+from alignmlm.errors import CheckpointError, ConfigError, DataError, nearest, quoted
 from alignmlm.languages.language import Language, lay_out_scripts, parse_language
 from alignmlm.storage.records import record
 
@@ -119,30 +117,22 @@ def described(model: Path) -> bool:
     return any((folder / DESCRIPTION).is_file() for folder in (model, model / EXPORT))
 
 
-def spaced(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with a space before each text, as before a word in running text."""
-    tokenizer_json = json.loads(tokenizer.to_str())
-    parts = tokenizer_json.get("pre_tokenizer") or {}
-    for part in [parts, *parts.get("pretokenizers", [])]:
-        if part.get("type") == "ByteLevel" and part.get("use_regex", True):
-            part["add_prefix_space"] = True
-    changed = Tokenizer.from_str(json.dumps(tokenizer_json))
-    changed.encode_special_tokens = tokenizer.encode_special_tokens  # not a part of its JSON
-    return changed
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in a model's folder, set to encode a text's first word like any other.
+def size_in(config: dict[str, Any], key: str, default: int, folder: Path) -> int:
+    """A size in a model's config.json; the default where it has none.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        CheckpointError: it is no whole number above 0.
     """
-    return spaced(load_tokenizer(folder))
+    size = default if config.get(key) is None else config[key]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        requirement = f"must be a whole number above 0, found {quoted(size)}"
+        raise CheckpointError(f"{folder / 'config.json'}: {key} {requirement}")
+    return size
 
 
-def longest_row(config: dict[str, Any]) -> int:
+def longest_row(config: dict[str, Any], folder: Path) -> int:
     """How many tokens fit a row: RoBERTa's position table has two rows more than that."""
-    known = config.get("max_position_embeddings", LONGEST_ROW_TOKENS)
+    known = size_in(config, "max_position_embeddings", LONGEST_ROW_TOKENS, folder)
     return min(known - 2 * (config.get("model_type") in TWO_SEPARATORS), LONGEST_ROW_TOKENS)
 
 
@@ -167,7 +157,7 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
     """A checkpoint that transformers can load, with the natural languages given for it.
 
     Raises:
-        CheckpointError: no config.json, no safetensors, or no tokenizer.
+        CheckpointError: no config.json, a size in it that is none, no safetensors, or no tokenizer.
         ConfigError: no language, or a derived one.
     """
     if not (folder / "config.json").is_file():
@@ -188,12 +178,12 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
         language_embeddings=False,
         languages_seed=0,
         vocabulary=vocabulary,
-        seq_len=longest_row(config),
+        seq_len=longest_row(config, folder),
         step=0,
         data_id="",
         model_xxh3=identity,
         separators=2 if kind in TWO_SEPARATORS else 1,
-        segments=kind == "bert" and config.get("type_vocab_size", 2) > 1,
+        segments=kind == "bert" and size_in(config, "type_vocab_size", 2, folder) > 1,
     )
 
 

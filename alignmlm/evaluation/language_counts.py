@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of, trees_of
 from alignmlm.evaluation.retrieval import text_rows
 from alignmlm.evaluation.settings import SyntaxConfig
@@ -30,7 +31,7 @@ def counts_in(
     export: Export, language: str, task: Task, examples: list[Any], tools: Tools
 ) -> dict[str, int]:
     """Counts of what happens to the examples of a task in a language."""
-    tokenizer = read_tokenizer(export.path)
+    tokenizer = load_tokenizer(export.path)
     kind = KINDS[task.kind]
     if not kind.model:
         texts = [example.source for example in examples]

@@ -39,6 +39,8 @@ class FineTuneConfig:
             raise ConfigError(
                 "evaluation.finetune.learning_rate", self.learning_rate, "be positive"
             )
+        if self.weight_decay < 0:
+            raise ConfigError("evaluation.finetune.weight_decay", self.weight_decay, "be 0 or more")
         if not 0 <= self.warmup < 1:
             raise ConfigError("evaluation.finetune.warmup", self.warmup, "lie in [0, 1)")
 
@@ -94,6 +96,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError("evaluation.seeds", self.seeds, "name at least one seed, each once")
+        if not all(0 <= seed < 2**32 for seed in self.seeds):
+            raise ConfigError("evaluation.seeds", self.seeds, "lie in [0, 2**32)")
         for name in ("targets", "languages"):
             value = getattr(self, name)
             if len(set(value)) < len(value):

@@ -98,6 +98,8 @@ def check_split_keys(mapping: dict[str, Any], place: str) -> None:
     check_section(SplitFile, mapping, "", place, whole=False)
     if "path" not in mapping:
         raise ConfigError(f"{place}: keys", list(mapping), "include a path, or a hub dataset")
+    if not mapping["path"]:
+        raise ConfigError(f"{place}: path", mapping["path"], "name a file, or a hub dataset")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ def column_blocks(path: Path) -> Iterator[Lines]:
     """
     lines: Lines = []
     for number, line in numbered_lines(path):
-        if line.strip(" \t"):
-            lines += [] if line.startswith(DOCUMENT) else [(number, line)]
+        if line.strip(" \t") and not line.startswith(DOCUMENT):
+            lines.append((number, line))
         elif lines:
             yield lines
             lines = []
@@ -75,11 +75,7 @@ def word_and_label(line: str, place: str, file: SplitFile, count: int) -> tuple[
         raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
     check_width(columns, count, place)
     word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
-    if not word.startswith(file.strip_prefix):
-        raise DataError(
-            f"{place}: word {quoted(word)} does not begin with {quoted(file.strip_prefix)}"
-        )
-    word, label = word.removeprefix(file.strip_prefix), label.strip(" ")
+    word, label = prefixless(word, file.strip_prefix, place), label.strip(" ")
     if not word or not label:
         raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")
     return word, label
@@ -142,6 +138,9 @@ def prefixless(word: Any, prefix: str, place: str) -> str:
     """A word without the prefix that stands before every word.
 
     Raises:
-        DataError: the word is not text.
+        DataError: the word is not text, or lacks the prefix.
     """
-    return as_text(word, "each word", place).removeprefix(prefix)
+    text = as_text(word, "each word", place)
+    if not text.startswith(prefix):
+        raise DataError(f"{place}: word {quoted(text)} does not begin with {quoted(prefix)}")
+    return text.removeprefix(prefix)

@@ -1,6 +1,6 @@
 """Tables of labelled examples: files of any format, plain or compressed, and hub datasets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from alignmlm.corpus.hub import hub_rows
 from alignmlm.corpus.sources import CorpusFile, SourceConfig
@@ -39,7 +39,12 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
         if any(isinstance(column, str) for column in file.columns.values()):
             yield from named_rows(cells)
         else:
-            yield from ((place, dict(enumerate(row, start=1))) for place, row in even_rows(cells))
+            yield from ((place, numbered(row)) for place, row in even_rows(cells))
+
+
+def numbered(cells: Sequence[str]) -> Row:
+    """The cells of a row by number: from 1, and from -1 backwards."""
+    return dict(enumerate(cells, start=1)) | dict(enumerate(cells, start=-len(cells)))
 
 
 def row_id(row: Row, file: SplitFile, number: int, place: str, default: str = "") -> str:

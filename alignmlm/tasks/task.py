@@ -1,5 +1,6 @@
 """A task: its labelled files and what they hold, and how answers are scored."""
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -31,6 +32,7 @@ from alignmlm.tasks.spans import check_entity_tags, closed_tags
 from alignmlm.tasks.task_yaml import shipped_files, tasks_of
 
 NAME_BYTES = 100
+OWN_FILE = re.compile(r"(.+?\.ya?ml)(?::(.*))?")  # and the name of a task in it
 SPLITS = ("train", "dev", "test")
 READING = ("form", "columns", "strip_prefix", "label_values", "drop_labels", "ids", "language")
 
@@ -46,10 +48,10 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    refused = any(char in "/\\" or category(char) == "Cc" for char in name)
+    refused = any(char in "/\\@" or category(char) == "Cc" for char in name)
     if refused or not name or name.startswith(".") or len(name.encode()) > NAME_BYTES:
         requirement = (
-            f"be a part of file names: at most {NAME_BYTES} bytes, no slash, backslash or "
+            f"be a part of file names: at most {NAME_BYTES} bytes, no slash, backslash, @ or "
             f"control character, no dot at its start"
         )
         raise ConfigError("name", name, requirement)
@@ -91,8 +93,7 @@ class Task:
         if self.other_language and not kind.two_languages:
             requirement = f"be left out: examples of {self.kind} have one language"
             raise ConfigError(f"task {self.name}: other_language", self.other_language, requirement)
-        if len(set(self.labels)) < len(self.labels):
-            raise ConfigError(f"task {self.name}: labels", self.labels, "name each label once")
+        self.check_labels()
         self.check_files()
 
     def demand(self, key: str, allowed: Any) -> None:
@@ -104,6 +105,18 @@ class Task:
         if (value := getattr(self, key)) not in allowed:
             requirement = f"be one of {sorted(allowed)}{nearest(str(value), allowed)}"
             raise ConfigError(f"task {self.name}: {key}", value, requirement)
+
+    def check_labels(self) -> None:
+        """Raise unless labels are named once each, and only where examples have labels.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        place = f"task {self.name}: labels"
+        if self.labels and "label_values" in FORMATS[self.form].unused:
+            raise ConfigError(place, self.labels, f"be left out: form {self.form} has none")
+        if len(set(self.labels)) < len(self.labels):
+            raise ConfigError(place, self.labels, "name each label once")
 
     def check_files(self) -> None:
         """Raise unless splits are known, one is the test split, and each has what its form needs.
@@ -189,10 +202,8 @@ def task_names() -> list[str]:
 
 def own_file(name: str) -> tuple[Path | None, str]:
     """The user's YAML file that a name refers to, or None, and the task in it that it asks for."""
-    path, _, wanted = (
-        name.rpartition(":") if ".yaml:" in name or ".yml:" in name else (name, "", "")
-    )
-    return (Path(path), wanted) if Path(path).suffix in (".yaml", ".yml") else (None, "")
+    found = OWN_FILE.fullmatch(name)
+    return (Path(found[1]), found[2] or "") if found else (None, "")
 
 
 def own_tasks(names: Iterable[str]) -> list[Task]:
@@ -337,14 +348,16 @@ def declared_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str
 def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
     """The labels of a task, in the order of their numbers: sorted.
 
+    Where it declares none, they are those of its training split, or of all if it has no such split.
+
     Raises:
         DataError: a split has a label that the task or its training split lacks, or tags that are
             no entity tags where entities are scored.
     """
-    first = "train" if "train" in splits else "test"
+    known = [splits["train"]] if "train" in splits else splits.values()
     named = {f"{split} file {task.split(split).path}": splits[split].examples for split in splits}
     names = sorted(declared_labels(task, splits)) if task.labels else []
-    names = names or label_names(splits[first].examples, named)
+    names = names or label_names([e for read in known for e in read.examples], named)
     if METRICS[task.metric].entities:
         check_entity_tags(names, f"task {task.name}")
         return closed_tags(names)

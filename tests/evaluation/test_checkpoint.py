@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from alignmlm.corpus.sample_world import plain_text, sample_documents
+from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.evaluation.evaluate import evaluate
-from alignmlm.evaluation.evaluated_model import open_model, read_tokenizer
+from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.pair_classification import numbered_pairs, pair_rows
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
 from alignmlm.evaluation.fine_tuning.training import classifier, collator_of
@@ -31,11 +32,11 @@ def checkpoint(request, tmp_path_factory):
 def test_a_checkpoint_has_the_languages_that_it_is_said_to_have(checkpoint):
     export = open_model(checkpoint, ["qaa-Latn", "fra-Latn"])
     assert (export.languages, export.seq_len) == (("qaa-Latn", "fra-Latn"), 64)
-    assert export.vocabulary_size == read_tokenizer(checkpoint).get_vocab_size()
+    assert export.vocabulary_size == load_tokenizer(checkpoint).get_vocab_size()
 
 
 def test_a_first_word_has_the_tokens_of_any_other(checkpoint):
-    tokenizer = read_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     alone, within = (
         tokenizer.encode(t, add_special_tokens=False).ids for t in ("dofor", "the dofor")
     )
@@ -44,7 +45,7 @@ def test_a_first_word_has_the_tokens_of_any_other(checkpoint):
 
 def test_a_pair_has_the_separators_and_segments_of_its_shape(checkpoint):
     export = open_model(checkpoint, [BASE])
-    tokenizer = read_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     text = numbered_pairs(
         [SentencePair("the dofor", "every kiru", "no")], tokenizer, 3, BASE, ["no"]
     )
@@ -65,6 +66,16 @@ def test_a_checkpoint_without_languages_asks_for_them(checkpoint):
         open_model(checkpoint)
     with pytest.raises(ConfigError, match="be natural"):
         open_model(checkpoint, LANGUAGES)
+
+
+@pytest.mark.parametrize("value", ["64", -1, 1.5, True])
+def test_a_size_that_is_no_whole_number_is_an_error_that_names_it(checkpoint, tmp_path, value):
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"max_position_embeddings": value}
+    path.write_text(json.dumps(config), "utf-8")
+    with pytest.raises(CheckpointError, match=r"config\.json: max_position_embeddings must be"):
+        open_model(tmp_path / "copy", [BASE])
 
 
 def test_a_checkpoint_without_a_tokenizer_is_an_error_that_names_it(checkpoint, tmp_path):

@@ -97,6 +97,8 @@ def test_a_model_of_one_language_has_no_target(tmp_path, toy_task):
     ("settings", "message"),
     [
         ({"seeds": []}, "at least one seed"),
+        ({"seeds": [0, -1]}, r"lie in \[0, 2\*\*32\)"),
+        ({"seeds": [2**32]}, r"lie in \[0, 2\*\*32\)"),
         ({"targets": [TARGET, TARGET]}, "name each language once"),
     ],
 )
@@ -106,7 +108,14 @@ def test_settings_of_an_evaluation_are_checked(settings, message):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"epochs": 0}, {"batch_rows": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}]
+    "settings",
+    [
+        {"epochs": 0},
+        {"batch_rows": 0},
+        {"learning_rate": 0.0},
+        {"warmup": 1.0},
+        {"weight_decay": -0.1},
+    ],
 )
 def test_settings_of_fine_tuning_are_checked(settings):
     with pytest.raises(ConfigError, match=next(iter(settings))):

@@ -21,6 +21,7 @@ BASE, TARGET = LANGUAGES
 TUNING = FineTuneConfig(epochs=1, learning_rate=5e-3, batch_rows=8)
 QUICK = EvaluationConfig(finetune=TUNING, limit=8)
 RETRIEVED = "kind: sentence_retrieval\nmetric: retrieval_accuracy\nform: sentence_table\n"
+QUESTIONS = "kind: question_answering\nmetric: squad_f1\nform: squad_json\n"
 LEXICON = "kind: lexicon_induction\nmetric: precision_at_1\nform: word_pairs\n"
 
 
@@ -176,6 +177,15 @@ def retrieved_pairs(run_folder, task, folder, languages=()):
     config = EvaluationConfig(languages=list(languages))
     found, _ = evaluate(run_folder, [task], config, folder)
     return [(row["source"], row["target"]) for row in found["retrieval"]["words"]]
+
+
+def test_a_language_that_leaves_no_example_is_an_error(run_folder, written, tmp_path):
+    context, answer = "the dofor mima. every kiru lutek.", "mima. every"
+    answers = [{"text": answer, "answer_start": context.index(answer)}]
+    asked = {"id": "1", "question": "dofor mima?", "answers": answers}
+    text = json.dumps({"data": [{"paragraphs": [{"context": context, "qas": [asked]}]}]})
+    with pytest.raises(DataError, match=f"torn: none of its test examples is left in {TARGET}"):
+        evaluate(run_folder, [written("torn", QUESTIONS, train=text, test=text)], QUICK, tmp_path)
 
 
 def test_retrieval_is_measured_again_for_other_languages(run_folder, written, tmp_path):

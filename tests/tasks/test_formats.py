@@ -113,6 +113,11 @@ def test_columns_of_conll_2003_are_read_by_their_numbers(tmp_path):
     assert [s.labels for s in found.examples] == [("NNP", "VBZ")]
 
 
+def test_a_line_between_documents_ends_a_sentence(tmp_path):
+    found = split(tmp_path, "conll_columns", "I O\n-DOCSTART- O\nYou O\n")
+    assert [s.words for s in found.examples] == [("I",), ("You",)]
+
+
 @pytest.mark.parametrize(
     ("text", "how", "message"),
     [
@@ -165,6 +170,12 @@ def test_a_wrong_row_of_lists_says_what_is_wrong(tmp_path, row, message):
         split(tmp_path, "token_table", json.dumps(row), "some.jsonl", **how)
 
 
+def test_every_word_of_a_table_of_lists_has_the_prefix(tmp_path):
+    row = json.dumps({"tokens": ["en:a", "b"], "labels": ["X", "Y"]})
+    with pytest.raises(DataError, match=r"some\.jsonl:1: word 'b' does not begin with 'en:'"):
+        split(tmp_path, "token_table", row, "some.jsonl", strip_prefix="en:")
+
+
 def test_pairs_are_the_first_three_columns_where_none_are_named(tmp_path):
     found = split(tmp_path, "pair_table", 'He said "no\tHe spoke\tentailment\n')
     assert found.examples == [SentencePair('He said "no', "He spoke", "entailment", "0")]
@@ -184,6 +195,17 @@ def test_pairs_are_read_by_the_names_of_columns_and_what_is_left_out_is_counted(
 def test_csv_files_may_quote_their_cells(tmp_path):
     found = split(tmp_path, "pair_table", '"a, b",c,x\n', "some.csv")
     assert found.examples == [SentencePair("a, b", "c", "x", "0")]
+
+
+def test_a_label_is_the_same_with_space_around_it(tmp_path):
+    found = split(tmp_path, "pair_table", "a\tb\t x\u00a0\nc\td\tx\n")
+    assert {pair.label for pair in found.examples} == {"x"}
+
+
+def test_columns_of_a_table_may_be_counted_from_the_last(tmp_path):
+    how = {"columns": {"first": 2, "second": -2, "label": -1}}
+    found = split(tmp_path, "pair_table", "7,a,b,x\n", "some.csv", **how)
+    assert found.examples == [SentencePair("a", "b", "x", "0")]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_a_task_of_the_users_own_is_a_path(toy_task):
         ("name: toy", "name: ud/fr", r"changed\.yaml: task ud/fr: name = .*no slash"),
         ("name: toy", "name: .toy", "no dot at its start"),
         ("name: toy", 'name: "a\\tb"', "control character"),
+        ("name: toy", "name: toy@2", "no slash, backslash, @ or"),
         ("name: toy", f"name: {'é' * 51}", "at most 100 bytes"),
         ("name: toy", "name: toy\nstrip_prefix: 'en:'", "form conllu_upos has no use for it"),
         ("name: toy", "name: [", "be YAML"),
@@ -113,6 +114,8 @@ SPLIT = "name: toy\nversion: 1\nkind: token_classification\nmetric: accuracy\nfo
         ("{test: {file: a}}", "'file', but it must be one of"),
         ("{test: {form: token_table}}", "include a path"),
         ("{test: 3}", "path = 3"),
+        ("{test: ''}", "test: path = '', but it must name a file"),
+        ("{test: {path: ''}}", "test: path = '', but it must name a file"),
         ("{test: {path: a, form: pair_table}}", "form = 'pair_table'"),
         ("{test: {path: a, rows: [5, 2]}}", "first row from 0"),
         ("{test: {path: a, strip_prefix: 'en:'}}", r"only \['conll_columns', 'token_table'\]"),
@@ -197,6 +200,31 @@ def test_a_key_that_a_form_has_no_use_for_is_refused(tmp_path, key):
     path.write_text(f"{head}files: {{test: x}}\n{key}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="be left out: form word_pairs has no use for it"):
         load_task(str(path))
+
+
+def test_labels_of_a_kind_without_labels_are_refused(tmp_path):
+    path = tmp_path / "own.yaml"
+    head = "name: own\nversion: 1\nlanguage: eng-Latn\nkind: question_answering\n"
+    head += "metric: squad_f1\nform: squad_json\nfiles: {test: x}\nlabels: [a]\n"
+    path.write_text(head, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"labels = .* be left out: form squad_json has none"):
+        load_task(str(path))
+
+
+def test_a_task_without_a_training_split_has_the_labels_of_all_its_splits(tmp_path):
+    (tmp_path / "dev.txt").write_text("a DET\ngo VERB\n", encoding="utf-8")
+    (tmp_path / "test.txt").write_text("a DET\ndog NOUN\n", encoding="utf-8")
+    head = SPLIT.replace("conllu_upos", "conll_columns") + "language: eng-Latn\n"
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{head}files: {{dev: dev.txt, test: test.txt}}\n", encoding="utf-8")
+    assert read_examples(load_task(str(path)), tmp_path).labels == ["DET", "NOUN", "VERB"]
+
+
+def test_a_task_whose_name_has_a_colon_can_be_named_alone(tmp_path):
+    head = SPLIT.replace("name: toy\n", "") + "language: eng-Latn\nfiles: {test: x}\n"
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{head}tasks: {{a: {{}}, 'a:b': {{}}}}\n", encoding="utf-8")
+    assert [load_task(f"{path}:{name}").name for name in ("a", "a:b")] == ["a", "a:b"]
 
 
 def test_a_name_has_letters_of_any_script_and_marks(toy_task, tmp_path):

@@ -12,8 +12,9 @@ from jaxtyping import Int
 
 from alignmlm.data.inspect import base_of as base_tokens
 from alignmlm.data.text import normalise
+from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import ConfigError
-from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
+from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.question_answering import (
     moved_question,
     question_text,
@@ -106,7 +107,7 @@ def change_of_model(export: Export, language: str, syntax: SyntaxConfig, trees: 
         ConfigError: the model lacks the language, or a syntax order lacks its models.
         DataError: the tokenizer or an ordering model is missing or damaged.
     """
-    tokenizer, vocabulary = read_tokenizer(export.path), export.vocabulary
+    tokenizer, vocabulary = load_tokenizer(export.path), export.vocabulary
     renderer = renderer_of(export, language, reorderer_of(export, language, syntax, trees))
     base = base_tokens(renderer.table, export.vocabulary_size)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import xxhash
 from jaxtyping import Int
 
 from alignmlm.corpus.reordering import Models, load_models
@@ -46,6 +47,17 @@ class RenderedSplit:
 
     examples: list[Example]
     counts: dict[str, int]  # of what was lost or changed, by name; all zero where nothing was
+
+
+def rows_hash(examples: Sequence[Example]) -> str:
+    """A hash of some rows, in their order."""
+    digest = xxhash.xxh3_64()
+    for example in examples:
+        labels = np.atleast_1d(np.array(example.labels, np.int64))
+        sizes = [len(example.input_ids), labels.size, example.language, example.second]
+        for part in (sizes, example.input_ids, labels):
+            digest.update(np.array(part, np.int64).tobytes())
+    return digest.hexdigest()
 
 
 Predictions = Iterable[tuple[Example, Outputs]]

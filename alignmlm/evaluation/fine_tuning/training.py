@@ -25,8 +25,9 @@ from transformers import (
 
 from alignmlm.console.quiet import quiet_transformers
 from alignmlm.console.terminal import clock
-from alignmlm.errors import CheckpointError
-from alignmlm.evaluation.evaluated_model import Export, read_tokenizer
+from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.errors import CheckpointError, DataError, quoted
+from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import (
     IGNORED,
     Example,
@@ -34,6 +35,7 @@ from alignmlm.evaluation.examples.rendering import (
     Trees,
     renderer_of,
     reorderer_of,
+    rows_hash,
     trees_of,
 )
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
@@ -66,9 +68,7 @@ class TaskData:
     dev_xxh3: str  # of the development examples with all their answers
     syntax: SyntaxConfig = field(default_factory=SyntaxConfig)
     trees: Trees = field(default_factory=Trees)
-    known: dict[tuple[str, str], RenderedSplit] = field(
-        default_factory=dict
-    )  # by language and split
+    known: dict[tuple[str, str], RenderedSplit] = field(default_factory=dict)  # by language, split
 
     @property
     def kind(self) -> TaskKind:
@@ -76,12 +76,20 @@ class TaskData:
         return KINDS[self.task.kind]
 
     def rendered(self, language: str, split: str) -> RenderedSplit:
-        """A split in a language of the model; made once."""
+        """A split in a language of the model; made once.
+
+        Raises:
+            DataError: none of its examples is left, as where the language tears all answers apart.
+        """
         if (language, split) not in self.known:
             reorderer = reorderer_of(self.export, language, self.syntax, self.trees)
             renderer = renderer_of(self.export, language, reorderer)
             tokens, seq_len = self.splits[split], self.export.seq_len
-            self.known[language, split] = self.kind.rows(tokens, renderer, seq_len)
+            rows = self.kind.rows(tokens, renderer, seq_len)
+            if not rows.examples:
+                left = f"none of its {split} examples is left in {language}"
+                raise DataError(f"task {self.task.name}: {left}: {quoted(rows.counts)}")
+            self.known[language, split] = rows
         return self.known[language, split]
 
 
@@ -89,7 +97,7 @@ def task_data(
     export: Export, source: TaskExamples, tested: TaskExamples, config: EvaluationConfig
 ) -> dict[str, TaskData]:
     """The source and the tested task as tokens and numbers of the source's labels, by name."""
-    tokenizer, labels = read_tokenizer(export.path), source.labels
+    tokenizer, labels = load_tokenizer(export.path), source.labels
     by_name = {one.task.name: one for one in (source, tested)}
     files = [file for one in by_name.values() for file in one.files.values()]
     trees = trees_of(files, export.languages, config.syntax)
@@ -299,17 +307,6 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
     return model
 
 
-def rows_hash(examples: Sequence[Example]) -> str:
-    """A hash of some rows, in their order."""
-    digest = xxhash.xxh3_64()
-    for example in examples:
-        labels = np.atleast_1d(np.array(example.labels, np.int64))
-        sizes = [len(example.input_ids), labels.size, example.language, example.second]
-        for part in (sizes, example.input_ids, labels):
-            digest.update(np.array(part, np.int64).tobytes())
-    return digest.hexdigest()
-
-
 def model_key(
     data: TaskData, rows: Sequence[Sequence[Example]], config: FineTuneConfig, seed: int
 ) -> str:
@@ -364,7 +361,11 @@ def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreT
 def predictions(
     export: Export, model: PreTrainedModel, examples: list[Example], batch_rows: int
 ) -> list[tuple[Example, dict[str, np.ndarray]]]:
-    """Each example and the model's outputs for it, without padding; rows are batched by length."""
+    """Each example and the model's outputs for it, without padding; rows are batched by length.
+
+    Raises:
+        DataError: an output is not a number: fine-tuning has diverged.
+    """
     model.eval()
     collate = collator_of(export)
     order = sorted(range(len(examples)), key=lambda number: -len(examples[number].input_ids))
@@ -375,6 +376,9 @@ def predictions(
         batch = collate([examples[number] for number in numbers])
         inputs = {k: v.to(model.device) for k, v in batch.items() if k in MODEL_INPUTS}
         outputs = {k: v.float().cpu().numpy() for k, v in model(**inputs).items() if v is not None}
+        if any(np.isnan(scores).any() for scores in outputs.values()):
+            remedy = "lower evaluation.finetune.learning_rate"
+            raise DataError(f"fine-tuning has diverged: outputs of the model are NaN; {remedy}")
         for row, number in enumerate(numbers):
             unpadded = slice(None) if of_rows else slice(len(examples[number].input_ids))
             scores_of[number] = {name: scores[row][unpadded] for name, scores in outputs.items()}

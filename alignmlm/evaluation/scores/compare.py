@@ -65,7 +65,7 @@ class ResultSet:
     rows: list[ScoreRow]
     folder: Path | None = None
     recorded: dict[str, Any] = field(default_factory=dict)  # files of samples, by task and language
-    metrics: dict[str, str] = field(default_factory=dict)  # by task
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)  # settings of each, by name
 
     @property
     def objectives(self) -> set[str]:
@@ -85,7 +85,7 @@ class ResultSet:
 
     def given(self, cell: Cell) -> Given:
         """The samples of a cell, and its metric where that needs all examples at once."""
-        metric = METRICS.get(self.metrics.get(cell.task, ""))
+        metric = METRICS.get(self.tasks.get(cell.task, {}).get("metric", ""))
         return self.samples(cell), metric.whole if metric else None
 
 
@@ -121,8 +121,22 @@ def side_of(path: Path) -> ResultSet:
     folder = results_folder(path)
     document = read_results(folder) if folder else None
     recorded, configs = (document[SAMPLES], document["configs"]) if document else ({}, {})
-    metrics = {task: config["task"]["metric"] for task, config in configs.items()}
-    return ResultSet(str(path), score_rows(path), folder, recorded, metrics)
+    tasks = {task: config["task"] for task, config in configs.items()}
+    return ResultSet(str(path), score_rows(path), folder, recorded, tasks)
+
+
+def check_same_measure(a: ResultSet, b: ResultSet, task: str) -> None:
+    """Raise unless both sides, where they say so, have scored a task in the same way.
+
+    Raises:
+        DataError: its metric or its version differs.
+    """
+    if task in a.tasks and task in b.tasks:
+        for key in ("metric", "version"):
+            one, other = (side.tasks[task].get(key) for side in (a, b))
+            if one != other:
+                found = f"{task} has {key} {one!r} in {a.name}, but {other!r} in {b.name}"
+                raise DataError(f"{found}; evaluate both again with the same task")
 
 
 def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
@@ -210,11 +224,13 @@ def compare(
     """The differences B - A of all cells that both have, by measure, Holm-adjusted within each.
 
     Raises:
-        DataError: the sides have no cell in common, or answered different examples.
+        DataError: the sides have no cell in common, have scored a task by other metrics, or have
+            answered different examples.
     """
     wanted = list(measures)
     by_measure: list[list[CellDifference]] = [[] for _ in wanted]
     for cell, rows in matched(a, b):
+        check_same_measure(a, b, cell.task)
         pair = same_seeds(*rows)
         given = a.given(pair[0][0].cell), b.given(pair[1][0].cell)
         for measure, cells in zip(wanted, by_measure, strict=True):

@@ -19,6 +19,7 @@ import numpy as np
 import xxhash
 from jaxtyping import Float, Int
 
+from alignmlm.artifacts.names import RESULTS
 from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.atomic import PARTIAL, replace_bytes
@@ -180,9 +181,9 @@ def recorded_samples(
         return []
     path = folder / file["file"]
     if (damage := damage_of(path, file)) is not None:
-        raise DataError(
-            f"{path} was changed, is damaged, or was just replaced by another evaluation: {damage}"
-        )
+        problem = "was changed, is damaged, or was just replaced by another evaluation"
+        remedy = f"if it stays so, delete {RESULTS} and evaluate again"
+        raise DataError(f"{path} {problem}: {damage}; {remedy}")
     return read_samples(path)
 
 

@@ -19,6 +19,7 @@ from alignmlm.numerics.counter_rng import below, key, keys
 LEVEL = 0.95
 RESAMPLES = 10_000
 DRAWS_AT_ONCE = 2**21
+SMALLEST_P = 1e-300  # smaller p-values are given as this one: they are near the smallest float
 ROUNDING = 1e-9  # numbers this close, as a share of the largest, count as equal
 
 
@@ -103,18 +104,19 @@ def half_width(noises: Sequence[Noise], p: float) -> float:
 
 
 def p_value(estimate: float, noises: Sequence[Noise]) -> float:
-    """The p at which the interval of an estimate would just touch 0."""
+    """The p at which the interval of an estimate would just touch 0; at least SMALLEST_P."""
     from scipy.optimize import brentq
     from scipy.special import stdtr
 
     alone = max(2 * stdtr(noise.freedom, -abs(estimate) / noise.error) for noise in noises)
+    least = max(float(alone), SMALLEST_P)
 
-    def beyond(p: float) -> float:
-        return half_width(noises, p) - abs(estimate)
+    def beyond(log_p: float) -> float:
+        return half_width(noises, math.exp(log_p)) - abs(estimate)
 
-    if beyond(alone) <= 0:
-        return float(alone)
-    return float(brentq(beyond, alone, 1, xtol=1e-300, rtol=1e-9))
+    if half_width(noises, least) <= abs(estimate) or beyond(math.log(least)) <= 0:
+        return least
+    return math.exp(brentq(beyond, math.log(least), 0.0))
 
 
 def what_is_missing(estimate: float, noises: Sequence[Noise]) -> str | None:

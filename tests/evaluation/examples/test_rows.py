@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from alignmlm.evaluation.evaluated_model import read_tokenizer
+from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.evaluation.examples.pair_classification import cut_pair, numbered_pairs, pair_rows
 from alignmlm.evaluation.examples.question_answering import (
     answer_place,
@@ -44,7 +44,7 @@ def test_a_pair_is_cut_to_the_room_from_its_longer_side(first, second, room):
 
 
 def test_a_pair_lies_between_two_separators_as_roberta_has_it(export):
-    tokenizer, vocabulary = read_tokenizer(export.path), export.vocabulary
+    tokenizer, vocabulary = load_tokenizer(export.path), export.vocabulary
     text = numbered_pairs([PAIR], tokenizer, vocabulary.unk, BASE, ["no", "yes"])
     (row,) = pair_rows(text, renderer(export, BASE), 64).examples
     eos = [place for place, token in enumerate(row.input_ids) if token == vocabulary.eos]
@@ -55,7 +55,7 @@ def test_a_pair_lies_between_two_separators_as_roberta_has_it(export):
 
 
 def test_each_side_of_a_pair_is_inverted_by_itself_in_its_own_ids(export):
-    tokenizer, size = read_tokenizer(export.path), export.vocabulary.size
+    tokenizer, size = load_tokenizer(export.path), export.vocabulary.size
     text = numbered_pairs([PAIR], tokenizer, export.vocabulary.unk, BASE, ["no"])
     (row,) = pair_rows(text, renderer(export, DERIVED), 64).examples
     first, second = row.input_ids[1 : row.second - 2], row.input_ids[row.second : -1]
@@ -65,7 +65,7 @@ def test_each_side_of_a_pair_is_inverted_by_itself_in_its_own_ids(export):
 
 
 def test_pairs_longer_than_the_model_are_cut_and_counted(export):
-    tokenizer = read_tokenizer(export.path)
+    tokenizer = load_tokenizer(export.path)
     text = numbered_pairs([PAIR], tokenizer, export.vocabulary.unk, BASE, ["no"])
     found = pair_rows(text, renderer(export, BASE), 12)
     assert (len(found.examples[0].input_ids), found.counts["pairs_too_long"]) == (12, 1)
@@ -73,7 +73,7 @@ def test_pairs_longer_than_the_model_are_cut_and_counted(export):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_place_of_an_answer_in_a_row_gives_its_words_back(export, language):
-    tokenizer = read_tokenizer(export.path)
+    tokenizer = load_tokenizer(export.path)
     text = numbered_questions([QUESTION], tokenizer, export.vocabulary.unk, BASE)
     found = question_rows(text, renderer(export, language), 64)
     (row,) = found.examples
@@ -85,13 +85,13 @@ def test_the_place_of_an_answer_in_a_row_gives_its_words_back(export, language):
 def test_gold_answers_are_composed_as_the_answers_of_a_model_are(export):
     context = "the cafe\u0301 drofa mima."
     question = Question(context, "the?", (Answer("cafe\u0301", 4),), "q")
-    tokenizer = read_tokenizer(export.path)
+    tokenizer = load_tokenizer(export.path)
     text = numbered_questions([question], tokenizer, export.vocabulary.unk, BASE)
     assert question_rows(text, renderer(export, BASE), 64).documents[0].golds == ("caf\u00e9",)
 
 
 def test_a_long_context_is_shown_in_windows_of_which_one_has_the_answer(export):
-    tokenizer = read_tokenizer(export.path)
+    tokenizer = load_tokenizer(export.path)
     text = numbered_questions([QUESTION], tokenizer, export.vocabulary.unk, BASE)
     found = question_rows(text, renderer(export, BASE), 20)
     assert found.counts["windows"] == len(found.examples) > 1

@@ -2,9 +2,11 @@ import logging
 import re
 from dataclasses import replace
 
+import pytest
 import torch
 
 from alignmlm.data.tokenizer import load_tokenizer
+from alignmlm.errors import DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.fine_tuning import training
@@ -68,3 +70,11 @@ def test_a_model_with_language_embeddings_is_told_the_language(tmp_path, toy_tas
     width = len(rows[0].input_ids)
     assert collator_of(export)(rows)["token_type_ids"].tolist() == [[0] * width, [1] * width]
     assert load_tokenizer(export.path).get_vocab_size() == export.vocabulary.size
+
+
+def test_a_model_that_diverged_has_no_score(export, toy_task):
+    data = data_of(export, toy_task)
+    model = fine_tune(data, LANGUAGES[0], FineTuneConfig(epochs=1), 0)
+    torch.nn.init.constant_(model.classifier.bias, torch.nan)
+    with pytest.raises(DataError, match=r"fine-tuning has diverged.*lower evaluation\.finetune"):
+        scored_split(model, data, LANGUAGES[0], "test", 8)

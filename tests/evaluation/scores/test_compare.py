@@ -245,6 +245,16 @@ def test_other_examples_on_one_side_are_an_error(tmp_path):
         compare_paths(a, b)
 
 
+@pytest.mark.parametrize(("key", "value"), [("metric", "macro_f1"), ("version", 2)])
+def test_scores_of_another_metric_or_version_are_not_compared(tmp_path, key, value):
+    a, b = (evaluated(tmp_path / n, n, 0.5, 1) for n in ("mlm", "tlm"))
+    document = read_results(b)
+    document["configs"]["toy"]["task"][key] = value
+    write_results(b, document)
+    with pytest.raises(DataError, match=f"toy has {key} .* in .*mlm, but '?{value}'? in .*tlm"):
+        compare_paths(a, b)
+
+
 def test_a_missing_example_means_that_nothing_is_known_of_examples(tmp_path):
     a, b = (evaluated(tmp_path / name, name, 0.5, 2) for name in ("mlm", "tlm"))
     with_samples(a, lambda found: found[1:])

@@ -103,7 +103,7 @@ def test_changed_samples_are_an_error(tmp_path):
     text = (tmp_path / name).read_text()
     for other in (text.replace('["A"]', '["B"]'), text[:-1], None):
         (tmp_path / name).write_text(other) if other else (tmp_path / name).unlink()
-        with pytest.raises(DataError, match=f"{name} was changed, is damaged, or was just"):
+        with pytest.raises(DataError, match=f"{name} was changed.*delete {RESULTS}"):
             recorded_samples(tmp_path, found["samples"], "one", TARGET)
 
 

@@ -12,6 +12,7 @@ from alignmlm.evaluation.scores.statistics import (
     correlation,
     difference,
     drawn_indices,
+    half_width,
     holm,
     item_orders,
     jackknife_error,
@@ -72,6 +73,23 @@ def test_the_p_value_is_the_level_at_which_the_interval_touches_zero():
     found = difference(2.9, noises)
     assert difference(2.9, noises, 1 - found.p).interval.low == pytest.approx(0, abs=1e-9)
     assert found.p > max(difference(2.9, [noise]).p for noise in noises)
+
+
+@pytest.mark.parametrize(
+    "noises",
+    [
+        [Noise("2,000 examples", 1.0, 1999)],
+        [Noise("58,000 examples", 0.3, 58_000)],
+        [Noise("one", 1.0, 2384), Noise("other", 0.9, 2384)],
+        [Noise("one", 2.0, 5671), Noise("other", 1.8, 5671)],
+    ],
+)
+@pytest.mark.parametrize("estimate", [30.0, 60.0, 100.0])
+def test_a_large_difference_has_a_tiny_p_value_that_is_not_zero(noises, estimate):
+    found = difference(estimate, noises)
+    assert 0 < found.p < 1e-20
+    if found.p > 1e-300:
+        assert half_width(noises, found.p) == pytest.approx(estimate)
 
 
 @pytest.mark.parametrize(("seeds", "of_examples"), [(2, 0.2), (3, 0.4), (3, 2.0)])
