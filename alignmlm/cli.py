@@ -13,7 +13,7 @@ import click
 
 from alignmlm import __version__
 from alignmlm.commands.guard import guarded
-from alignmlm.errors import ConfigError, ExitCode, nearest
+from alignmlm.errors import AlignMLMError, ConfigError, ExitCode, nearest
 from alignmlm.storage.docstrings import docstrings
 
 COMMANDS = {  # where each command is; its module is imported when it runs
@@ -105,6 +105,7 @@ class Commands(click.Group):
 
         Raises:
             ConfigError: an unknown option.
+            AlignMLMError: an option with a value that it does not take.
         """
         try:
             return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
@@ -113,6 +114,8 @@ class Commands(click.Group):
                 f"be a command or --help{nearest(error.option_name, ['--help', '--version'])}"
             )
             raise ConfigError("command line: option", error.option_name, requirement) from error
+        except click.UsageError as error:
+            raise AlignMLMError(f"command line: {error.format_message()}") from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -159,14 +162,17 @@ def main() -> None:
     """Entry point of `alignmlm`."""
     if "_ALIGNMLM_COMPLETE" in os.environ:
         Commands("").main(prog_name="alignmlm")
-    end_with_reader_of_help()
+    words = sys.argv[1:]
+    if " ".join(words) in GROUPS:
+        words.append("--help")
+    end_with_reader_of_help(words)
     limit_spinning()
-    leave(guarded(dispatch, sys.argv[1:]))
+    leave(guarded(dispatch, words))
 
 
-def end_with_reader_of_help() -> None:
+def end_with_reader_of_help(words: Sequence[str]) -> None:
     """Let `--help | head` end as other programs do: by SIGPIPE."""
-    if {"-h", "--help"} & set(sys.argv):
+    if {"-h", "--help", "--version"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
@@ -183,7 +189,7 @@ def limit_spinning() -> None:
 
 def train() -> None:
     """Entry point of train.py."""
-    end_with_reader_of_help()
+    end_with_reader_of_help(sys.argv[1:])
     limit_spinning()
     leave(guarded(train_words, ["train", *sys.argv[1:]]))
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from alignmlm.commands.options import (
     WHOLE,
+    AtLeast,
     as_json,
     command,
     opened_store,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @command("verify")
 @store
 @store_config
-@click.option("--workers", type=WHOLE, help="Threads; none: one for each core.")
+@click.option("--workers", type=AtLeast(1), help="Threads; none: one for each core.")
 @as_json
 def data_verify(store: str | None, config: str | None, workers: int | None, as_json: bool) -> int:
     """Read every block of a store, and of its syntax orders, and check its hash."""
@@ -88,12 +89,15 @@ def show_statistics(store: "Store", as_json: bool, **more: Any) -> None:
         "objective.base", "train.seq_len", "train.batch_rows", "train.seed",
     ),
 )  # fmt: skip
-@click.option("--step", type=WHOLE, default=0, show_default=True, help="0 is the first batch.")
-@click.option("--rows", type=WHOLE, default=4, show_default=True, help="Rows to show.")
+@click.option("--step", type=AtLeast(0), default=0, show_default=True, help="0 is the first batch.")
+@click.option("--rows", type=AtLeast(1), default=4, show_default=True, help="Rows to show.")
 @click.option("--hash", "only_hash", is_flag=True, help="Print the batch's hash alone.")
 @as_json
 def data_show(recipe: Recipe, step: int, rows: int, only_hash: bool, as_json: bool) -> None:
     """Show any batch of any run as text: the original, and what the model sees of it."""
+    batch_rows = recipe.train.batch_rows
+    if step >= 2**63 // batch_rows:
+        raise ConfigError("--step", step, f"be less than 2**63 / {batch_rows}, the rows of a batch")
     from alignmlm.corpus.sources import expand_path
     from alignmlm.data.batches import batch_samples, make_batch
     from alignmlm.data.inspect import show_rows
@@ -102,7 +106,6 @@ def data_show(recipe: Recipe, step: int, rows: int, only_hash: bool, as_json: bo
     from alignmlm.pretraining.assembly import assemble
 
     loader = assemble(recipe).loader
-    batch_rows = recipe.train.batch_rows
     samples = batch_samples(loader, step, batch_rows, 0, 1, batch_rows)[0]
     if only_hash:
         digest = make_batch(loader, samples, TRAIN).hash()

@@ -26,6 +26,8 @@ def doctor_command(
 ) -> int:
     """Check whether this machine, and the nodes of a hostfile, are ready for a run."""
     if config is not None:
+        if store is not None:
+            raise ConfigError("--config", str(config), "be left out with --store")
         store = load_recipe(config).data.store
     diagnosis = found(nodes, store, write_env)
     if as_json:

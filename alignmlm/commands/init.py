@@ -119,6 +119,8 @@ def init_command(
     from alignmlm.languages.dictionary import file_words
     from alignmlm.tasks.task import check_task_files
 
+    if not folder.resolve().name or "$" in str(folder):
+        raise ConfigError("folder", str(folder), "have a name without $, which names a variable")
     for name in (RECIPE, STUDY):
         if (folder / name).exists():
             raise ConfigError("folder", str(folder), f"have no {name} yet; name another folder")
@@ -141,6 +143,7 @@ def init_command(
         {"path": path, "source": bases[0], "target": target}
         for path, target in zip(dictionary, bases[1:], strict=True)
     ]
+    folder.mkdir(parents=True, exist_ok=True)  # an error here, not after the trial
     tokenizer = fitting_tokenizer(corpora)
     recipe = first_recipe(languages, files, tokenizer.get_vocab_size())
     speed = trial(recipe, corpora, tokenizer)
@@ -157,11 +160,19 @@ def asked(option: str, question: str) -> tuple[str, ...]:
     """The words of a user's answer on a terminal.
 
     Raises:
-        ConfigError: there is no terminal to ask on.
+        ConfigError: there is no terminal to ask on, or a quote is not closed.
+        KeyboardInterrupt: the user ends the command.
     """
     if not sys.stdin.isatty():
         raise ConfigError(f"--{option}", None, f"be given where no terminal can ask: {question}")
-    return tuple(shlex.split(click.prompt(question, err=True)))
+    try:
+        answer = click.prompt(question, err=True)
+    except click.Abort as end:  # Ctrl-C or Ctrl-D
+        raise KeyboardInterrupt from end
+    try:
+        return tuple(shlex.split(answer))
+    except ValueError as error:
+        raise ConfigError(f"--{option}", answer, f"be words as in a shell ({error})") from error
 
 
 def with_derived(languages: Sequence[str]) -> tuple[str, ...]:
@@ -298,7 +309,6 @@ def drafted(
 def write(folder: Path, draft: dict[str, Any]) -> None:
     """Write the recipe and the study."""
     quoted = partial(json.dumps, ensure_ascii=False)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((RECIPE, RECIPE_TEXT), (STUDY, STUDY_TEXT)):
         template = Environment(autoescape=False, keep_trailing_newline=True).from_string(text)
         replace_text(folder / name, template.render(draft, quoted=quoted))

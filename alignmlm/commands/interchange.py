@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from alignmlm.commands.options import NUMBER, PATH, WHOLE, as_json, command, language
 from alignmlm.config import Several
 from alignmlm.console.terminal import messages, print_json, print_line
+from alignmlm.errors import ConfigError
 
 
 @contextmanager
@@ -125,6 +126,8 @@ def data_fetch(
     """Mirror the store behind URL (any that fsspec opens), verified; resumes where it stopped."""
     from alignmlm.interchange.remote import local_store
 
+    if "://" not in url:
+        raise ConfigError("url", url, "be a URL: file:///path, https://..., s3://...")
     limit_bytes = None if limit_gib is None else int(limit_gib * 2**30)
     with progress_bar("fetch") as show:
         folder = local_store(

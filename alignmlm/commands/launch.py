@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alignmlm.artifacts.names import LAUNCH, LOGS, RECIPE
-from alignmlm.commands.options import PATH, WHOLE, Shipped, as_json, command, deepspeed
+from alignmlm.commands.options import PATH, WHOLE, AtLeast, Shipped, as_json, command, deepspeed
 from alignmlm.commands.slurm import (
     Resources,
     SlurmJob,
@@ -155,7 +155,7 @@ def launch_pretrain(recipe: Recipe, deepspeed: Path | None, elastic: bool, **job
     show_default=True,
     help="The submission is kept in runs/<name>.",
 )
-@click.option("--at-once", type=WHOLE, help="Elements that may run at a time; none: all.")
+@click.option("--at-once", type=AtLeast(1), help="Elements that may run at a time; none: all.")
 @job_options
 @click.pass_context
 def launch_evaluate(
@@ -171,6 +171,10 @@ def launch_evaluate(
     for model in models:
         if not Path(model).is_dir():
             raise ConfigError("--models", model, "be the folder of a run or an export")
+    from alignmlm.tasks.task import load_tasks
+
+    for task in tasks:
+        load_tasks(task)  # an unknown one ends this command, and not every element of the array
     asked = Submission(**job)
     settings = [f"--{key}={text}" for key, text in context.meta[GIVEN].items()]
     array = SlurmJob(
@@ -196,7 +200,7 @@ def array_option(first: int, last: int, at_once: int | None) -> str:
 
 @command("study")
 @click.argument("study", type=Shipped("study"))
-@click.option("--at-once", type=WHOLE, help="Runs that may train at a time; none: all.")
+@click.option("--at-once", type=AtLeast(1), help="Runs that may train at a time; none: all.")
 @job_options
 def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
     """Run STUDY (YAML) as a SLURM job array, one element per run, and a job for its table."""

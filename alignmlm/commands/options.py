@@ -27,6 +27,40 @@ class Shipped(click.Path):
         return shipped_file(self.kind, value)
 
 
+class NewFile(click.Path):
+    """A file that the command writes or replaces."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path of the file.
+
+        Raises:
+            ConfigError: a folder is there.
+        """
+        if Path(value).is_dir():
+            raise ConfigError(param.opts[0] if param else "file", str(value), "be no folder")
+        return Path(value)
+
+
+class AtLeast(Value):
+    """A whole number with a lower bound."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(int)
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number.
+
+        Raises:
+            ConfigError: it is no whole number, or below the bound.
+        """
+        number = super().convert(value, param, ctx)
+        if number < self.least:
+            key = param.opts[0] if param else "value"
+            raise ConfigError(key, number, f"be at least {self.least}")
+        return number
+
+
 PATH = click.Path(path_type=Path)
 WHOLE, NUMBER = Value(int), Value(float)
 SHELLS = Value(Literal["bash", "zsh", "fish"])
@@ -62,7 +96,13 @@ def command(name: str, *settings: click.Parameter) -> Any:
 
 
 def opened_store(folder: str | None, config: str | None) -> Any:
-    """The store of a folder, or of a recipe."""
+    """The store of a folder, or of a recipe.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if folder is not None and config is not None:
+        raise ConfigError("--config", config, f"be left out where the store is named: {folder}")
     from alignmlm.corpus.sources import expand_path
     from alignmlm.data.store import Store
 

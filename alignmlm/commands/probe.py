@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from alignmlm.commands.options import PATH, WHOLE, as_json, command, run_recipe
+from alignmlm.commands.options import PATH, WHOLE, NewFile, as_json, command, run_recipe
 from alignmlm.console.terminal import console, messages, new_table, print_line
 from alignmlm.errors import ConfigError
 
@@ -31,7 +31,7 @@ from alignmlm.errors import ConfigError
     show_default=True,
     help="Validation sentences for word alignment.",
 )
-@click.option("--output", type=PATH, help="JSON file; none: probes.json in the run.")
+@click.option("--output", type=NewFile(), help="JSON file; none: probes.json in the run.")
 @as_json
 def probe_command(
     run: Path,
@@ -45,6 +45,8 @@ def probe_command(
     """Measure how well the languages of RUN are aligned: words, contexts, sentences, each layer."""
     if every and step is not None:
         raise ConfigError("--step", step, "be left out with --all")
+    if every and output is not None and output.suffix == ".png":
+        raise ConfigError("--output", str(output), "name the JSON file; the curves get that name")
     recipe = run_recipe(run)
     from alignmlm.ranks.devices import name_accelerator
 
@@ -61,13 +63,13 @@ def probe_command(
     text = json.dumps(document, indent=1) + "\n"
     replace_text(path, text)
     words = [write_words(recipe, run)] if output is None else []
+    written = [path, *words]
+    if len(steps) > 1:
+        written.append(write_curves(document, path.with_suffix(".png")))
     if as_json:
         print_line(text.rstrip("\n"))
         return
     show(document["steps"][-1])
-    written = [path, *words]
-    if len(steps) > 1:
-        written.append(write_curves(document, path.with_suffix(".png")))
     for own in written:
         print_line(f"written: {own}")
 
@@ -110,6 +112,6 @@ def sentence_table(layers: Sequence[Any]) -> Table:
     for title in ("layer", "alignment error (%)", "linear CKA"):
         table.add_column(title, justify="right")
     for row in layers:
-        error, cka = percent(row.alignment_error_percent), f"{row.linear_cka:.3f}"
-        table.add_row(str(row.layer), error, cka)
+        cka = "-" if row.linear_cka is None else f"{row.linear_cka:.3f}"
+        table.add_row(str(row.layer), percent(row.alignment_error_percent), cka)
     return table

@@ -11,6 +11,7 @@ import click
 from alignmlm.commands.options import (
     PATH,
     WHOLE,
+    NewFile,
     as_json,
     command,
     deepspeed,
@@ -85,6 +86,11 @@ def export_command(
 ) -> None:
     """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
     recipe = run_recipe(run)
+    if not output.absolute().name:
+        raise ConfigError("output", str(output), "be new, or an export to replace")
+    from alignmlm.ranks.devices import name_accelerator
+
+    name_accelerator()
     from alignmlm.console.terminal import print_json, print_line
     from alignmlm.pretraining import export
 
@@ -102,7 +108,7 @@ def export_command(
 @command("report")
 @click.argument("folders", type=PATH, nargs=-1, required=True)
 @click.option(
-    "--output", type=PATH, default=Path("report.html"), show_default=True, help="The page."
+    "--output", type=NewFile(), default=Path("report.html"), show_default=True, help="The page."
 )
 @click.option("--watch", is_flag=True, help="Serve the page to this machine, and follow the runs.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --watch; 0: a free one.")
@@ -123,7 +129,7 @@ def report_command(
     from alignmlm.reporting.page import found_in, write_page
 
     if watch:
-        watch_runs(folders, port)
+        watch_runs(folders, port, as_json)
         return
     runs, studies = found_in(folders)
     if not runs and not studies:
@@ -139,9 +145,9 @@ def report_command(
         print_line(f"report: {page}")
 
 
-def watch_runs(folders: Sequence[Path], port: int) -> None:
+def watch_runs(folders: Sequence[Path], port: int, as_json: bool) -> None:
     """Serve the page of running studies until Ctrl-C."""
-    from alignmlm.console.terminal import print_line
+    from alignmlm.console.terminal import print_json, print_line
     from alignmlm.reporting.watch import LOOPBACK, Server, Watched
 
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
@@ -151,5 +157,8 @@ def watch_runs(folders: Sequence[Path], port: int) -> None:
     except OSError as error:
         raise ConfigError("--port", port, f"be free on {LOOPBACK} ({error.strerror})") from error
     with server, suppress(KeyboardInterrupt):
-        print_line(f"report: {server.address} (Ctrl-C ends it)")
+        if as_json:
+            print_json({"report": server.address})
+        else:
+            print_line(f"report: {server.address} (Ctrl-C ends it)")
         server.serve_forever()

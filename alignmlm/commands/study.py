@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -99,7 +100,9 @@ def study_run(study: Path, only: int | None, workers: int, as_json: bool) -> int
     from alignmlm.studies.running import run_one, run_study
 
     if only is not None:
-        run_one(config, only)
+        record = run_one(config, only)
+        if as_json:
+            print_json(asdict(record))
         return ExitCode.DONE
     outcome = run_study(config, workers, study)
     return show_outcome(config, outcome, write_study_page(config), as_json)
@@ -204,7 +207,8 @@ def study_stop(study: Path, as_json: bool) -> None:
     if as_json:
         print_json({"stopped": process})
     else:
-        print_line(f"stopped; go on by: alignmlm study run {study}")
+        again = shlex.join(["alignmlm", "study", "run", str(study)])
+        print_line(f"stopped; go on by: {again}")
 
 
 @command("report")

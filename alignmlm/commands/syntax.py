@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from alignmlm.commands.options import (
     PATH,
     WHOLE,
+    NewFile,
     as_json,
     command,
     language,
@@ -45,7 +46,7 @@ def reporter(progress: Progress, what: str) -> Callable[[int, int], None]:
 @click.option(
     "--dev", cls=Several, type=PATH, required=True, metavar="FILE...", help="To score it on."
 )
-@click.option("--output", type=PATH, required=True, help="File of the parser.")
+@click.option("--output", type=NewFile(), required=True, help="File of the parser.")
 @click.option(
     "--effort",
     type=EFFORT,

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from alignmlm.commands.options import PATH, WHOLE, as_json, command
+from alignmlm.commands.options import PATH, AtLeast, as_json, command
 from alignmlm.config import Several, Value
 from alignmlm.console.terminal import console, new_table, print_json, print_line
 
@@ -99,7 +99,7 @@ def eval_export(results: Path, model_id: str, output: Path, as_json: bool) -> No
 @click.option("--output", type=PATH, required=True, help="Folder of the picture.")
 @click.option("--languages", nargs=2, metavar="ID ID", help="Of the model; none: its first two.")
 @click.option("--dictionary", type=PATH, help="MUSE format, for natural languages.")
-@click.option("--pairs", type=WHOLE, default=60, show_default=True, help="Pairs to show.")
+@click.option("--pairs", type=AtLeast(2), default=60, show_default=True, help="Pairs to show.")
 @as_json
 def eval_map(
     model: Path,

@@ -14,6 +14,7 @@ from alignmlm.errors import ConfigError
 from alignmlm.storage.atomic import replace_text
 
 FILE = ".deepspeed_env"  # unless DS_ENV_FILE names another
+NAME = re.compile(r"\s*\w+\s*")
 WANTED = re.compile(
     "ALIGNMLM_DATA|HF_.*|TRANSFORMERS_.*|TORCH_EXTENSIONS_DIR|TRITON_.*|XDG_CACHE_HOME"
     "|NUMBA_CACHE_DIR|OMP_NUM_THREADS|DS_ACCELERATOR|GLOO_SOCKET_IFNAME|NCCL_.*|CUDA_HOME"
@@ -21,6 +22,7 @@ WANTED = re.compile(
 )
 SECRET = re.compile(".*(TOKEN|KEY|SECRET|PASSWORD).*")  # every user of a node sees its commands
 EXPORTED = ("PYTHON", "MLFLOW", "MV2", "UCX", "NCCL")
+LOGIN = re.compile("://[^/]*@")  # the user, and mostly a password, in an address
 UNSAFE = re.compile(r'["$`\\\n\r!]')
 
 
@@ -33,7 +35,10 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
     variables = {
         name: value
         for name, value in sorted(environ.items())
-        if WANTED.fullmatch(name) and not SECRET.fullmatch(name) and value
+        if WANTED.fullmatch(name)
+        and value
+        and not SECRET.fullmatch(name)
+        and not LOGIN.search(value)
     }
     for name, value in variables.items():
         if UNSAFE.search(value):
@@ -42,10 +47,23 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
+def own_lines(path: Path) -> list[str]:
+    """The lines of a .deepspeed_env that set what wanted() does not look for."""
+    found = []
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+        name, sign, _ = line.partition("=")
+        if sign and NAME.fullmatch(name) and not WANTED.fullmatch(name.strip()):
+            found.append(f"{line}\n")
+    return found
+
+
 def write_environment(folder: Path, environ: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-    """Write the .deepspeed_env of a folder, or remove an empty one; returns path and content."""
+    """Write the .deepspeed_env of a folder, or remove an empty one; returns path and variables.
+
+    Other variables that the file sets stay in it.
+    """
     variables, path = wanted(environ), folder / environ.get("DS_ENV_FILE", FILE)
-    lines = [f"{name}={value}\n" for name, value in variables.items()]
+    lines = [*own_lines(path), *(f"{name}={value}\n" for name, value in variables.items())]
     if lines:
         replace_text(path, "".join(lines))
     else:
@@ -66,7 +84,7 @@ def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]
             continue
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
             key, sign, value = line.partition("=")
-            if not sign or not re.fullmatch(r"\s*\w+\s*", key):
+            if not sign or not NAME.fullmatch(key):
                 requirement = "look like NAME=value; DeepSpeed takes no blank lines and no comments"
                 raise ConfigError(f"{path}:{number}", line, requirement)
             variables[key.strip()] = value.strip()

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import alignmlm_kernels
 import xxhash
 
 import alignmlm
@@ -55,10 +56,12 @@ def this_machine(store: str | None) -> Report:
 
 
 def source_id() -> str:
-    """A hash of this package's Python files, independent of their location."""
-    digest, root = xxhash.xxh3_64(), Path(alignmlm.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    """A hash of the Python files of alignmlm and its kernels, independent of their location."""
+    digest = xxhash.xxh3_64()
+    for package in (alignmlm, alignmlm_kernels):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -25,6 +25,7 @@ SSH = (
 LIMIT_S = 600  # of one command on a node; the first import of DeepSpeed may take minutes
 CLOCK_S = 1.0  # largest acceptable clock difference
 SLOW_MB_PER_S = 100.0  # about a 1 Gbit link
+NO_SSH = "there is no ssh here"
 WATCH = "-o ServerAliveInterval=10 -o ServerAliveCountMax=6"
 
 
@@ -48,6 +49,8 @@ def asked(host: Host, command: Sequence[str], variables: dict[str, str]) -> str:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise NodeError(f"no answer within {LIMIT_S} s") from error
+    except FileNotFoundError as error:
+        raise NodeError(NO_SSH) from error
     # 2: the doctor found a problem, and says so in its report
     if done.returncode not in (0, 2) or not done.stdout:
         error_lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -103,6 +106,8 @@ def slots(host: Host, report: Report) -> Check:
 
 def link_watch(host: Host) -> Check:
     """Whether ssh notices a dead connection to a node, according to its configuration."""
+    if shutil.which("ssh") is None:
+        return Check("link watch", "warning", NO_SSH, "install an ssh client")
     appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
     command = ["ssh", *appended, "-G", host.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -126,31 +126,50 @@ class Policy:
 
 
 WIRE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+ZERO = "zero_optimization"
+
+
+def size_of(zero: dict[str, Any], key: str, default: float, least: int = 0) -> int:
+    """A size in the ZeRO section of a ds_configs file.
+
+    Raises:
+        ConfigError: it is not a number, or less than `least`.
+    """
+    value = zero.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+        raise ConfigError(f"{ZERO}.{key}", value, f"be a number of at least {least}")
+    return int(value)
+
+
+def is_offloaded(zero: dict[str, Any], key: str) -> bool:
+    """Whether something is on the host, in its memory or on its disk, and not on the GPU."""
+    return ((zero.get(key) or {}).get("device") or "none") != "none"
 
 
 def policy_of(settings: dict[str, Any]) -> Policy:
     """The policy of a ds_configs file.
 
     Raises:
-        ConfigError: a stage or a communication type that DeepSpeed does not know.
+        ConfigError: a stage or a communication type that DeepSpeed does not know, or a size that is
+            no number.
     """
-    zero = settings.get("zero_optimization", {})
-    stage, wire = int(zero.get("stage", 0)), settings.get("communication_data_type")
-    if stage not in STAGES:
-        raise ConfigError("zero_optimization.stage", stage, f"be one of {STAGES}")
+    zero = settings.get(ZERO, {})
+    stage, wire = zero.get("stage", 0), settings.get("communication_data_type")
+    if stage not in STAGES or isinstance(stage, bool):
+        raise ConfigError(f"{ZERO}.stage", stage, f"be one of {STAGES}")
     if wire is not None and wire not in WIRE_BYTES:
         raise ConfigError("communication_data_type", wire, f"be one of {sorted(WIRE_BYTES)}")
     overlap = zero.get("overlap_comm")
     return Policy(
-        stage=stage,
+        stage=int(stage),
         overlap=stage == 3 if overlap is None else bool(overlap) and stage > 0,
-        bucket_numbers=int(zero.get("reduce_bucket_size", 5e8)),
-        whole_below=int(zero.get("stage3_param_persistence_threshold", 1e5)),
-        live_numbers=int(zero.get("stage3_max_live_parameters", 1e9)),
-        reuse_numbers=int(zero.get("stage3_max_reuse_distance", 1e9)),
+        bucket_numbers=size_of(zero, "reduce_bucket_size", 5e8, least=1),
+        whole_below=size_of(zero, "stage3_param_persistence_threshold", 1e5),
+        live_numbers=size_of(zero, "stage3_max_live_parameters", 1e9),
+        reuse_numbers=size_of(zero, "stage3_max_reuse_distance", 1e9),
         gradient_bytes=None if wire is None else WIRE_BYTES[wire],
-        offload_optimizer=zero.get("offload_optimizer", {}).get("device") == "cpu",
-        offload_parameters=zero.get("offload_param", {}).get("device") == "cpu",
+        offload_optimizer=is_offloaded(zero, "offload_optimizer"),
+        offload_parameters=is_offloaded(zero, "offload_param"),
     )
 
 

@@ -1,15 +1,18 @@
 """The curves of a run as a PNG: losses, alignment, speed."""
 
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alignmlm.artifacts.names import CURVES
+from alignmlm.reporting.figure_files import set_fonts
 from alignmlm.reporting.records import RunCurves, Series, run_curves, summary_of
 from alignmlm.storage.atomic import new_file
 
 DOTS_PER_INCH = 150
+LINE_CHARACTERS = 72  # of a title; matplotlib's own wrapping reads dollar signs as mathematics
 STYLES = ("-", "--", "-.", ":")  # lines and marks differ without colour, too
 MARKS = ("o", "s", "^", "D")
 COLOURS = ("#1f4e79", "#c55a11", "#4f7f3b", "#7b4397")
@@ -70,7 +73,7 @@ def figure_of(run: Path) -> Figure:
     ]
     shown = [draw for draw, lines in panels if lines]
     figure = Figure(figsize=(8, 0.6 + 3 * max(1, len(shown))), layout="constrained")
-    figure.suptitle(title_of(run), fontsize="large", fontweight="bold", wrap=True)
+    figure.suptitle(fill(title_of(run), LINE_CHARACTERS), fontsize="large", fontweight="bold")
     for place, draw in enumerate(shown, start=1):
         first = figure.axes[0] if figure.axes else None
         axes = figure.add_subplot(len(shown), 1, place, sharex=first)
@@ -90,6 +93,7 @@ def plot_curves(run: Path) -> Path:
         DataError: it is no run, or its metrics are damaged.
     """
     figure = figure_of(run)
+    set_fonts(figure)
     with new_file(run / CURVES) as partial:
         figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
     return run / CURVES

@@ -6,7 +6,7 @@ answers. Of several seeds of fine-tuning, the lowest is used.
 """
 
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,11 @@ def share(sample: Sample) -> float:
 
 
 def share_letters(value: float) -> str:
-    """A share as two letters: "zz" is 1."""
-    return "".join(DIGITS[digit] for digit in divmod(round(value * STEPS), len(DIGITS)))
+    """A share as two letters: "00" is 0 and "zz" is 1, and no other share is rounded to them."""
+    steps = (
+        round(value * STEPS) if value in (0, 1) else min(max(round(value * STEPS), 1), STEPS - 1)
+    )
+    return "".join(DIGITS[digit] for digit in divmod(steps, len(DIGITS)))
 
 
 def answers_of(run: RunFacts, one: TaskLanguage, arm: Arm) -> Answers:
@@ -78,22 +81,23 @@ def answers_of(run: RunFacts, one: TaskLanguage, arm: Arm) -> Answers:
 
 def with_same_examples(
     runs: list[RunFacts], places: list[int], one: TaskLanguage, arm: Arm
-) -> dict[int, Answers]:
-    """The answers of the runs that share examples and right labels with the first of them.
+) -> list[dict[int, Answers]]:
+    """The answers of runs that share examples and right labels, in groups of at least two.
 
     Of the right answers to a question, samples have the one nearest to the run's own: examples
     alone are compared.
     """
-    alike: dict[int, Answers] = {}
-    right: dict[Document, list[str]] = {}
+    alike: list[tuple[dict[Document, list[str]], dict[int, Answers]]] = []
     for place in places:
         answers, config = answers_of(runs[place], one, arm), (runs[place].results or {})["configs"]
         several = config[one.task]["task"].get("kind") == "question_answering"
         own = {d: [] if several else sample.target for d, sample in answers.items()}
-        right = right or own
-        if own and own == right:
-            alike[place] = answers
-    return alike
+        group = next((group for right, group in alike if right == own), None)
+        if group is None:
+            alike.append((own, {place: answers}))
+        else:
+            group[place] = answers
+    return [group for right, group in alike if right and len(group) > 1]
 
 
 def most_different(shares: Float[np.ndarray, "run example"], count: int) -> list[int]:
@@ -134,6 +138,7 @@ def flip_unit(
     length = max(1, round(np.mean([len(s.target) for s in next(iter(by_run.values())).values()])))
     places = most_different(shares, max(5, min(MOST_SHOWN, ALL_ANSWERS // (each * length))))
     shown = [drawn[place] for place in places]
+    same = Counter(name for name, _ in shown)
     number: dict[str, int] = {}
 
     def numbers(labels: list[str]) -> list[int]:
@@ -154,7 +159,7 @@ def flip_unit(
             for place, line in zip(by_run, shares.tolist(), strict=True)
         },
         "shown": places,
-        "ids": [document[0] for document in shown],
+        "ids": [name if same[name] == 1 else f"{name} ({text})" for name, text in shown],
         "right": [right(document) for document in shown],
         "given": {
             str(place): [numbers(answers[document].filtered_resps) for document in shown]
@@ -167,7 +172,7 @@ def flip_unit(
 
 
 def flip_data(runs: list[RunFacts]) -> list[Plain]:
-    """One unit per task, language and arm in which two or more runs answered the same examples.
+    """Units of a task, language and arm, for each two or more runs with the same examples.
 
     Raises:
         DataError: samples are damaged.
@@ -178,9 +183,11 @@ def flip_data(runs: list[RunFacts]) -> list[Plain]:
     with tempfile.TemporaryDirectory() as folder:
         for one, places in wanted.items():
             for arm in ARMS:
-                by_run = with_same_examples(runs, places, one, arm)
-                if len(by_run) > 1:
+                alike = with_same_examples(runs, places, one, arm)
+                for by_run in alike:
                     first = runs[next(iter(by_run))]
                     texts = partial(shown_texts, first, one, folder=Path(folder))
                     units.append(flip_unit(by_run, one, arm, each, texts))
+                    if len(alike) > 1:
+                        units[-1]["title"] += f", {units[-1]['examples']:,} examples"
     return units

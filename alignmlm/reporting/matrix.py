@@ -170,16 +170,20 @@ def hole(objective: str, task: str, pair: tuple[str, str], seeds: list[int], why
 
 
 def without_supervision(rows: list[ScoreRow]) -> list[Hole]:
-    """The places without BS, so without Delta."""
-    lacking: dict[tuple[str, str, str], list[int]] = {}
+    """The places without BS, so without Delta; objectives are named where others have it."""
+    lacking: dict[tuple[str, str, str], dict[str, list[int]]] = {}
+    measured = {row.cell for row in rows if row.bs == row.bs}
+    some = {(cell.task, cell.source_language, cell.language) for cell in measured}
     for row in rows:
         if row.bs != row.bs:
             place = (row.cell.task, row.cell.source_language, row.cell.language)
-            lacking.setdefault(place, []).append(row.seed)
+            name = row.cell.objective if place in some else "every objective"
+            lacking.setdefault(place, {}).setdefault(name, []).append(row.seed)
     why = f"no BS and no Delta ({MISSING}): no training data in the target language"
     return [
-        hole("every objective", task, (source, target), sorted(set(seeds)), why)
-        for (task, source, target), seeds in lacking.items()
+        hole(name, task, (source, target), sorted(set(seeds)), why)
+        for (task, source, target), names in lacking.items()
+        for name, seeds in names.items()
     ]
 
 

@@ -30,7 +30,7 @@ from alignmlm.reporting.run_facts import (
 from alignmlm.reporting.tables import Cells, page_tables
 from alignmlm.reporting.verdict import Verdict, verdict
 from alignmlm.reporting.word_data import word_data
-from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.atomic import files_below, replace_text
 
 TEMPLATE, STYLE, SCRIPT = "page.html.j2", "page.css", "page.js"
 SECTIONS = (
@@ -184,7 +184,10 @@ def found_in(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The runs and the studies in some folders."""
     names = (METRICS, STUDY)
     runs, studies = (
-        sorted({path.parent for folder in folders for path in folder.rglob(name)}) for name in names
+        sorted(
+            {path.parent for folder in folders for path in files_below(folder) if path.name == n}
+        )
+        for n in names
     )
     return runs, studies
 

@@ -30,6 +30,8 @@ from alignmlm.reporting.transfer_names import (
     task_name,
 )
 from alignmlm.reporting.transfer_tables import (
+    aligned_text,
+    bare_mean,
     caption,
     head,
     shown,
@@ -38,7 +40,7 @@ from alignmlm.reporting.transfer_tables import (
 )
 
 Plain = dict[str, Any]
-POINTS = 60  # of a curve, evenly spread
+POINTS = 60  # of a curve, at most
 CSV_MEASURES = {"bs": ("BS", 1), "bz": ("BZ", 1), "delta": ("BZ-BS", -1)}
 
 
@@ -61,10 +63,7 @@ def table_data(rows: list[ScoreRow]) -> Plain:
     lines = []
     for line, cells in table.cells.items():
         known = table.alignments[line]
-        means = [
-            signless(f"{CSV_MEASURES[c.measure][1] * cells[c].estimate:.1f}") if c in cells else ""
-            for c in table.columns
-        ]
+        means = [bare_mean(cells.get(c), CSV_MEASURES[c.measure][1]) for c in table.columns]
         lines.append(
             {
                 "names": [objective_name(line.objective), *map(language_name, line[1:])],
@@ -72,7 +71,7 @@ def table_data(rows: list[ScoreRow]) -> Plain:
                 "cells": [shown(cells.get(column)) for column in table.columns],
                 "means": means,
                 "bold": [(line, column) in table.bold for column in table.columns],
-                "aligned": [f"{known[w]:.1f}" if w in known else MISSING for w in words],
+                "aligned": [aligned_text(known, name) for name in words],
             }
         )
     return {
@@ -87,9 +86,14 @@ def number(value: float) -> float | None:
 
 
 def thinned(line: Series) -> tuple[list[int], list[float | None]]:
-    """At most POINTS of a curve's points, the first and the last among them."""
-    count = len(line.steps)
-    places = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    """At most POINTS of a curve's points, the first and the last among them.
+
+    Every n-th point is kept, n a power of 2: runs of different length share most of their steps.
+    """
+    count, every = len(line.steps), 1
+    while count / every > POINTS - 1:
+        every *= 2
+    places = sorted({*range(0, count, every), *range(count)[-1:]})
     return [line.steps[i] for i in places], [number(line.values[i]) for i in places]
 
 

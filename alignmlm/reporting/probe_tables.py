@@ -56,14 +56,14 @@ class LayerRow(NamedTuple):
 
     layer: int
     alignment_error_percent: float
-    linear_cka: float
+    linear_cka: float | None  # None: not defined
 
 
 def layer_rows(metrics: dict[str, float | int]) -> list[LayerRow]:
     """Word alignment and CKA of parallel sentences, by layer; empty where there are none."""
     rows, layer = [], 0
     while (error := metrics.get(f"sentences/layer_{layer}/alignment_error_percent")) is not None:
-        rows.append(LayerRow(layer, error, metrics[f"sentences/layer_{layer}/linear_cka"]))
+        rows.append(LayerRow(layer, error, metrics.get(f"sentences/layer_{layer}/linear_cka")))
         layer += 1
     return rows
 

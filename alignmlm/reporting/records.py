@@ -10,6 +10,7 @@ from alignmlm.evaluation.scores.study_file import study_document
 from alignmlm.pretraining.run_records import METRICS, metric_rows, read_summary
 
 Row = dict[str, Any]
+LOSS_TERMS = ("mlm", "tlm", "dict")  # data.masking.LossTerm, which needs numba
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def languages_of(metrics: dict[int, Row]) -> list[str]:
         for prefix in prefixes
         if key.startswith(prefix)
     )
-    return [name for name in dict.fromkeys(names) if "-" in name]  # loss terms have no script
+    return [name for name in dict.fromkeys(names) if name not in LOSS_TERMS]
 
 
 def curves_of(metrics: dict[int, Row]) -> RunCurves:

@@ -96,7 +96,8 @@ def by_target(rows: list[Row]) -> list[Row]:
 
 
 def pretraining_table(rows: list[Row]) -> Cells:
-    """Losses and alignment by objective, over pre-training seeds."""
+    """Losses and alignment by objective, over pre-training seeds, each of which counts once."""
+    rows = list({(row["objective"], row.get("seed")): row for row in rows}.values())
     languages = dict.fromkeys(name for row in rows for name in row.get("validation_loss_nats", {}))
     return cells("Pre-training", rows, MODEL, [*map(loss_column, languages), *ALIGNMENT])
 

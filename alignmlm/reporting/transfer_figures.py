@@ -337,7 +337,7 @@ def scatter_figure(rows: Iterable[ScoreRow], words: str | None = None) -> Figure
     `words` names the set of words whose alignment is drawn; None: the first that the rows have.
 
     Raises:
-        DataError: no row has an alignment, or none has this one.
+        DataError: no row has an alignment, none has this one, or none has a Delta beside it.
     """
     rows = list(rows)
     known = alignments_of(rows)
@@ -345,7 +345,10 @@ def scatter_figure(rows: Iterable[ScoreRow], words: str | None = None) -> Figure
         wanted = "an alignment" if words is None else f"the alignment {words!r}"
         raise DataError(f"no row has {wanted}; there are {known}; studies and probes measure it")
     words = words or known[0]
-    cells = by_cell(row for row in rows if words in row.alignment_percent)
+    drawn = [r for r in rows if words in r.alignment_percent and not math.isnan(r.delta)]
+    if not drawn:
+        raise DataError(f"no row has a Delta beside the alignment {words!r}")
+    cells = by_cell(drawn)
     tasks = names_of(cells, "task")
     figure = Figure(figsize=(max(6.5, 4.2 * len(tasks)), 4.6), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):

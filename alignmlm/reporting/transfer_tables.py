@@ -68,7 +68,8 @@ def line_of(cell: Cell) -> TransferLine:
 def best_of(intervals: dict[TransferLine, Interval], measure: Measure) -> TransferLine | None:
     """The best line if its interval excludes the runner-up's mean; None where none stands out."""
     sign = 1 if measure in SMALLER_IS_BETTER else -1
-    order = sorted(intervals, key=lambda line: sign * intervals[line].estimate)
+    known = [line for line, each in intervals.items() if not math.isnan(each.estimate)]
+    order = sorted(known, key=lambda line: sign * intervals[line].estimate)
     if len(order) < 2 or not intervals[order[0]].excludes(intervals[order[1]].estimate):
         return None
     return order[0]
@@ -122,6 +123,18 @@ def shown(interval: Interval | None, digits: int = 1) -> str:
     return f"{mean} [{bounds[0]}, {bounds[1]}]"
 
 
+def bare_mean(interval: Interval | None, sign: int = 1) -> str:
+    """A mean times 1 or -1 for a CSV file; empty where nothing was measured."""
+    if interval is None or math.isnan(interval.estimate):
+        return ""
+    return signless(f"{sign * interval.estimate:.1f}")
+
+
+def aligned_text(known: dict[str, float], words: str) -> str:
+    """A mean alignment; a dash where a seed has none."""
+    return shown(Interval(known.get(words, math.nan)))
+
+
 def signless(number: str) -> str:
     """A printed number, without a sign where it was rounded to zero."""
     return number.lstrip("-") if float(number) == 0 else number
@@ -135,7 +148,7 @@ def paper_csv(rows: Iterable[ScoreRow]) -> str:
     table = transfer_table(rows)
     printed = {ours: theirs for theirs, ours in TASKS.items()}
     tasks = list(dict.fromkeys(column.task for column in table.columns))
-    parts: dict[str, tuple[Measure, float]] = {
+    parts: dict[str, tuple[Measure, int]] = {
         "BS": ("bs", 1),
         "BZ": ("bz", 1),
         "BZ-BS": ("delta", -1),
@@ -145,10 +158,11 @@ def paper_csv(rows: Iterable[ScoreRow]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([METHOD, CHANGE, *map(csv_text, titles)])
     for line, cells in table.cells.items():
-        signed = [
-            (cells.get(TransferColumn(t, m)), sign) for t in tasks for m, sign in parts.values()
+        numbers = [
+            bare_mean(cells.get(TransferColumn(task, measure)), sign)
+            for task in tasks
+            for measure, sign in parts.values()
         ]
-        numbers = [signless(f"{sign * i.estimate:.1f}") if i else "" for i, sign in signed]
         names = (paper_method(line.objective), paper_change(line.language))
         writer.writerow([*map(csv_text, names), *numbers])
     return file.getvalue()
@@ -179,7 +193,7 @@ def body(
             for score, column in zip(scores, table.columns, strict=True)
         ]
         known = table.alignments[line]
-        aligned = [f"{known[name]:.1f}" if name in known else MISSING for name in words]
+        aligned = [text(aligned_text(known, name)) for name in words]
         lines.append([*map(text, names), *marked, *aligned])
     return lines
 

@@ -1,12 +1,14 @@
 """The page of a running study on loopback, made anew where its runs have written something."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -14,6 +16,7 @@ from alignmlm.artifacts.names import RESULTS, STUDY, SUMMARY, WORDS
 from alignmlm.errors import AlignMLMError
 from alignmlm.pretraining.run_records import METRICS
 from alignmlm.reporting.page import found_in, page_of
+from alignmlm.storage.atomic import files_below
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ def stamp_of(folders: Sequence[Path]) -> str:
     """A hash that changes when a run, an evaluation or a study writes something."""
     digest = xxhash.xxh3_64()
     for folder in folders:
-        for path in sorted(path for name in WATCHED for path in folder.rglob(name)):
+        for path in sorted(path for path in files_below(folder) if path.name in WATCHED):
             try:
                 state = path.stat()
             except FileNotFoundError:  # replaced at this moment
@@ -77,6 +80,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self, watched: Watched, port: int) -> None:
         self.watched = watched
         super().__init__((LOOPBACK, port), Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away before it had its answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

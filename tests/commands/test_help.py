@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -122,13 +123,29 @@ def test_the_page_on_commands_lists_every_exit_code_and_no_other():
         (["data", "show", "--rwos=3"], "option = '--rwos=3'"),
         (["data", "show", "--rwos=3"], "did you mean '--rows'?"),
         (["eval", "run", "--model=a", "--evaluation.lmit=3"], "mean 'evaluation.limit'?"),
-        (["launch", "evaluate", "--models=.", "--tasks=a", "--evaluation.lmit=3"], "limit'?"),
+        (["launch", "evaluate", "--models=.", "--tasks=pos", "--evaluation.lmit=3"], "limit'?"),
+        (["launch", "evaluate", "--models=.", "--tasks=ewt_po"], "did you mean 'ewt_pos'"),
         (["--vresion"], "did you mean '--version'?"),
         (["eval", "run"], "Missing option '--model'; see `alignmlm eval run --help`"),
         (["export", "a", "b", "c"], "unexpected extra argument (c)"),
         (["export", "a", "b", "--step=x"], "--step = 'x', but it must be an integer"),
         (["eval", "compare", "a", "b", "--measures", "bs", "dleta"], "be one of ['bs', 'bz',"),
         (["completion", "csh"], "shell = 'csh'"),
+        (["--version=1"], "'--version' does not take a value"),
+        (["eval", "--help=1"], "'--help' does not take a value"),
+        (["data", "verify", "store", "--workers=0"], "--workers = 0, but it must be at least 1"),
+        (["data", "verify", "store", "--config=a"], "left out where the store is named: store"),
+        (["data", "show", "--rows=0"], "--rows = 0, but it must be at least 1"),
+        (["data", "show", "--step=-1"], "--step = -1, but it must be at least 0"),
+        (["data", "show", f"--step={2**62}"], "be less than 2**63 / "),
+        (["data", "fetch", "/no/store"], "url = '/no/store', but it must be a URL"),
+        (["data", "train-parser", "--train=a", "--dev=b", "--output=."], "be no folder"),
+        (["doctor", "--store=a", "--config=b"], "--config = 'b', but it must be left out"),
+        (["eval", "map", "--model=a", "--output=b", "--pairs=-1"], "be at least 2"),
+        (["launch", "study", "sample", "--at-once=0"], "--at-once = 0, but it must be at least 1"),
+        (["probe", "a", "--all", "--output=a.png"], "name the JSON file"),
+        (["probe", "a", "--output=/"], "--output = '/', but it must be no folder"),
+        (["report", "a", "--output=."], "--output = '.', but it must be no folder"),
     ],
 )
 def test_what_is_wrong_on_a_command_line_is_one_line(capsys, words, message):
@@ -187,3 +204,15 @@ def test_bash_completes_by_its_script(capsys, tmp_path):
 def test_a_setting_for_a_command_without_settings_is_an_unknown_option():
     with pytest.raises(ConfigError, match=r"option = '--data.store=x', but it must be an option"):
         cli.dispatch(["data", "stats", "--data.store=x"])
+
+
+@pytest.mark.parametrize("words", [(), ("eval",), ("--version",), ("eval", "--help")])
+def test_what_nobody_reads_on_ends_without_a_traceback(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "alignmlm.cli", *words],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=HANG_S, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")

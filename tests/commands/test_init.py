@@ -1,7 +1,9 @@
 """What `alignmlm init` writes for text of one's own, and what it refuses and warns of."""
 
 import json
+from unittest.mock import Mock
 
+import click
 import pytest
 
 from alignmlm import cli
@@ -71,3 +73,26 @@ def test_init_refuses_tasks_whose_files_do_not_exist(own, capsys):
     error = told(capsys, "--minutes", "2", "--tasks", "tasks.yaml", code=2)
     assert "own_pos_fra: test file gone.conllu does not exist" in error
     assert not (own / "mine").exists()
+
+
+@pytest.mark.parametrize("folder", ["/", "for$sale", "a-file"])
+def test_init_refuses_a_folder_that_cannot_be_used_before_the_trial(
+    own, capsys, monkeypatch, folder
+):
+    monkeypatch.setattr(init, "trial", None)
+    (own / "a-file").write_text("text", "utf-8")
+    words = ["init", folder, *ASKED[2:], "--minutes", "2"]
+    assert cli.guarded(cli.dispatch, words) == 2
+    assert folder in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [(click.Abort(), 130, "stopped by Ctrl-C"), (["it's"], 2, "No closing quotation")],
+)
+def test_an_answer_that_is_none_ends_init_in_one_line(monkeypatch, capsys, answer, code, told):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.prompt", Mock(side_effect=answer))
+    assert cli.guarded(cli.dispatch, ["init", "mine"]) == code
+    err = capsys.readouterr().err
+    assert (told in err, err.count("\n")) == (True, 1)

@@ -60,3 +60,18 @@ def test_nodes_find_the_working_folder_first_on_their_path(tmp_path):
     given = on_nodes(tmp_path, SHELL | {"PYTHONPATH": "/lib"})
     assert given["PYTHONPATH"] == f"{tmp_path}:/lib"
     assert "OTHER" not in given
+
+
+def test_a_proxy_with_a_password_is_a_secret():
+    proxies = {"http_proxy": "http://proxy:8080", "https_proxy": "http://user:pass@proxy:8080"}
+    assert wanted(proxies).keys() == {"http_proxy"}
+
+
+def test_lines_of_the_user_stay_in_the_file(tmp_path):
+    path = tmp_path / ".deepspeed_env"
+    path.write_text("UCX_NET_DEVICES=mlx5_0\nHF_HOME=/old\n\n# comment\nMINE=a=b\n")
+    write_environment(tmp_path, SHELL)
+    found = read_environment(tmp_path, {})
+    assert (found["UCX_NET_DEVICES"], found["MINE"], found["HF_HOME"]) == ("mlx5_0", "a=b", "/hf")
+    write_environment(tmp_path, {"PATH": "/bin"})
+    assert read_environment(tmp_path, {}) == {"UCX_NET_DEVICES": "mlx5_0", "MINE": "a=b"}

@@ -2,12 +2,17 @@
 
 import json
 import os
+import shutil
 import time
+from pathlib import Path
 
+import alignmlm_kernels
 import pytest
 
 from alignmlm.commands.doctor import doctor_command
 from alignmlm.doctor import machine
+from alignmlm.doctor.hostfile import Host
+from alignmlm.doctor.nodes import diagnose
 from alignmlm.doctor.report import Check, Diagnosis, Report, compared, parse_report
 from alignmlm.errors import ConfigError
 
@@ -92,3 +97,23 @@ def test_a_hostfile_with_commands_in_it_is_refused_and_nothing_is_executed(tmp_p
 def test_the_nodes_file_of_variables_needs_nodes():
     with pytest.raises(ConfigError, match="--write-env"):
         doctor_command(["--write-env"])
+
+
+def test_code_of_the_kernels_is_part_of_the_source(tmp_path, monkeypatch):
+    before = machine.source_id()
+    kernels = tmp_path / "alignmlm_kernels"
+    shutil.copytree(Path(alignmlm_kernels.__file__).parent, kernels)
+    monkeypatch.setattr(alignmlm_kernels, "__file__", str(kernels / "__init__.py"))
+    assert machine.source_id() == before
+    (kernels / "__init__.py").write_text("")
+    assert machine.source_id() != before
+
+
+def test_a_machine_without_ssh_is_told_that_ssh_is_missing(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    here = Report("here", [], "10.0.0.1")
+    found = diagnose([Host("node1", 1)], here, None, {})
+    (ssh,) = found.reports[1].checks
+    assert (ssh.state, ssh.found) == ("problem", "there is no ssh here")
+    watch = next(check for check in found.checks if check.name == "link watch")
+    assert (watch.state, watch.found) == ("warning", "there is no ssh here")

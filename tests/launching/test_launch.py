@@ -61,11 +61,11 @@ def test_evaluation_is_an_array_over_models_and_tasks(capsys, tmp_path):
     for model in models:
         Path(model).mkdir()
     (line,) = launch(
-        capsys, "evaluate", "--models", *models, "--tasks", "x", "y", "z", "--at-once=2",
+        capsys, "evaluate", "--models", *models, "--tasks", "pos", "panx", "muse", "--at-once=2",
         "--evaluation.seeds=[0]",
     )  # fmt: skip
     assert "--array=0-5%2" in line
-    assert line[-8:] == [*models, "--", "x", "y", "z", "--", "--evaluation.seeds=[0]"]
+    assert line[-8:] == [*models, "--", "pos", "panx", "muse", "--", "--evaluation.seeds=[0]"]
 
 
 def test_a_study_is_an_array_over_its_runs_and_a_job_for_its_table(capsys):
@@ -100,7 +100,7 @@ def test_a_submission_keeps_scripts_command_and_code(tmp_path):
 def test_a_job_that_is_not_taken_leaves_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    asked = ["launch", "evaluate", "--models", ".", "--tasks", "x"]
+    asked = ["launch", "evaluate", "--models", ".", "--tasks", "pos"]
     code = cli.guarded(cli.dispatch, [*asked, f"--launchers={ROOT / 'launchers'}"])
     assert code == 2
     assert "there is no sbatch here" in capsys.readouterr().err

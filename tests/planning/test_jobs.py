@@ -64,3 +64,39 @@ def test_a_cluster_that_cannot_be_is_refused(wrong):
 def test_a_speed_is_told_in_exactly_one_way(wrong):
     with pytest.raises(ConfigError):
         GpuSpeed(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("stage", "two", "be one of"),
+        ("stage", True, "be one of"),
+        ("stage", None, "be one of"),
+        ("reduce_bucket_size", "auto", "be a number of at least 1"),
+        ("reduce_bucket_size", 0, "be a number of at least 1"),
+        ("reduce_bucket_size", -5, "be a number of at least 1"),
+        ("stage3_max_live_parameters", "auto", "be a number of at least 0"),
+        ("stage3_max_reuse_distance", None, "be a number of at least 0"),
+        ("stage3_param_persistence_threshold", True, "be a number of at least 0"),
+    ],
+)
+def test_a_size_that_is_no_number_is_refused_with_its_key(key, value, message):
+    with pytest.raises(ConfigError, match=f"zero_optimization.{key} = .* {message}"):
+        policy_of({"zero_optimization": {"stage": 3, key: value}})
+
+
+@pytest.mark.parametrize(
+    ("section", "away"),
+    [(None, False), ({"device": "none"}, False), ({"device": "cpu"}, True), ({}, False)],
+)
+def test_what_is_not_offloaded_stays_on_the_gpu(section, away):
+    zero = {"stage": 3, "offload_optimizer": section, "offload_param": section}
+    policy = policy_of({"zero_optimization": zero})
+    assert (policy.offload_optimizer, policy.offload_parameters) == (away, away)
+
+
+def test_what_is_offloaded_to_nvme_is_not_on_the_gpu():
+    section = {"device": "nvme", "nvme_path": "/scratch"}
+    zero = {"stage": 3, "offload_optimizer": section, "offload_param": section}
+    policy = policy_of({"zero_optimization": zero})
+    assert (policy.offload_optimizer, policy.offload_parameters) == (True, True)

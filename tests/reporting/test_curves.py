@@ -30,3 +30,7 @@ def test_a_title_says_run_and_objective(run):
     assert figure_of(run).get_suptitle() == "run <i>: align_mlm"
     (run / "summary.json").unlink()
     assert figure_of(run).get_suptitle() == "run <i>"
+
+
+def test_the_name_of_a_run_is_text_whatever_it_holds(run):
+    assert plot_curves(run.rename(run.with_name(r"a$\frac$b"))).is_file()

@@ -8,7 +8,7 @@ from alignmlm.evaluation.scores.results import empty, read_results, with_task, w
 from alignmlm.evaluation.scores.scoring import Sample, Scores, recorded_samples
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.reporting import page as pages
-from alignmlm.reporting.flips import STEPS, flip_data, share
+from alignmlm.reporting.flips import STEPS, flip_data, share, share_letters
 from alignmlm.reporting.page import write_page
 from alignmlm.reporting.run_facts import run_facts
 from tests.evaluation.conftest import LANGUAGES, write_export
@@ -85,26 +85,33 @@ def test_a_changed_test_file_gives_no_texts_but_the_reason(runs, toy_task):
     assert set(map(str, unit["texts"])) == {"None"}
 
 
+def answered(answer: str, doc_id: str = "7", doc_hash: str = "f", gained: float = 1.0) -> Sample:
+    """A right answer to a question, as a run's samples have it."""
+    return Sample(
+        seed=0, arm="bz", doc_id=doc_id, doc_hash=doc_hash, target=[answer],
+        filtered_resps=[answer], gained=gained, possible=1.0,
+    )  # fmt: skip
+
+
+def run_with(run: Path, samples: list[Sample]) -> Path:
+    """A run that has these samples of a task of questions."""
+    scores = Scores(
+        seed=0, source=LANGUAGES[0], target=TARGET,
+        source_dev=90.0, source_test=90.0, bz=100.0, bs=None,
+    )  # fmt: skip
+    write_run(run, "mlm", 0, points=10)
+    task = {"name": "asked", "version": 1, "metric": "squad_f1", "kind": "question_answering"}
+    config = {"task": task, "source": LANGUAGES[0]}
+    document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
+    write_results(run / "evaluation", document, {"asked": {TARGET: samples}})
+    return run
+
+
 @pytest.fixture
 def questions(tmp_path) -> list[Path]:
     """Two runs that gave one of the two right answers to a question each."""
-    runs = []
-    for name, answer in (("one", "Paris"), ("other", "the city of Paris")):
-        sample = Sample(
-            seed=0, arm="bz", doc_id="7", doc_hash="f", target=[answer], filtered_resps=[answer],
-            gained=1.0, possible=1.0,
-        )  # fmt: skip
-        scores = Scores(
-            seed=0, source=LANGUAGES[0], target=TARGET,
-            source_dev=90.0, source_test=90.0, bz=100.0, bs=None,
-        )  # fmt: skip
-        write_run(run := tmp_path / name, "mlm", 0, points=10)
-        task = {"name": "asked", "version": 1, "metric": "squad_f1", "kind": "question_answering"}
-        config = {"task": task, "source": LANGUAGES[0]}
-        document = with_task(empty({"objective": "mlm"}), config, [scores], {}, 1.0)
-        write_results(run / "evaluation", document, {"asked": {TARGET: [sample]}})
-        runs.append(run)
-    return runs
+    answers = {"one": "Paris", "other": "the city of Paris"}
+    return [run_with(tmp_path / name, [answered(answer)]) for name, answer in answers.items()]
 
 
 def test_runs_that_came_near_to_other_right_answers_are_compared(questions):
@@ -159,3 +166,25 @@ def test_the_page_shows_a_pair_of_texts_with_one_label(browser, runs, units, tmp
     browser.open(write_page(runs, [], tmp_path / "report.html").as_uri())
     browser.choose("flips-which", "all")
     assert "premise\nOne.\nhypothesis\nTwo.\n" in browser.text("#flips-found")
+
+
+def test_only_a_whole_example_is_shown_as_right_and_only_nothing_as_wrong():
+    assert list(map(share_letters, (0.0, 1e-9, 2999 / 3000, 1.0))) == ["00", "01", "zy", "zz"]
+
+
+def test_a_first_run_of_other_examples_hides_no_flips_of_the_rest(tmp_path):
+    every = [answered("Paris", str(number)) for number in range(3)]
+    kept = {"a-limited": 1, "b": 3, "c": 3}
+    runs = [run_with(tmp_path / name, every[:count]) for name, count in kept.items()]
+    (unit,) = flip_data([run_facts(run) for run in runs])
+    assert (unit["examples"], list(unit["shares"])) == (3, ["1", "2"])
+
+
+def test_examples_of_one_id_are_told_apart(browser, tmp_path):
+    samples = [answered(name, "7", name, 0.5) for name in ("first", "second", "third")]
+    runs = [run_with(tmp_path / name, samples) for name in "ab"]
+    browser.open(write_page(runs, [], tmp_path / "report.html").as_uri())
+    browser.choose("flips-which", "all")
+    for name in ("first", "second", "third"):
+        assert name in browser.text("#flips-found")
+        browser.run("document.getElementById('flips-after').click()")

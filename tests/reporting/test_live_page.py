@@ -1,6 +1,8 @@
 import json
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -10,9 +12,11 @@ from http.client import HTTPConnection
 import pytest
 
 from alignmlm.errors import DataError
-from alignmlm.reporting.watch import LOOPBACK, Server, Watched
+from alignmlm.reporting.page import found_in
+from alignmlm.reporting.watch import LOOPBACK, Server, Watched, stamp_of
 from tests.limits import HANG_S
 from tests.reporting.studies import write_study
+from tests.storage.coming_and_going import folders_come_and_go
 
 
 @pytest.fixture
@@ -111,3 +115,21 @@ def test_the_command_serves_until_it_is_interrupted(study):
             assert process.wait(HANG_S) == 0
         finally:
             process.kill()
+
+
+def test_folders_that_a_run_removes_meanwhile_stop_nothing(study):
+    with folders_come_and_go(study / "mlm-seed0" / "checkpoints"):
+        for _ in range(1000):
+            stamp_of([study])
+            found_in([study])
+
+
+def test_a_browser_that_goes_away_is_no_error(server, capfd):
+    asked(server, "/")
+    for _ in range(3):
+        with socket.create_connection(server.server_address) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            host = f"{LOOPBACK}:{server.server_address[1]}"
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert asked(server, "/")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err

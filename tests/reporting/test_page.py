@@ -10,6 +10,8 @@ from alignmlm.evaluation.scores.results import empty, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import score_rows
 from alignmlm.evaluation.scores.scoring import Scores
 from alignmlm.reporting.page import source_hash, write_page
+from alignmlm.reporting.page_data import POINTS, thinned
+from alignmlm.reporting.records import Series
 from tests.reporting.conftest import LANGUAGES
 from tests.reporting.studies import runs_of, write_run, write_study
 
@@ -152,3 +154,27 @@ def test_loose_runs_whose_folders_have_one_name_are_objectives_of_their_own(tmp_
 def test_a_folder_that_is_no_study_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"study\.json"):
         write_page([], [tmp_path], tmp_path / "report.html")
+
+
+def test_runs_of_different_length_share_most_points_of_their_curves():
+    series = [Series("loss", list(range(10, 10 * n + 1, 10)), [1.0] * n) for n in (700, 1000)]
+    (short, _), (long, _) = map(thinned, series)
+    assert (short[0], short[-1], long[0], long[-1]) == (10, 7000, 10, 10000)
+    assert max(len(short), len(long)) <= POINTS
+    assert len(set(short) & set(long)) >= POINTS // 4
+
+
+def test_a_short_curve_has_all_its_points():
+    assert thinned(Series("loss", [1, 2, 3], [3.0, 2.0, 1.0])) == ([1, 2, 3], [3.0, 2.0, 1.0])
+    assert thinned(Series("loss", [], [])) == ([], [])
+
+
+def test_an_objective_that_lacks_what_others_have_is_named(tmp_path):
+    study = write_study(tmp_path / "study", ["mlm", "tlm"], [0], points=10)
+    found = json.loads((study / "study.json").read_text("utf-8"))
+    for row in found["rows"]:
+        if row["objective"] == "tlm":
+            row |= {"bs": None, "delta": None}
+    (study / "study.json").write_text(json.dumps(found), "utf-8")
+    text = own_html(write_page([], [study], tmp_path / "report.html"))
+    assert "no BS and no Delta" in text and "every objective" not in text

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from alignmlm.data.masking import LossTerm
 from alignmlm.errors import DataError
 from alignmlm.reporting.records import read_metrics, read_study, run_curves
 from tests.reporting.conftest import LANGUAGES
@@ -39,3 +42,14 @@ def test_a_study_that_cannot_be_read_is_an_error(tmp_path, text):
     (tmp_path / "study.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"study\.json"):
         read_study(tmp_path)
+
+
+def test_a_language_without_a_script_has_curves_and_a_term_of_the_loss_has_none(tmp_path):
+    terms = [term.name.lower() for term in LossTerm]
+    losses = dict.fromkeys(("no", *terms, "eng-Latn"), 3.0)
+    row = {f"train/loss_nats/{name}": value for name, value in losses.items()}
+    row |= {"validation/loss_nats/no": 4.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, **row}) + "\n", "utf-8")
+    curves = run_curves(tmp_path)
+    assert [line.name for line in curves.train_loss] == ["no", "eng-Latn"]
+    assert [line.name for line in curves.validation_loss] == ["no"]

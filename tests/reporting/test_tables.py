@@ -26,3 +26,9 @@ def test_objectives_of_one_target_lie_together():
     assert [(line[0], line[2]) for line in transfer.lines] == [
         ("pos", "mlm"), ("pos", "tlm"), ("ner", "mlm"), ("ner", "tlm"),
     ]  # fmt: skip
+
+
+def test_a_run_counts_once_in_the_means_of_pre_training_however_many_tasks_it_has():
+    rows = [row("mlm", 0, 40.0, task=task) for task in ("pos", "ner", "nli")]
+    pretraining, _ = tables_of([*rows, row("mlm", 1, 40.0, task="pos")])
+    assert pretraining.lines[0][1] == "3.600 (3.100 to 4.100)"

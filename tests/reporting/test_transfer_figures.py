@@ -191,3 +191,14 @@ def test_a_report_has_all_tables_and_figures_and_says_what_it_lacks(tmp_path, ca
     assert "alignment_against_delta is not drawn: no row has an alignment" in caplog.text
     with Image.open(tmp_path / "out" / "transfer_bars.png") as image:
         assert image.width > 800
+
+
+def test_cells_without_delta_are_no_pairs_of_the_scatter():
+    lacking = [
+        replace(row, bs=math.nan, delta=math.nan) if row.cell.language == TARGETS[0] else row
+        for row in many_rows()
+    ]
+    (title, *_) = [text for text in texts(scatter_figure(lacking)) if "rho" in text]
+    assert "Spearman's rho -1.000" in title and "n = 8," in title
+    with pytest.raises(DataError, match="no row has a Delta"):
+        scatter_figure([replace(row, bs=math.nan, delta=math.nan) for row in many_rows()])

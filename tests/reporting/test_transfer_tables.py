@@ -3,6 +3,7 @@ import math
 import re
 from dataclasses import replace
 from io import StringIO
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from alignmlm.evaluation.scores.compare import ResultSet, compare
 from alignmlm.evaluation.scores.score_rows import Cell, ScoreRow, score_rows
 from alignmlm.evaluation.scores.statistics import Interval
 from alignmlm.reporting.escaping import latex_text
+from alignmlm.reporting.page_data import table_data
 from alignmlm.reporting.transfer_tables import (
+    TransferLine,
     best_of,
     comparison_cells,
     latex_transfer,
@@ -169,3 +172,24 @@ def test_a_comparison_fits_a_terminal_of_80_columns():
 )
 def test_p_values_are_printed_to_three_digits(p, text):
     assert p_text(p) == text
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")))
+def test_the_best_is_bold_wherever_one_that_was_not_measured_stands(order):
+    known = Interval(math.nan), Interval(90.1, 89.9, 90.3), Interval(95.1, 94.9, 95.3)
+    intervals = dict(zip("abc", known, strict=True))
+    lines = {TransferLine(name, SOURCE, TARGET): intervals[name] for name in order}
+    assert best_of(lines, "bs") == TransferLine("c", SOURCE, TARGET)
+
+
+def test_scores_and_alignments_that_seeds_lack_are_missing_in_every_table():
+    one, other = rows("mlm", 40.0, 41.0)
+    lacking = [
+        replace(one, bs=math.nan, delta=math.nan, alignment_percent={"held out": 5.0}),
+        replace(other, bs=math.nan, delta=math.nan),
+    ]
+    assert "nan" not in markdown_transfer(lacking) + latex_transfer(lacking)
+    assert list(csv.reader(paper_csv(lacking).splitlines()))[1][2:] == ["", "40.5", ""]
+    assert table_data(lacking)["lines"][0]["means"] == ["", "40.5", ""]
+    assert table_data(lacking)["lines"][0]["aligned"] == ["–"]  # noqa: RUF001
+    assert latex_transfer(lacking).splitlines()[5].endswith(r"& -- \\")
