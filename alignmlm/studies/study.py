@@ -38,7 +38,7 @@ class StudyConfig:
     """Dotted settings with the values that each objective and variant is run with:
     {dictionary.fraction: [0.25, 0.5]}."""
     exclude: list[dict[str, Any]] = field(default_factory=list)
-    """Runs to leave out: those that the study gives every setting of a rule (seed may be one):
+    """Runs to leave out: those to which the study gives all settings of a rule (seed may be one):
     [{objective.name: mlm, dictionary.fraction: 0.25}]."""
     include: list[dict[str, Any]] = field(default_factory=list)
     """Runs besides those of the axes, by their settings:

@@ -179,12 +179,12 @@ def _vectors(embedding_ptr, means_ptr, codes, live, columns, H, row_stride, SEVE
     """Vectors of words by their codes, float32; zeros where not live."""
     inside = (columns < H)[None, :]
     single = (live & (codes >= 0))[:, None]
-    places = codes[:, None] * row_stride + columns[None, :]
-    vectors = tl.load(embedding_ptr + places, mask=single & inside, other=0.0).to(tl.float32)
+    rows = (embedding_ptr + codes * row_stride)[:, None]
+    vectors = tl.load(rows + columns[None, :], mask=single & inside, other=0.0).to(tl.float32)
     if SEVERAL:
-        places = (-1 - codes)[:, None] * H + columns[None, :]
+        means = (means_ptr + (-1 - codes) * H)[:, None]
         several = (live & (codes < 0))[:, None]
-        vectors += tl.load(means_ptr + places, mask=several & inside, other=0.0)
+        vectors += tl.load(means + columns[None, :], mask=several & inside, other=0.0)
     return vectors
 
 
@@ -240,8 +240,8 @@ def _pull_words(
             total += tl.sum(weights, axis=0)
         else:
             apart = own - them
-            pulled += tl.sum(apart * weights[:, None], axis=0)
             total += tl.sum(tl.sum(apart * apart, axis=1) * weights, axis=0)
+            pulled += tl.sum(apart * weights[:, None], axis=0)
 
     own = tl.sum(own, axis=0)
     if COSINE:
