@@ -35,7 +35,7 @@ from alignmlm.data.shards import Shard, token_dtype
 from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Manifest, parse_manifest
 from alignmlm.errors import ConfigError, DataError, quoted
 from alignmlm.languages.settings import BASE
-from alignmlm.storage.atomic import folder_bytes, rename, replace_bytes, sync
+from alignmlm.storage.atomic import folder_bytes, modified_ns, rename, replace_bytes, sync
 from alignmlm.storage.locks import LockHeldError, held_or_refused, lock_of, locked, take_lock
 
 log = logging.getLogger(__name__)
@@ -301,14 +301,6 @@ def removed(mirror: Path) -> bool:
         return False
 
 
-def used_ns(mark: Path) -> int:
-    """When a mirror was last used; 0 if another process has just removed it."""
-    try:
-        return mark.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
 def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) -> None:
     """Evict other mirrors, least recently used first, until this one may grow to wanted_bytes.
 
@@ -321,7 +313,7 @@ def make_room(cache: Path, mirror: Path, wanted_bytes: int, limit_bytes: int) ->
             f"{limit_bytes:,}: ask for fewer languages, or raise the limit"
         )
     marks = [mark for mark in cache.glob(f"*/{INNER}/{USED}") if mark.parents[1] != mirror]
-    marks.sort(key=lambda mark: (used_ns(mark), mark))
+    marks.sort(key=lambda mark: (modified_ns(mark), mark))
     sizes = [folder_bytes(mark.parents[1]) for mark in marks]
     total = sum(sizes) + wanted_bytes
     for mark, size in zip(marks, sizes, strict=True):

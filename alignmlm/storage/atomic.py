@@ -183,3 +183,10 @@ def folder_bytes(folder: Path) -> int:
         with suppress(FileNotFoundError):
             total += path.stat().st_size
     return total
+
+
+def modified_ns(path: Path) -> int:
+    """When a path was last modified, in ns since 1970; 0 if another process just removed it."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0

@@ -15,6 +15,7 @@ from alignmlm.models.loading import load_pretrained
 from alignmlm.storage.atomic import (
     PARTIAL,
     folder_bytes,
+    modified_ns,
     new_folder,
     remove,
     replace_text,
@@ -29,20 +30,13 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 
-def last_used(path: Path) -> float:
-    """When a model was last used, as a Unix time; 0 if another process has just removed it."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_mtime
-    return 0.0
-
-
 def make_room(folder: Path, limit_bytes: float) -> None:
     """Evict least recently used models until the rest fits the limit.
 
     Models that a process is reading or making are kept.
     """
     models = [path for path in folder.iterdir() if path.is_dir() and PARTIAL not in path.name]
-    models.sort(key=last_used)
+    models.sort(key=modified_ns)
     sizes = {path: folder_bytes(path) for path in models}
     total = sum(sizes.values())
     for path in models:
