@@ -27,6 +27,7 @@ from alignmlm.corpus.duplicates import (
 )
 from alignmlm.corpus.mpi import SINGLE, Ranks, tokenizer_threads
 from alignmlm.corpus.parts import Part, write_texts
+from alignmlm.corpus.readers import reader_of
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sharding import SPLITS, ShardPlan, cut_shard, make_shard_folders, plan_shards
 from alignmlm.corpus.sources import SourceConfig, expand_path, pieces_of, source_paths
@@ -92,10 +93,11 @@ def check_final_paths(config: DataConfig) -> None:
     """Raise unless a store can be built.
 
     Raises:
-        DataError: its folder is in use, or a corpus file is missing.
+        DataError: its folder is in use, or a corpus file is missing or of an unknown form.
     """
     for source in config.sources:
-        source_paths(source)
+        for path in source_paths(source):
+            reader_of(path)
     final = expand_path(config.store)
     if (final / MANIFEST).exists():
         raise DataError(f"{final} holds a store already; remove it, or name another data.store")

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Shaped
 
 from alignmlm.corpus.mpi import Ranks
 from alignmlm.corpus.readers import RawDocument, read_piece
-from alignmlm.corpus.sources import Piece, SourceConfig
+from alignmlm.corpus.sources import Piece, SourceConfig, check_unchanged
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.data.text import plain_line
 from alignmlm.errors import DataError
@@ -189,7 +189,11 @@ def do_job(
     ranks: Ranks,
     report: Callable[[float], None],
 ) -> None:
-    """Read a piece to its end; write the parts of it that are this rank's and missing."""
+    """Read a piece to its end; write the parts of it that are this rank's and missing.
+
+    Raises:
+        DataError: a file cannot be read, or changed meanwhile.
+    """
     count = 0
     raws = numbered_by_part(read_piece(job.piece, source))
     for number, group in groupby(raws, itemgetter(0)):
@@ -197,6 +201,8 @@ def do_job(
         if job.owns(number, ranks) and not has_text(place, part):
             report(write_text(place, part, source.language, (raw for _, raw in group)))
         count += 1
+    for file in job.piece.files:
+        check_unchanged(file)
     if job.alone or ranks.first:
         done = place.text / f"{job.number:05d}.json"
         replace_bytes(done, json.dumps({"parts": count}).encode())

@@ -144,11 +144,35 @@ def sample_file(pattern: str) -> CorpusFile:
     return CorpusFile(pattern, SAMPLE_BYTES * int(count))
 
 
+def file_on_disk(path: Path) -> CorpusFile:
+    """A file as it is now.
+
+    Raises:
+        DataError: its name is not UTF-8, so that no record could name it.
+    """
+    name, state = str(path), path.stat()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"corpus file {name!a}: its name is not UTF-8; rename it") from error
+    return CorpusFile(name, state.st_size, state.st_mtime_ns)
+
+
+def check_unchanged(file: CorpusFile) -> None:
+    """Raise unless a file is as it was when the build began; the hub and the sample world are.
+
+    Raises:
+        DataError: it was written meanwhile.
+    """
+    if file.changed_ns and file_on_disk(Path(file.name)) != file:
+        raise DataError(f"{file.name} changed while it was read; run again with --restart")
+
+
 def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
     """The files of a source in the order given, globs expanded, each once.
 
     Raises:
-        DataError: a file or a hub dataset that does not exist.
+        DataError: a file or a hub dataset that does not exist, or a name that is not UTF-8.
         ConfigError: a sample world without a number.
     """
     named = names_of(source)
@@ -157,8 +181,7 @@ def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
         log.info(told, source.language, f"{repeated:,}")
     for first, *_ in named.values():
         if isinstance(first, Path):
-            state = first.stat()
-            yield CorpusFile(str(first), state.st_size, state.st_mtime_ns)
+            yield file_on_disk(first)
         elif first.startswith(SAMPLE_PREFIX):
             yield sample_file(first)
         else:

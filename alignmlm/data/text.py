@@ -84,15 +84,17 @@ def words_of(text: str) -> RawSentence:
 def from_words(words: list[str], joined: Sequence[bool] = ()) -> RawSentence:
     """A sentence whose words are given, as in a treebank.
 
-    `joined` says which words follow the one before without a space; empty: none does.
+    `joined` says which words follow the one before without a space; empty: none does. A blank word
+    is a space.
     """
-    text, starts = "", []
+    text, starts, parted = "", [], False
     for word, follows in zip(words, joined or [False] * len(words), strict=True):
         shown = normalise(word).replace(" ", "\u00a0")
         if shown:
-            text += "" if follows or not text else " "
+            text += " " if text and (parted or not follows) else ""
             starts.append(len(text))
             text += shown
+        parted = not shown
     return RawSentence(text, tuple(starts), given=True)
 
 

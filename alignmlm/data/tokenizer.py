@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Encoding,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from alignmlm.data.text import EXTENDERS, MARKS, OTHER_MARKS, PREFIXES, RawSentence, composed
 from alignmlm.errors import AlignMLMError, ConfigError, DataError
@@ -89,9 +98,12 @@ def untrained_tokenizer() -> Tokenizer:
 def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
     """Whether the text between two spaces has the same tokens in any context, as with ours.
 
-    Our pieces can have a space only at their start, and every text gets a leading space.
+    Our pieces can have a space only at their start, and every text gets a leading space. Tokens
+    that were added are looked for before there are pieces: "New York" would hold a space.
     """
     theirs, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
+    if not all(added["special"] for added in theirs["added_tokens"]):
+        return False
     return all(theirs[part] == ours[part] for part in ("normalizer", "pre_tokenizer"))
 
 
@@ -219,13 +231,27 @@ class Encoded(NamedTuple):
     lengths_tokens: Int[np.ndarray, " sentence"]  # 0 where a sentence has no tokens
 
 
+def encodings(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
+    """The tokens of some texts, as the library gives them, without special tokens around them.
+
+    Raises:
+        DataError: a text has a piece that the tokenizer does not know, and no token stands for it.
+    """
+    try:
+        return tokenizer.encode_batch(texts, add_special_tokens=False)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise DataError(
+            f"the tokenizer has no tokens for some text ({error}); give its model an unknown token"
+        ) from error
+
+
 def encode_flat(tokenizer: Tokenizer, sentences: list[RawSentence]) -> Encoded:
     """The tokens of some sentences and which of them start a word.
 
     Words that were given share no token: where one would hold parts of two ("don" of "do" and
     "n't"), each word of that run without spaces is tokenised on its own.
     """
-    encoded = tokenizer.encode_batch([s.text for s in sentences], add_special_tokens=False)
+    encoded = encodings(tokenizer, [s.text for s in sentences])
     lengths = np.fromiter((len(e) for e in encoded), np.int64, len(encoded))
     ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, lengths.sum())
     bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encoded))
@@ -267,7 +293,7 @@ def mended(tokenizer: Tokenizer, sentences: list[RawSentence], encoded: Encoded)
     for i in wrong:
         words = tokens_of_given(tokenizer, sentences[i])
         ids[i] = np.array([token for word in words for token in word], np.int64)
-        starts[i] = np.concatenate([np.arange(len(word)) == 0 for word in words])
+        starts[i] = np.array([place == 0 for word in words for place in range(len(word))], bool)
     lengths = np.array([len(part) for part in ids], np.int64)
     return Encoded(np.concatenate(ids), np.concatenate(starts), lengths)
 
@@ -291,7 +317,7 @@ def tokens_of_given(tokenizer: Tokenizer, sentence: RawSentence) -> list[tuple[i
     """The tokens of each given word; words that have none are left out."""
     words: list[tuple[int, ...]] = []
     for chunk in chunks_of(sentence):
-        encoding = tokenizer.encode(chunk.text, add_special_tokens=False)
+        [encoding] = encodings(tokenizer, [chunk.text])
         starts = token_word_starts(encoding.offsets, chunk) if encoding.ids else np.zeros(0, bool)
         if starts.sum() == len(chunk.word_starts):
             ids = ordinary(tokenizer, np.array(encoding.ids))
@@ -318,7 +344,7 @@ def encode(
 
 def encode_words(tokenizer: Tokenizer, words: list[str]) -> list[tuple[int, ...]]:
     """Token ids of each word on its own, in Unicode NFC as text is."""
-    encoded = tokenizer.encode_batch(list(map(composed, words)), add_special_tokens=False)
+    encoded = encodings(tokenizer, list(map(composed, words)))
     lengths = [len(encoding.ids) for encoding in encoded]
     ids = np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int64, sum(lengths))
     parts = np.split(ordinary(tokenizer, ids), np.cumsum(lengths)[:-1])

@@ -14,6 +14,7 @@ from alignmlm.errors import DataError
 
 FORMS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 CHUNK_BYTES = 2**17
+ZSTD_WINDOW = 2**31  # bytes that a frame may refer back to; the library takes 128 MiB by default
 INPUT_BYTES = 2**11  # at once: a zstd block of 4 bytes may unpack to 128 KiB, so at most 64 MiB
 
 
@@ -85,10 +86,10 @@ class FrameReader(io.RawIOBase):
 
 
 def zstd_frame() -> Any:
-    """A decompressor of one zstd frame."""
+    """A decompressor of one zstd frame, also of one that `zstd --long=31` wrote."""
     from zstandard import ZstdDecompressor
 
-    return ZstdDecompressor().decompressobj()
+    return ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
 
 
 def gzip_file(raw: io.BufferedReader) -> gzip.GzipFile:

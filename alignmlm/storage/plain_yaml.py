@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from yaml.reader import ReaderError
 
 from alignmlm.errors import AlignMLMError
 from alignmlm.storage.refusal import MAX_DEPTH, NotPlainError, check_texts, refused_by_name
@@ -163,6 +164,12 @@ def yaml_named(text: str) -> Iterator[None]:
         number = mark.line if mark else 0
         quoted = dict(enumerate(text.splitlines())).get(number, "")
         raise NotPlainError("", quoted, f"be YAML ({error.problem})", number + 1) from error
+    except ReaderError as error:
+        number = text.count("\n", 0, error.position)
+        reason = f"U+{ord(text[error.position]):04X} may not be in it"
+        raise NotPlainError(
+            "", text.split("\n")[number], f"be YAML ({reason})", number + 1
+        ) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         problem = str(error).splitlines()[0]
         raise NotPlainError("text", text, f"be YAML ({problem})") from error

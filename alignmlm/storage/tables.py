@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import DataError, quoted
 from alignmlm.storage.cells import as_list, as_object, cell, check_names
 from alignmlm.storage.plain_data import parse_json
-from alignmlm.storage.text import Line, lines_of, numbered_lines, whole_text
+from alignmlm.storage.text import Line, lines_of, numbered_lines, open_text, whole_text
 
 CELL_CHARACTERS = 2**26  # of a cell in a CSV file
 Row = Mapping[Any, Any]
@@ -98,8 +99,8 @@ def json_object(text: str, place: str) -> Row:
 
 def is_array(path: Path) -> bool:
     """Whether a JSON file holds one list."""
-    first = next((text for _, text in numbered_lines(path) if text.strip(" \t")), "")
-    return first.lstrip(" \t").startswith("[")
+    with open_text(path) as (text, _):
+        return next(filter(str.strip, iter(partial(text.read, 1), "")), "") == "["
 
 
 def array_rows(path: Path) -> list[PlacedRow]:

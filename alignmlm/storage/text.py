@@ -38,11 +38,13 @@ def check_encoding(path: Path, start: bytes) -> None:
     """Raise unless a file, judged by its first bytes, may be UTF-8.
 
     Raises:
-        DataError: a byte-order mark of another encoding.
+        DataError: a byte-order mark of another encoding, or a byte of 0, as UTF-16 begins with.
     """
     for mark, name in OTHER_MARKS.items():
         if start.startswith(mark):
             raise DataError(f"{path} is {name} by its byte-order mark; save it as UTF-8")
+    if b"\0" in start:
+        raise DataError(f"{path} begins with zeros, as UTF-16 and UTF-32 do; save it as UTF-8")
 
 
 def not_utf8(place: str, byte: int, column: int) -> DataError:

@@ -9,6 +9,7 @@ import pytest
 
 from alignmlm.corpus import workspace
 from alignmlm.corpus.build import build_store
+from alignmlm.corpus.readers import read_piece
 from alignmlm.corpus.settings import DataConfig
 from alignmlm.corpus.sources import SourceConfig
 from alignmlm.corpus.workspace import workspace_of
@@ -151,3 +152,29 @@ def test_damaged_text_of_a_stopped_build_is_named(damage, stopped):
     text.write_bytes(damage(text.read_bytes()))
     with pytest.raises(DataError, match=rf"{text.name} .*remove \S+\.building"):
         build_store(stopped)
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_documents": 30}])
+def test_a_file_that_is_written_while_it_is_read_is_named(config, settings, tmp_path, monkeypatch):
+    file = tmp_path / "a.txt"
+    file.write_text("\n\n".join(TEXTS))
+
+    def read_slowly(piece, source):
+        yield from read_piece(piece, source)
+        with file.open("a") as more:
+            more.write("\n\nAnother cat sat.")
+
+    monkeypatch.setattr("alignmlm.corpus.parts.read_piece", read_slowly)
+    source = SourceConfig(language="eng-Latn", files=[str(file)], **settings)
+    with pytest.raises(DataError, match=r"a\.txt changed while it was read; run again"):
+        build_store(replace(config, sources=[source]))
+
+
+def test_a_file_of_an_unknown_form_is_refused_before_any_text_is_read(config, tmp_path):
+    for name in ("a.txt", "b.md"):
+        (tmp_path / name).write_text("\n\n".join(TEXTS))
+    source = SourceConfig(language="eng-Latn", files=[f"{tmp_path}/[ab].*"])
+    seen: list[str] = []
+    with pytest.raises(DataError, match=r"b\.md: the name must end in"):
+        build_store(replace(config, sources=[source]), lambda progress: seen.append(progress.step))
+    assert not seen

@@ -244,3 +244,22 @@ def test_a_file_that_several_patterns_match_is_read_once_in_its_first_place(tmp_
 def test_what_is_named_twice_and_is_no_file_is_read_once():
     source = SourceConfig(language="eng-Latn", files=["sample:40", "sample:40", "sample:50"])
     assert [file.name for file in corpus_files(source)] == ["sample:40", "sample:50"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_it_is_recorded(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("One.\n")
+    source = SourceConfig(language="eng-Latn", files=[f"{tmp_path}/*.txt"])
+    with pytest.raises(DataError, match=r"caf\\udce9\.txt': its name is not UTF-8; rename it"):
+        list(corpus_files(source))
+
+
+def test_a_json_array_may_lie_on_one_line_of_any_length(tmp_path, monkeypatch):
+    monkeypatch.setattr("alignmlm.storage.text.MOST_CHARACTERS", 20)
+    rows = json.dumps([{"text": f"Number {number}."} for number in range(9)])
+    assert len(read(tmp_path, "a.json", f"\n {rows}".encode())) == 9
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_another_encoding_is_known_by_its_zeros_without_a_mark(tmp_path, encoding):
+    with pytest.raises(DataError, match=r"a\.txt begins with zeros, as UTF-16 and UTF-32 do"):
+        read(tmp_path, "a.txt", "One.\n".encode(encoding))

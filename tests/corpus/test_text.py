@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from alignmlm.corpus.token_parts import ChunkTokens, encode_lines
+from alignmlm.corpus.token_parts import ChunkTokens, encode_lines, make_encoder
 from alignmlm.data.text import (
     TWO_LETTER_CODES,
     RawSentence,
@@ -85,6 +85,12 @@ def test_given_words_are_joined_by_single_spaces():
 def test_given_words_stand_together_where_no_space_parts_them():
     sentence = from_words(["Do", "n't", "go", "."], [False, True, False, True])
     assert sentence == RawSentence("Don't go.", (0, 2, 6, 8), given=True)
+
+
+def test_a_blank_given_word_parts_its_neighbours_even_where_no_space_stands_beside_it():
+    sentence = from_words(["10", "\u00a0", "000", "."], [False, True, True, True])
+    assert sentence == RawSentence("10 000.", (0, 3, 6), given=True)
+    assert from_words([" ", "a"], [False, True]).text == "a"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +172,14 @@ def test_our_own_tokenizer_is_split_at_spaces_and_others_need_not_be(tokenizer):
     assert is_split_at_spaces(tokenizer)
     assert is_split_at_spaces(Tokenizer.from_str(tokenizer.to_str()))
     assert not is_split_at_spaces(other)
+
+
+def test_an_added_token_with_a_space_is_found_in_the_shards_too(tokenizer):
+    added = Tokenizer.from_str(tokenizer.to_str())
+    added.add_tokens(["sit on"])
+    [(ids, _)] = encode(added, [words_of(TEXTS[0])])
+    assert added.token_to_id("sit on") in make_encoder(added, 0.5).encode([TEXTS[0]]).ids
+    assert make_encoder(added, 0.5).encode([TEXTS[0]]).ids.tolist() == ids.tolist()
 
 
 @pytest.mark.parametrize("text", TEXTS[:4])

@@ -4,10 +4,11 @@ import unicodedata
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from alignmlm.data.text import from_words, words_of
 from alignmlm.data.tokenizer import SPECIAL, encode, encode_words, load_tokenizer
+from alignmlm.errors import DataError
 
 TEXT = ["I don't know the dog.", "the dog runs", "know the dog or don't", "café fermé"]
 
@@ -58,3 +59,17 @@ def test_pieces_within_a_word_get_no_space(of_roberta, tmp_path):
     of_roberta.save(str(tmp_path / "tokenizer.json"))
     pieces = load_tokenizer(tmp_path).encode("the dog 1984", add_special_tokens=False).tokens
     assert pieces[-4:] == ["1", "9", "8", "4"]
+
+
+def test_a_sentence_whose_given_words_have_no_tokens_has_none():
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1}))
+    tokenizer.normalizer = normalizers.BertNormalizer()  # removes what has no width
+    sentences = [from_words(["\u200b", "\u200d"]), from_words(["the", "\u200b"])]
+    found = [(ids.tolist(), starts.tolist()) for ids, starts in encode(tokenizer, sentences)]
+    assert found == [([], []), ([1], [True])]
+
+
+def test_text_that_a_tokenizer_has_no_token_for_is_an_error_that_says_so():
+    tokenizer = Tokenizer(models.Unigram([("a", -1.0)]))
+    with pytest.raises(DataError, match=r"no tokens for some text \(.*unk_id.*an unknown token"):
+        list(encode(tokenizer, [words_of("b")]))

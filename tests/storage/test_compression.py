@@ -84,3 +84,9 @@ def test_memory_does_not_grow_with_what_a_stream_holds(tmp_path, form):
 def test_a_file_of_no_bytes_is_no_compressed_file(tmp_path, form):
     with pytest.raises(DataError, match=f"a.{form} is not a whole"):
         unpacked(tmp_path, form, b"")
+
+
+def test_a_zstd_frame_with_a_long_window_is_read(tmp_path):
+    long = zstandard.ZstdCompressionParameters(window_log=28)
+    packer = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    assert unpacked(tmp_path, "zst", packer.compress(TEXT) + packer.flush()) == TEXT
