@@ -1,5 +1,6 @@
 """Commands about syntax orders: train-parser, parse, fit-order, order."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from alignmlm.commands.options import (
     PATH,
     WHOLE,
+    AtLeast,
     NewFile,
     as_json,
     command,
@@ -98,7 +100,7 @@ def show_scores(output: Path, scores: Any) -> None:
 @language
 @click.option("--parser", type=PATH, help="File of `alignmlm data train-parser`.")
 @click.option("--gold", cls=Several, type=PATH, metavar="FILE...", help="CoNLL-U with the parses.")
-@click.option("--sentences", type=WHOLE, default=2**62, help="Parse no more; none: all.")
+@click.option("--sentences", type=AtLeast(0), default=2**62, help="Parse no more; none: all.")
 @click.option("--workers", type=WHOLE, default=1, show_default=True, help="Processes.")
 @as_json
 def data_parse(
@@ -115,6 +117,7 @@ def data_parse(
     if bool(parser) == bool(gold):
         raise ConfigError("--parser, --gold", (parser, gold), "be one of the two")
     opened = opened_store(store, config)
+    opened.check_language(language)
     from alignmlm.corpus.parses import looked_up, parse_store, parsed_by
     from alignmlm.syntax.parser import parse_many
 
@@ -135,6 +138,8 @@ def data_parse(
 @as_json
 def data_fit_order(treebanks: tuple[Path, ...], language: str, output: Path, as_json: bool) -> None:
     """Fit ordering models of a language's noun and verb dependents to TREEBANKS (CoNLL-U)."""
+    if not re.fullmatch("[a-z]{2,3}", language):
+        raise ConfigError("--language", language, "be a code of two or three letters, like 'fra'")
     from alignmlm.syntax.features import NOUN_HEADS, VERB_HEADS
     from alignmlm.syntax.fitting import fit_treebank
     from alignmlm.syntax.ordering import write_orm
@@ -170,6 +175,7 @@ def data_order(
 ) -> None:
     """Order the words of a parsed store as another language would."""
     opened = opened_store(store, config)
+    opened.check_language(language)
     from alignmlm.corpus.reordering import order_store
 
     with sentence_bar() as progress:

@@ -15,6 +15,7 @@ from alignmlm.numerics.numba_jit import compiled
 
 PARTS = 1000  # weights are honoured to a thousandth
 ROUNDS = 6
+MOST_SAMPLES = 2**63  # of a run; weights that change after them never do
 
 
 def weight_parts(weights: list[float]) -> list[int]:
@@ -24,12 +25,14 @@ def weight_parts(weights: list[float]) -> list[int]:
         ConfigError: a weight that is not positive, or too small to be honoured.
     """
     finite = bool(weights) and all(map(isfinite, weights))
-    shares = [Fraction(weight).limit_denominator(10**6) for weight in weights if finite]
+    shares = [Fraction(weight) for weight in weights if finite]
+    if max(shares, default=0) * PARTS >= 1:  # smaller ones would be rounded away
+        shares = [share.limit_denominator(10**6) for share in shares]
+    if len(set(shares)) == 1 and shares[0] > 0:
+        return [1] * len(shares)
     if not shares or min(shares) <= 0 or min(shares) * PARTS < sum(shares):
         raise ConfigError("languages.weights", weights, "be positive, at least 0.001 of their sum")
     exact = [share / sum(shares) * PARTS for share in shares]
-    if len(set(exact)) == 1:
-        return [1] * len(exact)
     parts = [int(share) for share in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: parts[i] - exact[i])
     for language in by_remainder[: PARTS - sum(parts)]:
@@ -84,10 +87,10 @@ def mixture_of(weights: list[float], changes: dict[int, list[float]]) -> Mixture
     """
     phases = [phase_of(0, weights, np.zeros(len(weights), np.int64))]
     for first, changed in sorted(changes.items()):
-        last = phases[-1]
-        periods, rest = divmod(first - last.first, len(last.table))
+        last, start = phases[-1], min(first, MOST_SAMPLES - 1)
+        periods, rest = divmod(start - last.first, len(last.table))
         part = np.bincount(last.table[:rest], minlength=len(weights))
-        phases.append(phase_of(first, changed, last.before + periods * last.whole + part))
+        phases.append(phase_of(start, changed, last.before + periods * last.whole + part))
     return phases
 
 

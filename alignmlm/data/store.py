@@ -216,6 +216,16 @@ class Store:
         """Ids of the natural languages in the store."""
         return sorted(self.manifest.splits)
 
+    def check_language(self, language: str) -> None:
+        """Raise unless the store has a language.
+
+        Raises:
+            DataError: it has only others.
+        """
+        if language not in self.manifest.splits:
+            has = ", ".join(self.languages)
+            raise DataError(f"{self.path} has no language {quoted(language)}; it has {has}")
+
     def split(self, language: str, split: str, orders: Sequence[str] = ()) -> Split:
         """The shards of one language and split, their files checked, with some syntax orders.
 
@@ -223,9 +233,7 @@ class Store:
             DataError: the store does not have the language or an order, or its files are not as
                 they should be.
         """
-        if language not in self.manifest.splits:
-            has = ", ".join(self.languages)
-            raise DataError(f"{self.path} has no language {quoted(language)}; it has {has}")
+        self.check_language(language)
         if split not in (splits := self.manifest.splits[language]):
             raise DataError(
                 f"{self.path} has no split {quoted(split)} of {language}; it has {[*splits]}"

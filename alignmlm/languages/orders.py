@@ -101,7 +101,7 @@ def split_order(name: str) -> tuple[str, int]:
     """
     if is_syntax(name):
         return "syn", 0
-    match = re.fullmatch(r"([a-z]*)([0-9]*)", name)
+    match = re.fullmatch(r"([a-z]*)([0-9]{0,9})", name)
     kind, digits = match.groups() if match else (name.split("-")[0], "")
     if kind not in ORDERS:
         allowed = f"be one of {sorted(ORDERS)}{nearest(kind, ORDERS)}"

@@ -91,7 +91,7 @@ def split_name(name: str) -> tuple[str, float]:
     Raises:
         ConfigError: no such script, a share outside [0, 100], or one missing or out of place.
     """
-    match = re.fullmatch(r"([a-z]*)([0-9]*)", name)
+    match = re.fullmatch(r"([a-z]*)([0-9]{0,3})", name)
     kind, percent = match.groups() if match else (name, "")
     if kind not in SCRIPTS:
         raise ConfigError("script", name, f"be one of {sorted(SCRIPTS)}{nearest(kind, SCRIPTS)}")

@@ -140,7 +140,8 @@ def read_orm(path: Path) -> OrderingModel:
     """The model of a file of "feature weight" lines, plain or compressed.
 
     Raises:
-        DataError: a line is not a feature and a finite weight, or a feature occurs twice.
+        DataError: a line is not a feature and a finite weight, a feature occurs twice, or there is
+            none.
     """
     weights: dict[str, float] = {}
     for number, line in numbered_lines(path):
@@ -151,6 +152,8 @@ def read_orm(path: Path) -> OrderingModel:
         if parts[0] in weights:
             raise DataError(f"{place}: feature {quoted(parts[0])} comes a second time")
         weights[parts[0]] = _weight(parts[1], place)
+    if not weights:
+        raise DataError(f"{path} holds no feature, but it must be an ordering model")
     return OrderingModel(weights)
 
 

@@ -65,6 +65,22 @@ def test_a_weight_that_cannot_be_honoured_is_refused(bad):
         mixture_table(bad)
 
 
+def test_only_the_ratio_of_weights_counts_however_small_they_are():
+    assert mixture_table([1e-7, 1e-7]).tolist() == [0, 1]
+    assert mixture_table([5e-324, 1.5e-323]).tolist() == mixture_table([1.0, 3.0]).tolist()
+
+
+def test_more_than_a_thousand_languages_have_equal_weights():
+    assert mixture_table([1.0] * 1001).tolist() == list(range(1001))
+
+
+def test_weights_that_change_after_the_last_possible_sample_never_do():
+    mixture = mixture_of([1.0, 1.0], {2**67: [1.0, 3.0], 2**68: [3.0, 1.0]})
+    languages, counts = language_of_samples(mixture, np.arange(2**62, 2**62 + 4))
+    assert languages.tolist() == [0, 1, 0, 1]
+    assert counts.tolist() == [2**61, 2**61, 2**61 + 1, 2**61 + 1]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 65, 1000, 4097])
 def test_a_keyed_permutation_visits_everything_once(size):
     assert sorted(keyed_permutation(7, np.arange(size), size).tolist()) == list(range(size))

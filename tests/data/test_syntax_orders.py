@@ -9,9 +9,17 @@ from functools import partial
 import numpy as np
 import pytest
 
+from alignmlm.cli import dispatch, guarded
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
-from alignmlm.corpus.parses import looked_up, parse_store, parsed_by, parses_path, read_blocks
+from alignmlm.corpus.parses import (
+    PARSES,
+    looked_up,
+    parse_store,
+    parsed_by,
+    parses_path,
+    read_blocks,
+)
 from alignmlm.corpus.reordering import find_model, model_languages, order_store
 from alignmlm.data.inspect import damages
 from alignmlm.data.store import TRAIN, VALIDATION, Store
@@ -247,6 +255,23 @@ def test_parses_without_a_record_of_what_made_them_are_made_again(small):
     for record in store.path.rglob("shard-*.json"):
         record.write_text('{"parsed": 1}')
     assert parse(store, looked_up([bank])) == counts
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["parse", "--language=eng-Latn-x-inv", "--gold=bank.conllu"], "has no language"),
+        (["order", "--language=fra-Latn", "--order=syn-fra-N", "--models=."], "has no language"),
+        (["parse", "--language=eng-Latn", "--gold=bank.conllu", "--sentences=-1"], "be at least 0"),
+        (["fit-order", "--language=French", "--output=models"], "--language = 'French'"),
+    ],
+)
+def test_a_command_that_no_store_or_order_can_honour_is_an_error(small, capsys, words, said):
+    store, bank = small
+    place = bank if words[0] == "fit-order" else store.path
+    assert guarded(dispatch, ["data", words[0], str(place), *words[1:]]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (store.path / PARSES).exists()
 
 
 def test_an_order_says_which_parses_it_is_from(small, noun_models):

@@ -178,6 +178,12 @@ def test_an_unknown_order_is_an_error_that_names_the_nearest():
         split_order("prem")
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_of_many_digits_is_an_error(digits):
+    with pytest.raises(ConfigError, match="language order = 'noise999"):
+        split_order("noise" + "9" * digits)
+
+
 @pytest.mark.parametrize("order", ["inv3", "noise", "noise0", "syn", "syn-fran", "syn-fra-V-hin-N"])
 def test_an_order_with_a_number_missing_or_out_of_place_is_an_error(order):
     with pytest.raises(ConfigError, match="'noise' with a number"):

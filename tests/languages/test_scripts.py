@@ -87,6 +87,11 @@ def test_a_name_of_another_form_is_the_same_error(name):
         split_name(name)
 
 
+def test_a_percentage_of_many_digits_is_an_error():
+    with pytest.raises(ConfigError, match="script = 'ovl999"):
+        split_name("ovl" + "9" * 5000)
+
+
 def test_a_misspelt_name_gets_a_hint():
     with pytest.raises(ConfigError, match="did you mean 'trans'"):
         split_name("tranz")

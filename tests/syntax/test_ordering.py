@@ -279,7 +279,7 @@ names = st.builds(
 
 @pytest.mark.parametrize("ending", ["x.orm", "x.orm.gz"])
 @bounded
-@given(weights=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False)))
+@given(weights=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_written_model_is_read_back(tmp_path_factory, ending, weights):
     path = tmp_path_factory.mktemp("orm") / ending
     write_orm(path, OrderingModel(weights))
@@ -311,6 +311,12 @@ def test_the_same_model_is_always_the_same_file(tmp_path):
 def test_a_damaged_model_is_an_error_that_names_its_line(tmp_path, line, said):
     (tmp_path / "x.orm").write_text(f"BI_a_b 1\n{line}\n")
     with pytest.raises(DataError, match=said):
+        read_orm(tmp_path / "x.orm")
+
+
+def test_an_empty_model_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "x.orm").touch()
+    with pytest.raises(DataError, match=r"x\.orm holds no feature"):
         read_orm(tmp_path / "x.orm")
 
 
