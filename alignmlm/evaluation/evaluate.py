@@ -106,7 +106,7 @@ def measure_transfer(
 ) -> Document:
     """The document with a fine-tuned task's results, measured unless they are already in it."""
     task, settings = direction.task, transfer_settings(export, selected, direction, config)
-    if holds(document := results.document(), settings):
+    if holds(results.path, document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()
@@ -199,7 +199,7 @@ def measure_retrieval(
 ) -> Document:
     """The document with a retrieval task's results, measured unless they are already in it."""
     task, settings = tested.task, retrieval_settings(export, tested, config)
-    if holds(document := results.document(), settings):
+    if holds(results.path, document := results.document(), settings):
         log.info("%s: measured before, see %s", task.name, results.path)
         return document
     began = perf_counter()

@@ -8,6 +8,7 @@ MARKDOWN = "\\|*_`<>[]~$#&"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
 
 
@@ -33,5 +34,9 @@ def markdown_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """A text with everything that LaTeX would take for a command escaped."""
-    return "".join(LATEX.get(character, character) for character in one_line(text))
+    """A text with everything that LaTeX would take for a command escaped.
+
+    A "[" or "*" at its start would be an argument of the line break before it.
+    """
+    line = "".join(LATEX.get(character, character) for character in one_line(text))
+    return f"{{}}{line}" if line.lstrip().startswith(("[", "*")) else line

@@ -16,10 +16,15 @@ from typing import Any
 import xxhash
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.scores.results import Document, identity_of, read_results, target_key
+from alignmlm.evaluation.scores.results import (
+    Document,
+    identity_of,
+    read_results,
+    recorded_metric,
+    target_key,
+)
 from alignmlm.evaluation.scores.score_rows import RESULTS, results_folder
 from alignmlm.storage.atomic import replace_text
-from alignmlm.tasks.metrics import METRICS
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "alignmlm"
@@ -38,10 +43,15 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def metric_config(metric: str, measure: str, description: str) -> Document:
-    """What a number is: its metric, unit and range."""
+def metric_config(task: Document, measure: str, description: str) -> Document:
+    """What a number is: its metric, unit and range.
+
+    Raises:
+        DataError: the metric is that of a package that is not installed.
+    """
     loss = measure == "delta"
-    key = METRICS[metric].key
+    metric = task["metric"]
+    key = recorded_metric(metric, task["name"]).key
     return {
         "evaluation_description": description,
         "metric_id": "alignmlm.delta" if loss else CANONICAL.get(key, key),
@@ -104,7 +114,7 @@ def transfer_entries(document: Document, task: str) -> Iterator[Document]:
                 "evaluation_result_id": f"{key}/{measure}",
                 "evaluation_name": f"alignmlm.{task}.{target}.{measure}",
                 "source_data": source_data(config, document["n-samples"][task], measure),
-                "metric_config": metric_config(config["task"]["metric"], measure, summary),
+                "metric_config": metric_config(config["task"], measure, summary),
                 "score_details": score_details(row, measure),
             }
 
@@ -119,7 +129,7 @@ def retrieval_entries(document: Document, task: str) -> Iterator[Document]:
             "evaluation_result_id": target_key(task, pair),
             "evaluation_name": f"alignmlm.{task}.{row['source']}.{row['target']}",
             "source_data": source_data(config, document["n-samples"][task]),
-            "metric_config": metric_config(config["task"]["metric"], "retrieved", summary),
+            "metric_config": metric_config(config["task"], "retrieved", summary),
             "score_details": {
                 "score": row["percent"] / 100,
                 "details": {"items": text(row["items"]), "layer": text(row["layer"])},

@@ -72,10 +72,10 @@ def cell(values: list[float], digits: int) -> str:
     """The mean, and lowest to highest where they differ: "3.1 (2.9 to 3.3)"."""
     if not values:
         return MISSING
-    mean = f"{sum(values) / len(values):.{digits}f}"
+    mean = f"{sum(values) / len(values):z.{digits}f}"
     if len(set(values)) == 1:
         return mean
-    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return f"{mean} ({min(values):z.{digits}f} to {max(values):z.{digits}f})"
 
 
 def cells(
@@ -134,7 +134,7 @@ def with_interval(row: Row, measure: str) -> str:
         return MISSING
     interval = row.get(f"{measure}_ci95")
     half = f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else ""
-    return f"{row[measure]:.1f}{half}"
+    return f"{row[measure]:z.1f}{half}"
 
 
 def transfer_table(rows: list[Row]) -> Table:

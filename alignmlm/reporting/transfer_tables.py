@@ -257,7 +257,7 @@ def comparison_cells(rows: Iterable[CellDifference]) -> tuple[list[str], list[li
     ]  # fmt: skip
     lines = [
         [
-            *row.cell, TITLES[row.measure], f"{row.a:.1f}", f"{row.b:.1f}",
+            *row.cell, TITLES[row.measure], f"{row.a:z.1f}", f"{row.b:z.1f}",
             shown(row.difference.interval), p_text(row.p_holm), row.verdict(),
             row.difference.method,
         ]

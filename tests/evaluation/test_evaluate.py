@@ -45,6 +45,16 @@ def test_what_was_measured_is_not_measured_again(measured, run_folder, toy_task)
     assert evaluate(run_folder, [str(toy_task.path)], QUICK)[0]["date"] == measured["date"]
 
 
+def test_a_task_whose_answers_are_gone_is_measured_again(run_folder, toy_task, tmp_path):
+    first, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
+    file = first["samples"]["toy"][TARGET]["file"]
+    (tmp_path / file).unlink()
+    second, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
+    assert second["date"] > first["date"]
+    assert second["samples"] == first["samples"]
+    assert (tmp_path / file).is_file()
+
+
 def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, toy_task, tmp_path):
     first, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
     changed = EvaluationConfig(seeds=[3], finetune=QUICK.finetune)

@@ -56,3 +56,13 @@ def test_latex_of_hostile_names_ends_no_cell():
 
 def test_dollar_signs_in_names_are_drawn_as_they_are(tmp_path):
     assert len(save_figure(bars_figure(rows("a $x^ b$")), tmp_path, "bars")) == 2
+
+
+@pytest.mark.parametrize("name", ["[2pt] x", "*x", " [x]"])
+def test_no_name_is_an_argument_of_the_line_break_before_it(name):
+    lines = latex_transfer(rows(name)).splitlines()
+    assert lines[5].startswith(f"{{}}{name} & ")
+
+
+def test_signs_that_plain_latex_prints_as_others_are_commands():
+    assert latex_text("a<b>|") == r"a\textless{}b\textgreater{}\textbar{}"

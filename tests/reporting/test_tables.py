@@ -1,4 +1,4 @@
-from alignmlm.reporting.tables import tables_of
+from alignmlm.reporting.tables import cell, tables_of, with_interval
 from tests.reporting.conftest import row
 
 
@@ -32,3 +32,9 @@ def test_a_run_counts_once_in_the_means_of_pre_training_however_many_tasks_it_ha
     rows = [row("mlm", 0, 40.0, task=task) for task in ("pos", "ner", "nli")]
     pretraining, _ = tables_of([*rows, row("mlm", 1, 40.0, task="pos")])
     assert pretraining.lines[0][1] == "3.600 (3.100 to 4.100)"
+
+
+def test_a_loss_of_transfer_that_is_rounded_to_zero_has_no_sign():
+    assert cell([-0.04], 1) == "0.0"
+    assert cell([-0.04, 0.03], 1) == "0.0 (0.0 to 0.0)"
+    assert with_interval({"delta": -0.04}, "delta") == "0.0"

@@ -65,6 +65,13 @@ def test_a_cell_shows_its_mean_and_its_interval_if_seeds_differ():
     assert "| 90.0 | 42.0 [16.6, 67.4] | 48.0 [22.6, 73.4] |" in line
 
 
+def test_no_interval_leaves_the_range_of_its_score():
+    line = markdown_transfer(rows("mlm", 99.0, 97.0)).splitlines()[2]
+    assert "| 98.0 [85.3, 100.0] |" in line
+    line = markdown_transfer(rows("mlm", 0.0, 90.0)).splitlines()[2]
+    assert "| 45.0 [0.0, 100.0] | 45.0 [-100.0, 100.0] |" in line
+
+
 def test_one_seed_has_no_interval_and_the_table_says_so():
     text = markdown_transfer(rows("mlm", 40.0))
     assert "| 40.0 |" in text

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.scores.results import SAMPLES, read_results
+from alignmlm.evaluation.scores.results import SAMPLES, read_results, recorded_metric
 from alignmlm.evaluation.scores.score_rows import (
     MEASURES,
     Cell,
@@ -45,10 +45,10 @@ from alignmlm.evaluation.scores.statistics import (
     jackknife_error,
     seed_noise,
 )
-from alignmlm.tasks.metrics import METRICS
 
 Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
 Given = tuple[list[Sample], Whole | None]  # a side's answers, and their metric if it is no sum
+LABELLED = ("token_classification", "pair_classification")  # kinds with the same labels for all
 ARMS_OF: dict[Measure, dict[Arm, int]] = {
     "source": {"source": 1},
     "bs": {"bs": 1},
@@ -84,9 +84,13 @@ class ResultSet:
         return [sample for part in parts for sample in part]
 
     def given(self, cell: Cell) -> Given:
-        """The samples of a cell, and its metric where that needs all examples at once."""
-        metric = METRICS.get(self.tasks.get(cell.task, {}).get("metric", ""))
-        return self.samples(cell), metric.whole if metric else None
+        """The samples of a cell, and its metric where that needs all examples at once.
+
+        Raises:
+            DataError: its metric is that of a package that is not installed.
+        """
+        name = self.tasks.get(cell.task, {}).get("metric")
+        return self.samples(cell), None if name is None else recorded_metric(name, cell.task).whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,13 +120,15 @@ def side_of(path: Path) -> ResultSet:
     """The results of a folder, a run, a study or the paper's published files.
 
     Raises:
-        DataError: there are none, or they are damaged.
+        DataError: there are none of transfer, or they are damaged.
     """
+    if not (rows := score_rows(path)):
+        raise DataError(f"{path} holds no scores of transfer: no task there was fine-tuned")
     folder = results_folder(path)
     document = read_results(folder) if folder else None
     recorded, configs = (document[SAMPLES], document["configs"]) if document else ({}, {})
     tasks = {task: config["task"] for task, config in configs.items()}
-    return ResultSet(str(path), score_rows(path), folder, recorded, tasks)
+    return ResultSet(str(path), rows, folder, recorded, tasks)
 
 
 def check_same_measure(a: ResultSet, b: ResultSet, task: str) -> None:
@@ -137,6 +143,26 @@ def check_same_measure(a: ResultSet, b: ResultSet, task: str) -> None:
             if one != other:
                 found = f"{task} has {key} {one!r} in {a.name}, but {other!r} in {b.name}"
                 raise DataError(f"{found}; evaluate both again with the same task")
+
+
+def check_same_labels(task: dict[str, Any], given: tuple[Given, Given]) -> None:
+    """Raise unless the examples that both sides answered have the same right labels.
+
+    Of answers to questions, samples have the right one nearest to the answer; entities may be torn
+    apart in another order of words; long sentences may be cut at other places: these are left out.
+
+    Raises:
+        DataError: the labels of a task's files were changed between the two evaluations.
+    """
+    if task.get("kind") not in LABELLED or task.get("metric") == "entity_f1":
+        return
+    one, other = (
+        {(s.arm, s.doc_id, s.doc_hash): sorted(s.target) for s in samples} for samples, _ in given
+    )
+    both = [key for key in one.keys() & other.keys() if len(one[key]) == len(other[key])]
+    if changed := sum(one[key] != other[key] for key in both):
+        found = f"the right labels of {changed} of {len(both)} answers differ between the two sides"
+        raise DataError(f"{task['name']}: {found}; evaluate both again")
 
 
 def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
@@ -225,7 +251,7 @@ def compare(
 
     Raises:
         DataError: the sides have no cell in common, have scored a task by other metrics, or have
-            answered different examples.
+            answered different examples, or examples with other labels.
     """
     wanted = list(measures)
     by_measure: list[list[CellDifference]] = [[] for _ in wanted]
@@ -233,6 +259,7 @@ def compare(
         check_same_measure(a, b, cell.task)
         pair = same_seeds(*rows)
         given = a.given(pair[0][0].cell), b.given(pair[1][0].cell)
+        check_same_labels(a.tasks.get(cell.task, {}), given)
         for measure, cells in zip(wanted, by_measure, strict=True):
             cells.append(measured_cell(cell, pair, given, measure))
     return [row for cells in by_measure for row in adjusted(cells)]

@@ -5,6 +5,7 @@ configs, versions, n-samples, higher_is_better, date.
 """
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,11 +28,13 @@ from alignmlm.evaluation.scores.scoring import (
     write_samples,
 )
 from alignmlm.storage.atomic import replace_text
-from alignmlm.storage.checksums import verified, with_checksum
+from alignmlm.storage.checksums import damage_of, verified, with_checksum
 from alignmlm.storage.locks import locked
 from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import check_keys
-from alignmlm.tasks.metrics import METRICS
+from alignmlm.tasks.metrics import METRICS, Metric
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 3
 PATH = "path"  # in the document's model: its location, which is not part of its identity
@@ -164,6 +167,18 @@ def with_retrieval(
     return replaced(document, task, entry, {task: whole, **rows}, seconds)
 
 
+def recorded_metric(name: str, task: str) -> Metric:
+    """The metric that results name as a task's.
+
+    Raises:
+        DataError: it is that of a package that is not installed.
+    """
+    if name not in METRICS:
+        remedy = "install the package that has this metric"
+        raise DataError(f"task {task} was scored by {quoted(name)}, which is not known; {remedy}")
+    return METRICS[name]
+
+
 def retrieval_rows(document: Document) -> list[Document]:
     """One row per task and pair of languages; `retrieved` is in percent, as in result_rows."""
     objective = document["model"]["objective"]
@@ -180,9 +195,19 @@ def retrieval_rows(document: Document) -> list[Document]:
     ]
 
 
-def holds(document: Document, config: dict[str, Any]) -> bool:
-    """Whether the document has this task's results with exactly these settings and files."""
-    return document["configs"].get(config["task"]["name"]) == json.loads(json.dumps(config))
+def holds(folder: Path, document: Document, config: dict[str, Any]) -> bool:
+    """Whether a folder has this task's results, answers included, with exactly these settings.
+
+    Answers that are missing or damaged are logged.
+    """
+    task = config["task"]["name"]
+    if document["configs"].get(task) != json.loads(json.dumps(config)):
+        return False
+    for file in document[SAMPLES].get(task, {}).values():
+        if (damage := damage_of(folder / file["file"], file)) is not None:
+            log.warning("%s is measured again: %s: %s", task, folder / file["file"], damage)
+            return False
+    return True
 
 
 def write_results(
@@ -255,6 +280,11 @@ def check_rows(rows: Iterable[Any], place: str | Path) -> None:
     """
     for number, row in enumerate(rows):
         check_keys(row, ROW, f"{place}: row {number}", DataError, OPTIONAL)
+        for name in MEASURES:
+            if (bounds := row.get(f"{name}_ci95")) is not None:
+                where = f"{place}: row {number}: {name}_ci95"
+                pair = dict(zip(("low", "high"), bounds, strict=False))
+                check_keys(pair, {"low": NUMBER, "high": NUMBER}, where)
         for name, nats in row.get("validation_loss_nats", {}).items():
             check_keys({name: nats}, {name: NUMBER}, f"{place}: row {number}")
 

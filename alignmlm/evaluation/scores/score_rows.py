@@ -173,13 +173,15 @@ def values(rows: list[ScoreRow], measure: Measure) -> Float[np.ndarray, " seed"]
 
 
 def measured(rows: list[ScoreRow], measure: Measure) -> Interval:
-    """Mean of one measure over seeds and its 95 % interval.
+    """Mean of one measure over seeds and its 95 % interval, cut where no score can lie.
 
     A single seed of pre-training has the interval over its seeds of fine-tuning, where recorded.
     """
     interval = mean_interval(values(rows, measure))
     bounds = rows[0].ci95.get(measure) if len(rows) == 1 else None
-    return interval if bounds is None else Interval(interval.estimate, *bounds)
+    low, high = (interval.low, interval.high) if bounds is None else bounds
+    least = -100.0 if measure == "delta" else 0.0
+    return Interval(interval.estimate, max(low, least), min(high, 100.0))  # which keep nan
 
 
 def mean_alignment(rows: list[ScoreRow], words: str) -> float:

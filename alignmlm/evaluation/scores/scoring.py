@@ -19,11 +19,9 @@ import numpy as np
 import xxhash
 from jaxtyping import Float, Int
 
-from alignmlm.artifacts.names import RESULTS
 from alignmlm.errors import DataError, quoted
 from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.atomic import PARTIAL, replace_bytes
-from alignmlm.storage.checksums import damage_of
 from alignmlm.storage.plain_data import parse_json
 from alignmlm.tasks.metrics import Labels, Scored
 
@@ -180,27 +178,32 @@ def recorded_samples(
     if file is None:
         return []
     path = folder / file["file"]
-    if (damage := damage_of(path, file)) is not None:
+    try:
+        data = path.read_bytes()
+        same = xxhash.xxh3_64_hexdigest(data) == file["xxh3"]
+        damage = "" if same else f"its {len(data):,} bytes have another hash"
+    except OSError as error:
+        damage = f"it cannot be read ({error.strerror})"
+    if damage:
         problem = "was changed, is damaged, or was just replaced by another evaluation"
-        remedy = f"if it stays so, delete {RESULTS} and evaluate again"
+        remedy = "if it stays so, evaluate again"
         raise DataError(f"{path} {problem}: {damage}; {remedy}")
-    return read_samples(path)
+    return samples_in(data, path)
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """The samples of a file.
+def samples_in(data: bytes, path: Path) -> list[Sample]:
+    """The samples in the bytes of a file, which `path` names in errors.
 
     Raises:
         DataError: a line is no sample.
     """
     samples = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                raw = parse_json(line, f"{path}:{number}")
-                samples.append(Sample(**{name: raw[name] for name in Sample.__slots__}))
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path}:{number}: no sample: {quoted(error)}") from error
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            raw = parse_json(line, f"{path}:{number}")
+            samples.append(Sample(**{name: raw[name] for name in Sample.__slots__}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}:{number}: no sample: {quoted(error)}") from error
     return samples
 
 

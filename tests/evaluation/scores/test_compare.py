@@ -8,7 +8,13 @@ import pytest
 import scipy.stats
 
 from alignmlm.errors import ConfigError, DataError
-from alignmlm.evaluation.scores.compare import ResultSet, cell_difference, compare, compare_paths
+from alignmlm.evaluation.scores.compare import (
+    ResultSet,
+    cell_difference,
+    compare,
+    compare_paths,
+    side_of,
+)
 from alignmlm.evaluation.scores.results import empty, read_results, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import (
     ALL_WORDS,
@@ -24,8 +30,8 @@ from alignmlm.evaluation.scores.scoring import (
     Sample,
     Scores,
     confusion,
-    read_samples,
     recorded_samples,
+    samples_in,
     write_samples,
 )
 from alignmlm.evaluation.scores.statistics import correlation, holm, jackknife_error, spearman
@@ -295,9 +301,8 @@ def test_samples_come_back_as_they_were(tmp_path):
 def test_a_damaged_sample_is_named_by_its_line(tmp_path):
     file = write_samples(tmp_path, "toy", TARGET, samples_of("bz", 3, 0.5, "x", 2))
     path = tmp_path / file["file"]
-    path.write_text(path.read_text() + '{"seed": 1}\n')
     with pytest.raises(DataError, match=r"samples_toy@.*\.jsonl:3: no sample"):
-        read_samples(path)
+        samples_in(path.read_bytes() + b'{"seed": 1}\n', path)
 
 
 def test_confusions_are_counted_by_right_and_given_label():
@@ -314,6 +319,37 @@ def test_scores_are_found_in_a_run_its_evaluation_and_its_file(tmp_path, name):
     assert [(r.cell, r.seed) for r in found] == [
         (Cell("mlm", "toy", SOURCE, TARGET), seed) for seed in (0, 1)
     ]
+
+
+def test_results_without_transfer_are_no_side_of_a_comparison(tmp_path):
+    write_results(tmp_path, empty({"objective": "mlm"}))
+    with pytest.raises(DataError, match="no scores of transfer"):
+        side_of(tmp_path)
+
+
+def test_a_metric_of_a_package_that_is_not_installed_is_named(tmp_path):
+    for name in ("mlm", "tlm"):
+        folder = evaluated(tmp_path / name, name, 0.5, 1)
+        document = read_results(folder)
+        document["configs"]["toy"]["task"]["metric"] = "their_f1"
+        write_results(folder, document)
+    with pytest.raises(DataError, match="toy was scored by 'their_f1', which is not known"):
+        compare_paths(tmp_path / "mlm", tmp_path / "tlm")
+
+
+@pytest.mark.parametrize("kind", ["token_classification", "question_answering"])
+def test_labels_that_were_changed_between_two_evaluations_are_an_error(tmp_path, kind):
+    for name in ("mlm", "tlm"):
+        folder = evaluated(tmp_path / name, name, 0.5, 1)
+        document = read_results(folder)
+        document["configs"]["toy"]["task"]["kind"] = kind
+        write_results(folder, document)
+    with_samples(tmp_path / "tlm", lambda found: [replace(found[0], target=["b"]), *found[1:]])
+    if kind == "question_answering":  # of several right answers, the one nearest to the model's
+        assert compare_paths(tmp_path / "mlm", tmp_path / "tlm")
+        return
+    with pytest.raises(DataError, match="toy: the right labels of 1 of 600 answers differ"):
+        compare_paths(tmp_path / "mlm", tmp_path / "tlm")
 
 
 def test_a_study_has_a_row_a_run_with_its_alignment(tmp_path):

@@ -1,6 +1,7 @@
 """Results of one model that several processes add to; samples always are those of the results."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.scores.results import (
     RESULTS,
     empty,
+    holds,
     open_results,
     read_results,
     with_task,
@@ -103,7 +105,7 @@ def test_changed_samples_are_an_error(tmp_path):
     text = (tmp_path / name).read_text()
     for other in (text.replace('["A"]', '["B"]'), text[:-1], None):
         (tmp_path / name).write_text(other) if other else (tmp_path / name).unlink()
-        with pytest.raises(DataError, match=f"{name} was changed.*delete {RESULTS}"):
+        with pytest.raises(DataError, match=f"{name} was changed.*evaluate again"):
             recorded_samples(tmp_path, found["samples"], "one", TARGET)
 
 
@@ -132,3 +134,36 @@ def test_samples_that_a_killed_evaluation_began_to_write_are_gone_after_the_next
     add(open_results(tmp_path, MODEL), "one")
     assert foreign.exists()
     assert not left.exists()
+
+
+def test_answers_that_are_replaced_while_they_are_read_are_those_of_the_results(
+    tmp_path, monkeypatch
+):
+    found = add(open_results(tmp_path, MODEL), "one", {"one": {TARGET: samples("A")}})
+    read = Path.read_bytes
+
+    def read_and_removed(path):
+        data = read(path)
+        path.unlink()
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_removed)
+    (sample,) = recorded_samples(tmp_path, found["samples"], "one", TARGET)
+    assert sample.filtered_resps == ["A"]
+
+
+@pytest.mark.parametrize("text", ["other", None])
+def test_results_whose_answers_are_gone_or_changed_do_not_count(tmp_path, text):
+    found = add(open_results(tmp_path, MODEL), "one", {"one": {TARGET: samples("A")}})
+    assert holds(tmp_path, found, found["configs"]["one"])
+    (name,) = sample_files(tmp_path)
+    (tmp_path / name).write_text(text) if text else (tmp_path / name).unlink()
+    assert not holds(tmp_path, found, found["configs"]["one"])
+
+
+def test_an_interval_that_is_no_pair_of_numbers_is_named(tmp_path):
+    document = with_one(empty(MODEL), "one")
+    document["results"][f"one@{TARGET}"]["bz_ci95"] = [1.0]
+    write_results(tmp_path, document)
+    with pytest.raises(DataError, match="row 0: bz_ci95: high must be of type"):
+        read_results(tmp_path)
