@@ -85,6 +85,8 @@ def export_command(
     run: Path, output: Path, step: int | None, push: str | None, public: bool, as_json: bool
 ) -> None:
     """Export a checkpoint of the run in RUN as a Hugging Face model to OUTPUT."""
+    if public and push is None:
+        raise ConfigError("--public", True, "come with --push ORG/NAME")
     recipe = run_recipe(run)
     if not output.absolute().name:
         raise ConfigError("output", str(output), "be new, or an export to replace")

@@ -108,7 +108,11 @@ def open_export(model: Path) -> Export:
     )
 
 
-TWO_SEPARATORS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+ROBERTAS = (  # </s></s> between two texts, and positions that begin after the id of <pad>
+    "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "xmod",
+    "mpnet", "longformer", "data2vec-text",
+)  # fmt: skip
+LEAST_ROW_TOKENS = 16  # that evaluation.max_tokens and a checkpoint may allow
 LONGEST_ROW_TOKENS = 512  # of any checkpoint, also of those without a position table
 
 
@@ -130,10 +134,33 @@ def size_in(config: dict[str, Any], key: str, default: int, folder: Path) -> int
     return size
 
 
+def first_position(config: dict[str, Any], folder: Path) -> int:
+    """The position of a row's first token: 0, or one more than the id of <pad> in RoBERTas.
+
+    Raises:
+        CheckpointError: that id is no whole number.
+    """
+    if config.get("model_type") not in ROBERTAS:
+        return 0
+    pad = config.get("pad_token_id", 1)
+    if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
+        requirement = f"must be the id of <pad>, after which positions begin, found {quoted(pad)}"
+        raise CheckpointError(f"{folder / 'config.json'}: pad_token_id {requirement}")
+    return pad + 1
+
+
 def longest_row(config: dict[str, Any], folder: Path) -> int:
-    """How many tokens fit a row: RoBERTa's position table has two rows more than that."""
+    """How many tokens fit a row.
+
+    Raises:
+        CheckpointError: too few.
+    """
     known = size_in(config, "max_position_embeddings", LONGEST_ROW_TOKENS, folder)
-    return min(known - 2 * (config.get("model_type") in TWO_SEPARATORS), LONGEST_ROW_TOKENS)
+    first = first_position(config, folder)
+    if known - first < LEAST_ROW_TOKENS:
+        requirement = f"must be at least {first + LEAST_ROW_TOKENS}, found {known}"
+        raise CheckpointError(f"{folder / 'config.json'}: max_position_embeddings {requirement}")
+    return min(known - first, LONGEST_ROW_TOKENS)
 
 
 def check_languages(languages: Sequence[str], folder: Path) -> None:
@@ -169,7 +196,12 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
     try:
         vocabulary = describe(load_tokenizer(folder))
     except DataError as error:
-        raise CheckpointError(f"{folder} has no tokenizer that can be used: {error}") from error
+        has_file = (folder / "tokenizer.json").is_file()
+        remedy = (
+            "" if has_file else "; AutoTokenizer of transformers may be able to write that file"
+        )
+        problem = f"{folder} has no tokenizer that can be used: {error}{remedy}"
+        raise CheckpointError(problem) from error
     kind = str(config.get("model_type"))
     return Export(
         path=folder,
@@ -182,7 +214,7 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
         step=0,
         data_id="",
         model_xxh3=identity,
-        separators=2 if kind in TWO_SEPARATORS else 1,
+        separators=2 if kind in ROBERTAS else 1,
         segments=kind == "bert" and size_in(config, "type_vocab_size", 2, folder) > 1,
     )
 
@@ -215,8 +247,9 @@ def open_model(
             raise ConfigError("evaluation.languages", extra, requirement)
         export = replace(export, languages=(*export.languages, *extra))
     if max_tokens is not None:
-        if not 16 <= max_tokens <= export.seq_len:
-            requirement = f"lie in [16, {export.seq_len}], the longest row of {model}"
+        if not LEAST_ROW_TOKENS <= max_tokens <= export.seq_len:
+            longest = f"[{LEAST_ROW_TOKENS}, {export.seq_len}], the longest row of {model}"
+            requirement = f"lie in {longest}"
             raise ConfigError("evaluation.max_tokens", max_tokens, requirement)
         export = replace(export, seq_len=max_tokens)
     return replace(export, baseline=baseline)

@@ -33,6 +33,10 @@ class SplitFile:
     def __post_init__(self) -> None:
         if self.ids not in IDS:
             raise ConfigError(f"ids of {self.path}", self.ids, f"be one of {list(IDS)}")
+        for label in self.label_values.values():
+            if not label or label != label.strip():
+                requirement = "be labels without space around them"
+                raise ConfigError(f"label_values of {self.path}", self.label_values, requirement)
         ordered = len(self.rows) == 2 and 0 <= self.rows[0] < self.rows[1]
         if self.rows and not ordered:
             requirement = "be the first row from 0 and the row after the last, as in [0, 500]"
@@ -68,6 +72,16 @@ class SplitFile:
             requirement = "be a number: columns count from 1, the last one is -1"
             raise ConfigError(f"columns of {self.path}: {role}", column, requirement)
         return column
+
+    def check_apart(self, **defaults: str | int) -> None:
+        """Raise unless each of some roles, given with their default columns, has its own column.
+
+        Raises:
+            ConfigError: two have the same one.
+        """
+        used = {role: self.column(role, default) for role, default in defaults.items()}
+        if len(set(used.values())) < len(used):
+            raise ConfigError(f"columns of {self.path}", used, "be another one for each role")
 
     def unwanted(self, labels: Iterable[str]) -> str:
         """Why an example with some labels of the file is dropped: "labelled X"; "" if kept."""

@@ -137,8 +137,9 @@ def read_split(file: SplitFile) -> SplitExamples:
     raw_examples = file.taken(FORMATS[file.form].read(file, dropped), dropped)
     examples = list(without_repeats(raw_examples, file, dropped))
     if not examples:
+        inside = f" in rows {file.rows}" if file.rows else ""
         left_out = f": all were left out, {dict(dropped)}" if dropped else ""
-        raise DataError(f"{file.path} has no examples{left_out}")
+        raise DataError(f"{file.path} has no examples{inside}{left_out}")
     return SplitExamples(examples, dropped)
 
 

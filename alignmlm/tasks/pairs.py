@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from alignmlm.data.text import normalise
-from alignmlm.errors import DataError
+from alignmlm.errors import DataError, quoted
 from alignmlm.languages.dictionary import file_words
 from alignmlm.storage.cells import as_label, cell
 from alignmlm.storage.text import numbered_lines
 from alignmlm.tasks.examples import ParallelPair, SentencePair, SplitFile, WordPair
 from alignmlm.tasks.tables import row_id, row_text, table_rows
+
+LABEL_HEADERS = ("label", "gold_label")  # names that public files give the column
 
 
 def left_out(*texts: str | None) -> str:
@@ -23,15 +25,24 @@ def pair_table(file: SplitFile, dropped: Counter[str]) -> Iterator[SentencePair]
     """Rows with two sentences and a label; without `columns`, they are the first three.
 
     Raises:
-        DataError: a row lacks a column, a cell is not text, or its label is empty.
+        ConfigError: two roles have the same column.
+        DataError: a row lacks a column, a cell is not text, its label is empty, or the first row
+            is a header.
     """
+    file.check_apart(first=1, second=2, label=3)
+    column = file.column("label", 3)
     for number, (place, row) in enumerate(table_rows(file)):
         first = row_text(row, file, "first", 1, place)
         second = row_text(row, file, "second", 2, place)
-        label = as_label(cell(row, file.column("label", 3), place), "the label", place)
+        label = as_label(cell(row, column, place), "the label", place)
         if not normalise(label):
             raise DataError(f"{place}: the pair has no label; a test set without labels has none")
-        if reason := file.unwanted([label]) or left_out(first, second):
+        reason = file.unwanted([label]) or left_out(first, second)
+        unnamed = number == 0 and not reason and isinstance(column, int)
+        if unnamed and label.lower() in LABEL_HEADERS:
+            remedy = "name the columns, {first: ..., second: ..., label: ...}, by its cells"
+            raise DataError(f"{place}: the label is {quoted(label)}, so this is a header; {remedy}")
+        if reason:
             dropped[reason] += 1
         else:
             named = file.named(label)
@@ -42,8 +53,10 @@ def sentence_table(file: SplitFile, dropped: Counter[str]) -> Iterator[ParallelP
     """Rows with a sentence and its translation; without `columns`, they are the first two.
 
     Raises:
+        ConfigError: both have the same column.
         DataError: a row lacks a column, or a cell is not text.
     """
+    file.check_apart(source=1, target=2)
     for number, (place, row) in enumerate(table_rows(file)):
         source = row_text(row, file, "source", 1, place)
         target = row_text(row, file, "target", 2, place)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from alignmlm.data.text import normalise
 from alignmlm.errors import DataError, quoted
 from alignmlm.storage.cells import as_label, as_list, as_number, as_object, as_text, cell
 from alignmlm.storage.plain_data import parse_json
@@ -20,7 +21,7 @@ def checked_answer(text: str, start: int, context: str, place: str) -> Answer:
     Raises:
         DataError: it is empty, or its context has another text there.
     """
-    if not text:
+    if not normalise(text):
         raise DataError(f"{place} has an empty answer; a test set without answers cannot be scored")
     actual = context[start : start + len(text)] if start >= 0 else ""
     if actual != text:

@@ -27,7 +27,7 @@ def conllu_upos(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSent
     """
     path = file.file
     for block in blocks(numbered_lines(path), path):
-        tags = [row.columns[3] for row in block.rows]
+        tags = [row.columns[3].strip() for row in block.rows]
         if reason := file.unwanted(tags):
             dropped[reason] += 1
             continue
@@ -75,7 +75,7 @@ def word_and_label(line: str, place: str, file: SplitFile, count: int) -> tuple[
         raise DataError(f"{place}: {line[:80]!r} has no label; a line is a word and its label")
     check_width(columns, count, place)
     word, label = (columns[n - (n > 0)] for n in (word_column, label_column))
-    word, label = prefixless(word, file.strip_prefix, place), label.strip(" ")
+    word, label = prefixless(word, file.strip_prefix, place), label.strip()
     if not word or not label:
         raise DataError(f"{place}: {line[:80]!r} lacks its {'label' if word else 'word'}")
     return word, label
@@ -93,8 +93,10 @@ def conll_columns(file: SplitFile, dropped: Counter[str]) -> Iterator[LabelledSe
     """Sentences of a file with one word and its label per line.
 
     Raises:
+        ConfigError: words and labels have the same column.
         DataError: a line lacks its word or its label, or has not as many columns as the first one.
     """
+    file.check_apart(word=1, label=-1)
     count = 0
     for lines in column_blocks(file.file):
         count = count or len(columns_of(lines[0][1]))

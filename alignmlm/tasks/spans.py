@@ -23,8 +23,9 @@ def check_entity_tags(labels: Sequence[str], place: str) -> None:
         DataError: one is not.
     """
     if wrong := sorted({label for label in labels if not is_entity_tag(label)}):
+        remedy = "label_values names others, as in {S-PER: B-PER, E-PER: I-PER}"
         raise DataError(
-            f"{place}: entity labels are O, B-<type> or I-<type>, found {listed(wrong)}"
+            f"{place}: entity labels are O, B-<type> or I-<type>, found {listed(wrong)}; {remedy}"
         )
 
 

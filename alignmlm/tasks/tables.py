@@ -29,7 +29,7 @@ def table_rows(file: SplitFile) -> Iterator[PlacedRow]:
         rows = hub_rows(CorpusFile(file.path, 0), source)
         yield from ((f"{file.path}, row {i}", dict(row)) for i, row in enumerate(rows))
         return
-    ending = inner_suffix(file.file)
+    ending = inner_suffix(file.file).lower()
     if ending in (".jsonl", ".json"):
         yield from json_rows(file.file)
     elif ending == ".parquet":

@@ -231,7 +231,7 @@ def load_tasks(name: str) -> list[Task]:
             raise ConfigError("task", name, f"be one of {list(by_name)}{nearest(wanted, by_name)}")
         return [by_name[wanted]] if wanted else list(by_name.values())
     known = registry()
-    members = [task for task in known.values() if name in (task.name, task.group)]
+    members = [task for task in known.values() if name and name in (task.name, task.group)]
     if not members:
         groups = sorted({task.group for task in known.values() if task.group})
         close = get_close_matches(name, [*known, *groups], n=3)

@@ -44,3 +44,9 @@ def test_the_address_of_a_page_that_follows_runs_is_json_for_programs(run, capsy
     monkeypatch.setattr("alignmlm.reporting.watch.Server.serve_forever", end)
     assert cli.guarded(cli.dispatch, ["report", str(run), "--watch", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["report"].startswith("http://127.0.0.1:")
+
+
+def test_public_without_a_repository_says_what_to_add(run, capsys):
+    assert cli.guarded(cli.dispatch, ["export", str(run), str(run / "out"), "--public"]) == 2
+    told = "--public = True, but it must come with --push ORG/NAME"
+    assert told in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_a_size_that_is_no_whole_number_is_an_error_that_names_it(checkpoint, tm
 def test_a_checkpoint_without_a_tokenizer_is_an_error_that_names_it(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "copy")
     (tmp_path / "copy" / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match="has no tokenizer"):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer.*AutoTokenizer"):
         open_model(tmp_path / "copy", [BASE])
 
 
@@ -131,3 +132,33 @@ def test_random_embeddings_are_the_same_for_every_seed_and_not_the_trained_ones(
     trained = classifier(open_model(run_folder), "token_classification", ["a"], 0)
     assert weights[0].equal(weights[1])
     assert not weights[0].equal(trained.get_input_embeddings().weight)
+
+
+def changed_config(checkpoint: Path, folder: Path, **values: object) -> Path:
+    shutil.copytree(checkpoint, folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8")) | values
+    path.write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "camembert", "roberta-prelayernorm"])
+@pytest.mark.parametrize("pad", [0, 1, 7])
+def test_positions_up_to_that_of_padding_hold_no_token(checkpoint, tmp_path, kind, pad):
+    values = {"model_type": kind, "pad_token_id": pad, "max_position_embeddings": 66}
+    export = open_model(changed_config(checkpoint, tmp_path / "copy", **values), [BASE])
+    assert (export.seq_len, export.separators) == (65 - pad, 2)
+
+
+@pytest.mark.parametrize("pad", [None, "1", -1])
+def test_positions_that_begin_nowhere_are_an_error_that_names_the_key(checkpoint, tmp_path, pad):
+    values = {"model_type": "roberta", "pad_token_id": pad}
+    folder = changed_config(checkpoint, tmp_path / "copy", **values)
+    with pytest.raises(CheckpointError, match=r"config\.json: pad_token_id must be the id of"):
+        open_model(folder, [BASE])
+
+
+def test_a_checkpoint_with_too_few_positions_is_an_error(checkpoint, tmp_path):
+    folder = changed_config(checkpoint, tmp_path / "copy", max_position_embeddings=9)
+    with pytest.raises(CheckpointError, match=r"max_position_embeddings must be at least 1[68]"):
+        open_model(folder, [BASE])

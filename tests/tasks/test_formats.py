@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.tasks.examples import Answer, ParallelPair, SentencePair, SplitFile, WordPair
 from alignmlm.tasks.formats import label_names, read_split
 from tests.toys import conllu, read_sentences
@@ -36,6 +36,13 @@ def test_words_and_tags_come_in_the_order_of_the_file(tmp_path):
     first, second = read_sentences(path)
     assert (first.words, first.labels) == (("the", "dog", "."), ("DET", "NOUN", "PUNCT"))
     assert (second.words, second.labels) == (("go",), ("VERB",))
+
+
+def test_a_tag_has_no_space_around_it(tmp_path):
+    (sentence,) = read_sentences(written(tmp_path, conllu(["a/DET b/X"]).replace("DET", "DET ")))
+    assert sentence.labels == ("DET", "X")
+    (sentence,) = split(tmp_path, "conll_columns", "a\tDET\xa0\nb\tX\n").examples
+    assert sentence.labels == ("DET", "X")
 
 
 def test_a_word_knows_whether_a_space_stands_before_it(tmp_path):
@@ -297,6 +304,7 @@ def test_a_table_of_questions_is_read_like_squads_json(tmp_path):
         (squad([{**BOB, "answer_start": 7}]), r"answer 'Bob' is not at 7, .* it stands at 8"),
         (squad([{**BOB, "text": "Eve"}]), "the context does not have it"),
         (squad([{"text": "", "answer_start": 0}]), "empty answer"),
+        (squad([{"text": " ", "answer_start": 7}]), "empty answer"),
         (squad([BOB], is_impossible=True), r"has no examples: all were left out"),
         (squad([]), r"\{'without answer': 1\}"),
         ("{", "must be JSON"),
@@ -350,3 +358,41 @@ def test_word_pairs_are_kept_once_each(tmp_path):
     assert [(p.source, p.target) for p in found.examples] == [("the", "le"), ("the", "la")]
     assert isinstance(found.examples[0], WordPair)
     assert found.dropped == {"repeated": 1}
+
+
+@pytest.mark.parametrize("name", ["some.CSV", "some.Csv"])
+def test_the_ending_of_a_table_has_capitals_or_not(tmp_path, name):
+    (pair,) = split(tmp_path, "pair_table", '"a, b",c,1\n', name).examples
+    assert (pair.first, pair.second, pair.label) == ("a, b", "c", "1")
+
+
+def test_rows_past_the_end_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"has no examples in rows \[3, 5\]"):
+        split(tmp_path, "pair_table", "a\tb\tyes\n", rows=[3, 5])
+
+
+@pytest.mark.parametrize("name", ["label", "gold_label", "Label"])
+def test_a_header_is_no_pair(tmp_path, name):
+    text = f"premise\thypothesis\t{name}\na\tb\tyes\n"
+    with pytest.raises(DataError, match=r":1: the label is '\w+', so this is a header; name the"):
+        split(tmp_path, "pair_table", text)
+    assert len(split(tmp_path, "pair_table", text, drop_labels=[name]).examples) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "columns"),
+    [
+        ("pair_table", {"label": 1}),
+        ("sentence_table", {"source": 2}),
+        ("conll_columns", {"label": 1}),
+    ],
+)
+def test_two_roles_of_one_column_are_refused(tmp_path, form, columns):
+    with pytest.raises(ConfigError, match=r"columns of .*be another one for each role"):
+        split(tmp_path, form, "a\tb\tc\n", columns=columns)
+
+
+@pytest.mark.parametrize("label", ["", " yes"])
+def test_a_new_name_of_a_label_has_no_space_around_it(tmp_path, label):
+    with pytest.raises(ConfigError, match=r"label_values of .*labels without space around them"):
+        split(tmp_path, "pair_table", "a\tb\t1\n", label_values={"1": label})

@@ -116,5 +116,5 @@ def test_retagging_needs_both_tags_of_each_type():
 
 @pytest.mark.parametrize("label", ["PER", "B-", "S-PER", ""])
 def test_a_label_that_is_no_entity_tag_is_an_error(label):
-    with pytest.raises(DataError, match="O, B-<type> or I-<type>"):
+    with pytest.raises(DataError, match=r"O, B-<type> or I-<type>, .*; label_values names others"):
         check_entity_tags(["O", label], "a task")

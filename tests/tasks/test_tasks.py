@@ -268,3 +268,8 @@ def test_every_file_of_every_shipped_task_lies_in_the_data(shared_data, tmp_path
         task = load_task(name)
         if task.group != "sample":
             assert set(local_files(split_files(task, tmp_path))) >= set(task.files)
+
+
+def test_an_empty_name_is_no_task():
+    with pytest.raises(ConfigError, match=r"task = '', but it must be a \.yaml file"):
+        load_tasks("")

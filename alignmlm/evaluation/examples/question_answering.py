@@ -205,6 +205,7 @@ def question_rows(text: QuestionText, renderer: Renderer, seq_len: int) -> Rende
     windows.
     """
     names = ("answers_torn", "questions_dropped", "questions_cut")
+    most_asked = min(seq_len // 2, seq_len - 3 - renderer.separators)  # leaves a token of context
     counts: Counter[str] = Counter({"answers_widened": text.widened, **dict.fromkeys(names, 0)})
     examples: list[Example] = []
     documents: dict[int, AskedDocument] = {}
@@ -218,8 +219,8 @@ def question_rows(text: QuestionText, renderer: Renderer, seq_len: int) -> Rende
             continue
         of_token = word_numbers(context.ids)
         answer, shown = answer_place(moved.answers[0], of_token), asked.flat()
-        counts["questions_cut"] += len(shown) > seq_len // 2
-        rows = windows(context.flat(), shown[: seq_len // 2], answer, renderer, seq_len)
+        counts["questions_cut"] += len(shown) > most_asked
+        rows = windows(context.flat(), shown[:most_asked], answer, renderer, seq_len)
         examples += [
             Example(row, place, renderer.number, number, second, start)
             for row, place, second, start in rows

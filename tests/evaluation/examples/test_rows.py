@@ -124,3 +124,12 @@ def test_the_best_span_ends_after_it_starts_and_is_not_too_long():
 
 def test_an_answer_of_several_words_has_the_tokens_of_all_of_them():
     assert answer_place((1, 3), np.array([0, 0, 1, 2, 2, 3])) == (2, 4)
+
+
+def test_the_shortest_rows_show_a_token_of_the_context_beside_a_long_question(export):
+    asked = Question(CONTEXT, "every kiru lutek the vustut drofa?", QUESTION.answers, "q1")
+    tokenizer = load_tokenizer(export.path)
+    text = numbered_questions([asked], tokenizer, export.vocabulary.unk, BASE)
+    rows = question_rows(text, renderer(export, BASE), 8).examples
+    assert {len(row.input_ids) - 1 - row.second for row in rows} == {1}
+    assert max(len(row.input_ids) for row in rows) == 8
