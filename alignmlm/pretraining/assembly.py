@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from alignmlm_kernels import WordPairs
@@ -289,8 +290,30 @@ def assemble(recipe: Recipe) -> Assembly:
     return Assembly(store, loader, pairs, scripts.vocabulary_size)
 
 
+def check_start_tokenizer(start: Path, store: Store) -> None:
+    """Raise if the folder of a checkpoint has a tokenizer with other tokens than a store's.
+
+    Raises:
+        ConfigError: it has: the checkpoint's embeddings would be those of other tokens.
+        DataError: its tokenizer cannot be read.
+    """
+    if not (start / TOKENIZER).is_file():
+        return
+    theirs, own = (load_tokenizer(path / TOKENIZER).get_vocab() for path in (start, store.path))
+    known = {number: token for token, number in theirs.items()}
+    others = sum(known.get(number, token) != token for token, number in own.items())
+    if others:
+        requirement = (
+            f"have the tokenizer of data.store, {store.path}, and {others:,} tokens are others "
+            f"there; build a store with data.tokenizer = {start}"
+        )
+        raise ConfigError("model.start", str(start), requirement)
+
+
 def make_model(recipe: Recipe, assembly: Assembly) -> MaskedLanguageModel:
     """The model of a recipe, with language embeddings if the objective needs them."""
+    if recipe.model.start is not None:
+        check_start_tokenizer(Path(recipe.model.start), assembly.store)
     wanted = objective_of(recipe.objective).language_embeddings
     languages = len(assembly.loader.languages) if wanted else 1
     vocabulary, size = assembly.store.vocabulary, assembly.vocabulary_size

@@ -152,11 +152,11 @@ class Engine:
         self.optimizer = make_optimizer(module, optimizer, muon)
         deepspeed.utils.logger.addFilter(not_about_untested_optimizers)
         self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
-        with deepspeed_errors_named(), redirect_stdout(StringIO()):  # it prints its memory
+        own = {"zero_force_ds_cpu_optimizer": False}  # it takes no optimizer but its own there
+        config = own | settings | {"zero_allow_untested_optimizer": True}
+        with deepspeed_errors_named(settings), redirect_stdout(StringIO()):  # it prints its memory
             self.deepspeed, *_ = deepspeed.initialize(
-                model=module,
-                optimizer=self.optimizer,
-                config=settings | {"zero_allow_untested_optimizer": True},
+                model=module, optimizer=self.optimizer, config=config
             )
         self.module = module
         self.precision = precision_in(settings)

@@ -62,6 +62,9 @@ def read_policy(path: Path | None) -> dict[str, Any]:
     policy = read_json(path, ConfigError)
     owned = {key: value for key, value in policy.items() if key in OWNERS}
     check_keys({key: policy[key] for key in policy.keys() - owned.keys()}, POLICY, "", str(path))
+    for name in ("steps_per_print", "gradient_predivide_factor"):
+        if policy.get(name, 1) <= 0:
+            raise ConfigError(f"{path}: {name}", policy[name], "be above 0")
     for name in ("offload_optimizer", "offload_param"):
         section = policy.get("zero_optimization", {}).get(name)
         check(Section | None, section, f"zero_optimization.{name}", str(path))
@@ -86,14 +89,17 @@ def check_keys(values: dict[str, Any], hints: dict[str, Any], prefix: str, place
 
 
 @contextmanager
-def deepspeed_errors_named() -> Iterator[None]:
-    """Turn DeepSpeed's own refusal of a policy into an error that names the key.
+def deepspeed_errors_named(settings: dict[str, Any]) -> Iterator[None]:
+    """Turn DeepSpeed's own refusal of its configuration into an error that names the key.
 
     Raises:
         ConfigError: it refuses something.
     """
+    from deepspeed.runtime.config import DeepSpeedConfigError
+    from deepspeed.runtime.zero.utils import ZeRORuntimeException
     from pydantic import ValidationError
 
+    refusals = (DeepSpeedConfigError, ZeRORuntimeException, NotImplementedError, AssertionError)
     try:
         yield
     except ValidationError as error:
@@ -101,3 +107,6 @@ def deepspeed_errors_named() -> Iterator[None]:
         key = ".".join(map(str, problem["loc"]))
         requirement = f"be as DeepSpeed wants it ({problem['msg']})"
         raise ConfigError(f"--deepspeed: {key}", problem["input"], requirement) from error
+    except (*refusals, ValueError) as error:
+        policy = {key: value for key, value in settings.items() if key in POLICY}
+        raise ConfigError("--deepspeed", policy, f"be what DeepSpeed takes ({error})") from error

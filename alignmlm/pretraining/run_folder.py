@@ -157,13 +157,12 @@ def first_step_of(
     Raises:
         CheckpointError: it was trained on other data, and run.data_change does not say what to do.
     """
-    if progress.data_id == data_id and not differences(progress.numbers, numbers):
+    before, now = progress.numbers | {"data": progress.data_id}, numbers | {"data": data_id}
+    if not (changed := differences(before, now)):
         return progress.first_step
     if run.data_change == "stop":
-        raise CheckpointError(
-            f"step {progress.step} was trained on data {progress.data_id}, not on {data_id}; "
-            f"{OFFER}"
-        )
+        lines = "\n  ".join(changed)
+        raise CheckpointError(f"step {progress.step} was trained otherwise:\n  {lines}\n{OFFER}")
     return progress.step if run.data_change == "restart" else progress.first_step
 
 

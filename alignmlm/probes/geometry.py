@@ -108,8 +108,9 @@ def mean_norm(vectors: Float[Tensor, "word hidden"]) -> float:
 def norm_gap_percent(
     source: Float[Tensor, "word hidden"], target: Float[Tensor, "target hidden"]
 ) -> float:
-    """How much longer target vectors are than source vectors on average, above -100."""
-    return 100 * (mean_norm(target) / mean_norm(source) - 1)
+    """How much longer target vectors are than source vectors, at least -100; nan if those are 0."""
+    length = mean_norm(source)
+    return 100 * (mean_norm(target) / length - 1) if length else math.nan
 
 
 def pair_cosine(

@@ -11,7 +11,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import from_pairs
 from alignmlm.languages.language import lay_out_scripts
-from alignmlm.pretraining.assembly import assemble, translation_table
+from alignmlm.pretraining.assembly import assemble, check_start_tokenizer, translation_table
 from alignmlm.pretraining.run import pretrain
 from tests.conftest import SMALL
 
@@ -94,3 +94,17 @@ def test_languages_of_one_script_share_a_block_of_the_vocabulary(small_recipe):
     names = "[qaa-Latn, qaa-Latn-x-trans, qaa-Latn-x-inv-trans, qaa-Latn-x-ovl50]"
     assembly = assemble(small_recipe(f"--languages.ids={names}"))
     assert assembly.vocabulary_size == 3 * assembly.store.vocabulary.size
+
+
+def test_a_start_with_other_tokens_under_the_ids_of_the_store_is_refused(small_recipe, tmp_path):
+    store = assemble(small_recipe()).store
+    text = (store.path / "tokenizer.json").read_text("utf-8")
+    (tmp_path / "tokenizer.json").write_text(text, "utf-8")
+    check_start_tokenizer(tmp_path, store)
+    tokenizer = json.loads(text)
+    vocabulary = tokenizer["model"]["vocab"]
+    (first, one), (second, two) = list(vocabulary.items())[-2:]
+    tokenizer["model"]["vocab"] = vocabulary | {first: two, second: one}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+    with pytest.raises(ConfigError, match=r"model\.start.*2 tokens.*data\.tokenizer"):
+        check_start_tokenizer(tmp_path, store)

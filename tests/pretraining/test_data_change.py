@@ -12,10 +12,11 @@ from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.errors import CheckpointError, ConfigError
 from alignmlm.pretraining.assembly import assemble
-from alignmlm.pretraining.checkpoints import read_progress
+from alignmlm.pretraining.checkpoints import Progress, read_progress
 from alignmlm.pretraining.export import export_run
+from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.pretraining.run import pretrain
-from alignmlm.pretraining.run_folder import open_folder
+from alignmlm.pretraining.run_folder import first_step_of, open_folder
 
 ZERO2 = Path("ds_configs/zero2.json")
 SHARES = ["--languages.weights=[1, 3]"]
@@ -178,3 +179,12 @@ def test_a_change_at_no_step_is_refused(steps):
     change = f'--languages.weight_changes=[{{"step": {steps}, "weights": [1, 7]}}]'
     with pytest.raises(ConfigError, match="be at least 1"):
         load_recipe(None, [change])
+
+
+def test_a_checkpoint_of_other_settings_and_the_same_data_names_the_settings():
+    progress = Progress(4, 40, 1.5, "abc", 0, {"train.steps": 8})
+    assert first_step_of(progress, "abc", {"train.steps": 8}, RunConfig()) == 0
+    with pytest.raises(CheckpointError, match=r"train\.steps: 8 there, 9 here(.|\n)*--run\.data"):
+        first_step_of(progress, "abc", {"train.steps": 9}, RunConfig())
+    with pytest.raises(CheckpointError, match="data: 'abc' there, 'def' here"):
+        first_step_of(progress, "def", {"train.steps": 8}, RunConfig())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alignmlm.errors import ConfigError
 from alignmlm.pretraining.run import pretrain
 
 POLICIES = ["zero2-offload", "zero3-offload", "many-nodes"]
@@ -39,3 +40,23 @@ def test_offload_asks_for_no_compiled_optimizer():
     for name in ("zero2-offload", "zero3-offload"):
         settings = json.loads(Path(f"ds_configs/{name}.json").read_text())
         assert settings["zero_force_ds_cpu_optimizer"] is False
+
+
+def offload(folder: Path, **keys) -> Path:
+    """A policy that keeps the optimizer's state on the CPU, with other keys beside it."""
+    path = folder / "offload.json"
+    section = {"stage": 2, "offload_optimizer": {"device": "cpu"}}
+    path.write_text(json.dumps({"zero_optimization": section, **keys}))
+    return path
+
+
+def test_offload_needs_no_word_about_deepspeeds_own_optimizer(small_recipe, tmp_path):
+    short = ("--train.steps=1", "--train.validation_steps=1", "--run.checkpoint_steps=1")
+    folder, _ = pretrain(small_recipe(*short), offload(tmp_path))
+    assert len(losses(folder)) == 1
+
+
+def test_a_policy_that_deepspeed_refuses_is_a_named_error(small_recipe, tmp_path):
+    path = offload(tmp_path, zero_force_ds_cpu_optimizer=True)
+    with pytest.raises(ConfigError, match=r"--deepspeed = .*offload_optimizer.*ZeRO-Offload"):
+        pretrain(small_recipe(), path)

@@ -64,6 +64,8 @@ def test_a_value_that_agrees_with_the_recipe_or_says_auto_is_accepted():
         ({"aio": {"block_sise": 3}}, r"aio\.block_sise = 3.*did you mean 'block_size'"),
         ({"dump_state": 1}, "dump_state = 1, but it must be true or false"),
         ({"communication_data_type": "os.system"}, "be one of "),
+        ({"steps_per_print": 0}, "steps_per_print = 0, but it must be above 0"),
+        ({"gradient_predivide_factor": 0.0}, "gradient_predivide_factor = 0.0.*above 0"),
     ],
 )
 def test_a_policy_key_that_is_unknown_or_of_another_type_is_refused(tmp_path, policy, message):

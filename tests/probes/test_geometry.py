@@ -120,6 +120,10 @@ def test_norm_gap_is_zero_for_equal_lengths_and_grows_with_the_target():
     assert norm_gap_percent(vectors, 0.5 * vectors) == pytest.approx(-50)
 
 
+def test_the_norm_gap_to_vectors_without_length_is_undefined():
+    assert math.isnan(norm_gap_percent(torch.zeros(3, 6), cloud(3, 0)))
+
+
 def test_pair_cosine_is_the_mean_of_the_diagonal():
     one, two = skewed(20), skewed(20, seed=1)
     cosines = cosine_similarity(one.double().numpy(), two.double().numpy())
