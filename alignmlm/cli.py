@@ -1,5 +1,6 @@
 """The command line: `alignmlm <command>`, and what train.py runs."""
 
+import io
 import os
 import signal
 import sys
@@ -166,6 +167,7 @@ def main() -> None:
     if " ".join(words) in GROUPS:
         words.append("--help")
     end_with_reader_of_help(words)
+    escape_unencodable()
     limit_spinning()
     leave(guarded(dispatch, words))
 
@@ -174,6 +176,13 @@ def end_with_reader_of_help(words: Sequence[str]) -> None:
     """Let `--help | head` end as other programs do: by SIGPIPE."""
     if {"-h", "--help", "--version"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def escape_unencodable() -> None:
+    """Let a stream get the escape of a character that its encoding lacks, as Latin-1 lacks most."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def limit_spinning() -> None:
@@ -190,6 +199,7 @@ def limit_spinning() -> None:
 def train() -> None:
     """Entry point of train.py."""
     end_with_reader_of_help(sys.argv[1:])
+    escape_unencodable()
     limit_spinning()
     leave(guarded(train_words, ["train", *sys.argv[1:]]))
 

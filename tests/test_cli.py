@@ -1,4 +1,6 @@
+import io
 import json
+import sys
 
 import pytest
 
@@ -91,3 +93,17 @@ def test_an_unexpected_error_is_raised(monkeypatch, small_store):
     monkeypatch.setattr("alignmlm.data.inspect.statistics", lambda store: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.guarded(cli.dispatch, ["data", "stats", str(small_store)])
+
+
+def test_what_an_encoding_lacks_is_printed_as_an_escape(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    monkeypatch.setattr(
+        "sys.argv", ["alignmlm", "launch", "pretrain", "--run.dir=日本", "--dry-run"]
+    )
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "latin-1"))
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    sys.stdout.flush()
+    assert rb"\u65e5\u672c" in written.getvalue()

@@ -136,3 +136,9 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_house_can_be_read(path):
     assert load_recipe(path).run.name == path.stem
+
+
+def test_a_character_that_yaml_has_not_is_named_with_its_line(tmp_path):
+    recipe = write(tmp_path / "a.yaml", "# one\ntrain:\n  steps: 5\x07\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml:3 = '  steps: 5.x07', .*U\+0007 may not be"):
+        load_recipe(recipe)

@@ -22,6 +22,7 @@ from alignmlm.console.terminal import messages, print_json, print_line
 from alignmlm.errors import ConfigError
 from alignmlm.evaluation.settings import EvaluationConfig
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.typed_settings import check_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -121,6 +122,8 @@ def init_command(
 
     if not folder.resolve().name or "$" in str(folder):
         raise ConfigError("folder", str(folder), "have a name without $, which names a variable")
+    for key, path in (("folder", str(folder)), *(("--text", each) for each in text)):
+        check_text(path, key, variables=True)  # not UTF-8: no recipe could name it
     for name in (RECIPE, STUDY):
         if (folder / name).exists():
             raise ConfigError("folder", str(folder), f"have no {name} yet; name another folder")

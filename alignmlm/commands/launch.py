@@ -226,7 +226,11 @@ def launch_study(study: Path, at_once: int | None, **job: Any) -> None:
     command = sbatch_command(table, asked.resources)
     asked.commands.append(command)
     if number is not None:
-        last = submit(command, asked.launchers)
+        try:
+            last = submit(command, asked.launchers)
+        except AlignMLMError as error:
+            text = f"job {number} has the runs and goes on, but the one for their table was refused"
+            raise AlignMLMError(f"{text}: {error}") from error
         asked.jobs.append(last)
         asked.lines += [
             f"job {last} writes the table when all runs have ended",

@@ -93,7 +93,7 @@ def sbatch_command(job: SlurmJob, resources: Resources) -> list[str]:
         "sbatch",
         "--parsable",
         f"--job-name={job.name}",
-        f"--output={job.folder / job.log}",
+        f"--output={str(job.folder).replace('%', '%%')}/{job.log}",
         *(f"--{name}={value}" for name, value in asked.items() if value is not None),
         *job.options,
         *resources.sbatch,
@@ -129,7 +129,7 @@ def submit(command: Sequence[str], launchers: Path) -> int:
     """Submit a job with the site's defaults; returns its number.
 
     Raises:
-        AlignMLMError: there is no sbatch, or it refuses; the message holds what it said.
+        AlignMLMError: there is no sbatch, or it gives no number; the message holds what it said.
     """
     if shutil.which("sbatch") is None:
         raise AlignMLMError("there is no sbatch here; run this on a login node of the cluster")
@@ -138,9 +138,10 @@ def submit(command: Sequence[str], launchers: Path) -> int:
     environment = os.environ | {"ALIGNMLM_LAUNCHERS": str(launchers.absolute())}
     done = subprocess.run(
         ["bash", "-c", script, site, *command],
-        env=environment, capture_output=True, text=True, check=False,
+        env=environment, capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
-    answer = done.stdout.strip().splitlines()
-    if done.returncode or not answer:
-        raise AlignMLMError(f"{shlex.join(command)}\nsaid: {done.stderr.strip()}")
-    return int(answer[-1].split(";")[0])
+    number = done.stdout.strip().rpartition("\n")[2].partition(";")[0]
+    if done.returncode or not number.isdecimal():
+        said = done.stderr.strip() or done.stdout.strip()
+        raise AlignMLMError(f"{shlex.join(command)}\nsaid: {said}")
+    return int(number)

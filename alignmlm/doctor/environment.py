@@ -12,6 +12,8 @@ from pathlib import Path
 
 from alignmlm.errors import ConfigError
 from alignmlm.storage.atomic import replace_text
+from alignmlm.storage.text import numbered_lines
+from alignmlm.storage.variables import expanded
 
 FILE = ".deepspeed_env"  # unless DS_ENV_FILE names another
 NAME = re.compile(r"\s*\w+\s*")
@@ -50,7 +52,7 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
 def own_lines(path: Path) -> list[str]:
     """The lines of a .deepspeed_env that set what wanted() does not look for."""
     found = []
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+    for _, line in numbered_lines(path) if path.is_file() else ():
         name, sign, _ = line.partition("=")
         if sign and NAME.fullmatch(name) and not WANTED.fullmatch(name.strip()):
             found.append(f"{line}\n")
@@ -76,13 +78,14 @@ def read_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]
 
     Raises:
         ConfigError: a line that it cannot read.
+        DataError: a file that is not UTF-8.
     """
     variables: dict[str, str] = {}
     name = environ.get("DS_ENV_FILE", FILE)
-    for path in (Path("~").expanduser() / name, folder / name):
+    for path in (Path(expanded("~")) / name, folder / name):
         if not path.is_file():
             continue
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        for number, line in numbered_lines(path):
             key, sign, value = line.partition("=")
             if not sign or not NAME.fullmatch(key):
                 requirement = "look like NAME=value; DeepSpeed takes no blank lines and no comments"

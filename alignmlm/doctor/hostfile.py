@@ -8,7 +8,7 @@ from alignmlm.errors import ConfigError, DataError
 from alignmlm.storage.text import numbered_lines, split_blanks
 
 # ssh and pdsh get the names as they are: one that begins with a dash would be an option of theirs
-NAME = re.compile(r"([a-z_][a-z0-9_-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+NAME = re.compile(r"([A-Za-z_][\w.-]*@)?[A-Za-z0-9]([\w.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 SLOTS = re.compile(r"slots=([0-9]{1,4})")
 FORM = "look like `node1 slots=8`"
 
@@ -57,7 +57,7 @@ def parse_host(text: str, place: str) -> Host:
         raise ConfigError(place, text, FORM)
     name, slots = NAME.fullmatch(parts[0]), SLOTS.fullmatch(parts[1])
     if name is None:
-        raise ConfigError(place, text, f"{FORM}: a host name has letters, digits, dots and dashes")
+        raise ConfigError(place, text, f"{FORM}: a host name has letters, digits and any of . - _")
     if slots is None or int(slots[1]) < 1:
         raise ConfigError(place, text, f"{FORM}: slots are a number from 1 to 9999")
     return Host(parts[0], int(slots[1]))

@@ -20,6 +20,7 @@ from alignmlm.doctor.report import Check, Report
 from alignmlm.errors import AlignMLMError
 from alignmlm.ranks.devices import name_accelerator
 from alignmlm.ranks.network import OUTSIDE, addresses, host_address, interface_towards
+from alignmlm.storage.variables import expanded
 
 GIB = 2**30
 FEW_GIB, TOO_FEW_GIB = 20, 1  # of free disk
@@ -109,7 +110,8 @@ def triton() -> Check:
     except ImportError as error:
         remedy = "pip install 'alignmlm[gpu]'; without it the losses run in plain PyTorch"
         return Check("triton", "warning", str(error), remedy)
-    if shutil.which(os.environ.get("CC", "gcc")) is None:
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    if not any(map(shutil.which, compilers)):
         return Check(
             "triton", "problem", "no C compiler", "install gcc: Triton's launchers need it"
         )
@@ -177,7 +179,7 @@ def disk(folder: Path) -> Check:
 
 def extensions_folder() -> Path:
     """Where torch keeps the C++ extensions that it compiles."""
-    default = Path("~/.cache/torch_extensions").expanduser()
+    default = expanded("~/.cache/torch_extensions")
     return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or default)
 
 

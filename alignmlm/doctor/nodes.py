@@ -108,9 +108,13 @@ def link_watch(host: Host) -> Check:
     """Whether ssh notices a dead connection to a node, according to its configuration."""
     if shutil.which("ssh") is None:
         return Check("link watch", "warning", NO_SSH, "install an ssh client")
-    appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
-    command = ["ssh", *appended, "-G", host.name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        appended = shlex.split(os.environ.get("PDSH_SSH_ARGS_APPEND", ""))
+        command = ["ssh", *appended, "-G", host.name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (ValueError, subprocess.TimeoutExpired) as error:  # a quote that is not closed
+        remedy = "mend PDSH_SSH_ARGS_APPEND, or the configuration of ssh"
+        return Check("link watch", "problem", str(error)[:200], remedy)
     match = re.search(r"^serveraliveinterval (\d+)", done.stdout, re.MULTILINE)
     seconds = int(match[1]) if match else 0
     if seconds == 0:

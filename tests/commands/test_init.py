@@ -75,6 +75,15 @@ def test_init_refuses_tasks_whose_files_do_not_exist(own, capsys):
     assert not (own / "mine").exists()
 
 
+@pytest.mark.parametrize("words", [("caf\udce9", *ASKED[2:]), (*ASKED[1:6], "en", "caf\udce9")])
+def test_init_refuses_a_name_that_is_not_utf_8_before_the_trial(own, capsys, monkeypatch, words):
+    monkeypatch.setattr(init, "trial", None)
+    monkeypatch.setattr("alignmlm.corpus.survey.surveyed", None)
+    given = ["init", *words, "--dictionary", "en-fr.txt", "--minutes", "2"]
+    assert cli.guarded(cli.dispatch, given) == 2
+    assert "hold no NUL and no lone surrogate" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("folder", ["/", "for$sale", "a-file"])
 def test_init_refuses_a_folder_that_cannot_be_used_before_the_trial(
     own, capsys, monkeypatch, folder

@@ -9,7 +9,8 @@ from alignmlm.doctor.environment import (
     wanted,
     write_environment,
 )
-from alignmlm.errors import ConfigError
+from alignmlm.doctor.machine import extensions_folder
+from alignmlm.errors import ConfigError, DataError
 
 SHELL = {
     "ALIGNMLM_DATA": "/data/a b", "HF_HOME": "/hf", "HF_TOKEN": "hf_x", "PATH": "/bin",
@@ -75,3 +76,17 @@ def test_lines_of_the_user_stay_in_the_file(tmp_path):
     assert (found["UCX_NET_DEVICES"], found["MINE"], found["HF_HOME"]) == ("mlx5_0", "a=b", "/hf")
     write_environment(tmp_path, {"PATH": "/bin"})
     assert read_environment(tmp_path, {}) == {"UCX_NET_DEVICES": "mlx5_0", "MINE": "a=b"}
+
+
+def test_a_file_that_is_not_utf_8_is_an_error_with_its_place(tmp_path):
+    (tmp_path / ".deepspeed_env").write_bytes(b"HF_HOME=caf\xe9\n")
+    for read in (read_environment, write_environment):
+        with pytest.raises(DataError, match=r"\.deepspeed_env:1"):
+            read(tmp_path, SHELL)
+
+
+def test_a_user_without_a_home_has_no_file_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 2)
+    assert read_environment(tmp_path, {}) == {}
+    assert extensions_folder().name == "torch_extensions"

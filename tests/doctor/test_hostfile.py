@@ -57,3 +57,9 @@ def test_an_empty_hostfile_is_refused(tmp_path, text):
 def test_a_missing_hostfile_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="be a text file"):
         read_hostfile(tmp_path / "hostfile")
+
+
+@pytest.mark.parametrize("name", ["node_1", "a.smith@node1", "Anna@10.0.0.1", "gpu-1.cluster.org"])
+def test_names_that_ssh_takes_are_taken(tmp_path, name):
+    (tmp_path / "hostfile").write_text(f"{name} slots=1\n")
+    assert read_hostfile(tmp_path / "hostfile") == [Host(name, 1)]

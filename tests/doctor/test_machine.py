@@ -12,7 +12,7 @@ import pytest
 from alignmlm.commands.doctor import doctor_command
 from alignmlm.doctor import machine
 from alignmlm.doctor.hostfile import Host
-from alignmlm.doctor.nodes import diagnose
+from alignmlm.doctor.nodes import diagnose, link_watch
 from alignmlm.doctor.report import Check, Diagnosis, Report, compared, parse_report
 from alignmlm.errors import ConfigError
 
@@ -117,3 +117,24 @@ def test_a_machine_without_ssh_is_told_that_ssh_is_missing(monkeypatch):
     assert (ssh.state, ssh.found) == ("problem", "there is no ssh here")
     watch = next(check for check in found.checks if check.name == "link watch")
     assert (watch.state, watch.found) == ("warning", "there is no ssh here")
+
+
+def test_a_quote_that_is_not_closed_in_the_arguments_of_ssh_is_a_problem(monkeypatch, tmp_path):
+    (tmp_path / "ssh").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PDSH_SSH_ARGS_APPEND", '-o "ServerAliveInterval=10')
+    found = link_watch(Host("node1", 1))
+    assert (found.state, found.found) == ("problem", "No closing quotation")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "state"), [("gcc", "ok"), ("clang", "ok"), ("tcc", "problem")]
+)
+def test_triton_takes_either_compiler(monkeypatch, tmp_path, compiler, state):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(machine, "import_module", lambda name: None)
+    monkeypatch.setattr(machine, "library", lambda name: Check(name, "ok", "1"))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / compiler).touch(0o755)
+    assert machine.triton().state == state

@@ -1,9 +1,11 @@
 """What would be submitted, and what is kept of it; SLURM itself is in tests/cluster."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,72 @@ def test_the_launcher_is_the_innermost_one(monkeypatch):
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path):
     assert git_record(tmp_path)["commit"] is None
+
+
+@pytest.fixture
+def sbatch(monkeypatch, tmp_path):
+    """A folder for an sbatch and other programs of SLURM, which are found first."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("ALIGNMLM_SITE", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    return folder / "sbatch"
+
+
+def write_program(path: Path, text: str) -> None:
+    path.write_bytes(b"#!/bin/sh\n" + text.encode("latin-1"))
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("echo slurm 23.11.4", "said: slurm 23.11.4"), ("echo caf\xe9 >&2; exit 1", "said: caf")],
+)
+def test_whatever_sbatch_says_in_place_of_a_number_is_told(capsys, sbatch, text, told):
+    write_program(sbatch, text)
+    asked = ["launch", "evaluate", "--models", ".", "--tasks", "pos"]
+    assert cli.guarded(cli.dispatch, asked) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_taken_leaves_the_number_of_the_job_with_the_runs(capsys, sbatch):
+    write_program(sbatch, 'case "$*" in *STUDY_TABLE*) echo full >&2; exit 1 ;; esac; echo 77')
+    assert cli.guarded(cli.dispatch, ["launch", "study", "sample"]) == 2
+    told = capsys.readouterr().err
+    assert "job 77 has the runs and goes on" in told
+    assert "said: full" in told
+
+
+def test_a_percent_sign_in_a_folder_is_none_of_slurms(capsys, tmp_path):
+    (line,) = launch(capsys, "pretrain", *SMALL, f"--run.dir={tmp_path}/half%job")
+    assert f"--output={tmp_path}/half%%job/launch/1/job-%j.log" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("--run.dir=$PLACE/a b", "a b"),
+        ("--run.dir=${PLACE}/50%job", "50%job"),
+        ("--run.dir=~/home", "home"),
+        ("--run.dir=null", "runs/name"),
+    ],
+)
+def test_the_logs_of_ranks_are_in_the_folder_that_the_run_is_in(
+    monkeypatch, sbatch, tmp_path, given, folder
+):
+    write_program(sbatch.with_name("srun"), 'printf "%s\\n" "$@"')
+    write_program(sbatch.with_name("python"), f'exec {shlex.quote(sys.executable)} "$@"')
+    for name, value in {
+        "ALIGNMLM_LAUNCHERS": ROOT / "launchers", "HOME": tmp_path, "PLACE": tmp_path,
+        "PYTHONPATH": ROOT, "SITE_MASTER": "localhost", "SLURM_JOB_ID": 1,
+        "SLURM_JOB_NAME": "name", "SLURM_JOB_NODELIST": "a", "SLURM_JOB_NUM_NODES": 1,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    command = ["bash", str(ROOT / "launchers/pretrain.sbatch"), given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / folder / "logs").is_dir()
+    (output,) = [line for line in done.stdout.splitlines() if line.startswith("--output=")]
+    written = Path(output.removeprefix("--output=").replace("%%", "%"))
+    assert tmp_path / written == tmp_path / folder / "logs/rank-%t.log"
