@@ -18,10 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import WholeTable, console, new_table
 from alignmlm.corpus.build import BuildProgress, build_store
 from alignmlm.corpus.mpi import launched_ranks, share_threads
 from alignmlm.corpus.settings import DataConfig
@@ -127,11 +126,11 @@ def rows(counts: tuple[int, ...], smoke: bool) -> Iterator[dict]:
             yield measure(ranks, smoke, Path(folder))
 
 
-def table_of(found: list[dict]) -> Table:
+def table_of(found: list[dict]) -> WholeTable:
     """All rows as a table."""
     first = found[0]
     cores = f"{first['cores']} cores; more ranks than cores share them (oversubscribed)"
-    table = Table(title=f"{first['corpus']}, {first['tokens']:,} tokens · {first['cpu']}, {cores}")
+    table = new_table(f"{first['corpus']}, {first['tokens']:,} tokens · {first['cpu']}, {cores}")
     table.add_column("ranks")
     names = (*(f"{step} s" for step in STEPS), "all s", "tokens/s", "peak MB per rank", "SHA-256")
     for name in names:
@@ -164,7 +163,7 @@ def main() -> None:
             RESULTS.parent.mkdir(exist_ok=True)
             with RESULTS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-    Console(width=160).print(table_of(found))
+    console.print(table_of(found))
     if len({row["shards_sha256"] for row in found}) > 1:
         raise DataError("the shards depend on the number of ranks")
 

@@ -31,11 +31,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": 
 from forked_ranks import LOOPBACK, forked, take_place
 from machine import commit, processor
 from own_network import HERE, THERE, own_network, plug_in, unplug
-from rich.table import Table
 
 from alignmlm.cli import guarded, leave
 from alignmlm.commands.runs import train_command
-from alignmlm.console.terminal import console, set_up_logging
+from alignmlm.console.terminal import WholeTable, console, new_table, set_up_logging
 from alignmlm.errors import ExitCode
 from alignmlm.pretraining import loop, saving
 from alignmlm.pretraining.checkpoints import LATEST, STATE, newest_checkpoint
@@ -322,9 +321,9 @@ def finish_trial(scene: Scene, kind: str, seed: int, store: Path, whole: bytes) 
     )
 
 
-def summary(trials: list[Trial]) -> Table:
+def summary(trials: list[Trial]) -> WholeTable:
     """One line for each kind of fault."""
-    table = Table(title=f"{len(trials)} trials on {RANKS} ranks")
+    table = new_table(f"{len(trials)} trials on {RANKS} ranks")
     for name in ("fault", "trials", "resumed, equal", "lost", "saved at once", "rank named"):
         table.add_column(name, justify="left" if name == "fault" else "right")
     table.add_column("longest time to notice", justify="right")

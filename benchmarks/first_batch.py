@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import console, new_table
 from alignmlm.corpus.build import build_store
 from alignmlm.data.batches import Loader, Samples, batch_samples, make_batch
 from alignmlm.data.blocks import (
@@ -130,7 +129,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=10_000)
     parser.add_argument("--shard-tokens", type=int, default=50_000_000)
     parser.add_argument("--smoke", action="store_true", help="20 small shards; not kept")
-    asked, console = parser.parse_args(), Console()
+    asked = parser.parse_args()
     if asked.smoke:
         asked.shards, asked.shard_tokens = 20, 100_000
     with tempfile.TemporaryDirectory() as work:
@@ -145,7 +144,9 @@ def main() -> None:
         del loader
         found = measure(folder)
     found["tokens"] = asked.shards * asked.shard_tokens
-    table = Table("", "", title=f"{asked.shards:,} shards, {found['tokens'] / 1e9:,.0f} G tokens")
+    table = new_table(f"{asked.shards:,} shards, {found['tokens'] / 1e9:,.0f} G tokens")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
     for name, value in found.items():
         table.add_row(name, f"{value:,.2f}")
     console.print(table)

@@ -32,9 +32,8 @@ from loader_peers import (
     write_sample,
 )
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
+from alignmlm.console.terminal import WholeTable, console, new_table, print_line
 from alignmlm.data.batches import Loader, batch_samples, make_batch, make_rows
 from alignmlm.data.blocks import BLOCK_TOKENS, RECORD_WORDS, first_damaged, mixed
 from alignmlm.data.masking import Corruption, CorruptionTables, masks_of
@@ -228,7 +227,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, default=Path("runs/loader-benchmark"))
     parser.add_argument("--smoke", action="store_true", help="seconds instead of minutes; not kept")
-    asked, console = parser.parse_args(), Console()
+    asked = parser.parse_args()
     if asked.smoke:
         asked.tokens, asked.seconds, asked.rounds = 2_000_000, 0.2, 1
     warnings.filterwarnings("ignore", message=".*set_vital.*")
@@ -241,14 +240,16 @@ def main() -> None:
     console.print(timing_table(f"{asked.tokens:,} tokens, one core of {processor()}", timings))
     console.print(floor_table(bounds))
     for peer in set(PEERS) - set(present):
-        console.print(f"skipped: {peer.name} (pip install {peer.package})")
+        print_line(f"skipped: {peer.name} (pip install {peer.package})")
     if not asked.smoke:
         keep_rows(timings, bounds, asked.tokens)
 
 
-def floor_table(bounds: dict[str, float]) -> Table:
+def floor_table(bounds: dict[str, float]) -> WholeTable:
     """The floors as a table."""
-    table = Table("floor", "M tokens/s", box=None)
+    table = new_table()
+    table.add_column("floor")
+    table.add_column("M tokens/s", justify="right")
     for name, rate in bounds.items():
         table.add_row(name, f"{rate / 1e6:,.0f}")
     return table

@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int
-from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader
 
+from alignmlm.console.terminal import WholeTable, console, new_table, print_line
 from alignmlm.errors import DataError
 from alignmlm.numerics.counter_rng import key, keys, uniform
 
@@ -363,11 +362,11 @@ def pin_to_one_core(core: int) -> None:
     torch.set_num_threads(1)
 
 
-def timing_table(title: str, timings: dict[str, Timing]) -> Table:
+def timing_table(title: str, timings: dict[str, Timing]) -> WholeTable:
     """Over the rounds: median ms to the first batch, median rate, its least and most."""
-    table = Table("reader", "delivers", title=title, box=None)
-    for column in ("first, ms", "M tokens/s", "least", "most"):
-        table.add_column(column, justify="right")
+    table = new_table(title)
+    for column in ("reader", "delivers", "first, ms", "M tokens/s", "least", "most"):
+        table.add_column(column, justify="left" if column in ("reader", "delivers") else "right")
     for name, timing in timings.items():
         rates = [value / 1e6 for value in timing.rates_tokens_per_s]
         numbers = (median(timing.first_batch_ms), median(rates), min(rates), max(rates))
@@ -383,7 +382,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, default=Path("results/loader-peers"))
-    asked, console = parser.parse_args(), Console()
+    asked = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*set_vital.*")
     logging.getLogger("absl").setLevel(logging.ERROR)
     pin_to_one_core(asked.core)
@@ -393,7 +392,7 @@ def main() -> None:
     console.print(timing_table(f"{asked.tokens:,} tokens, core {asked.core}", timings))
     for peer in PEERS:
         if peer not in present:
-            console.print(f"skipped: {peer.name} (pip install {peer.package})")
+            print_line(f"skipped: {peer.name} (pip install {peer.package})")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from machine import commit
-from rich.console import Console
-from rich.table import Table
 from scipy.stats import norm
 
+from alignmlm.console.terminal import console, new_table, print_line
 from alignmlm.evaluation.scores.compare import cell_difference
 from alignmlm.evaluation.scores.scoring import Answered
 from alignmlm.evaluation.scores.statistics import Difference
@@ -153,11 +152,13 @@ def measured_again(cell: Cell) -> Cell:
                     10 * cell.comparisons, cell.comparisons)  # fmt: skip
 
 
-def show(found: list[Cell], console: Console) -> None:
+def show(found: list[Cell]) -> None:
     """Print the table, and whether every cell keeps what is promised."""
     titles = ("world", "answers", "seeds", "examples", "p given %", "false positives %",
               "interval covers %", "where no p is given")  # fmt: skip
-    table = Table(*titles)
+    table = new_table()
+    for title in titles:
+        table.add_column(title)
     for cell in found:
         numbers = (cell.given_percent, cell.false_positive_percent, cell.covered_percent)
         texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
@@ -166,7 +167,7 @@ def show(found: list[Cell], console: Console) -> None:
     console.print(table)
     rates = [rate for cell in found if (rate := cell.false_positive_percent) is not None]
     over = sum(map(above_limit, found))
-    console.print(
+    print_line(
         f"{len(found)} rows: {len(found) - len(rates)} without a p-value, {over} with more than "
         f"{MOST_PERCENT} % false positives (the most: {max(rates)} %)"
     )
@@ -185,7 +186,7 @@ def main() -> None:
         rows = (json.dumps(asdict(cell) | {"commit": commit()}) + "\n" for cell in found)
         with RESULTS.open("a", encoding="utf-8") as file:
             file.writelines(rows)
-    show(found, Console(width=160))
+    show(found)
 
 
 if __name__ == "__main__":

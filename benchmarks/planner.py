@@ -20,9 +20,8 @@ from statistics import median
 from typing import Any
 
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
+from alignmlm.console.terminal import console, new_table, print_line, set_up_logging
 from alignmlm.planning.communication import transfers
 from alignmlm.planning.jobs import POLICIES, Cluster, GpuSpeed, Workload
 from alignmlm.planning.shapes import EncoderShape, sized
@@ -182,7 +181,6 @@ def train_stage(stage: int, settings: list[str], links: list[int], asked: Any) -
 def work(asked: argparse.Namespace) -> None:
     """What a rank does: every stage in turn; rank 0 writes what it measured."""
     from alignmlm.cli import leave
-    from alignmlm.console.terminal import set_up_logging
     from alignmlm.ranks.distributed import start_distributed
 
     set_up_logging()
@@ -282,9 +280,9 @@ def compare(row: dict[str, Any], size: str, ranks: int) -> Iterator[dict[str, An
         }
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     """The table of predicted and measured steps."""
-    table = Table(title="predicted and measured on limited links")
+    table = new_table("predicted and measured on limited links")
     for name in rows[0] if rows else ():
         table.add_column(name, justify="right")
     for row in rows:
@@ -329,12 +327,12 @@ def main() -> None:
     for name in ("--worker", "--store", "--output"):
         options = {"action": "store_true"} if name == "--worker" else {"type": Path}
         parser.add_argument(name, help=argparse.SUPPRESS, **options)
-    asked, console = parser.parse_args(), Console(width=140)
+    asked = parser.parse_args()
     if asked.worker:
         work(asked)
         return
     if os.geteuid() != 0:
-        console.print("NOT RUN: network namespaces need root")
+        print_line("NOT RUN: network namespaces need root")
         return
     if asked.smoke:
         asked.ranks, asked.links, asked.size, asked.steps, asked.rounds = [2], [100], "tiny", 1, 1
@@ -347,7 +345,7 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
     about = {"device", "commit", "size", "load_before"}
     compared = [row for row in rows if "error" in row]
-    show([{k: v for k, v in row.items() if k not in about} for row in compared], console)
+    show([{k: v for k, v in row.items() if k not in about} for row in compared])
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ from typing import Any
 
 import torch
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, RobertaForMaskedLM
 
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import WholeTable, console, new_table, print_line
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path
 from alignmlm.data.batches import Batch, batch_samples, make_batch, validation_samples
@@ -268,10 +267,12 @@ def row_of(side: Side, grid: dict[str, float], targets: Sequence[float]) -> dict
     }  # fmt: skip
 
 
-def table_of(rows: Sequence[dict[str, Any]]) -> Table:
+def table_of(rows: Sequence[dict[str, Any]]) -> WholeTable:
     """All sides, and when they reached the targets."""
     targets = list(rows[0]["reached"])
-    table = Table("side", "rate", *(f"until {t} nats" for t in targets), "tokens/s", "at the end")
+    table = new_table()
+    for name in ("side", "rate", *(f"until {t} nats" for t in targets), "tokens/s", "at the end"):
+        table.add_column(name)
     for row in rows:
         cells = [
             f"{found['tokens'] / 1e6:.2f} M tokens, {found['seconds_s']:,.1f} s"
@@ -315,12 +316,11 @@ def main() -> None:
     asked = arguments()
     targets = asked.targets or TARGETS_NATS[asked.vocabulary]
     start_distributed()
-    console = Console(width=140)
     with tempfile.TemporaryDirectory() as folder:
         grids, sides = {}, []
         for name in asked.sides:
             rate, grids[name] = best_rate(name, asked, Path(folder))
-            console.print(f"{name}: learning rate {rate:g} of {grids[name]}")
+            print_line(f"{name}: learning rate {rate:g} of {grids[name]}")
             sides.append(side_of(name, rate, asked, Path(folder)))
         race(sides, targets, asked)
     rows = [row_of(side, grids[side.name], targets) for side in sides]

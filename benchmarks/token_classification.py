@@ -28,13 +28,12 @@ from plain_token_classification import (
     prepared,
     trained_score_percent,
 )
-from rich.console import Console
-from rich.table import Table
 from scipy.stats import ttest_ind
 from torch import zeros_like
 
 from alignmlm.config import load_recipe
 from alignmlm.console.quiet import quiet_transformers
+from alignmlm.console.terminal import WholeTable, console, new_table
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
@@ -56,7 +55,6 @@ SMOKE_RECIPE = [
     "--train.seq_len=64",
 ]
 SMOKE_ASKED = ("sample_pos", 96, 2, 1)  # task, sentences, seeds, epochs
-TABLE_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +221,12 @@ def shown(value: float | None, form: str = ".2f") -> str:
     return "-" if value is None else format(value, form)
 
 
-def score_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+def score_table(title: str, rows: Sequence[dict[str, Any]]) -> WholeTable:
     """All sides, and how far alignmlm's lies above each of the others."""
     columns = ("side", "mean %", "sd", "alignmlm - it", "95 % interval (Welch)")
-    table = Table(*columns, "words scored", "other tokens %", "s a seed", title=title)
+    table = new_table(title)
+    for name in (*columns, "words scored", "other tokens %", "s a seed"):
+        table.add_column(name)
     for row in rows:
         low, high = (shown(row.get(f"{bound}_points"), "+.2f") for bound in ("low", "high"))
         table.add_row(
@@ -334,7 +334,7 @@ def main() -> None:
         keep_rows(out, rows, origin)
     trained = f"{asked.limit:,} sentences" if asked.limit else "all sentences"
     title = f"{work.task.name}, {work.task.metric}: {asked.seeds} seeds, {trained}"
-    Console(width=TABLE_WIDTH).print(score_table(title, rows))
+    console.print(score_table(title, rows))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from machine import commit, processor
-from rich.console import Console
-from rich.table import Table
 
 from alignmlm.config import load_recipe
+from alignmlm.console.terminal import console, new_table
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.fine_tuning.training import Tuning, fine_tuned, predictions, task_data
@@ -115,11 +114,13 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     with asked.out.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row | origin) + "\n" for row in rows)
-    table = Table("objective", "words", "share %", "BZ %", "most frequent label %")
+    table = new_table()
+    for name in ("objective", "words", "share %", "BZ %", "most frequent label %"):
+        table.add_column(name)
     for row in rows:
         keys = ("objective", "words", "share_percent", "bz_percent", "most_frequent_label_percent")
         table.add_row(*(str(row[key]) for key in keys))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -182,14 +182,12 @@ def page_text(runs: list[RunFacts], shown: list[PageGroup], live: str = "") -> s
 
 def found_in(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The runs and the studies in some folders."""
-    names = (METRICS, STUDY)
-    runs, studies = (
-        sorted(
-            {path.parent for folder in folders for path in files_below(folder) if path.name == n}
-        )
-        for n in names
-    )
-    return runs, studies
+    found: dict[str, set[Path]] = {METRICS: set(), STUDY: set()}
+    for folder in folders:
+        for path in files_below(folder):
+            if path.name in found:
+                found[path.name].add(path.parent)
+    return sorted(found[METRICS]), sorted(found[STUDY])
 
 
 def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> str:

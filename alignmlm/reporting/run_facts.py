@@ -15,7 +15,7 @@ from alignmlm.pretraining.run_folder import DATA
 from alignmlm.reporting.records import Row, read_metrics, summary_of
 from alignmlm.storage.plain_data import read_json, read_yaml
 
-SEEDED = re.compile(r"(?P<label>.+)-seed(?P<seed>\d+)")  # how a study names its runs' folders
+SEEDED = re.compile(r"(?P<label>.+)-seed(?P<seed>-?\d+)")  # how a study names its runs' folders
 PLACES = ("run.dir", "run.name", "data.store")  # where a run is kept, not what it is
 SEEDS = ("model.seed", "train.seed")
 SHORT = 12  # letters of a hash that are shown

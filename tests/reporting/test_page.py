@@ -9,9 +9,11 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.scores.results import empty, with_task, write_results
 from alignmlm.evaluation.scores.score_rows import score_rows
 from alignmlm.evaluation.scores.scoring import Scores
-from alignmlm.reporting.page import source_hash, write_page
+from alignmlm.reporting import page as page_module
+from alignmlm.reporting.page import found_in, source_hash, write_page
 from alignmlm.reporting.page_data import POINTS, thinned
 from alignmlm.reporting.records import Series
+from alignmlm.storage.atomic import files_below
 from tests.reporting.conftest import LANGUAGES
 from tests.reporting.studies import runs_of, write_run, write_study
 
@@ -178,3 +180,21 @@ def test_an_objective_that_lacks_what_others_have_is_named(tmp_path):
     (study / "study.json").write_text(json.dumps(found), "utf-8")
     text = own_html(write_page([], [study], tmp_path / "report.html"))
     assert "no BS and no Delta" in text and "every objective" not in text
+
+
+def test_runs_of_a_negative_seed_belong_to_their_objective(tmp_path):
+    study = write_study(tmp_path / "study", ["mlm"], [-1, 0], points=10)
+    found = data_of(write_page(*found_in([study]), tmp_path / "report.html"))
+    assert [run["label"] for run in found["runs"]] == ["MLM", "MLM"]
+
+
+def test_folders_are_walked_once(run, study, tmp_path, monkeypatch):
+    walked: list[Path] = []
+
+    def files(folder: Path):
+        walked.append(folder)
+        return files_below(folder)
+
+    monkeypatch.setattr(page_module, "files_below", files)
+    assert found_in([run, study]) == ([run], [study])
+    assert walked == [run, study]

@@ -248,3 +248,24 @@ def test_sixty_runs_make_a_small_page_that_is_soon_usable(browser, tmp_path):
     assert browser.run("document.querySelectorAll('#runs-table tbody tr').length") == 25
     assert browser.run("document.querySelectorAll('#curves-chart .band').length") == 12
     assert browser.complaints() == []
+
+
+def test_an_objective_with_a_stroke_in_its_name_can_be_switched_off(browser, tmp_path):
+    study = write_study(tmp_path / "study", ["a|b", "mlm"], [0], 10)
+    browser.open(write_page([], [study], tmp_path / "report.html").as_uri())
+    browser.run("document.getElementById('table.objectives-a|b').click()")
+    browser.open(browser.run("location.href"))
+    assert "a|b" not in browser.text("#table-preview table")
+    assert "MLM" in browser.text("#table-preview table")
+
+
+def test_printed_tables_have_their_titles_in_dark_ink(page):
+    page.choose("theme", "dark")
+    page.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert "setting" in page.text("#settings-table thead")
+        colour = page.run("getComputedStyle(document.body).color")
+    finally:
+        page.send("Emulation.setEmulatedMedia", media="")
+        page.choose("theme", "auto")
+    assert colour == "rgb(27, 29, 33)"

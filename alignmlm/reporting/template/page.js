@@ -19,6 +19,7 @@ const el = (name, attributes = {}, ...children) => fill(document.createElement(n
 const svg = (name, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, name), attributes, children);
 const unique = (values) => [...new Set(values)];
+const isolated = (told) => `\u2068${told}\u2069`; // written from right to left or not, it turns nothing else
 
 // ---- what is chosen: it stands in the address, so that a link shows the same
 
@@ -64,6 +65,7 @@ function check(key, fallback, changed) {
 
 /** A check box a name; those that are off stand in the address. */
 function checks(key, names, changed) {
+  const part = (name) => name.replaceAll("|", "¦"); // "|" stands between names
   const off = new Set(get(key, "").split("|").filter(Boolean)), parent = byId(key.replace(".", "-"));
   if (parent.names_shown !== JSON.stringify(names)) {
     parent.replaceChildren(...names.map((name) => {
@@ -74,15 +76,15 @@ function checks(key, names, changed) {
   }
   names.forEach((name, place) => {
     const box = parent.children[place].firstChild;
-    box.checked = !off.has(name);
+    box.checked = !off.has(part(name));
     box.onchange = () => {
-      if (box.checked) off.delete(name);
-      else off.add(name);
-      put(key, names.filter((one) => off.has(one)).join("|"), "");
+      if (box.checked) off.delete(part(name));
+      else off.add(part(name));
+      put(key, names.map(part).filter((one) => off.has(one)).join("|"), "");
       changed();
     };
   });
-  return names.filter((name) => !off.has(name));
+  return names.filter((name) => !off.has(part(name)));
 }
 
 /** A field of text. */
@@ -459,7 +461,7 @@ function drawMap(pair, kept, number, at) {
     drawing.append(svg("text", { x: left ? x - 7 : x + 7, y: y + 4, "text-anchor": left ? "end" : "start", class: always ? "chosen" : null }, told));
   };
   for (const one of [...kept.filter((other) => other !== number), number]) {
-    const word = pair.words[one], [from, to] = points(word), told = `${word.word} → ${pair.texts[word.answers[0]]} (${word.part})`;
+    const word = pair.words[one], [from, to] = points(word), told = `${isolated(word.word)} → ${isolated(pair.texts[word.answers[0]])} (${word.part})`;
     const group = svg("g", { class: one === number ? "pair chosen" : "pair" },
       svg("line", { x1: from[0], y1: from[1], x2: to[0], y2: to[1], "stroke-dasharray": word.part === "given" ? null : "3 3" }),
       svg("g", { class: "s0" }, mark(0, ...from, 4)), svg("g", { class: "s1" }, mark(1, ...to, 4)), svg("title", {}, told));
@@ -544,7 +546,7 @@ function wordTable(caption, titles, rows) {
 }
 
 const parts = (caption, lines) => el("div", { class: "example" }, el("h4", {}, caption),
-  el("dl", {}, lines.map(([name, told]) => [el("dt", {}, name), el("dd", {}, told)])));
+  el("dl", {}, lines.map(([name, told]) => [el("dt", {}, name), el("dd", { dir: "auto" }, told)])));
 
 /** One example: its texts beside each other, the right labels and both runs' answers. */
 function example(unit, { at, ...shares }, a, b) {
