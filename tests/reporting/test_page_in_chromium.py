@@ -167,7 +167,7 @@ def test_the_map_follows_the_filters_and_a_click_on_a_pair_chooses_its_word(page
     page.choose("words-band", "unseen")
     assert page.run(pairs) == 10
     title = "[...document.querySelectorAll('#words-map title')]"
-    told = f"{title}.find(e => e.textContent == 'w35 → t35 (given)')"
+    told = f"{title}.find(e => e.textContent == '\u2068w35\u2069 → \u2068t35\u2069 (given)')"
     page.run(f"{told}.parentNode.dispatchEvent(new MouseEvent('click'))")
     assert page.run(written) == ["w35", "t35"]
     assert page.text("#words-found strong") == "w35"
