@@ -1,5 +1,6 @@
-import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -95,15 +96,9 @@ def test_an_unexpected_error_is_raised(monkeypatch, small_store):
         cli.guarded(cli.dispatch, ["data", "stats", str(small_store)])
 
 
-def test_what_an_encoding_lacks_is_printed_as_an_escape(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
-    monkeypatch.setattr(
-        "sys.argv", ["alignmlm", "launch", "pretrain", "--run.dir=日本", "--dry-run"]
-    )
-    written = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "latin-1"))
-    with pytest.raises(SystemExit, match="0"):
-        cli.main()
-    sys.stdout.flush()
-    assert rb"\u65e5\u672c" in written.getvalue()
+def test_what_an_encoding_lacks_is_printed_as_an_escape(tmp_path):
+    words = ["launch", "pretrain", "--run.dir=日本", "--dry-run"]
+    command = [sys.executable, "-m", "alignmlm.cli", *words]
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=tmp_path, env=latin, capture_output=True, check=True)
+    assert rb"\u65e5\u672c" in done.stdout
