@@ -159,7 +159,7 @@ def file_on_disk(path: Path) -> CorpusFile:
 
 
 def check_unchanged(file: CorpusFile) -> None:
-    """Raise unless a file is as it was when the build began; the hub and the sample world are.
+    """Raise unless a file on disk is as it was when the build began.
 
     Raises:
         DataError: it was written meanwhile.

@@ -101,9 +101,10 @@ def by_lower_ceiling(rows: list[ScoreRow], won: list[Contrast]) -> list[str]:
         return []
     where = "; ".join(dict.fromkeys(place_text(c.place) for c in lone[:3]))
     more = "; …" if len(lone) > 3 else ""
+    start = "There" if len(own) == 1 else f"In {len(lone)} of these {len(own)} cells"
     return [
-        f"In {len(lone)} of these {len(own)} the zero-shot score BZ itself is not higher beyond "
-        f"noise: a lower BS makes Delta smaller, too ({where}{more})."
+        f"{start} the zero-shot score BZ itself is not higher beyond noise: a lower BS makes Delta "
+        f"smaller, too ({where}{more})."
     ]
 
 

@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 
 from alignmlm.corpus.token_bounds import found_starts, sentence_parts
 from alignmlm.data.text import RawSentence, normalise
-from alignmlm.data.tokenizer import encode_words, ordinary, token_word_starts
+from alignmlm.data.tokenizer import encode_words, encodings, ordinary, token_word_starts
 from alignmlm.tasks.examples import LabelledSentence
 
 
@@ -153,12 +153,12 @@ def tokens_of_words(
         for shown, sentence in zip(words, sentences, strict=True)
     ]
     flat = [chunk for part in chunks for chunk in part]
-    encodings = iter(tokenizer.encode_batch([c.text for c in flat], add_special_tokens=False))
+    encoded = iter(encodings(tokenizer, [chunk.text for chunk in flat]))
     token_ids = []
     for shown, part in zip(words, chunks, strict=True):
         tokens: list[TokensOfWord] = []
         for chunk in part:
-            by_word = split_tokens(tokenizer, next(encodings), chunk)
+            by_word = split_tokens(tokenizer, next(encoded), chunk)
             tokens += by_word or encode_words(tokenizer, chunk_words(chunk))
         each = iter(tokens)
         token_ids.append([(next(each) if word else ()) or (unk,) for word in shown])

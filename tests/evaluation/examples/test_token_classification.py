@@ -2,9 +2,10 @@ import logging
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import (
     IGNORED,
@@ -231,3 +232,9 @@ def test_a_syntax_language_without_models_or_trees_is_an_error(others, syntax):
         tags_in_syntax(others, SyntaxConfig(), Trees())
     with pytest.raises(ConfigError, match="has no gold tree"):
         tags_in_syntax(others, syntax, Trees())
+
+
+def test_a_word_that_a_tokenizer_has_no_token_for_is_an_error_that_says_so():
+    sentence = LabelledSentence(("b",), ("NOUN",), (False,))
+    with pytest.raises(DataError, match="the tokenizer has no tokens for some text"):
+        tokens_of_words(Tokenizer(models.Unigram([("a", -1.0)])), [sentence], 0)
