@@ -14,7 +14,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -77,8 +77,8 @@ class Workspace:
 
     @property
     def record(self) -> Path:
-        """The record of what this build depends on."""
-        return self.folder / "build.json"
+        """The record of what this build depends on; it outlives a folder that is removed."""
+        return self.folder if self.folder.is_file() else self.folder / "build.json"
 
 
 def workspace_of(final: Path) -> Workspace:
@@ -126,9 +126,14 @@ def remove_workspace(place: Workspace) -> None:
 
 def remove_content(place: Workspace) -> None:
     """Remove a workspace, its record last: it says which build the rest belongs to."""
-    for path in place.folder.glob("*/"):
-        rmtree(path, ignore_errors=True)
-    rmtree(place.folder, ignore_errors=True)
+    record = place.record
+    if place.folder.is_dir():
+        for path in place.folder.glob("*/"):
+            rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # it has none
+            record = record.rename(f"{partial_path(place.folder)}.json")
+        rmtree(place.folder, ignore_errors=True)
+    record.unlink(missing_ok=True)
 
 
 def piece_record(piece: Piece, config: DataConfig) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     No collective operation waits longer than `timeout_s`, whether ours, torch's or DeepSpeed's.
 
     Raises:
-        ConfigError: what the launcher says contradicts itself, or does not say where rank 0 is.
+        ConfigError: what the launcher says contradicts itself, or does not say where rank 0 is; or
+            rank 0's port is in use.
     """
     try:
         place = with_master(launched_by(os.environ))
@@ -51,8 +52,23 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     if not torch.distributed.is_initialized():
         limit = limit_collectives(timeout_s)
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        deepspeed.init_distributed(dist_backend=backend, timeout=limit, verbose=False)
+        try:
+            deepspeed.init_distributed(dist_backend=backend, timeout=limit, verbose=False)
+        except torch.distributed.DistNetworkError as error:
+            if "EADDRINUSE" not in str(error):
+                raise
+            raise port_in_use(place) from error
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def port_in_use(place: Placement) -> ConfigError:
+    """The error for a port of rank 0 at which another process, such as another run, listens."""
+    requirement = (
+        "be a free port: another run may use it; name another one with the launcher's --master_port"
+    )
+    error = ConfigError("MASTER_PORT", place.master_port, requirement)
+    error.add_note(f"host {socket.gethostname()}")
+    return error
 
 
 def limit_collectives(timeout_s: float) -> timedelta:

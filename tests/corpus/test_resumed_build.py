@@ -100,10 +100,12 @@ def test_a_workspace_without_a_record_makes_no_other_store_this_one(config):
         build_store(other_build(config))
 
 
-def test_a_workspace_keeps_its_record_until_the_rest_is_removed(stopped, monkeypatch):
+@pytest.mark.parametrize("folder", ["text", "store.building.tmp-"])
+def test_a_workspace_keeps_its_record_until_the_rest_is_removed(folder, stopped, monkeypatch):
     def killed(path, ignore_errors=False):
         remove(path, ignore_errors=ignore_errors)
-        raise StoppedError
+        if path.name.startswith(folder):
+            raise StoppedError
 
     remove = shutil.rmtree
     monkeypatch.setattr(workspace, "rmtree", killed)

@@ -3,10 +3,12 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.ranks import distributed, network
 from alignmlm.ranks.distributed import choose_interface, start_distributed, with_master
 from alignmlm.ranks.placement import launched_by
@@ -67,3 +69,19 @@ def test_a_contradiction_is_told_with_its_host_as_other_ranks_may_not_have_it(mo
     with pytest.raises(ConfigError, match=r"RANK = '1'.*SLURM_PROCID = 0") as raised:
         start_distributed()
     assert raised.value.__notes__ == [f"host {socket.gethostname()}"]
+
+
+@pytest.mark.dist
+def test_a_port_that_another_run_listens_at_is_named(tmp_path):
+    with socket.create_server(("", 0)) as other:
+        port = str(other.getsockname()[1])
+        ranks = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CROSS_RANK": "0"}
+        line = [sys.executable, "train.py", f"--run.dir={tmp_path / 'run'}"]
+        environment = {**os.environ, **ranks, **place, "CROSS_SIZE": "1", "DS_ACCELERATOR": "cpu"}
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == ExitCode.ERROR
+    message = done.stderr.splitlines()
+    assert message[0].startswith(f"alignmlm: error on host {socket.gethostname()}: MASTER_PORT")
+    assert f"MASTER_PORT = {port}, but it must be a free port" in message[0]
+    assert "Traceback" not in done.stderr
