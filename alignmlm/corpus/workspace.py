@@ -2,7 +2,7 @@
 
 <store>.building/
   lock          held by the build that works here
-  build.json    settings and files of this build
+  build.json    settings and files of this build; when the folder is removed, moved out of it first
   text/         00000-00003.zst, .npy    sentences and documents of part 3 of piece 0
                 00000.json               that piece is read to its end
   duplicates/   documents that are left out
@@ -77,7 +77,7 @@ class Workspace:
 
     @property
     def record(self) -> Path:
-        """The record of what this build depends on; it outlives a folder that is removed."""
+        """The record of what this build depends on: in the folder, or by itself while that goes."""
         return self.folder if self.folder.is_file() else self.folder / "build.json"
 
 
