@@ -45,7 +45,7 @@ from alignmlm.pretraining.state import (
 from alignmlm.pretraining.training_run import make_module
 from alignmlm.ranks.distributed import start_distributed
 from alignmlm.ranks.network import free_port
-from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.rank_zero import from_rank_zero
 
 RESULTS = Path(__file__).parent / "results"
 SAVED_STEP, STEPS = 4, 8
@@ -183,7 +183,7 @@ def ranked(rank: int, world: int, port: int, result: Path, work: Callable[[], di
     start_distributed()
     torch.set_num_threads(1)
     found = work()
-    on_first_rank(lambda: result.write_text(json.dumps(found), encoding="utf-8"))
+    from_rank_zero(result.write_text)(json.dumps(found), encoding="utf-8")
     return 0
 
 

@@ -1,15 +1,19 @@
-"""docs/tour.md names functions in the order in which a real run first calls them."""
+"""docs/tour.md names functions in the order in which real commands first call them."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import SMALL
 from tests.limits import HANG_S
+from tests.toys import write_toy_task
 
 STOP = re.compile(r"^\| `([\w/]+\.py)` `([\w.]+)` \|", re.MULTILINE)
-TRACED_RUN = """
+SECOND = "## One labelled sentence"
+TRACED = """
 import sys
 from alignmlm import cli
 
@@ -23,29 +27,45 @@ def note(frame, event, _):
 def print_calls(code):
     sys.setprofile(None)
     for file, name in called:
-        print(f"{file} {name}")
+        print(f"CALLED {file} {name}")
 
 cli.leave = print_calls
 sys.setprofile(note)
-cli.train()
+getattr(cli, sys.argv.pop(1))()
 """
 
 
-def test_the_stops_of_the_tour_are_called_in_its_order(tmp_path):
-    stops = STOP.findall(Path("docs/tour.md").read_text("utf-8"))
-    assert len(stops) > 25
-    overrides = [f"--data.store={tmp_path / 'store'}", f"--run.dir={tmp_path / 'run'}"]
+def calls(*words: str) -> list[tuple[str, str]]:
+    """The functions of ours that an entry point calls, by file and name, as first called."""
     done = subprocess.run(
-        [sys.executable, "-c", TRACED_RUN, *SMALL, *overrides, "--train.workers=0"],
-        check=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", TRACED, *words], check=True, capture_output=True, text=True,
         timeout=HANG_S,
-    )
-    calls = [line.split(" ") for line in done.stdout.splitlines() if line.startswith("/")]
+    )  # fmt: skip
+    lines = [line.split(" ") for line in done.stdout.splitlines()]
+    return [(line[1], line[2]) for line in lines if line[0] == "CALLED"]
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory) -> list[list[tuple[str, str]]]:
+    """The calls of the two commands of the page."""
+    folder = tmp_path_factory.mktemp("tour")
+    run, toy = f"--run.dir={folder / 'run'}", write_toy_task(folder).path
+    train = ["train", *SMALL, f"--data.store={folder / 'store'}", run, "--train.workers=0"]
+    quick = ["--evaluation.finetune.epochs=1", "--evaluation.seeds=[0]"]
+    measure = ["main", "eval", "run", "--model", str(folder / "run"), "--tasks", str(toy), *quick]
+    return [calls(*train), calls(*measure)]
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_the_stops_of_the_tour_are_called_in_its_order(commands, part):
+    pages = Path("docs/tour.md").read_text("utf-8").partition(SECOND)
+    stops = STOP.findall(pages[0] if part == 0 else pages[2])
+    assert len(stops) > 25
     places = []
     for file, name in stops:
-        here = [i for i, (f, n) in enumerate(calls) if f.endswith(f"/{file}") and n == name]
+        here = [
+            i for i, (f, n) in enumerate(commands[part]) if f.endswith(f"/{file}") and n == name
+        ]
         assert here, f"docs/tour.md: {file} {name} was not called"
         places.append(here[0])
     assert places == sorted(places)

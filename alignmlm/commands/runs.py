@@ -1,5 +1,6 @@
 """Commands about runs: train, export, report."""
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,9 +19,13 @@ from alignmlm.commands.options import (
     run_recipe,
 )
 from alignmlm.config import recipe_options
+from alignmlm.corpus.settings import DataConfig
+from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.ranks.signals import listening
+
+log = logging.getLogger(__name__)
 
 
 @command("train", *recipe_options())
@@ -44,7 +49,11 @@ def train_command(
     with listening():
         from alignmlm.console.terminal import print_json
         from alignmlm.pretraining.run import pretrain
+        from alignmlm.ranks.distributed import start_distributed
+        from alignmlm.ranks.rank_zero import from_rank_zero
 
+        start_distributed(recipe.run.collective_timeout_s)
+        from_rank_zero(build_sample)(recipe.data)
         folder, result = pretrain(recipe, deepspeed, profiled)
         if os.environ["RANK"] != "0":
             return
@@ -55,6 +64,19 @@ def train_command(
             print_json({"run": str(folder), **result})
         else:
             show_summary(folder, result)
+
+
+def build_sample(data: DataConfig) -> None:
+    """Build the store of the sample world if it is missing; other corpora are up to the user."""
+    from alignmlm.data.store import MANIFEST
+
+    files = [file for source in data.sources for file in source.files]
+    missing = not (expand_path(data.store) / MANIFEST).is_file()
+    if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
+        from alignmlm.corpus.build import build_store  # most runs have their corpus
+
+        log.info("building the sample world in %s", data.store)
+        build_store(data)
 
 
 def show_summary(folder: Path, result: dict[str, Any]) -> None:

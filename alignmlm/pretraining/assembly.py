@@ -1,6 +1,5 @@
 """From a recipe and a store to the inputs of the loop: loader, dictionaries, model."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,13 @@ from alignmlm_kernels import WordPairs
 from jaxtyping import Int
 from tokenizers import Tokenizer
 
-from alignmlm.corpus.sources import SAMPLE_PREFIX, expand_path
+from alignmlm.corpus.sources import expand_path
 from alignmlm.data.batches import Loader
 from alignmlm.data.masking import Corruption, CorruptionTables, masks_of
 from alignmlm.data.plain_orders import PlainOrder
 from alignmlm.data.rendering import changes_of
 from alignmlm.data.schedule import Mixture, mixture_of
-from alignmlm.data.store import MANIFEST, TOKENIZER, TRAIN, VALIDATION, Store
+from alignmlm.data.store import TOKENIZER, TRAIN, VALIDATION, Store
 from alignmlm.data.tokenizer import describe, encode_words, load_tokenizer
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import (
@@ -36,8 +35,6 @@ from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.words import word_pairs
 from alignmlm.ranks.devices import keep_freed_memory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,17 +264,6 @@ class Assembly:
         """The dictionary's pairs and induced ones, for objectives that need pairs."""
         wanted = objective_of(recipe.objective).needs_pairs
         return word_pairs(merged([self.used, induced])) if wanted else None
-
-
-def build_sample(recipe: Recipe) -> None:
-    """Build the store of the sample world if it is missing; other corpora are up to the user."""
-    files = [file for source in recipe.data.sources for file in source.files]
-    missing = not (expand_path(recipe.data.store) / MANIFEST).is_file()
-    if missing and all(file.startswith(SAMPLE_PREFIX) for file in files):
-        from alignmlm.corpus.build import build_store  # most runs have their corpus
-
-        log.info("building the sample world in %s", recipe.data.store)
-        build_store(recipe.data)
 
 
 def assemble(recipe: Recipe) -> Assembly:

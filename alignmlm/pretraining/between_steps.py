@@ -17,7 +17,7 @@ from alignmlm.pretraining.state import collect_state, restore_state, resume
 from alignmlm.pretraining.training_run import Run
 from alignmlm.pretraining.validation import validate, word_probes
 from alignmlm.ranks.micro_batching import micro_batches
-from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.rank_zero import from_rank_zero
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def rewind(run: Run, spike: int) -> bool:
         return False
     progress, state = saved
     faults.plan_rewind(spike, progress.step)
-    on_first_rank(lambda: write_skip_list(faults.folder, faults.skip))
+    from_rank_zero(write_skip_list)(faults.folder, faults.skip)
     faults.record = progress.faults
     put_back(engine, state, progress.step - faults.record.not_taken)
     counters.step, counters.tokens = progress.step, progress.tokens

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from alignmlm_kernels import WordPairs
@@ -19,7 +19,7 @@ from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.optimizers import MUON_MOMENTS, make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
-from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, TrainConfig
+from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, Precision, TrainConfig
 from alignmlm.ranks.micro_batching import micro_batches
 from alignmlm.ranks.signals import asked
 from alignmlm.ranks.stragglers import DeviceTime, phase
@@ -106,7 +106,7 @@ def precision_in(settings: dict[str, Any]) -> str:
     return "bf16" if any(place.get("enabled", False) for place in places) else "fp32"
 
 
-def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[str, str]:
+def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[Precision, str]:
     """The precision of a run, "fp32" or "bf16", and why; `before`: the one that it began with.
 
     Raises:
@@ -119,10 +119,12 @@ def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[str
         return fastest, reason
     if before not in ("fp32", "bf16"):
         raise CheckpointError(f"the run's precision must be fp32 or bf16, found {before!r:.80}")
-    return before, f"this run began so; alone, this machine would take {fastest}: {reason}"
+    return cast(
+        Precision, before
+    ), f"this run began so; alone, this machine would take {fastest}: {reason}"
 
 
-def fastest_precision() -> tuple[str, str]:
+def fastest_precision() -> tuple[Precision, str]:
     """The precision that is fastest on this machine, and why; docs/performance.md has times."""
     if torch.cuda.is_available():
         return "bf16", "there is a GPU"

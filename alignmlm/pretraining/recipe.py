@@ -22,6 +22,8 @@ OPTIMIZERS: Registry = Registry(  # of Optimizer
     },
 )
 
+Precision = Literal["auto", "fp32", "bf16"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightChange:
@@ -125,7 +127,7 @@ class TrainConfig:
     """Rows of one step, over all ranks."""
     micro_rows: int | None = None
     """Rows of one forward pass on one rank; null: all rows of the rank's share."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """Precision of the model's arithmetic; auto: bf16 on CUDA and on CPUs with AMX, fp32 on others;
     a resumed run keeps what it began with."""
     seed: int = 0

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from alignmlm.artifacts.names import SUMMARY
 from alignmlm.artifacts.provenance import chosen_before, record_start
 from alignmlm.errors import AlignMLMError
-from alignmlm.pretraining.assembly import Assembly, assemble, build_sample
+from alignmlm.pretraining.assembly import Assembly, assemble
 from alignmlm.pretraining.between_steps import validate_run
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state
 from alignmlm.pretraining.contents import numbers_of
@@ -21,14 +20,13 @@ from alignmlm.pretraining.export import export
 from alignmlm.pretraining.loop import train
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Recipe, TrainConfig
+from alignmlm.pretraining.recipe import Precision, Recipe
 from alignmlm.pretraining.run_folder import check_data, choose_folder, finished, open_folder
 from alignmlm.pretraining.run_records import read_summary, validation_at
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import check_trackers
 from alignmlm.pretraining.training_run import Run, prepare
-from alignmlm.ranks.distributed import start_distributed
-from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.rank_zero import from_rank_zero, on_rank_zero
 from alignmlm.ranks.watchdog import watched
 from alignmlm.storage.atomic import replace_text
 
@@ -69,12 +67,18 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
     return result
 
 
-def run_precision(train: TrainConfig, folder: Path) -> str:
-    """The precision of the run in a folder, chosen by rank 0; a resume elsewhere keeps it."""
-    precision, reason = chosen_precision(train, chosen_before(folder, PRECISION))
+def choose(recipe: Recipe) -> tuple[Path, Precision]:
+    """The folder of a recipe's run, and its precision; a resume keeps both."""
+    folder = choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
+    precision, reason = chosen_precision(recipe.train, chosen_before(folder, PRECISION))
     threads = torch.get_num_threads()
     log.info("computing in %s (%s), %d CPU threads per rank", precision, reason, threads)
-    return precision
+    return folder, precision
+
+
+def finished_summary(folder: Path, steps: int) -> dict[str, object] | None:
+    """The summary of the run in a folder, if it has finished the given number of steps."""
+    return read_summary(folder) if finished(folder, steps) else None
 
 
 def pretrain(
@@ -82,39 +86,36 @@ def pretrain(
 ) -> tuple[Path, dict[str, object]]:
     """Train the recipe to its end; returns the run's folder and summary, on every rank.
 
-    A finished run is left as it is, an unfinished one is resumed. `profiled`: rank 0 prints where
-    the time of a step goes, and writes a trace.
+    All ranks call it, after `start_distributed`. A finished run is left as it is, an unfinished one
+    is resumed. `profiled`: rank 0 prints where the time of a step goes, and writes a trace.
     """
     check_trackers(recipe.run)
-    _, world_size = start_distributed(recipe.run.collective_timeout_s)
     asked = read_policy(policy)
-    folder = on_first_rank(
-        lambda: choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
-    )
-    precision = on_first_rank(lambda: run_precision(recipe.train, folder))
+    folder, precision = from_rank_zero(choose)(recipe)
     in_precision = replace(recipe.train, precision=precision)
+    world_size = torch.distributed.get_world_size()
     settings = engine_settings(asked, policy, in_precision, recipe.optimizer, world_size)
-    on_first_rank(lambda: build_sample(recipe))
     assembly = assemble(recipe)
     recipe = replace(recipe, run=replace(recipe.run, dir=str(folder)))
-    locks: list[FileLock] = []  # on rank 0
-    on_first_rank(lambda: locks.append(open_folder(folder, recipe)))
+    lock = on_rank_zero(open_folder)(folder, recipe)
     try:
-        return folder, pretrain_in(folder, recipe, assembly, settings, profiled)
+        from_rank_zero(check_data)(folder, assembly.store.manifest, recipe)
+        result = from_rank_zero(finished_summary)(folder, recipe.train.steps)
+        if result is None:
+            result = train_in(folder, recipe, assembly, settings, profiled)
+        else:
+            log.info("%s is finished; name another run.dir to train again", folder)
+        return folder, result
     finally:
-        for held in locks:
-            held.release()
+        if lock is not None:
+            lock.release()
 
 
-def pretrain_in(
+def train_in(
     folder: Path, recipe: Recipe, assembly: Assembly, settings: dict[str, Any], profiled: bool
 ) -> dict[str, object]:
     """Train the recipe to its end in an open folder; returns the run's summary, on every rank."""
-    on_first_rank(lambda: check_data(folder, assembly.store.manifest, recipe))
-    if finished(folder, recipe.train.steps):
-        log.info("%s is finished; name another run.dir to train again", folder)
-        return read_summary(folder)
-    on_first_rank(lambda: record_start(folder, **{PRECISION: precision_in(settings)}))
+    from_rank_zero(record_start)(folder, **{PRECISION: precision_in(settings)})
     run = prepare(recipe, assembly, folder, settings)
     if profiled and run.engine.rank == 0:
         run.profile = StepProfile(folder, run.engine.device)
@@ -122,7 +123,7 @@ def pretrain_in(
         metrics = train_to_the_end(run)
         if run.profile is not None:
             run.profile.close()
-        return on_first_rank(lambda: finish(run, metrics))
+        return from_rank_zero(finish)(run, metrics)
 
 
 def train_to_the_end(run: Run) -> Metrics:
@@ -147,7 +148,7 @@ def train_to_the_end(run: Run) -> Metrics:
 def last_validation(run: Run) -> Metrics:
     """The metrics after the last step; if none was left to train, as recorded, or measured now."""
     step = run.counters.step
-    recorded = run.validation or on_first_rank(lambda: validation_at(run.folder, step))
+    recorded = run.validation or from_rank_zero(validation_at)(run.folder, step)
     if not recorded:
         validate_run(run)
     return run.validation or recorded

@@ -10,7 +10,7 @@ from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, load_state, newest_checkpoint
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.optimizers import MUON_MOMENTS
-from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.rank_zero import on_rank_zero
 
 
 def collect_state(engine: Engine) -> dict[str, Tensor]:
@@ -38,23 +38,28 @@ def share_state(state: dict[str, Tensor], device: torch.device) -> dict[str, Ten
     return shared
 
 
-def resume(folder: Path) -> tuple[Progress, dict] | None:
+def newest_state(folder: Path) -> tuple[Progress, dict[str, Tensor]] | None:
+    """The newest whole checkpoint of a run and its tensors, if it has one.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    newest = newest_checkpoint(folder / CHECKPOINTS)
+    return None if newest is None else (newest[1], load_state(newest[0]))
+
+
+def resume(folder: Path) -> tuple[Progress, dict[str, Tensor]] | None:
     """The newest whole checkpoint of a run and its tensors, if it has one, as rank 0 found it.
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole; on every rank.
     """
-    state: dict[str, Tensor] = {}
-
-    def read() -> Progress | None:
-        newest = newest_checkpoint(folder / CHECKPOINTS)
-        if newest is not None:
-            state.update(load_state(newest[0]))
-        return None if newest is None else newest[1]
-
-    progress = on_first_rank(read)
+    saved = on_rank_zero(newest_state)(folder)
+    progress, state = saved or (None, {})
+    shared = [progress]
+    torch.distributed.broadcast_object_list(shared)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return None if progress is None else (progress, share_state(state, device))
+    return None if shared[0] is None else (shared[0], share_state(state, device))
 
 
 def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:

@@ -25,7 +25,7 @@ from alignmlm.pretraining.state import load_parameters, restore_state, resume, s
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import start_trackers
 from alignmlm.probes.words import WordProbe
-from alignmlm.ranks.rank_zero import on_first_rank
+from alignmlm.ranks.rank_zero import from_rank_zero, on_rank_zero
 from alignmlm.ranks.stragglers import SlowRank, slow_rank
 
 log = logging.getLogger(__name__)
@@ -102,12 +102,16 @@ def make_module(
 def start_writers(
     recipe: Recipe, folder: Path, numbers: dict[str, object], step: int
 ) -> tuple[Recorder, Saver]:
-    """What writes metrics and checkpoints of a run that starts or resumes after `step`; on rank 0.
+    """What writes metrics and checkpoints of a run that starts or resumes after `step`.
+
+    Rank 0 calls it. What an earlier start recorded after `step` is removed.
 
     Raises:
         ConfigError: a tracker cannot start.
         OSError: the disk fails.
     """
+    (folder / CHECKPOINTS).mkdir(exist_ok=True)
+    keep_until(folder / METRICS, step)
     recorder = Recorder(folder, start_trackers(folder, recipe.run, numbers, step))
     saver = make_saver(recipe.run, folder / CHECKPOINTS)
     finish_save(saver.folder, step, saver.rotation)
@@ -116,7 +120,7 @@ def start_writers(
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Model, engine and recorder of a run, resumed from its newest checkpoint."""
-    induced = on_first_rank(lambda: induced_pairs(recipe, assembly, folder))
+    induced = from_rank_zero(induced_pairs)(recipe, assembly, folder)
     module = make_module(recipe, assembly, induced)
     saved = resume(folder)
     if saved is not None:
@@ -132,12 +136,9 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
         first_step = first_step_of(progress, data_id, numbers, recipe.run)
         counters = Counters(progress.step, progress.tokens, progress.seconds, first_step)
         log.info("going on after step %d of %s", progress.step, folder)
-    on_first_rank(lambda: (folder / CHECKPOINTS).mkdir(exist_ok=True))
-    on_first_rank(lambda: keep_until(folder / METRICS, counters.step))
-    writers: list[tuple[Recorder, Saver]] = []  # on rank 0
-    on_first_rank(lambda: writers.append(start_writers(recipe, folder, numbers, counters.step)))
-    recorder, saver = writers[0] if writers else (None, None)
-    skip = on_first_rank(lambda: read_skip_list(folder))
+    writers = on_rank_zero(start_writers)(recipe, folder, numbers, counters.step)
+    recorder, saver = writers or (None, None)
+    skip = from_rank_zero(read_skip_list)(folder)
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     slowest = slow_rank(engine.control)
     return Run(

@@ -1,31 +1,49 @@
-"""Work that rank 0 does for all ranks."""
+"""Collective calls: rank 0 does the work, and if it fails every rank fails the same way."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 from alignmlm.errors import AlignMLMError
 from alignmlm.storage.system_errors import storage_error
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
-def on_first_rank(work: Callable[[], Any]) -> Any:
-    """The result of rank 0's work, on every rank; if it failed, every rank fails the same way.
 
-    Raises:
-        AlignMLMError: raised by the work; a disk's OSError becomes one.
+def from_rank_zero(work: Callable[P, Result]) -> Callable[P, Result]:
+    """A function for all ranks to call: rank 0 does the work, and each returns its result.
+
+    The result must be picklable. An AlignMLMError of rank 0 is raised on every rank, and an OSError
+    of its disk as one.
     """
-    shared: list[Any] = [None, None]
+    return partial(collective, work, True)
+
+
+def on_rank_zero(work: Callable[P, Result]) -> Callable[P, Result | None]:
+    """A function for all ranks to call: rank 0 does the work, and alone returns its result.
+
+    For what cannot leave its process, such as locks and open files. The other ranks return None;
+    errors are raised on every rank.
+    """
+    return partial(collective, work, False)
+
+
+def collective(work: Callable[..., Any], shared: bool, /, *args: Any, **kwargs: Any) -> Any:
+    """The result of rank 0's work, shared or for rank 0 alone; all ranks wait for it."""
+    result, error = None, None
     if torch.distributed.get_rank() == 0:
         try:
-            shared = [work(), None]
-        except AlignMLMError as error:
-            shared = [None, error]
-        except Exception as error:
-            if (fault := storage_error(error)) is None:
+            result = work(*args, **kwargs)
+        except AlignMLMError as raised:
+            error = raised
+        except Exception as raised:
+            if (error := storage_error(raised)) is None:
                 raise
-            shared = [None, fault]
-    torch.distributed.broadcast_object_list(shared)
-    if shared[1] is not None:
-        raise shared[1]
-    return shared[0]
+    message = [result if shared else None, error]
+    torch.distributed.broadcast_object_list(message)
+    if message[1] is not None:
+        raise message[1]
+    return message[0] if shared else result

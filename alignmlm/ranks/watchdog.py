@@ -31,7 +31,7 @@ INTERVAL_S = 1.0  # between two heartbeats
 PATIENCE = 4  # intervals to find out who is gone after a connection broke
 FAILED = 1  # exit code when another rank failed
 OURS = str(Path(__file__).parents[1])
-NOWHERE = ("sum_over_ranks", "on_first_rank")  # their callers are more informative
+NOWHERE = ("sum_over_ranks", "collective")  # their callers are more informative
 READING = ("outcomes", "step_metrics", "interval_metrics")  # reading a GPU's results may wait too
 OF_OTHERS = ("torch/distributed", "deepspeed/comm")  # where a rank waits for others
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from alignmlm.cli import leave
 from alignmlm.config import load_recipe
 from alignmlm.console.terminal import set_up_logging
-from alignmlm.pretraining.run import pretrain
+from tests.runs import pretrain
 
 
 def main(folder: str, stages: str, *overrides: str) -> None:

@@ -8,8 +8,9 @@ from alignmlm.config import load_recipe
 from alignmlm.console.terminal import set_up_logging
 from alignmlm.data.batches import Batch
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining import run, training_run
+from alignmlm.pretraining import training_run
 from alignmlm.pretraining.engine import TrainingModule
+from tests.runs import pretrain
 
 SPIKE_BATCH = 10
 
@@ -35,9 +36,7 @@ def main(folder: str, stages: str, *overrides: str) -> None:
         policy = Path(f"ds_configs/zero{stage}.json")
         for name, made in (("skipped", make), ("jumped", jumping)):
             training_run.make_module = made
-            run.pretrain(
-                load_recipe(None, [*overrides, f"--run.dir={folder}/{name}{stage}"]), policy
-            )
+            pretrain(load_recipe(None, [*overrides, f"--run.dir={folder}/{name}{stage}"]), policy)
     leave(0)
 
 

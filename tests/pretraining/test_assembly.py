@@ -12,8 +12,8 @@ from alignmlm.errors import ConfigError, DataError
 from alignmlm.languages.dictionary import from_pairs
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.pretraining.assembly import assemble, check_start_tokenizer, translation_table
-from alignmlm.pretraining.run import pretrain
 from tests.conftest import SMALL
+from tests.runs import pretrain
 
 ENGLISH = "The black cat sleeps. A small dog barks at the cat.\n\n"
 FRENCH = "Le chat noir dort. Un petit chien aboie contre le chat.\n\n"

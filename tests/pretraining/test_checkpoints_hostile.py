@@ -23,11 +23,11 @@ from alignmlm.pretraining.checkpoints import (
     read_progress,
     save_checkpoint,
 )
-from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.encoder import load_encoder
 from alignmlm.storage.checksums import file_xxh3, with_checksum
 from alignmlm.studies.study import load_study
 from alignmlm.tasks.task_yaml import tasks_of
+from tests.runs import pretrain
 
 ZERO1 = Path("ds_configs/zero1.json")
 

@@ -24,10 +24,10 @@ from alignmlm.pretraining.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.saving import Saver, Writing, save, save_last
 from alignmlm.ranks.distributed import start_distributed
 from tests.pretraining.test_run import losses, metrics
+from tests.runs import pretrain
 
 ZERO1 = Path("ds_configs/zero1.json")
 LIMIT_BYTES = 2**20  # above metrics.jsonl, below a state

@@ -9,8 +9,8 @@ import pytest
 from alignmlm.errors import ConfigError
 from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.pretraining.contents import numbers_of, order_contents
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_folder import open_folder
+from tests.runs import pretrain
 
 
 def with_dictionary(small_recipe, path: Path, *more: str):

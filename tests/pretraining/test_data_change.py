@@ -15,8 +15,8 @@ from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import Progress, read_progress
 from alignmlm.pretraining.export import export_run
 from alignmlm.pretraining.recipe import RunConfig
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_folder import first_step_of, open_folder
+from tests.runs import pretrain
 
 ZERO2 = Path("ds_configs/zero2.json")
 SHARES = ["--languages.weights=[1, 3]"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmlm.errors import ConfigError
-from alignmlm.pretraining.run import pretrain
+from tests.runs import pretrain
 
 POLICIES = ["zero2-offload", "zero3-offload", "many-nodes"]
 

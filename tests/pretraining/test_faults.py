@@ -26,8 +26,8 @@ from alignmlm.pretraining.faults import (
     read_skip_list,
     write_skip_list,
 )
-from alignmlm.pretraining.run import pretrain
 from alignmlm.ranks import signals
+from tests.runs import pretrain
 
 STEADY = [4.0, 4.1, 3.9, 4.05, 3.95, 4.0, 4.02, 3.98]
 JUMPS = ["--train.steps=14", "--faults.spike_window=8", "--train.validation_steps=14"]

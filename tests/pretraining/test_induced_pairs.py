@@ -10,8 +10,8 @@ from alignmlm.errors import CheckpointError
 from alignmlm.languages.settings import DictionaryFile
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.induced_pairs import INDUCED, induced_pairs
-from alignmlm.pretraining.run import pretrain
 from tests.pretraining.test_run import ZERO2, losses
+from tests.runs import pretrain
 
 
 @pytest.fixture

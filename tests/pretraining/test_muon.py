@@ -15,8 +15,8 @@ from alignmlm.pretraining.muon import orthogonal
 from alignmlm.pretraining.optimizers import make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.recipe import OptimizerConfig
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.training_run import make_module
+from tests.runs import pretrain
 
 MUON = ["--model.architecture=modernbert", "--optimizer.name=muon"]
 

@@ -10,8 +10,9 @@ from alignmlm.artifacts.provenance import CODE, chosen_before
 from alignmlm.errors import CheckpointError
 from alignmlm.pretraining.engine import chosen_precision
 from alignmlm.pretraining.recipe import TrainConfig
-from alignmlm.pretraining.run import PRECISION, pretrain
+from alignmlm.pretraining.run import PRECISION
 from alignmlm.pretraining.run_records import METRICS, metric_rows
+from tests.runs import pretrain
 
 AUTO = "--train.precision=auto"
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in bf16")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from alignmlm.pretraining.run import pretrain
 from tests.limits import HANG_S
+from tests.runs import pretrain
 
 NAME = "some-lab/encoder"
 UPLOADED = {"uploadMode": "regular", "shouldIgnore": False}

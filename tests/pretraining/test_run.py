@@ -18,8 +18,8 @@ from alignmlm.errors import CheckpointError, ConfigError, DataError
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import export_run, trained_model
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_folder import open_folder
+from tests.runs import pretrain
 
 ZERO2 = Path("ds_configs/zero2.json")
 OBJECTIVES = {

@@ -3,8 +3,8 @@
 import json
 import re
 
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.step_profile import PHASES, TRACE
+from tests.runs import pretrain
 
 
 def test_the_profile_of_a_run_adds_up_to_its_step_and_leaves_a_trace(small_recipe, capsys):

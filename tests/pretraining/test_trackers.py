@@ -14,10 +14,10 @@ from alignmlm.errors import ConfigError
 from alignmlm.pretraining import trackers
 from alignmlm.pretraining.metrics import Recorder
 from alignmlm.pretraining.recipe import RunConfig
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.run_records import metric_rows
 from alignmlm.pretraining.trackers import TensorBoard, start_trackers, wandb_id
 from tests.limits import HANG_S
+from tests.runs import pretrain
 
 ZERO2 = Path("ds_configs/zero2.json")
 LOSS = "validation/loss_nats/qaa-Latn"

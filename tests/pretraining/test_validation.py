@@ -10,9 +10,9 @@ import torch
 from alignmlm.languages.dictionary import from_pairs
 from alignmlm.pretraining.assembly import merged
 from alignmlm.pretraining.checkpoints import read_progress
-from alignmlm.pretraining.run import pretrain
 from alignmlm.pretraining.validation import alignment_metrics, word_probes
 from alignmlm.probes.words import questions, retrieval_percent
+from tests.runs import pretrain
 
 PAIRS = [((word,), (100 + word,)) for word in range(100)]
 USED, HELD_OUT = from_pairs(PAIRS[::2]), from_pairs(PAIRS[1::2])

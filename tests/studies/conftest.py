@@ -7,8 +7,8 @@ import pytest
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.pretraining.run import pretrain
 from tests.conftest import SMALL
+from tests.runs import pretrain
 
 
 @pytest.fixture(scope="module")

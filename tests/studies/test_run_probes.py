@@ -15,7 +15,6 @@ from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import RunConfig
-from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.contexts import context_means, validation_rows
 from alignmlm.probes.encoder import layer_vectors
 from alignmlm.probes.words import word_metrics, word_probe
@@ -28,6 +27,7 @@ from alignmlm.studies.run_probes import (
 )
 from alignmlm.studies.run_words import pair_words
 from tests.conftest import SMALL
+from tests.runs import pretrain
 
 ZERO1 = Path("ds_configs/zero1.json")
 PAIR = "qaa-Latn qaa-Latn-x-inv-trans"

@@ -12,13 +12,13 @@ from alignmlm.languages.dictionary import Dictionary
 from alignmlm.pretraining.assembly import LanguagePair, assemble, merged
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import trained_model
-from alignmlm.pretraining.run import pretrain
 from alignmlm.probes.encoder import token_embedding
 from alignmlm.probes.words import unit_vectors, word_metrics, word_probe
 from alignmlm.reporting.run_facts import run_facts
 from alignmlm.reporting.word_data import word_data
 from alignmlm.studies.run_words import WordSizes, word_texts, write_words
 from tests.conftest import SMALL
+from tests.runs import pretrain
 
 
 @pytest.fixture(scope="module")
