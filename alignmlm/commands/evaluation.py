@@ -188,9 +188,9 @@ def named_tasks(names: Sequence[str]) -> "list[Task]":
     Raises:
         ConfigError: no such task.
     """
-    from alignmlm.tasks.task import load_tasks, task_names
+    from alignmlm.tasks.task import asked_tasks, task_names
 
-    return [task for name in names or task_names() for task in load_tasks(name)]
+    return asked_tasks(names or task_names()).all()
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

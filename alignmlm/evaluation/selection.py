@@ -21,9 +21,8 @@ from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import (
     Task,
     TaskExamples,
+    asked_tasks,
     load_task,
-    load_tasks,
-    own_tasks,
     read_examples,
     registry,
 )
@@ -176,15 +175,14 @@ def measurable(export: Export, task: Task, source: str | None, targets: Sequence
 
 
 def named_tasks(
-    export: Export, names: Sequence[str], config: EvaluationConfig, skipped: Skipped
+    export: Export, members: dict[str, list[Task]], config: EvaluationConfig, skipped: Skipped
 ) -> list[Task]:
-    """The tasks of some names; of a group, those that the model has languages for.
+    """The tasks of each name; of a group, those that the model has languages for.
 
     Raises:
-        ConfigError: an unknown name, here or in `source_task`, or one of two different tasks.
+        ConfigError: an unknown name in `source_task`, or one of two different tasks.
     """
     by_name: dict[str, Task] = {}
-    members = {name: load_tasks(name) for name in names}
     check_source_tasks(config, [task for group in members.values() for task in group])
     for name, group in members.items():
         fitting = [t for t in group if measurable(export, t, config.source, config.targets)]
@@ -253,10 +251,10 @@ def selected_tasks(
         AlignMLMError: no task can be measured.
     """
     read: dict[str, TaskExamples] = {}  # by the name of the task
-    known, selected = own_tasks(names), []
-    for task in named_tasks(export, names, config, skipped):
+    asked, selected = asked_tasks(names), []
+    for task in named_tasks(export, asked.by_name, config, skipped):
         with skipped.on_error(task.name):
-            selected.append(checked_task(export, task, config, known, read))
+            selected.append(checked_task(export, task, config, asked.own, read))
     if not selected:
         raise skipped.all_failed()
     return selected

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import record
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import Task, load_tasks, local_files, own_tasks, split_files
+from alignmlm.tasks.task import AskedTasks, Task, asked_tasks, local_files, split_files
 
 CELLS, LOGS = "cells", "logs"
 COMMAND = " (exit code "  # after an error of pre-training: its exit code and command
@@ -70,20 +70,20 @@ def read_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
         return CellRecord()
 
 
-def source_tasks(study: StudyConfig, run: PlannedRun, tested: Sequence[Task]) -> list[Task]:
-    """The other tasks that a run may be fine-tuned on, to be tested on some tasks.
+def source_tasks(study: StudyConfig, run: PlannedRun, asked: AskedTasks) -> list[Task]:
+    """The other tasks that a run may be fine-tuned on, to be tested on those of the study.
 
     Raises:
         ConfigError: a named one does not exist.
     """
-    settings, known = study.evaluation, own_tasks(study.tasks)
+    settings, tested = study.evaluation, asked.all()
     languages = settings.languages or recipe_of(study, run).languages.ids
     base = base_of(settings.source or languages[0])
-    found = []
+    sources: list[Task] = []
     for task in (task for task in tested if KINDS[task.kind].model):
         name = settings.source_task_of(task.name, task.group)
-        found += possible_sources(task, base, name, known)
-    return [task for task in found if task not in tested]
+        sources += possible_sources(task, base, name, asked.own)
+    return [task for task in sources if task not in tested]
 
 
 def task_state(task: Task, sample: Path) -> list[Any]:
@@ -104,9 +104,9 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     """
     sample = Path(study.evaluation.sample_folder)
     parts: list[Any] = [numbers_of(recipe_of(study, run)), asdict(study.evaluation)]
-    tested = [task for name in study.tasks for task in load_tasks(name)]
-    parts += [task_state(task, sample) for task in tested]
-    for task in source_tasks(study, run, tested):
+    asked = asked_tasks(study.tasks)
+    parts += [task_state(task, sample) for task in asked.all()]
+    for task in source_tasks(study, run, asked):
         with suppress(DataError):  # a task without its files is not fine-tuned on
             parts.append(task_state(task, sample))
     parts.append((run.folder / EXPORT / DESCRIPTION).read_text("utf-8"))

@@ -206,39 +206,58 @@ def own_file(name: str) -> tuple[Path | None, str]:
     return (Path(found[1]), found[2] or "") if found else (None, "")
 
 
-def own_tasks(names: Iterable[str]) -> list[Task]:
-    """All tasks of the user's YAML files that some names refer to, even if to one task of a file.
+@dataclass(frozen=True, slots=True)
+class AskedTasks:
+    """The tasks that some names stand for."""
 
-    Raises:
-        ConfigError: a wrong file.
-    """
-    files = dict.fromkeys(path for name in names if (path := own_file(name)[0]) is not None)
-    return [task for path in files for task in tasks_in(path)]
+    by_name: dict[str, list[Task]]
+    own: list[Task]  # all tasks of the user's files, even of one that a single task is asked of
+
+    def all(self) -> list[Task]:
+        """The tasks of each name in turn."""
+        return [task for tasks in self.by_name.values() for task in tasks]
 
 
-def load_tasks(name: str) -> list[Task]:
-    """The tasks of a name or a group that comes with alignmlm, or of a YAML file of the user's own.
+def asked_tasks(names: Iterable[str]) -> AskedTasks:
+    """The tasks of names or groups that come with alignmlm, and of YAML files of the user's own.
 
-    "own.yaml:french" is the task "french" of a file that has several.
+    "own.yaml:french" is the task "french" of a file that has several. Each file is read once.
 
     Raises:
         ConfigError: no such task (the message gives the nearest), or a wrong file.
     """
-    path, wanted = own_file(name)
-    if path is not None:
-        by_name = {task.name: task for task in tasks_in(path)}
-        if wanted and wanted not in by_name:
-            raise ConfigError("task", name, f"be one of {list(by_name)}{nearest(wanted, by_name)}")
-        return [by_name[wanted]] if wanted else list(by_name.values())
+    by_name, files = {}, {}
+    for name in names:
+        path, wanted = own_file(name)
+        if path is None:
+            by_name[name] = shipped_tasks(name)
+            continue
+        if path not in files:
+            files[path] = tasks_in(path)
+        known = {task.name: task for task in files[path]}
+        if wanted and wanted not in known:
+            raise ConfigError("task", name, f"be one of {list(known)}{nearest(wanted, known)}")
+        by_name[name] = [known[wanted]] if wanted else files[path]
+    return AskedTasks(by_name, [task for tasks in files.values() for task in tasks])
+
+
+def shipped_tasks(name: str) -> list[Task]:
+    """The tasks of a name or a group that comes with alignmlm.
+
+    Raises:
+        ConfigError: there is none; the message gives the nearest.
+    """
     known = registry()
-    members = [task for task in known.values() if name and name in (task.name, task.group)]
+    if name in known:
+        return [known[name]]
+    members = [task for task in known.values() if name and task.group == name]
     if not members:
         groups = sorted({task.group for task in known.values() if task.group})
         close = get_close_matches(name, [*known, *groups], n=3)
         meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         requirement = f"be a .yaml file, a task of `alignmlm eval ls` or one of the groups {groups}"
         raise ConfigError("task", name, f"{requirement}{meant}")
-    return [known[name]] if name in known else members
+    return members
 
 
 def load_task(name: str) -> Task:
@@ -247,7 +266,7 @@ def load_task(name: str) -> Task:
     Raises:
         ConfigError: no such task, a wrong file, or a name that stands for several.
     """
-    tasks = load_tasks(name)
+    tasks = asked_tasks([name]).all()
     if len(tasks) > 1:
         raise ConfigError("task", name, f"name one of {[task.name for task in tasks]}")
     return tasks[0]
@@ -373,7 +392,7 @@ def check_task_files(
         ConfigError: no such task, or a wrong file.
         DataError: a file does not exist.
     """
-    tasks = [task for name in names for task in load_tasks(name)]
+    tasks = asked_tasks(names).all()
     for task in tasks:
         if task.language in languages:
             split_files(task, sample_folder)
