@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.checked_calls import check_calls
+
+check_calls()
+
 from alignmlm.config import load_recipe
 from alignmlm.corpus.build import build_store
 from alignmlm.corpus.sources import expand_path

@@ -11,6 +11,7 @@ from alignmlm.errors import CheckpointError, quoted
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import check_files, file_hashes, verified, with_checksum
 from alignmlm.storage.plain_data import read_json
+from alignmlm.storage.records import check_keys
 
 SCHEMA_VERSION = 2
 ANEW = "write it anew with `alignmlm export RUN`"
@@ -71,6 +72,7 @@ def read_description(folder: Path) -> Description:
             f"{path} has schema version {version}; this alignmlm reads {SCHEMA_VERSION}: {ANEW}"
         )
     content = verified(document, path, CheckpointError)
+    check_keys(content, {"files": dict}, path, CheckpointError)
     try:
         recorded = content.pop("files")
         check_files(folder, recorded, CheckpointError)

@@ -26,6 +26,7 @@ from alignmlm.errors import CheckpointError, quoted
 from alignmlm.pretraining.faults import FaultRecord
 from alignmlm.storage.atomic import rename, replace_text, sync
 from alignmlm.storage.checksums import CHECKSUM, file_xxh3, verified, with_checksum
+from alignmlm.storage.records import record
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +285,8 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
             manifest = verified(manifest, path / MANIFEST, CheckpointError)
         del manifest["schema_version"]
         files = manifest.pop("files")
-        manifest["faults"] = FaultRecord(**manifest.get("faults", {}))
+        faults = manifest.get("faults", {})
+        manifest["faults"] = record(FaultRecord, faults, path / MANIFEST, CheckpointError)
         progress = Progress(**manifest)
         if set(files) != {STATE}:
             raise CheckpointError(f"{path / MANIFEST} names {sorted(files)}, not only {STATE}")

@@ -42,7 +42,7 @@ def test_a_folder_without_an_export_is_an_error_that_says_what_is_missing(tmp_pa
         ({"step": "600"}, "step = '600', but it must be a int"),
         ({"seq_len": -1}, "seq_len = -1"),
         ({"languages": [None]}, r"languages = \[None\]"),
-        ({"files": None}, "does not describe an export"),
+        ({"files": None}, "files must be of type dict, found None"),
         ({"licence": "MIT"}, "does not describe an export"),
     ],
 )
