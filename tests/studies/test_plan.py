@@ -13,7 +13,7 @@ from alignmlm.storage.plain_data import read_yaml
 from alignmlm.studies import measuring, plan, speed
 from alignmlm.studies.running import run_study
 from alignmlm.studies.speed import RunSpeed
-from tests.studies.test_study import QUICK, finish, study
+from tests.studies.toy_studies import QUICK, finish, study
 
 
 def test_a_run_like_a_finished_one_takes_what_that_took(tmp_path, toy_task, monkeypatch):
