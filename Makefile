@@ -1,5 +1,6 @@
 # make train   end to end on a sample: corpus, MLM and ALIGN-MLM, transfer table, report
 # make test    the test suite;  make test-quick  two minutes of it;  make test-slow  what takes minutes
+# make coverage  the test suite, and how much of the code it runs; a third slower
 # make lint    ruff and mypy;  make format;  make docs  the pages
 # make test-cluster  real nodes, MPI and SLURM on this machine (root, Debian: it installs what it needs)
 # make release VERSION=x.y.z  wheel, commit and tag of what the changelog lists as unreleased
@@ -20,19 +21,22 @@ TEST := $(VENV)/.test-installed
 # Ranks and compiled code are tested by processes of their own, so two workers use two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKERS ?= 2
+SUITE = -n $(WORKERS) --dist loadfile -m "not slow and not cluster and not bench and not gpu"
 
 # Python compiles what it imports once and not in each process, wherever this is called from.
 unexport PYTHONDONTWRITEBYTECODE
 IMPORTED := deepspeed, transformers.trainer, alignmlm.studies.study, alignmlm.pretraining.run, alignmlm.reporting.page
 
-.PHONY: train test test-quick test-slow test-cluster kernels-compile lint format docs release clean
+.PHONY: train test coverage test-quick test-slow test-cluster kernels-compile lint format docs release clean
 
 train: $(RUN)
 	$(BIN)/alignmlm study run studies/sample.yaml
 
 test: $(TEST)
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not cluster and not bench and not gpu" \
-		--cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) $(SUITE)
+
+coverage: $(TEST)
+	$(PYTEST) $(SUITE) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 # what needs no training, no ranks and no processes: for use while working
 test-quick: $(TEST)
