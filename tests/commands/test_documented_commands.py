@@ -9,6 +9,7 @@ from alignmlm.cli import COMMANDS, GROUPS, load_command
 from alignmlm.config import Several, spread
 from tests.documented import LEFT_OUT, PAGES, ROOT, RUN, alignmlm_commands, commands_of, how_to
 
+OF_NEWCOMERS = [ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md"]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -35,7 +36,7 @@ def test_each_command_of_a_page_has_the_options_that_it_is_given(page):
                 assert given in options, f"{page.name}: alignmlm {' '.join(words)}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OF_NEWCOMERS], ids=lambda page: page.name)
 def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page):
     for pair in LINK.findall(page.read_text("utf-8")):
         target = pair[0] or pair[1]
