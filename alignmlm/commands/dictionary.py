@@ -142,7 +142,8 @@ class Measured:
 
 def recipe_dictionaries(recipe: Recipe) -> list[Measured]:
     """All dictionaries of a recipe, measured on its store."""
-    from alignmlm.pretraining.assembly import language_pairs, merged, recipe_languages
+    from alignmlm.languages.dictionary import merged
+    from alignmlm.pretraining.assembly import language_pairs, recipe_languages
 
     store = Store(expand_path(recipe.data.store))
     languages = recipe_languages(recipe, store)

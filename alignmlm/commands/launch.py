@@ -168,6 +168,8 @@ def launch_evaluate(
     **job: Any,
 ) -> None:
     """Measure models on tasks as a SLURM job array; settings as in `alignmlm eval run`."""
+    if Path(name).name != name or name in ("", ".."):
+        raise ConfigError("--name", name, "be the name of a folder in runs, without slashes")
     for model in models:
         if not Path(model).is_dir():
             raise ConfigError("--models", model, "be the folder of a run or an export")

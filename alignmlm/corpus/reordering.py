@@ -41,10 +41,9 @@ def model_languages(order: str) -> tuple[str, str]:
     Raises:
         ConfigError: it is no syntax order.
     """
-    if not is_syntax(order):
-        raise ConfigError("--order", order, "be 'syn-fra', 'syn-fra-N', 'syn-fra-N-hin-V', ...")
     match = ORDER.fullmatch(order)
-    assert match is not None
+    if match is None or not is_syntax(order):
+        raise ConfigError("--order", order, "be 'syn-fra', 'syn-fra-N', 'syn-fra-N-hin-V', ...")
     first, second, only = match["noun"], match["verb"], match["only"]
     return (first if only != "V" else ""), (second or (first if only != "N" else ""))
 

@@ -63,6 +63,11 @@ def from_pairs(pairs: Iterable[tuple[Word, Word]]) -> Dictionary:
     return Dictionary(*flatten(sources), *flatten(targets))
 
 
+def merged(dictionaries: Iterable[Dictionary]) -> Dictionary:
+    """All pairs of some dictionaries."""
+    return from_pairs(pair for dictionary in dictionaries for pair in dictionary.words())
+
+
 def derived_pairs(
     source: Int[np.ndarray, " vocab"], target: Int[np.ndarray, " vocab"]
 ) -> list[tuple[Word, Word]]:

@@ -25,6 +25,7 @@ from alignmlm.languages.dictionary import (
     file_pairs,
     from_pairs,
     leaking,
+    merged,
     split,
 )
 from alignmlm.languages.language import Language, Scripts, lay_out_scripts, parse_language
@@ -120,11 +121,6 @@ def word_encoder(
         return [tuple(table[list(ids)].tolist()) if ids else () for ids in known]
 
     return encoder
-
-
-def merged(dictionaries: list[Dictionary]) -> Dictionary:
-    """All pairs of some dictionaries."""
-    return from_pairs(pair for dictionary in dictionaries for pair in dictionary.words())
 
 
 def translation_table(pairs: list[LanguagePair], scripts: Scripts) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from alignmlm.errors import CheckpointError
-from alignmlm.languages.dictionary import Dictionary, from_pairs
+from alignmlm.languages.dictionary import Dictionary, from_pairs, merged
 from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.objectives.registry import objective_of
-from alignmlm.pretraining.assembly import Assembly, LanguagePair, merged
+from alignmlm.pretraining.assembly import Assembly, LanguagePair
 from alignmlm.pretraining.contents import dictionary_contents, order_contents
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.induction import Induction, Round, induce, neighbour_counts

@@ -44,6 +44,9 @@ def metric_rows(path: Path) -> list[dict[str, Any]]:
         row = parse_json(line, f"{path}:{number}", DataError, nan=True)
         if not isinstance(row, dict) or type(row.get("step")) is not int:
             raise DataError(f"{path}:{number}: no metrics of a step: {line[:80]!r}")
+        for name, value in row.items():
+            if not isinstance(value, int | float):
+                raise DataError(f"{path}:{number}: {name} must be a number, found {value!r:.80}")
         rows.append(row)
     return rows
 

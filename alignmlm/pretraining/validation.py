@@ -9,9 +9,8 @@ from torch import Tensor
 from alignmlm.data.batches import Batch, Loader, Samples, make_batch, validation_samples
 from alignmlm.data.masking import LossTerm
 from alignmlm.data.store import VALIDATION
-from alignmlm.languages.dictionary import Dictionary
+from alignmlm.languages.dictionary import Dictionary, merged
 from alignmlm.objectives.objective import Losses
-from alignmlm.pretraining.assembly import merged
 from alignmlm.pretraining.engine import Engine, made_batches
 from alignmlm.pretraining.metrics import Metrics, loss_metrics
 from alignmlm.probes.probe import TRAINING, Asked, probe_words

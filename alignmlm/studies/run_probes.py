@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 from alignmlm.data.coverage import DictionarySide, word_counts
 from alignmlm.data.store import VALIDATION
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.languages.dictionary import Dictionary
+from alignmlm.languages.dictionary import Dictionary, merged
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.languages.orders import is_syntax
 from alignmlm.objectives.registry import objective_of
-from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
+from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
 from alignmlm.pretraining.export import trained_model
 from alignmlm.pretraining.recipe import Recipe

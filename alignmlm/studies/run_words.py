@@ -22,9 +22,9 @@ from alignmlm.corpus.token_bounds import decoder_kinds, surface_of
 from alignmlm.data.inspect import base_of
 from alignmlm.data.store import TOKENIZER
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.languages.dictionary import Word
+from alignmlm.languages.dictionary import Word, merged
 from alignmlm.languages.language import lay_out_scripts
-from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble, merged
+from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble
 from alignmlm.pretraining.checkpoints import (
     CHECKPOINTS,
     MANIFEST,

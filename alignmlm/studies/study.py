@@ -99,6 +99,8 @@ class StudyConfig:
             if not values or key in taken or key in self.overrides:
                 requirement = "have values, and stand neither in overrides nor in variants"
                 raise ConfigError(f"study.axes.{key}", values, requirement)
+            if any(value in values[:number] for number, value in enumerate(values)):
+                raise ConfigError(f"study.axes.{key}", values, "have each value once")
             for value in values:
                 check_overrides("study.axes", {key: value}, OWN)
         self.check_exclude()

@@ -52,6 +52,13 @@ def test_an_elastic_job_has_one_torchrun_a_node_and_outlives_a_node(capsys, tmp_
     assert "--export=ALL,ELASTIC=1" in line
 
 
+@pytest.mark.parametrize("name", ["../up", "..", "a/b", "/tmp/x", ""])
+def test_a_submission_is_kept_nowhere_but_in_runs(capsys, name):
+    line = ["launch", "evaluate", "--models", ".", "--tasks", "sample_pos", f"--name={name}"]
+    assert cli.guarded(cli.dispatch, [*line, "--dry-run"]) == 2
+    assert "without slashes" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_wrong_setting_is_found_before_the_job_waits(capsys):
     code = cli.guarded(cli.dispatch, ["launch", "pretrain", "--train.stepz=3", "--dry-run"])
     assert code == 2

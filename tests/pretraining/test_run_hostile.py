@@ -58,7 +58,10 @@ def test_metrics_whose_last_line_was_cut_are_read_without_it(tmp_path):
     assert (tmp_path / METRICS).read_text().endswith("}\n")
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"step": "1"}', '{"step": null}', "{}", "NaN"])
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[1]", '{"step": "1"}', '{"step": null}', "{}", "NaN", '{"step": 2, "tokens": null}'],
+)
 def test_another_damaged_line_of_the_metrics_is_named(tmp_path, line):
     (tmp_path / METRICS).write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl:2"):

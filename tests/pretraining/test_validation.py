@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignmlm.languages.dictionary import from_pairs
-from alignmlm.pretraining.assembly import merged
+from alignmlm.languages.dictionary import from_pairs, merged
 from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.pretraining.validation import alignment_metrics, word_probes
 from alignmlm.probes.words import questions, retrieval_percent

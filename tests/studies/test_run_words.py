@@ -8,8 +8,8 @@ import torch
 from alignmlm.config import load_recipe
 from alignmlm.data.tokenizer import train_tokenizer
 from alignmlm.errors import CheckpointError
-from alignmlm.languages.dictionary import Dictionary
-from alignmlm.pretraining.assembly import LanguagePair, assemble, merged
+from alignmlm.languages.dictionary import Dictionary, merged
+from alignmlm.pretraining.assembly import LanguagePair, assemble
 from alignmlm.pretraining.checkpoints import load_state
 from alignmlm.pretraining.export import trained_model
 from alignmlm.probes.encoder import token_embedding
