@@ -63,6 +63,7 @@ lint: $(TEST)
 format: $(TEST)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m tests.tour
 
 # $(call install,step,what it is,minutes left,arguments): a failure is named, with what to do about it
 define install

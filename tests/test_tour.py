@@ -1,19 +1,18 @@
 """docs/tour.md names functions in the order in which real commands first call them."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import SMALL
 from tests.limits import HANG_S
+from tests.tour import PAGE, stops_of, with_lines
 from tests.toys import write_toy_task
 
-STOP = re.compile(r"^\| `([\w/]+\.py)` `([\w.]+)` \|", re.MULTILINE)
 SECOND = "## One labelled sentence"
 TRACED = """
+import os
 import sys
 from alignmlm import cli
 
@@ -27,7 +26,7 @@ def note(frame, event, _):
 def print_calls(code):
     sys.setprofile(None)
     for file, name in called:
-        print(f"CALLED {file} {name}")
+        print(f"CALLED {os.path.relpath(file)} {name}")
 
 cli.leave = print_calls
 sys.setprofile(note)
@@ -58,14 +57,17 @@ def commands(tmp_path_factory) -> list[list[tuple[str, str]]]:
 
 @pytest.mark.parametrize("part", [0, 1])
 def test_the_stops_of_the_tour_are_called_in_its_order(commands, part):
-    pages = Path("docs/tour.md").read_text("utf-8").partition(SECOND)
-    stops = STOP.findall(pages[0] if part == 0 else pages[2])
+    pages = PAGE.read_text("utf-8").partition(SECOND)
+    stops = stops_of(pages[0] if part == 0 else pages[2])
     assert len(stops) > 25
     places = []
-    for file, name in stops:
-        here = [
-            i for i, (f, n) in enumerate(commands[part]) if f.endswith(f"/{file}") and n == name
-        ]
-        assert here, f"docs/tour.md: {file} {name} was not called"
+    for path, _, name in stops:
+        here = [i for i, call in enumerate(commands[part]) if call == (path, name)]
+        assert here, f"docs/tour.md: {path} {name} was not called"
         places.append(here[0])
     assert places == sorted(places)
+
+
+def test_the_lines_of_the_tour_are_those_of_the_code():
+    page = PAGE.read_text("utf-8")
+    assert page == with_lines(page), "run make format"
