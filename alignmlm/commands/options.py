@@ -37,7 +37,7 @@ class NewFile(click.Path):
             ConfigError: a folder is there.
         """
         if Path(value).is_dir():
-            raise ConfigError(param.opts[0] if param else "file", str(value), "be no folder")
+            raise ConfigError(param.opts[0] if param else "file", str(value), "not be a folder")
         return Path(value)
 
 

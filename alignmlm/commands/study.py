@@ -202,7 +202,9 @@ def study_stop(study: Path, as_json: bool) -> None:
     until = time.monotonic() + STOP_S
     while is_running(config):
         if time.monotonic() > until:
-            raise AlignMLMError(f"process {process} goes on after {STOP_S:.0f} s; see its output")
+            raise AlignMLMError(
+                f"process {process} is still running after {STOP_S:.0f} s; see its output"
+            )
         time.sleep(0.2)
     if as_json:
         print_json({"stopped": process})

@@ -177,8 +177,8 @@ def corpus_files(source: SourceConfig) -> Iterator[CorpusFile]:
     """
     named = names_of(source)
     if repeated := sum(len(names) > 1 for names in named.values()):
-        told = "%s: files named more than once by data.sources.files, and read once: %s"
-        log.info(told, source.language, f"{repeated:,}")
+        text = "%s: %s files are listed more than once in data.sources.files; each is read once"
+        log.info(text, source.language, f"{repeated:,}")
     for first, *_ in named.values():
         if isinstance(first, Path):
             yield file_on_disk(first)

@@ -64,7 +64,7 @@ def surveyed(language: str, path: str) -> Corpus:
         by_line = surveyed_as(replace(corpus.source, documents="line"))
         corpus = by_line if by_line.documents >= FEW_DOCUMENTS else corpus
     if corpus.documents < FEW_DOCUMENTS:
-        requirement = f"have at least {FEW_DOCUMENTS}, parted by blank lines or by lines"
+        requirement = f"have at least {FEW_DOCUMENTS}, separated by blank lines or one per line"
         raise DataError(
             f"{path} has {corpus.documents} documents of {language}; it must {requirement}"
         )

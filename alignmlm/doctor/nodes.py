@@ -92,7 +92,12 @@ def clock_difference(host: Host) -> Check:
     ahead, unsure = answer - (before + after) / 2, (after - before) / 2
     offset = f"{ahead:+.1f} s (± {unsure:.1f})"
     if abs(ahead) - unsure > CLOCK_S:
-        return Check("clock", "warning", offset, "start chrony or ntpd: logs of nodes will not fit")
+        return Check(
+            "clock",
+            "warning",
+            offset,
+            "start chrony or ntpd: timestamps in the nodes' logs will not match",
+        )
     return Check("clock", "ok", offset)
 
 

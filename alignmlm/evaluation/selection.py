@@ -196,7 +196,7 @@ def named_tasks(
                 raise ConfigError("task group", name, requirement)
         if fitting and (left := [task.name for task in group if task not in fitting]):
             log.info(
-                "%s: not tested, as the model has no other language of theirs: %s",
+                "%s: skipped, as the model has no target language for them: %s",
                 name, ", ".join(left),
             )  # fmt: skip
         for task in fitting:

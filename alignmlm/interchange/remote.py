@@ -226,7 +226,7 @@ def verified_copy(remote: Remote, wanted: MirrorShard, folder: Path) -> None:
                 (folder / name).unlink(missing_ok=True)
             if attempt == ATTEMPTS - 1:
                 raise
-            log.info("%s; once more", error)
+            log.info("%s; retrying", error)
             copy = Shard(folder, copy.entry, copy.dtype)
 
 

@@ -121,7 +121,7 @@ def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[Pre
         raise CheckpointError(f"the run's precision must be fp32 or bf16, found {before!r:.80}")
     return cast(
         Precision, before
-    ), f"this run began so; alone, this machine would take {fastest}: {reason}"
+    ), f"the run started with it; a new run on this machine would use {fastest}: {reason}"
 
 
 def fastest_precision() -> tuple[Precision, str]:

@@ -105,8 +105,10 @@ def deepspeed_errors_named(settings: dict[str, Any]) -> Iterator[None]:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        requirement = f"be as DeepSpeed wants it ({problem['msg']})"
+        requirement = f"be valid for DeepSpeed ({problem['msg']})"
         raise ConfigError(f"--deepspeed: {key}", problem["input"], requirement) from error
     except (*refusals, ValueError) as error:
         policy = {key: value for key, value in settings.items() if key in POLICY}
-        raise ConfigError("--deepspeed", policy, f"be what DeepSpeed takes ({error})") from error
+        raise ConfigError(
+            "--deepspeed", policy, f"be a configuration that DeepSpeed accepts ({error})"
+        ) from error

@@ -162,7 +162,9 @@ def first_step_of(
         return progress.first_step
     if run.data_change == "stop":
         lines = "\n  ".join(changed)
-        raise CheckpointError(f"step {progress.step} was trained otherwise:\n  {lines}\n{OFFER}")
+        raise CheckpointError(
+            f"step {progress.step} was trained with different settings or data:\n  {lines}\n{OFFER}"
+        )
     return progress.step if run.data_change == "restart" else progress.first_step
 
 

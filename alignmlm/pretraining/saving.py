@@ -198,6 +198,6 @@ def save_last(
         if outcome.saved == progress.step:
             return
     raise CheckpointError(
-        f"the last checkpoint could not be saved in {attempts} attempts; mend the disk and start "
-        f"the same command again: it goes on from the newest whole one\n{outcome.fault}"
+        f"the last checkpoint could not be saved in {attempts} attempts; fix the disk and run "
+        f"the same command again: it resumes from the newest intact checkpoint\n{outcome.fault}"
     )

@@ -77,7 +77,7 @@ class StepProfile:
         """Finish with the steps profiled so far, if the run ended before all of them were."""
         last = WARM_UP_STEPS + PROFILED_STEPS
         if self.taken <= WARM_UP_STEPS:
-            text = "no profile: it is of steps %d to %d of a start, which had %d"
+            text = "no profile written: it covers steps %d to %d after a start, and this one ran %d"
             log.warning(text, WARM_UP_STEPS + 1, last, self.taken)
         elif self.taken < last:
             self.finish()

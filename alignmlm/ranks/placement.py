@@ -48,7 +48,7 @@ def number(names: tuple[str, ...], environ: Environment) -> int:
     name = first_set(names, environ)
     value = environ.get(name)
     if value is None or not re.fullmatch(r"\d+", value):
-        raise ConfigError(name, value, "be set to a whole number by what starts the ranks")
+        raise ConfigError(name, value, "be set to a whole number by the launcher")
     return int(value)
 
 

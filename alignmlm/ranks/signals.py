@@ -61,7 +61,10 @@ def _watch_interrupts(received: int) -> None:
             if first is None:
                 first = monotonic()
                 if os.environ.get("RANK", "0") == "0":
-                    log.warning("Ctrl-C: the run saves itself after this step; again: ends at once")
+                    log.warning(
+                        "Ctrl-C: saving a checkpoint and stopping after this step; "
+                        "press again to exit at once"
+                    )
             elif monotonic() - first > ONE_PRESS_S:
                 os._exit(ExitCode.INTERRUPTED)
 

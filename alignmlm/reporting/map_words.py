@@ -124,6 +124,6 @@ def write_model_map(
     """
     known = open_export(model).languages
     if languages is None and len(known) < 2:
-        raise ConfigError(f"languages of {model}", list(known), "be two at least")
+        raise ConfigError(f"languages of {model}", list(known), "be at least two")
     chosen = languages or (known[0], known[1])
     return write_map(paired_words(model, chosen, dictionary, pairs), output)

@@ -145,12 +145,14 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except damage as error:
-        raise DataError(f"{path} is not a whole {FORMS.get(path.suffix)} file: {error}") from error
+        raise DataError(
+            f"{path} is not a complete {FORMS.get(path.suffix)} file: {error}"
+        ) from error
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
         if error.errno is None:  # bz2 has no error of its own
             raise DataError(
-                f"{path} is not a whole {FORMS.get(path.suffix)} file: {error}"
+                f"{path} is not a complete {FORMS.get(path.suffix)} file: {error}"
             ) from error
         raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -96,7 +96,7 @@ def block_of(lines: list[WordLine], path: object) -> Block:
                     f"{place}: words must be numbered in order, found {name} for word {len(words)}"
                 )
         elif not EMPTY.fullmatch(name):
-            raise DataError(f"{place}: a word id is no number, as 3, 3-4 or 3.1 are: {name[:80]!r}")
+            raise DataError(f"{place}: a word id must look like 3, 3-4 or 3.1, found {name[:80]!r}")
     check_ranges(ranges, len(words), path)
     return Block(words, ranges)
 

@@ -111,7 +111,7 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in mapping if names.count(name) > 1)
-        raise NotPlainError("key", twice, "stand once in its object")
+        raise NotPlainError("key", twice, "occur only once in its object")
     return mapping
 
 

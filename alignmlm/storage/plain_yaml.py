@@ -84,7 +84,7 @@ class OpenNode:
             raise NotPlainError("key", "<<", "be left out; `include` names a file to go over")
         if event.value in self.key_lines:
             first = self.key_lines[event.value]
-            requirement = f"stand once in its section; line {first} has it too"
+            requirement = f"occur only once in its section; line {first} has it too"
             raise NotPlainError("key", event.value, requirement)
         self.key, self.key_lines[event.value] = event.value, line_of(event)
 

@@ -97,7 +97,7 @@ class StudyConfig:
         taken = {key for settings in self.variants.values() for key in settings}
         for key, values in self.axes.items():
             if not values or key in taken or key in self.overrides:
-                requirement = "have values, and stand neither in overrides nor in variants"
+                requirement = "have values, and not be set in overrides or variants as well"
                 raise ConfigError(f"study.axes.{key}", values, requirement)
             if any(value in values[:number] for number, value in enumerate(values)):
                 raise ConfigError(f"study.axes.{key}", values, "have each value once")

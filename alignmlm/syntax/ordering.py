@@ -150,7 +150,7 @@ def read_orm(path: Path) -> OrderingModel:
             raise DataError(f"{place}: a line is a feature and its weight, found {quoted(line)}")
         _check_name(parts[0], place)
         if parts[0] in weights:
-            raise DataError(f"{place}: feature {quoted(parts[0])} comes a second time")
+            raise DataError(f"{place}: feature {quoted(parts[0])} occurs twice")
         weights[parts[0]] = _weight(parts[1], place)
     if not weights:
         raise DataError(f"{path} holds no feature, but it must be an ordering model")

@@ -81,7 +81,7 @@ class SplitFile:
         """
         used = {role: self.column(role, default) for role, default in defaults.items()}
         if len(set(used.values())) < len(used):
-            raise ConfigError(f"columns of {self.path}", used, "be another one for each role")
+            raise ConfigError(f"columns of {self.path}", used, "be different for each role")
 
     def unwanted(self, labels: Iterable[str]) -> str:
         """Why an example with some labels of the file is dropped: "labelled X"; "" if kept."""

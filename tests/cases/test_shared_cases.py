@@ -186,8 +186,8 @@ def test_a_lone_surrogate_is_refused_with_its_line(tmp_path):
         ("1-2147483647", "names id 3, which has no word line"),
         ("2-1", "range 2-1 ends before it begins"),
         ("2-3", "names id 3"),
-        ("0-1", "a word id is no number"),
-        ("1-" + "9" * 5000, "a word id is no number"),
+        ("0-1", "a word id must look like 3, 3-4 or 3.1"),
+        ("1-" + "9" * 5000, "a word id must look like 3, 3-4 or 3.1"),
     ],
 )
 def test_a_range_of_words_that_are_not_there_is_refused_with_its_line(tmp_path, name, said):

@@ -195,7 +195,7 @@ def test_numbers_and_truth_values_are_labels_by_their_name(tmp_path):
     ("line", "said"),
     [
         ('{"text": "\\ud83d"}', "lone surrogate"),
-        ('{"text": "a", "text": "b"}', "stand once in its object"),
+        ('{"text": "a", "text": "b"}', "occur only once in its object"),
         ("[" * 100_000, "nesting"),
         ('{"n": ' + "9" * 5000 + "}", "digits"),
         ('{"text": ', "must be JSON"),

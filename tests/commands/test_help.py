@@ -139,13 +139,13 @@ def test_the_page_on_commands_lists_every_exit_code_and_no_other():
         (["data", "show", "--step=-1"], "--step = -1, but it must be at least 0"),
         (["data", "show", f"--step={2**62}"], "be less than 2**63 / "),
         (["data", "fetch", "/no/store"], "url = '/no/store', but it must be a URL"),
-        (["data", "train-parser", "--train=a", "--dev=b", "--output=."], "be no folder"),
+        (["data", "train-parser", "--train=a", "--dev=b", "--output=."], "not be a folder"),
         (["doctor", "--store=a", "--config=b"], "--config = 'b', but it must be left out"),
         (["eval", "map", "--model=a", "--output=b", "--pairs=-1"], "be at least 2"),
         (["launch", "study", "sample", "--at-once=0"], "--at-once = 0, but it must be at least 1"),
         (["probe", "a", "--all", "--output=a.png"], "name the JSON file"),
-        (["probe", "a", "--output=/"], "--output = '/', but it must be no folder"),
-        (["report", "a", "--output=."], "--output = '.', but it must be no folder"),
+        (["probe", "a", "--output=/"], "--output = '/', but it must not be a folder"),
+        (["report", "a", "--output=."], "--output = '.', but it must not be a folder"),
     ],
 )
 def test_what_is_wrong_on_a_command_line_is_one_line(capsys, words, message):

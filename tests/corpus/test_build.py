@@ -151,7 +151,7 @@ BAD = {
     "missing": (lambda f: f / "none.txt", r"none\.txt.*does not exist"),
     "empty": (lambda f: write(f / "a.txt", " \n\n "), "has no text"),
     "latin-1": (lambda f: write_bytes(f / "a.txt", b"caf\xe9"), "is not UTF-8"),
-    "cut gzip": (lambda f: write_bytes(f / "a.txt.gz", CUT), "not a whole gzip file"),
+    "cut gzip": (lambda f: write_bytes(f / "a.txt.gz", CUT), "not a complete gzip file"),
     "unknown form": (lambda f: write(f / "a.pdf"), "the name must end in"),
     "no field": (lambda f: write(f / "a.jsonl", '{"body": "x"}\n'), "no column 'text'"),
     "short conllu": (lambda f: write(f / "a.conllu", "1\tword\n\n"), "10 columns"),

@@ -60,7 +60,7 @@ def test_a_run_that_is_resumed_on_another_machine_keeps_its_precision(
     resumed, summary = pretrain(small_recipe(AUTO, f"--run.dir={cut}"), None)
     assert summary["precision"] == "bf16"
     assert losses(resumed) == losses(whole)
-    assert "bf16 (this run began so; alone, this machine would take fp32" in caplog.text
+    assert "bf16 (the run started with it; a new run on this machine would use fp32" in caplog.text
 
 
 @pytest.mark.parametrize("chosen", [3, {"precision": 16}, {"precision": "fp8"}])

@@ -29,7 +29,7 @@ def test_a_run_of_few_steps_says_that_there_is_no_profile(small_recipe, caplog):
     caplog.set_level("INFO")
     folder, _ = pretrain(small_recipe("--train.steps=2"), None, profiled=True)
     assert not (folder / TRACE).exists()
-    assert "no profile: it is of steps 4 to 8 of a start" in caplog.text
+    assert "no profile written: it covers steps 4 to 8" in caplog.text
 
 
 def test_profiling_changes_no_loss(small_recipe, tmp_path):

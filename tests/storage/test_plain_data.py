@@ -58,7 +58,10 @@ def test_yaml_keys_are_text_as_written():
         ("a: *lol", "r.yaml:1: alias = '*lol'"),
         ("{*lol : 3}", "r.yaml:1: alias = '*lol'"),
         ("a:\n  <<: {x: 1}", "r.yaml:2: key = '<<'"),
-        ("a: 1\nb: 2\na: 3", "r.yaml:3: key = 'a', but it must stand once in its section; line 1"),
+        (
+            "a: 1\nb: 2\na: 3",
+            "r.yaml:3: key = 'a', but it must occur only once in its section; line 1",
+        ),
         ("? [a, b]\n: 3", "r.yaml:1: key = 'a list or mapping', but it must be text"),
         ("a: 1\n---\nb: 2", "r.yaml:2: document = '---'"),
         ("x: [" + "[" * 70, "r.yaml:1: nesting = '65 levels'"),
@@ -78,7 +81,7 @@ def test_yaml_that_is_more_than_plain_data_is_refused_by_name(text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', "m.json: key = 'c', but it must stand once"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "m.json: key = 'c', but it must occur only once"),
         ('{"a": 1,\n "b": NaN}', "m.json: number = 'NaN', but it must be finite"),
         ('{"a": -Infinity}', "m.json: number = '-Infinity'"),
         ('{"a": 1e999}', "m.json: number = '1e999'"),

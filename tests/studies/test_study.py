@@ -108,7 +108,10 @@ def test_axes_are_every_combination_of_settings_less_those_excluded_and_those_in
         ({"axes": {"train.steps": []}}, "have values"),
         ({"axes": {"train.steps": ["many"]}}, "be an integer"),
         ({"axes": {"dictionary.fraction": [1, 1.0]}}, "have each value once"),
-        ({"axes": {"train.steps": [1]}, "overrides": {"train.steps": 2}}, "neither in overrides"),
+        (
+            {"axes": {"train.steps": [1]}, "overrides": {"train.steps": 2}},
+            "not be set in overrides",
+        ),
         ({"axes": {"model.seed": [1]}}, "that the study sets"),
         ({"exclude": [{"train.stepz": 1}]}, "did you mean 'train.steps'"),
         ({"include": [{"train.steps": 1}]}, "have an objective.name"),

@@ -305,7 +305,7 @@ def test_the_same_model_is_always_the_same_file(tmp_path):
         ("PRE_a_b nan", r"x\.orm:2: a weight must be a finite number, found 'nan'"),
         ("NEAR_a_b 1", r"x\.orm:2: a feature is one of PRE.*found 'NEAR_a_b'"),
         ("HI_a_b 1", r"x\.orm:2: .*3 to 5 for HI.*found 'HI_a_b'"),
-        ("BI_a_b 1", r"x\.orm:2: feature .BI_a_b. comes a second time"),
+        ("BI_a_b 1", r"x\.orm:2: feature .BI_a_b. occurs twice"),
     ],
 )
 def test_a_damaged_model_is_an_error_that_names_its_line(tmp_path, line, said):

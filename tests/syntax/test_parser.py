@@ -269,7 +269,7 @@ def test_a_treebank_has_the_same_sentences_for_every_reader(tmp_path):
 def test_a_damaged_treebank_is_refused(tmp_path):
     path = tmp_path / "bad.conllu.gz"
     path.write_bytes(gzip.compress(b"1\tGo\n" * 500)[:30])
-    with pytest.raises(DataError, match="not a whole gzip file"):
+    with pytest.raises(DataError, match="not a complete gzip file"):
         train_parser([path], [path], tmp_path / "out.udpipe", TINY)
 
 

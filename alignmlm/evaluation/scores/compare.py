@@ -222,7 +222,7 @@ def paired_answers(
     if len(complete) < len(parts):
         return None
     if len({one.documents for _, one in complete}) > 1:
-        raise DataError("the two sides have answered other test examples; evaluate both again")
+        raise DataError("the two sides answered different test examples; evaluate both again")
     return complete
 
 

@@ -186,7 +186,7 @@ def recorded_samples(
         damage = f"it cannot be read ({error.strerror})"
     if damage:
         problem = "was changed, is damaged, or was just replaced by another evaluation"
-        remedy = "if it stays so, evaluate again"
+        remedy = "if this persists, evaluate again"
         raise DataError(f"{path} {problem}: {damage}; {remedy}")
     return samples_in(data, path)
 
