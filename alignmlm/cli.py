@@ -179,7 +179,7 @@ def end_with_reader_of_help(words: Sequence[str]) -> None:
 
 
 def escape_unencodable() -> None:
-    """Let a stream get the escape of a character that its encoding lacks, as Latin-1 lacks most."""
+    """Print characters that a stream's encoding lacks, as Latin-1 lacks most, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -189,8 +189,8 @@ def limit_spinning() -> None:
     """Let waiting OpenMP threads yield their cores soon, unless the user has set a policy.
 
     libgomp, the OpenMP runtime in torch's wheels, reads this when torch is imported; by default a
-    waiting thread spins 300,000 times. On a busy machine it thereby keeps a core that the thread
-    it waits for needs. On an otherwise idle one training is as fast (docs/decisions.md).
+    waiting thread spins 300,000 times. On a busy machine it thereby occupies a core that the thread
+    it waits for needs. On an otherwise idle one, training is just as fast (docs/decisions.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

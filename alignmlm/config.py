@@ -1,4 +1,4 @@
-"""Commands and their settings by click; recipes from YAML files and the command line.
+"""Commands and their settings, built on click; recipes from YAML files and the command line.
 
 Click hands over plain strings: storage.typed_settings checks them, and the values in files, against
 the types of the settings.
@@ -160,9 +160,9 @@ def recipe_options(*shown: str) -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command whose settings are dataclasses; a mistake in its words is an AlignMLMError.
+    """A command whose settings are dataclasses; invalid arguments raise an AlignMLMError.
 
-    Called with its words on the command line, it returns its exit code.
+    Called with its arguments on the command line, it returns its exit code.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -178,10 +178,10 @@ class Command(click.Command):
             return end.exit_code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words of the command.
+        """Parse the arguments of the command.
 
         Raises:
-            ConfigError: an unknown option or setting, or a value of another type.
+            ConfigError: an unknown option or setting, or a value of the wrong type.
             AlignMLMError: a missing option or argument, or one too many.
         """
         several = {name for each in self.params if isinstance(each, Several) for name in each.opts}

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 QUOTED_CHARACTERS = 300
 LISTED = 10
-ERROR_FILE = "ALIGNMLM_ERROR_FILE"  # variable: file that also gets the error that ends a command
+ERROR_FILE = "ALIGNMLM_ERROR_FILE"  # variable: file for a copy of the error that ends a command
 
 
 class ExitCode(IntEnum):
@@ -44,13 +44,13 @@ class CheckpointError(AlignMLMError):
 
 
 def quoted(value: object) -> str:
-    """A value as it stands in an error, cut where it is long."""
+    """A value as shown in error messages, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}..."
 
 
 def listed(values: Collection[object]) -> str:
-    """Values as they stand in an error; of many, their number and the first ones."""
+    """Values as shown in error messages; if there are many, their number and the first ones."""
     texts = [quoted(value) for value, _ in zip(values, range(LISTED), strict=False)]
     shown = f"[{', '.join(texts)}]"
     return shown if len(values) <= LISTED else f"{len(values):,}, the first: {shown}"

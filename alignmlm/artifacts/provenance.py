@@ -136,7 +136,7 @@ def record_start(folder: Path, **chosen: str) -> None:
 
 
 def chosen_before(folder: Path, name: str) -> str | None:
-    """What a folder's newest start to choose `name` chose for it; None where no start did."""
+    """The value of `name` in a folder's latest start that chose one; None where none did."""
     place = folder / CODE
     for start in reversed(recorded_starts(folder)):
         check_keys(start, {}, place, CheckpointError, optional={"chosen": dict})

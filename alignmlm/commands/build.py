@@ -62,7 +62,7 @@ def data_build(recipe: Recipe, restart: bool, as_json: bool) -> None:
 
 
 def check_languages(recipe: Recipe) -> None:
-    """Raise unless the recipe's languages are made from those of its sources.
+    """Raise unless each of the recipe's languages has its base among those of its sources.
 
     A recipe that names no languages is for building only.
 

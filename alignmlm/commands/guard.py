@@ -52,7 +52,7 @@ def show_error(error: AlignMLMError, notes: Sequence[str]) -> None:
 
 
 def interrupted(arguments: Sequence[str]) -> str:
-    """What to tell after Ctrl-C: whether the same command goes on from what is finished."""
+    """The message after Ctrl-C: whether the same command resumes from what is finished."""
     if " ".join(arguments[:2]) in GOES_ON or arguments[:1] == ["train"]:
         return "stopped by Ctrl-C; the same command goes on from what is finished"
     return "stopped by Ctrl-C; nothing was left half-written"

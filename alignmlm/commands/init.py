@@ -184,7 +184,7 @@ def with_derived(languages: Sequence[str]) -> tuple[str, ...]:
 
 
 def natural(languages: Sequence[str]) -> list[str]:
-    """The natural languages among some languages, and those that the others are made from.
+    """The natural languages among some languages, and those that the others are derived from.
 
     Raises:
         ConfigError: an invalid language id.

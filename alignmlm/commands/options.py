@@ -52,7 +52,7 @@ class AtLeast(Value):
         """The number.
 
         Raises:
-            ConfigError: it is no whole number, or below the bound.
+            ConfigError: it is not a whole number, or is below the bound.
         """
         number = super().convert(value, param, ctx)
         if number < self.least:

@@ -1,4 +1,4 @@
-"""Jobs for SLURM: what sbatch is told, what is kept of it, and the job's number."""
+"""Jobs for SLURM: the sbatch command, the record kept of it, and the job's number."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def submit(command: Sequence[str], launchers: Path) -> int:
     """Submit a job with the site's defaults; returns its number.
 
     Raises:
-        AlignMLMError: there is no sbatch, or it gives no number; the message holds what it said.
+        AlignMLMError: there is no sbatch, or it prints no number; the message holds its output.
     """
     if shutil.which("sbatch") is None:
         raise AlignMLMError("there is no sbatch here; run this on a login node of the cluster")

@@ -36,7 +36,7 @@ def sentence_bar() -> Progress:
 
 
 def reporter(progress: Progress, what: str) -> Callable[[int, int], None]:
-    """A function that moves a bar."""
+    """A callback that advances a new bar of a progress display."""
     task = progress.add_task(what, total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -1,6 +1,6 @@
 """The two consoles: one for results, one for messages, which log lines and progress share.
 
-Nothing that is printed loses a digit or a word: where standard output is no terminal, a table is as
+Nothing that is printed loses a digit or a word: if standard output is not a terminal, a table is as
 wide as it needs to be; on a narrow terminal its columns are broken between words, and where that is
 not enough each row becomes a record.
 """
@@ -51,7 +51,7 @@ class ResultConsole(DataConsole):
 
     @property
     def size(self) -> ConsoleDimensions:
-        """That of the terminal; a file and a pipe have room for any line."""
+        """The size of the terminal; files and pipes have room for any line."""
         measured = super().size
         if self.file.isatty():
             return measured

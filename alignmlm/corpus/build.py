@@ -1,7 +1,8 @@
-"""Raw text to a tokenizer and token shards, by one process or many. The store appears atomically.
+"""Building a store: raw text becomes a tokenizer and token shards, in one process or many.
 
-Each step ends when all ranks are done with it: sentences, duplicates, tokenizer, tokens, shards,
-manifest. What a step writes does not depend on how many ranks there are.
+The store appears atomically. The steps are sentences, duplicates, tokenizer, tokens, shards and
+manifest; each ends when all ranks have finished it, and what it writes does not depend on the
+number of ranks.
 """
 
 import ctypes
@@ -62,7 +63,7 @@ class BuildProgress(NamedTuple):
 
     step: str
     share: float  # of the step that is done
-    tokens: int = 0  # written so far by all ranks, about
+    tokens: int = 0  # written so far by all ranks, approximately
 
 
 Report = Callable[[BuildProgress], None]
@@ -167,12 +168,12 @@ def build_store(
 
 
 def finish(place: Workspace, final: Path) -> None:
-    """Rename the finished build to the store, and remove the rest.
+    """Move the finished build to the store's path, and remove the rest.
 
-    A process that was killed may have left files half-written among those that were built.
+    A killed process may have left half-written files among the finished ones.
     """
     for rest in removed_partly(place):
-        remove_content(rest)  # of another build, so that it is not taken for one of this store
+        remove_content(rest)  # left by another build; it must not be taken for this one's
     if final.exists():
         final.rmdir()
     for folder in (place.store, *(path for path in place.store.rglob("*") if path.is_dir())):
@@ -183,7 +184,7 @@ def finish(place: Workspace, final: Path) -> None:
 
 
 def was_finished(place: Workspace, final: Path, config: DataConfig) -> bool:
-    """Whether this build was killed with its store already in place; removes what is left."""
+    """Whether this build was killed after its store was in place; removes what it left behind."""
     left = removed_partly(place)
     unmoved = place.folder.exists() and not place.store.exists()
     if not (final / MANIFEST).exists() or not (left or unmoved):
@@ -252,7 +253,7 @@ def make_tokenizer(
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can; training frees much."""
+    """Return freed memory to the system, where the C library can; training frees a lot of it."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
@@ -284,7 +285,7 @@ def write_tokens(
     report: Report,
     ranks: Ranks,
 ) -> None:
-    """Write every part as tokens, every rank its share of those that are missing."""
+    """Tokenise the parts that have no tokens yet, each rank its share."""
     todo = ranks.of_first(lambda: [i for i, p in enumerate(parts) if not has_tokens(place, p)])
     tokens, mine = 0, ranks.mine(todo)
     report(BuildProgress("tokens", 0.0))

@@ -1,7 +1,7 @@
 """Exact deduplication of documents by 128-bit hashes, in bounded memory.
 
-Every rank distributes the hashes of its parts to buckets by their first bits; then each bucket is
-sorted on its own, and all but the first of equal documents are recorded.
+Every rank distributes the hashes of its parts to buckets by their leading bits; then each bucket is
+sorted on its own, and all but the first of each set of equal documents are recorded.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from alignmlm.corpus.parts import Part, read_records
 from alignmlm.corpus.workspace import Workspace
 from alignmlm.storage.atomic import replace_bytes
 
-BUCKET_DOCUMENTS = 2**20  # in a bucket, about
+BUCKET_DOCUMENTS = 2**20  # in a bucket, approximately
 ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
 DONE = "done"
 

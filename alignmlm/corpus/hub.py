@@ -10,7 +10,7 @@ from alignmlm.storage.checksums import document_xxh3
 
 
 def hub_name(pattern: str, source: SourceConfig) -> tuple[str, str | None, str]:
-    """Id, config and split of a dataset; a folder may stand for the id.
+    """Id, config and split of a dataset; the id may be the path of a folder.
 
     Raises:
         ConfigError: no id, or more than three parts.
@@ -53,7 +53,7 @@ def hub_parts(pattern: str, source: SourceConfig) -> int:
 
 
 def hub_fingerprint(pattern: str, source: SourceConfig) -> str:
-    """What changes when a dataset does: a hash of a folder's names, sizes and times, or a commit.
+    """The fingerprint of a dataset: a hash of a folder's names, sizes and times, or a commit.
 
     Raises:
         DataError: it cannot be opened, whatever the `datasets` library raises.

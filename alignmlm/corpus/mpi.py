@@ -21,11 +21,11 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
-    comm: Any = None  # mpi4py's communicator, where there are several
+    comm: Any = None  # mpi4py's communicator; None for a single process
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0, which does what only one may do."""
+        """Whether this is rank 0, which does what only one process may do."""
         return self.rank == 0
 
     def mine(self, items: Sequence[Value]) -> Sequence[Value]:
@@ -62,7 +62,7 @@ SINGLE = Ranks()
 
 
 def number_in(names: Sequence[str]) -> int | None:
-    """The number in the first of some environment variables that is set."""
+    """The value of the first of these environment variables that is set; None if none is."""
     return next((int(os.environ[name]) for name in names if os.environ.get(name)), None)
 
 
@@ -82,7 +82,7 @@ def launched_rank() -> int:
 def share_threads() -> None:
     """Divide the cores among the ranks; call it before the tokenizer is used.
 
-    Rank 0 has all of them while it trains the tokenizer, as the others wait; see tokenizer_threads.
+    Rank 0 gets all of them: the others wait while it trains the tokenizer; see tokenizer_threads.
     """
     if launched_size() > 1:
         threads = len(os.sched_getaffinity(0)) if launched_rank() == 0 else own_cores()
@@ -90,7 +90,7 @@ def share_threads() -> None:
 
 
 def own_cores() -> int:
-    """This rank's part of the cores of its machine, at least 1."""
+    """This rank's share of the cores of its machine, at least 1."""
     local = number_in(LOCAL_SIZES) or launched_size()
     return max(1, len(os.sched_getaffinity(0)) // local)
 
@@ -105,7 +105,7 @@ def launched_ranks() -> Ranks:
     """The ranks of the MPI launcher that started this process; without one, this process alone.
 
     Raises:
-        DataError: mpi4py is missing, or belongs to another MPI than the launcher.
+        DataError: mpi4py is missing, or belongs to a different MPI than the launcher.
     """
     size = launched_size()
     if size == 1:

@@ -1,7 +1,8 @@
-"""Parses beside the tokens: one CoNLL-U block for every sentence of a store, in its order.
+"""Parses stored beside the tokens: one CoNLL-U block per sentence, in the order of the store.
 
-`parses/<language>/<split>/shard-00000.conllu.gz`; a sentence without a parse has a block that says
-why. Parses come from a parser, or from treebanks whose sentences are looked up by their words.
+The files are `parses/<language>/<split>/shard-00000.conllu.gz`; where a sentence has no parse, its
+block says why. Parses come from a parser, or from treebanks whose sentences are looked up by their
+words.
 """
 
 import gzip
@@ -40,8 +41,8 @@ Progress = Callable[[int, int], None]  # sentences done, and their total
 class Source(NamedTuple):
     """Where parses come from."""
 
-    made_by: dict[str, list[str]]  # hashes of the files that decide what they are
-    blocks: Callable[[Iterator[Words], int], Blocks]  # of sentences, and of how many at most
+    made_by: dict[str, list[str]]  # hashes of the files that determine the parses
+    blocks: Callable[[Iterator[Words], int], Blocks]  # from sentences, parsing at most so many
 
 
 def shard_text(shard: Shard) -> Iterator[Sentences]:
@@ -55,7 +56,7 @@ def shard_text(shard: Shard) -> Iterator[Sentences]:
 
 
 def sentence_words(text: Sentences, tokenizer: Tokenizer) -> Iterator[Words]:
-    """The words of each sentence; none for the </s> that closes a document."""
+    """The words of each sentence; an empty list for the </s> that closes a document."""
     firsts = text.first_tokens()
     parts = [part.tolist() for part in np.split(text.ids, firsts[1:])]
     words = tokenizer.decode_batch(parts, skip_special_tokens=True)
@@ -81,7 +82,7 @@ def shard_words(shard: Shard, tokenizer: Tokenizer) -> Iterator[Words]:
 
 
 def first_with_words(sentences: Iterator[Words], most: int) -> Iterator[Words]:
-    """Sentences up to the `most`-th one with words."""
+    """Sentences up to and including the `most`-th one that has words."""
     while most > 0 and (words := next(sentences, None)) is not None:
         most -= bool(words)
         yield words
@@ -90,7 +91,7 @@ def first_with_words(sentences: Iterator[Words], most: int) -> Iterator[Words]:
 def parsed_by(
     parse: Callable[[Iterable[list[Words]]], Iterable[list[str | None]]], parser: Path
 ) -> Source:
-    """Parses by a function that takes batches of sentences, and the file that its parser is.
+    """Parses by the function `parse`, which takes batches of sentences; `parser` is its model file.
 
     Raises:
         DataError: there is no such file.
@@ -125,7 +126,7 @@ def reason(words: Words) -> str:
 
 
 def looked_up(treebanks: list[Path]) -> Source:
-    """Parses of the same words in some treebanks."""
+    """Parses found in treebanks, by the words of each sentence."""
     from alignmlm.syntax.trees import conllu_text, read_conllu
 
     known: dict[tuple[str, ...], str] = {}
@@ -148,17 +149,17 @@ def looked_up(treebanks: list[Path]) -> Source:
 
 
 def parses_path(store: Path, language: str, split: str, shard: str) -> Path:
-    """Where the parses of a shard lie."""
+    """The path of the parses of a shard."""
     return store / PARSES / language / split / f"{shard}.conllu.gz"
 
 
 def parse_store(
     store: Store, language: str, source: Source, most: int, progress: Progress
 ) -> dict[str, int]:
-    """Write the parses of a language; returns counts of sentences parsed, and of others by reason.
+    """Write the parses of a language; returns counts of parsed sentences, and of others by reason.
 
-    At most `most` sentences are parsed, over all shards. A shard that has the same parses already,
-    by the record beside them, is skipped.
+    At most `most` sentences are parsed, over all shards. A shard that already has these parses,
+    according to the record beside them, is skipped.
     """
     splits = store.manifest.splits[language]
     total = sum(entry.sentences for entries in splits.values() for entry in entries)
@@ -184,7 +185,7 @@ def record_path(parses: Path) -> Path:
 
 
 def known_counts(parses: Path, made: dict[str, Any]) -> dict[str, int] | None:
-    """The counts of a shard's parses if they were made so; None otherwise."""
+    """The counts of a shard's parses if they were made as `made` says; None otherwise."""
     if not (parses.is_file() and record_path(parses).is_file()):
         return None
     record = read_json(record_path(parses))
@@ -208,7 +209,7 @@ def write_blocks(path: Path, blocks: Blocks, progress: Callable[[int], None]) ->
             file.write(block.encode())
             if number % BATCH_SENTENCES == 0:
                 progress(number)
-        record_path(path).unlink(missing_ok=True)  # it is of the parses that are now replaced
+        record_path(path).unlink(missing_ok=True)  # it describes the parses being replaced
     return dict(counts)
 
 

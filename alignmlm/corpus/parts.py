@@ -1,8 +1,8 @@
-"""The corpus in parts of a few megabytes, cut at document bounds, the same for any rank.
+"""The corpus in parts of a few megabytes, cut at document boundaries, the same for any rank.
 
 Where a part ends depends on the corpus alone. A part is first written as sentences, with a record
-of each document, and later as tokens. So a build can stop and resume, and any rank can take any
-part.
+of each document, and later as tokens. So a build can be interrupted and resumed, and any rank can
+process any part.
 """
 
 import io
@@ -61,7 +61,7 @@ def numbered_by_part(raws: Iterable[RawDocument]) -> Iterator[tuple[int, RawDocu
 
 
 def document_record(lines: list[str], language: str) -> tuple[int, int, int, int]:
-    """Hash of a document and its language (high, low), hash that decides its split, its bytes."""
+    """Hash of a document and its language (high, low), hash that decides its split, its size."""
     text = "\n".join(map(plain_line, lines)).encode()
     whole = xxhash.xxh3_128_intdigest(text, seed=xxhash.xxh3_64_intdigest(language.encode()))
     return whole >> 64, whole % 2**64, xxhash.xxh3_64_intdigest(text), min(len(text), 2**32 - 1)
@@ -82,7 +82,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def write_text(place: Workspace, part: Part, language: str, raws: Iterable[RawDocument]) -> float:
-    """Write a part's sentences and its record of documents, those without text left out.
+    """Write a part's sentences and document records; documents without text are left out.
 
     Returns the share of the piece, in [0, 1], that has been read at the end of the part.
     """
@@ -126,9 +126,10 @@ def has_text(place: Workspace, part: Part) -> bool:
 
 
 def readers_of(sizes_bytes: list[int], ranks: int) -> list[int | None]:
-    """The rank that reads each piece, largest piece first to the least loaded; None: all ranks.
+    """The rank that reads each piece; None: all ranks.
 
-    Where all ranks read a piece, each reads all of it and writes its share of the parts.
+    Pieces are assigned largest first, each to the least loaded rank. Where all ranks read a piece,
+    each reads all of it and writes its share of the parts.
     """
     readers: list[int | None] = [None] * len(sizes_bytes)
     loads = [0] * ranks
@@ -189,10 +190,10 @@ def do_job(
     ranks: Ranks,
     report: Callable[[float], None],
 ) -> None:
-    """Read a piece to its end; write the parts of it that are this rank's and missing.
+    """Read a piece to its end; write those of its parts that this rank owns and that are missing.
 
     Raises:
-        DataError: a file cannot be read, or changed meanwhile.
+        DataError: a file cannot be read, or changed while it was read.
     """
     count = 0
     raws = numbered_by_part(read_piece(job.piece, source))
@@ -215,10 +216,10 @@ def write_texts(
     ranks: Ranks,
     report: Callable[[float], None],
 ) -> list[Part]:
-    """Read what has not been read, each rank its share; returns all parts in corpus order.
+    """Read the pieces not yet read, each rank its share; returns all parts in corpus order.
 
     Raises:
-        DataError: a corpus file cannot be read, or changed meanwhile.
+        DataError: a corpus file cannot be read, or changed while it was read.
     """
     jobs = assigned_pieces(place, pieces, ranks)
     whole, before = sum(job.piece.bytes for job in jobs) or 1, 0

@@ -1,4 +1,4 @@
-"""Documents of a corpus, one after the other. A document is parsed only when it is used."""
+"""Readers of corpus files: documents one by one, each parsed only when it is used."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ Document = list[RawSentence]
 class RawDocument:
     """A document before parsing."""
 
-    characters: int  # about
+    characters: int  # approximately
     read: float  # share of the file up to the document's end
     lines: Callable[[], list[str]]  # its sentences, see text.as_line
 
@@ -53,10 +53,10 @@ def plain_document(text: str, read: float, source: SourceConfig) -> RawDocument:
 
 
 def read_text(path: Path, source: SourceConfig) -> Iterator[RawDocument]:
-    """Documents of a txt file: lines, or runs of lines that a blank line ends.
+    """Documents of a txt file: single lines, or runs of lines, each ended by a blank line.
 
     Raises:
-        DataError: a document that is too long to be one.
+        DataError: a document has more than MOST_CHARACTERS characters.
     """
     lines: list[str] = []
     characters, read = 0, 0.0
@@ -214,7 +214,7 @@ def read_file(file: CorpusFile, source: SourceConfig) -> Iterator[RawDocument]:
 
 
 def read_piece(piece: Piece, source: SourceConfig) -> Iterator[RawDocument]:
-    """Documents of a piece, `read` being the share of all its files."""
+    """Documents of a piece; their `read` is a share of all its files together."""
     before, whole = 0, max(piece.bytes, 1)
 
     def of_file(file: CorpusFile, before: int) -> Iterator[RawDocument]:

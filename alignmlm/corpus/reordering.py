@@ -1,4 +1,4 @@
-"""From parses to a syntax order beside the tokens."""
+"""Turning parses into a syntax order that is stored beside the tokens."""
 
 import re
 from collections import Counter
@@ -28,10 +28,10 @@ from alignmlm.storage.locks import locked
 from alignmlm.syntax.ordering import OrderingModel, read_orm, reorder_tree
 from alignmlm.syntax.trees import parse_conllu, version_1
 
-Models = tuple[OrderingModel | None, OrderingModel | None]  # of noun and verb dependents
+Models = tuple[OrderingModel | None, OrderingModel | None]  # for dependents of nouns and of verbs
 
 ORDER = re.compile(r"syn-(?P<noun>[a-z]{2,3})(?:-N-(?P<verb>[a-z]{2,3})-V|-(?P<only>[NV]))?")
-Progress = Callable[[int, int], None]  # sentences done, and of how many
+Progress = Callable[[int, int], None]  # sentences done, and their total
 ByShard = dict[str, list[str]]  # split -> a hash for each shard
 
 
@@ -125,7 +125,7 @@ def shard_ranks(
 def order_store(
     store: Store, language: str, order: str, models: Path, seed: int, progress: Progress
 ) -> OrderManifest:
-    """Write a syntax order; returns its manifest, with what happened to the sentences.
+    """Write a syntax order; returns its manifest, which counts what happened to the sentences.
 
     Raises:
         DataError: parses or models are missing or damaged.

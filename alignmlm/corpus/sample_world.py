@@ -1,8 +1,8 @@
 """The sample world: an invented language with a corpus and labelled tasks of any size, offline.
 
-It is a sample, not a natural language, and no evidence about one: English-like function words and
-made-up content words let every step run and be tested without a download. Word order matters (SVO,
-adjective before noun), some words are noun and verb, and words keep company by topic and by verb.
+It is a sample, and no evidence about natural languages: English-like function words and made-up
+content words let every step run and be tested without a download. Word order matters (SVO,
+adjective before noun), some words are both noun and verb, and words co-occur by topic and by verb.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,12 +22,12 @@ Words = tuple[str, ...]
 Tables = dict[str, Words]  # by kind
 Document = tuple["SampleSentence", ...]
 TOPICS = 4
-TABLE_ENTRIES = 4096  # of a table of choices, about
+TABLE_ENTRIES = 4096  # of a table of choices, approximately
 NUMBERS = 128  # random numbers that one sentence may use
-ROOM_WORDS = 15  # optional words are left out where they would go beyond this
+ROOM_WORDS = 15  # optional words are left out of sentences that would exceed this
 LENGTHS_WORDS = range(5, 19)
 LABELS = ("entailment", "neutral", "contradiction")
-# Each stream keeps the texts whose crc32 modulo 16 is in here, so that no text is in two of them.
+# Each stream keeps the texts whose crc32 modulo 16 is in its range, so no text is in two streams.
 HOMES = {"test": range(0, 1), "dev": range(1, 2), "train": range(2, 4), "corpus": range(4, 16)}
 CLOSED: Tables = {
     "det": ("the", "a", "this", "some", "that", "every", "each", "no", "another", "our"),
@@ -80,7 +80,7 @@ class Draft:
         return self.number() < share and len(self.tokens) + words <= ROOM_WORDS
 
     def pick(self, kind: str, near: str = "") -> str:
-        """A word of a kind, more often than not one that keeps company with the word near it."""
+        """A word of a kind; more often than not, one that tends to occur with the word `near`."""
         company = self.tables.get(f"{kind} near {near}")
         table = company if company and self.number() < 0.6 else self.tables[kind]
         return table[int(self.number() * len(table))]
@@ -259,7 +259,7 @@ def statement(draft: Draft) -> int:
 
 
 def sentence_from(numbers: list[float], topic: int) -> SampleSentence:
-    """The statement, question or request that a row of numbers in [0, 1) stands for."""
+    """The statement, question or request that a row of numbers in [0, 1) determines."""
     draft = Draft(LANGUAGE[topic], iter(numbers).__next__, [])
     kind = draft.number()
     if kind < 0.1:
@@ -300,7 +300,7 @@ def require_positive(**settings: int) -> None:
 def sample_documents(
     sentences: int, seed: int = 0, sentences_per_document: int = 12
 ) -> Iterator[Document]:
-    """Documents of one topic each, with so many sentences in all; the last may be shorter.
+    """Documents of one topic each, with `sentences` sentences in all; the last may be shorter.
 
     Raises:
         ConfigError: no sentences are asked for, or none per document.
@@ -310,7 +310,7 @@ def sample_documents(
 
 
 def plain_text(sentence: SampleSentence) -> str:
-    """The words with single spaces between, none before a mark."""
+    """The words joined by single spaces, without a space before punctuation."""
     return " ".join(sentence.words).replace(" ,", ",")[:-2] + sentence.words[-1]
 
 
@@ -328,14 +328,14 @@ def conllu(sentences: Iterable[SampleSentence]) -> Iterator[str]:
 
 
 def event_text(nouns: Words, verb: str, details: Words, shown: int, denied: bool) -> str:
-    """A sentence on who did, or did not do, what to whom; bit i of shown is for detail i."""
+    """A sentence on who did, or did not do, what to whom; bit i of shown includes detail i."""
     first, second, place = (part if shown >> i & 1 else "" for i, part in enumerate(details))
     words = ("the", first, nouns[0], "did", "not" * denied, verb, "the", second, nouns[1], place)
     return " ".join(filter(None, words)) + "."
 
 
 def pair_from(numbers: list[float], label: str) -> tuple[str, str, str]:
-    """Premise, hypothesis and label: fewer details follow from more, after "not" the reverse."""
+    """Premise, hypothesis and label: more details entail fewer; after "not", fewer entail more."""
     draft = Draft(LANGUAGE[int(numbers[0] * TOPICS)], iter(numbers[1:]).__next__, [])
     verb = draft.pick("transitive")
     nouns = (draft.pick("noun"), draft.pick("noun", verb))
@@ -372,7 +372,7 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
 def write_tasks(
     folder: Path, seed: int = 0, train: int = 2000, dev: int = 300, test: int = 500
 ) -> None:
-    """Write pos-*.conllu, ner-*.tsv, nli-*.tsv of each split; no text is in two, or in the corpus.
+    """Write pos-*.conllu, ner-*.tsv, nli-*.tsv per split; no text is in two, or in the corpus.
 
     Raises:
         ConfigError: an empty split.

@@ -59,11 +59,11 @@ class SourceConfig:
 class CorpusFile:
     """A file of a corpus, or what stands for one: the sample world, a part of a hub dataset."""
 
-    name: str  # a path, or what data.sources.files says
+    name: str  # a path, or the entry of data.sources.files
     bytes: int  # on disk; an estimate where it is no file
     changed_ns: int = 0  # when it was last written
     part: tuple[int, int] = (0, 1)  # of a hub dataset: index from 0, and number of parts
-    fingerprint: str = ""  # of a hub dataset: differs once its files do, where that is known
+    fingerprint: str = ""  # of a hub dataset: changes when its files do, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def expand_path(path: str) -> Path:
 
 
 def matching_paths(pattern: str, language: str) -> list[Path]:
-    """The file of a path, or else the files that it names as a glob, sorted.
+    """The file at a path, or else the files that match it as a glob, sorted.
 
     Raises:
         DataError: there are none.
@@ -108,7 +108,7 @@ def matching_paths(pattern: str, language: str) -> list[Path]:
 
 
 def names_of(source: SourceConfig) -> dict[str, list[str | Path]]:
-    """All names of each file of a source, globs expanded, in the order given, by where it lies.
+    """All names of each file of a source, globs expanded, in the order given, by real path.
 
     Raises:
         DataError: a file or glob that matches nothing.
@@ -124,7 +124,7 @@ def names_of(source: SourceConfig) -> dict[str, list[str | Path]]:
 
 
 def source_paths(source: SourceConfig) -> list[Path]:
-    """The files of a source that lie on a disk, globs expanded, in the order given, each once.
+    """The files of a source that are on disk, globs expanded, in the order given, each once.
 
     Raises:
         DataError: a file or glob that matches nothing.
@@ -145,7 +145,7 @@ def sample_file(pattern: str) -> CorpusFile:
 
 
 def file_on_disk(path: Path) -> CorpusFile:
-    """A file as it is now.
+    """A file with its present size and modification time.
 
     Raises:
         DataError: its name is not UTF-8, so that no record could name it.
@@ -162,7 +162,7 @@ def check_unchanged(file: CorpusFile) -> None:
     """Raise unless a file on disk is as it was when the build began.
 
     Raises:
-        DataError: it was written meanwhile.
+        DataError: it was modified since.
     """
     if file.changed_ns and file_on_disk(Path(file.name)) != file:
         raise DataError(f"{file.name} changed while it was read; run again with --restart")

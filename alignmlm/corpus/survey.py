@@ -1,4 +1,4 @@
-"""Text before a store is built from it: how much there is, and what vocabulary it supports."""
+"""A survey of text before a store is built: how much there is, what vocabulary it supports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -44,7 +44,7 @@ def decoder_kinds(decoder: dict | None) -> set[str]:
 
 
 def surface_of(token: str, kinds: set[str], added: bool) -> bytes:
-    """The bytes that one token stands for; an added one is written as it is, whatever the kind."""
+    """The bytes that one token stands for; an added one is its own text, whatever the kind."""
     if "WordPiece" in kinds:
         return (token[2:] if token.startswith("##") else f" {token}").encode()
     if added:
@@ -97,7 +97,7 @@ def make_importer(path: Path, language: str, validation: float) -> Importer:
 
 
 def sentence_parts(text: str, language: str) -> list[str]:
-    """Sentences of a text with single spaces; all its other characters are as they were."""
+    """Sentences of a text with single spaces; all its other characters are unchanged."""
     code = two_letter_code(language)
     lines = [" ".join(line.split()) for line in LINE_END.split(text)]
     parts = [part.strip() for line in lines if line for part in segment(code, line)]
@@ -141,7 +141,7 @@ def found_starts(text: str, parts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def first_characters(
     lengths_bytes: Int[np.ndarray, " token"], codes: Integer[np.ndarray, " character"]
 ) -> Int[np.ndarray, " token"]:
-    """The position of each token's first non-blank character, where a word could start with it.
+    """The position of each token's first non-blank character, at which a word may start.
 
     A token that is a single space belongs to what follows, other blank tokens to what precedes.
     """

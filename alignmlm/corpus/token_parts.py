@@ -40,7 +40,7 @@ class TokenPart:
 
 
 def no_tokens() -> Encoded:
-    """No tokens."""
+    """An empty batch of tokens."""
     return Encoded(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64))
 
 
@@ -50,9 +50,9 @@ def joined(batches: list[Encoded]) -> Encoded:
 
 
 class ChunkTokens:
-    """A cache of the tokens of each run of characters between two spaces: most of them recur.
+    """A cache of the tokens of each chunk (the characters between two spaces), as most recur.
 
-    Gives the tokenizer's own result for whole sentences, several times as fast.
+    The result is the tokenizer's own for whole sentences, and comes several times as fast.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -125,7 +125,7 @@ class Encoder:
 
     @property
     def dtype(self) -> np.dtype:
-        """How tokens are stored."""
+        """The type in which tokens are stored."""
         return token_dtype(self.vocabulary.size)
 
 

@@ -30,7 +30,7 @@ def steps_of(records: Shaped[np.ndarray, " document"]) -> Int[np.ndarray, " docu
 def training_records(
     place: Workspace, parts: list[Part], index: int, duplicates: Duplicates, validation: float
 ) -> tuple[Shaped[np.ndarray, " document"], Bool[np.ndarray, " document"]]:
-    """The records of a part, and which of them are of training documents that are kept."""
+    """The records of a part, and which of them belong to training documents that are kept."""
     records = read_records(place, parts[index])
     kept_mask = duplicates.kept(index, len(records))
     return records, kept_mask & ~is_validation(records, validation)
@@ -60,7 +60,7 @@ def training_sentences(
     steps: int,
     report: Callable[[int], None],
 ) -> Iterator[str]:
-    """Sentences of the sample in corpus order; words of absurd length are cut into pieces."""
+    """Sentences of the sample in corpus order; overlong words are cut into pieces."""
     read = cut = 0
     for index, part in enumerate(parts):
         records, chosen = training_records(place, parts, index, duplicates, config.validation)

@@ -4,11 +4,11 @@
   lock          held by the build that works here
   build.json    settings and files of this build; when the folder is removed, moved out of it first
   text/         00000-00003.zst, .npy    sentences and documents of part 3 of piece 0
-                00000.json               that piece is read to its end
+                00000.json               there once that piece has been read to its end
   duplicates/   documents that are left out
   tokenizer.json
   tokens/       00000-00003.npys         the same part as tokens
-  shards/       rows of the manifest of those shards that are written
+  shards/       manifest rows of the shards written so far
   store/        shards, manifest; becomes the store by rename
 """
 
@@ -77,7 +77,7 @@ class Workspace:
 
     @property
     def record(self) -> Path:
-        """The record of what this build depends on: in the folder, or by itself while that goes."""
+        """The record of what this build depends on; `folder` itself where only that is left."""
         return self.folder if self.folder.is_file() else self.folder / "build.json"
 
 
@@ -85,7 +85,7 @@ def workspace_of(final: Path) -> Workspace:
     """The workspace of a store.
 
     Raises:
-        ConfigError: the store has no name that a workspace beside it could have.
+        ConfigError: the store's path has no name that a workspace could be named after.
     """
     if not final.name:
         raise ConfigError("data.store", str(final), "name a folder, which the build makes")
@@ -94,7 +94,7 @@ def workspace_of(final: Path) -> Workspace:
 
 @contextmanager
 def locked(place: Workspace, final: Path) -> Iterator[None]:
-    """Lock the workspace; the operating system releases it however the process ends.
+    """Hold the workspace's lock; the operating system releases it however the process ends.
 
     Raises:
         DataError: another build works on the same store.
@@ -113,7 +113,7 @@ def locked(place: Workspace, final: Path) -> Iterator[None]:
 
 
 def removed_partly(place: Workspace) -> list[Workspace]:
-    """Workspaces whose removal was cut off."""
+    """Workspaces whose removal was interrupted."""
     return [Workspace(path) for path in leftovers(place.folder)]
 
 
@@ -173,7 +173,7 @@ def as_json(value: Any) -> Any:
 
 
 def file_name(piece: dict[str, Any], place: int) -> str:
-    """The name of a file of a recorded piece; a part of a hub dataset with its number."""
+    """The name of a file of a recorded piece; for a part of a hub dataset, with its number."""
     file = piece["files"][place]
     index, count = file["part"]
     return file["name"] if count == 1 else f"{file['name']} part {index} of {count}"
@@ -281,7 +281,7 @@ def drop_changed(place: Workspace, old: dict[str, Any], new: dict[str, Any]) -> 
 
 
 def is_worth_keeping(place: Workspace) -> bool:
-    """Whether what was done is more than seconds of work."""
+    """Whether what was done so far took more than a few seconds."""
     if not place.text.is_dir():
         return False
     return sum(path.stat().st_size for path in place.text.iterdir()) >= UNWORTHY_BYTES

@@ -1,1 +1,1 @@
-"""Shards become rows become batches, left to right."""
+"""Turning shards into rows, and rows into batches."""

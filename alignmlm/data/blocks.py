@@ -1,4 +1,4 @@
-"""Blocks of a shard: 1,024 tokens, their word and sentence bits, and one hash over all of it.
+"""Blocks of a shard: 1,024 tokens, their word and sentence bits, and one hash of them all.
 
 The hash combines the xxh3-64 of the tokens and that of the bits with the shard's key and the
 block's number, so a misplaced block is detected like a damaged one. `reference_hash`

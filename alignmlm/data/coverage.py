@@ -181,7 +181,7 @@ def corpus_share(
 
 
 def lengths_of(dictionary: Dictionary) -> dict[str, int]:
-    """Pairs by whether each word has one token or several."""
+    """The number of pairs by whether each word has one token or several."""
     names = (
         LENGTHS[2 * (len(source) > 1) + (len(target) > 1)] for source, target in dictionary.words()
     )
@@ -201,7 +201,7 @@ def coverage(
     config: DictionaryConfig,
     store: Store,
 ) -> Coverage:
-    """Coverage of the pairs that a file lists or two scripts derive, in the ids of both sides."""
+    """Coverage of pairs, listed in a file or derived from two scripts, in the ids of both sides."""
     unknown = {store.vocabulary.unk}
     usable = [(a, b) for a, b in read if not (set(a) <= unknown or set(b) <= unknown)]
     different = [(a, b) for a, b in usable if a != b]

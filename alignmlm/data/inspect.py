@@ -144,7 +144,7 @@ def original_tokens(loader: Loader, samples: Samples, split: str, place: int) ->
 def show_rows(
     loader: Loader, tokenizer: Tokenizer, samples: Samples, batch: Batch, split: str
 ) -> list[ShownRow]:
-    """The rows of a batch as text, with what they were made from."""
+    """The rows of a batch as text, with the base text that they were made from."""
     labels = np.full(batch.input_ids.shape, -1)
     labels.ravel()[batch.masked.numpy()] = batch.labels.numpy()
     label_languages = batch.language_ids.numpy().copy()

@@ -164,7 +164,7 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
 @bare
 def mask_each(rows, row_keys, masks, cross, below, drawn, out):
     """Mask rows in place, with scratch space for one row; returns what mask_rows returns."""
-    count = np.int64(0)  # a plain 0 would have mask_row compiled once more, for a literal
+    count = np.int64(0)  # a plain 0 would make numba compile mask_row again, for a literal
     for row in range(len(row_keys)):
         count = mask_row(rows, row, row_keys[row], masks, cross, below, drawn, out, count)
     return count

@@ -151,7 +151,7 @@ def mask_rows(
     config: MaskConfig,
     rate: float,
 ) -> Corrupted:
-    """Rows with a share of their ordinary tokens masked, replaced, or kept to be predicted."""
+    """Rows with a share of their ordinary tokens chosen to predict: masked, replaced or kept."""
     chosen = ~lexicon.special[ids] & (uniform(draw("mask", row_keys, ids.shape)) < rate)
     fate = uniform(draw("fate", row_keys, ids.shape))
     drawn = below(draw("replace", row_keys, ids.shape), len(lexicon.ordinary))

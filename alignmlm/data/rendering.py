@@ -1,4 +1,4 @@
-"""Base sentences in another language, compiled: random words, word order, script.
+"""Compiled code that renders base sentences in a language: random words, word order, script.
 
 The specification in NumPy is alignmlm.languages (orders, replacement, scripts); tests check
 that this file agrees with it, bit for bit.
@@ -62,7 +62,7 @@ class RenderTables(NamedTuple):
 
     kinds: Int[np.ndarray, " language"]
     strengths: Float[np.ndarray, " language"]
-    replaced: UInt64[np.ndarray, " language"]  # draws below it replace a word
+    replaced: UInt64[np.ndarray, " language"]  # a word is replaced where its draw is below this
     slots: Int[np.ndarray, " language"]  # place of its syntax order among those of its base
     tables: Int32[np.ndarray, "language vocab"]  # base id -> id
     final: Bool[np.ndarray, " vocab"]  # base tokens that are sentence-final marks
@@ -126,7 +126,7 @@ def bounded(bits, bound):
 
 @inlined
 def is_below(bits, limit):
-    """Whether uniform(hash) is below the share that counter_rng.threshold made `limit` from."""
+    """Whether uniform(hash) is below the share whose counter_rng.threshold is `limit`."""
     return (bits >> np.uint64(11)) < limit
 
 

@@ -1,4 +1,4 @@
-"""Rows, compiled: verified sentences from the shards, rendered, closed with <s> and </s>.
+"""Compiled code that writes rows: sentences verified, rendered, enclosed in <s> and </s>.
 
 The specification in NumPy is alignmlm.data.reference; tests check that both agree bit for bit.
 """
@@ -94,7 +94,7 @@ def read_ranks(order, begin, end, ranks):
 def close_half(rows, row, at, text, language, closing):
     """Write <s>, a text and </s> from position `at` on; returns the position after them.
 
-    Slices first: indices that might be negative would keep the loops from being vectorised.
+    Slices are taken first: loops over indices that might be negative would not be vectorised.
     """
     end = at + len(text) + 2
     positions, languages = rows.positions[row, at:end], rows.languages[row, at:end]
@@ -214,7 +214,7 @@ def write_row(shard, orders, wanted, number, begin, end, changes, closing, scrat
             begin, end, cut, rows.halves[row] = pair[0], pair[1], pair, 2
         else:
             fell_back = True
-    length, slot = np.int64(0), -1  # a plain 0 would have write_half compiled once more
+    length, slot = np.int64(0), -1  # a plain 0 would recompile write_half
     for half in range(rows.halves[row]):
         language = second if half else wanted.firsts[number]
         length, slot = write_half(

@@ -15,7 +15,7 @@ from alignmlm.numerics.numba_jit import compiled
 
 PARTS = 1000  # weights are honoured to a thousandth
 ROUNDS = 6
-MOST_SAMPLES = 2**63  # of a run; weights that change after them never do
+MOST_SAMPLES = 2**63  # of a run; a change of weights after that many never happens
 
 
 def weight_parts(weights: list[float]) -> list[int]:

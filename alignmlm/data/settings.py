@@ -1,4 +1,4 @@
-"""The settings of masking, apart from its compiled code, which takes a second to import."""
+"""Masking settings, kept apart from the compiled code, which takes a second to import."""
 
 from dataclasses import dataclass, field
 

@@ -165,7 +165,7 @@ class Split:
 
 
 def check_sizes(folder: Path, shards: list[Shard]) -> None:
-    """Raise unless a folder holds exactly the files of some shards, each of its size.
+    """Raise unless a folder holds exactly the files of some shards, each of the right size.
 
     A mapped file that is too short would kill the process with SIGBUS, without a message.
 
@@ -220,7 +220,7 @@ class Store:
         """Raise unless the store has a language.
 
         Raises:
-            DataError: it has only others.
+            DataError: it does not.
         """
         if language not in self.manifest.splits:
             has = ", ".join(self.languages)
@@ -230,8 +230,8 @@ class Store:
         """The shards of one language and split, their files checked, with some syntax orders.
 
         Raises:
-            DataError: the store does not have the language or an order, or its files are not as
-                they should be.
+            DataError: the store does not have the language or an order, or its files do not match
+                the manifest.
         """
         self.check_language(language)
         if split not in (splits := self.manifest.splits[language]):

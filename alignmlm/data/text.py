@@ -1,4 +1,4 @@
-"""Documents as sentences, sentences as words."""
+"""Splitting documents into sentences, and sentences into words."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from alignmlm.languages.orders import FINAL_MARKS
 
 GIVEN = "\x1f"  # the unit separator, white space, so it never occurs in normalised text
 MARKS = "".join(sorted(FINAL_MARKS))
-# what belongs to the character before it, in a grapheme cluster of Unicode (UAX 29): combining
+# characters that extend the one before them, in Unicode's grapheme clusters (UAX 29): combining
 # marks, the joiners (also of emoji), skin tones, the tags of regional flags
 EXTENDERS = "\\p{M}\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 PREFIXES = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # signs before numbers
@@ -28,7 +28,7 @@ LONGEST_RUN = 1000  # characters without a space that a tokenizer is trained on 
 RUN = regex.compile(rf".{{1,{LONGEST_RUN}}}(?![{EXTENDERS}])|.{{1,{LONGEST_RUN}}}", regex.DOTALL)
 MANY_MARKS = regex.compile(r"\p{M}{1000}")
 LINE_END = regex.compile("\r\n|[\r\n]")
-# ISO 639-3 and ISO 639-1; then languages that corpora tell apart, and ISO 639-1 does not
+# ISO 639-3 and ISO 639-1; then languages that corpora distinguish but ISO 639-1 does not
 CODES = """
     aar:aa abk:ab afr:af aka:ak amh:am ara:ar arg:an asm:as ava:av ave:ae aym:ay aze:az bak:ba
     bam:bm bel:be ben:bn bis:bi bod:bo bos:bs bre:br bul:bg cat:ca ces:cs cha:ch che:ce chu:cu
@@ -128,7 +128,7 @@ def as_line(sentence: RawSentence) -> str:
 
 
 def cut_runs(text: str) -> list[str]:
-    """The text as it is, or word by word where a word is very long, such words cut into pieces.
+    """The text as it is or, where a word is very long, its words, long ones cut into pieces.
 
     The time to learn BPE merges grows with the square of a piece's length.
     """

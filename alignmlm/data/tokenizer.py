@@ -98,8 +98,8 @@ def untrained_tokenizer() -> Tokenizer:
 def is_split_at_spaces(tokenizer: Tokenizer) -> bool:
     """Whether the text between two spaces has the same tokens in any context, as with ours.
 
-    Our pieces can have a space only at their start, and every text gets a leading space. Tokens
-    that were added are looked for before there are pieces: "New York" would hold a space.
+    Our pieces can have a space only at their start, and every text gets a leading space. Added
+    tokens are matched before the text is split into pieces, and "New York" would hold a space.
     """
     theirs, ours = (json.loads(t.to_str()) for t in (tokenizer, untrained_tokenizer()))
     if not all(added["special"] for added in theirs["added_tokens"]):
@@ -235,7 +235,7 @@ def encodings(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
     """The tokens of some texts, as the library gives them, without special tokens around them.
 
     Raises:
-        DataError: a text has a piece that the tokenizer does not know, and no token stands for it.
+        DataError: a text has a piece that the tokenizer does not know, and it has no unknown token.
     """
     try:
         return tokenizer.encode_batch(texts, add_special_tokens=False)

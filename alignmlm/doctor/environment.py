@@ -24,7 +24,7 @@ WANTED = re.compile(
 )
 SECRET = re.compile(".*(TOKEN|KEY|SECRET|PASSWORD).*")  # every user of a node sees its commands
 EXPORTED = ("PYTHON", "MLFLOW", "MV2", "UCX", "NCCL")
-LOGIN = re.compile("://[^/]*@")  # the user, and mostly a password, in an address
+LOGIN = re.compile("://[^/]*@")  # the user, and usually a password, in a URL
 UNSAFE = re.compile(r'["$`\\\n\r!]')
 
 
@@ -50,7 +50,7 @@ def wanted(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def own_lines(path: Path) -> list[str]:
-    """The lines of a .deepspeed_env that set what wanted() does not look for."""
+    """The lines of a .deepspeed_env that set variables other than those that wanted() looks for."""
     found = []
     for _, line in numbered_lines(path) if path.is_file() else ():
         name, sign, _ = line.partition("=")

@@ -7,7 +7,7 @@ from pathlib import Path
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.storage.text import numbered_lines, split_blanks
 
-# ssh and pdsh get the names as they are: one that begins with a dash would be an option of theirs
+# ssh and pdsh get the names unchanged: one with a leading dash would be taken for an option
 NAME = re.compile(r"([A-Za-z_][\w.-]*@)?[A-Za-z0-9]([\w.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 SLOTS = re.compile(r"slots=([0-9]{1,4})")
 FORM = "look like `node1 slots=8`"

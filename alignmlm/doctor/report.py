@@ -25,7 +25,7 @@ class Report:
     host: str
     checks: list[Check]
     address: str | None = None  # where other machines reach it
-    devices: int = 0  # accelerators that it shows
+    devices: int = 0  # visible accelerators
 
     def check(self, name: str) -> Check | None:
         """The check with this name, if there is one."""

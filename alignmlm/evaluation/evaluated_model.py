@@ -125,7 +125,7 @@ def size_in(config: dict[str, Any], key: str, default: int, folder: Path) -> int
     """A size in a model's config.json; the default where it has none.
 
     Raises:
-        CheckpointError: it is no whole number above 0.
+        CheckpointError: it is not a positive whole number.
     """
     size = default if config.get(key) is None else config[key]
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -138,7 +138,7 @@ def first_position(config: dict[str, Any], folder: Path) -> int:
     """The position of a row's first token: 0, or one more than the id of <pad> in RoBERTas.
 
     Raises:
-        CheckpointError: that id is no whole number.
+        CheckpointError: that id is not a whole number of at least 0.
     """
     if config.get("model_type") not in ROBERTAS:
         return 0
@@ -150,10 +150,10 @@ def first_position(config: dict[str, Any], folder: Path) -> int:
 
 
 def longest_row(config: dict[str, Any], folder: Path) -> int:
-    """How many tokens fit a row.
+    """The maximum number of tokens in a row.
 
     Raises:
-        CheckpointError: too few.
+        CheckpointError: it is too small.
     """
     known = size_in(config, "max_position_embeddings", LONGEST_ROW_TOKENS, folder)
     first = first_position(config, folder)
@@ -184,7 +184,7 @@ def open_checkpoint(folder: Path, languages: Sequence[str]) -> Export:
     """A checkpoint that transformers can load, with the natural languages given for it.
 
     Raises:
-        CheckpointError: no config.json, a size in it that is none, no safetensors, or no tokenizer.
+        CheckpointError: no config.json, an invalid size in it, no safetensors, or no tokenizer.
         ConfigError: no language, or a derived one.
     """
     if not (folder / "config.json").is_file():

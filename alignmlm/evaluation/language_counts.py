@@ -43,7 +43,7 @@ def counts_in(
 
 
 def fitting_languages(export: Export, task: Task, asked: Sequence[str] | None) -> list[str]:
-    """The languages asked for, or all of a model's that are made from the task's language.
+    """The languages asked for, or all of a model's whose base is the task's language.
 
     Raises:
         ConfigError: an unknown language id, or one that the model lacks.

@@ -1,4 +1,4 @@
-"""Pairs of sentences, or of words, that translate each other: kinds without fine-tuning."""
+"""Task kinds without fine-tuning: pairs of sentences or words that translate each other."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class TransferDirection:
-    """From the training split of one task in one language to the test split of another."""
+    """Transfer from a task's training split in the source to a task's test split in the targets."""
 
     source_task: Task
     source: str
@@ -90,12 +90,12 @@ def named_task(name: str, known: Sequence[Task]) -> Task:
 
 
 def possible_sources(task: Task, base: str, name: str | None, known: Sequence[Task]) -> list[Task]:
-    """The tasks that may be fine-tuned on in language `base`: the named one, itself, its group's.
+    """The tasks that can be fine-tuned on in language `base`: the named one, `task` or its group's.
 
-    Those of its group are among the known ones, if it is and there are any, or else ours.
+    Its group's are those in `known`, if `task` is in it and any fit, or else alignmlm's own.
 
     Raises:
-        ConfigError: there is no task of the name.
+        ConfigError: there is no task of that name.
     """
     if name is not None:
         return [named_task(name, known)]
@@ -180,7 +180,7 @@ def named_tasks(
     """The tasks of each name; of a group, those that the model has languages for.
 
     Raises:
-        ConfigError: an unknown name in `source_task`, or one of two different tasks.
+        ConfigError: an unknown name in `source_task`, or a name that two different tasks share.
     """
     by_name: dict[str, Task] = {}
     check_source_tasks(config, [task for group in members.values() for task in group])
@@ -247,7 +247,7 @@ def selected_tasks(
     The files of each task are read once, and stay in memory.
 
     Raises:
-        ConfigError: an unknown name, or one of two different tasks.
+        ConfigError: an unknown name, or a name that two different tasks share.
         AlignMLMError: no task can be measured.
     """
     read: dict[str, TaskExamples] = {}  # by the name of the task

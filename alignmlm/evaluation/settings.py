@@ -1,4 +1,4 @@
-"""The settings of an evaluation, apart from its code, which needs torch and seconds to import."""
+"""The settings of an evaluation, apart from its code, which needs torch and is slow to import."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -191,7 +191,7 @@ def check_metadata(path: Path, tokens: int, width: int) -> None:
 
 
 def described(path: Path) -> Path | None:
-    """The .idx or .ds that a file of a folder belongs to, there or not; None for other files."""
+    """The .idx or .ds that a file belongs to, even if it does not exist; None for other files."""
     if path.suffix in (".bin", ".idx"):
         return path.with_suffix(".idx")
     tokens = path.with_suffix("") if path.suffix in (".index", ".metadata") else path

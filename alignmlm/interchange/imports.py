@@ -230,7 +230,7 @@ def import_tokens(
     place = Workspace(output.with_name(f"{output.name}.importing"))
     with locked(place, output):
         try:
-            check_settings(language, output, validation, shard_tokens)  # not made meanwhile
+            check_settings(language, output, validation, shard_tokens)  # output may exist by now
             total = write_store(importer, files, place.store, shard_tokens, progress)
             sync_tree(place.store)
             rename(place.store, output)

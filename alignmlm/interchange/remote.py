@@ -51,7 +51,7 @@ Report = Callable[[int, int], None]  # bytes that are there, and bytes in all
 
 
 def cache_folder() -> Path:
-    """Where mirrors lie: $ALIGNMLM_CACHE, or ~/.cache/alignmlm/stores."""
+    """The folder of all mirrors: $ALIGNMLM_CACHE, or ~/.cache/alignmlm/stores."""
     return expand_path(os.environ.get(CACHE) or "~/.cache/alignmlm/stores")
 
 
@@ -363,7 +363,7 @@ def local_store(
     limit_bytes: int | None = None,
     report: Report = lambda done, whole: None,
 ) -> Path:
-    """A folder that `Store` opens: a path itself, or the mirror of what is behind a URL.
+    """A folder that `Store` can open: the path itself, or the mirror of the store behind a URL.
 
     A mirror holds the shards of the languages asked for (none: all of them) and those of earlier
     calls. To keep the cache within limit_bytes, other mirrors may be removed.

@@ -41,7 +41,7 @@ class Language:
 
     @property
     def derived(self) -> bool:
-        """Whether the language was made from another by a change."""
+        """Whether the language is derived from a natural one by a change."""
         return bool(self.order or self.script or self.replaced_percent)
 
 

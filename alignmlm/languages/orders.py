@@ -52,7 +52,7 @@ def noise(words: Words) -> Float[np.ndarray, " word"]:
 
 
 def syntax(words: Words) -> Float[np.ndarray, " word"]:
-    """Ranks that were made from a parse of each sentence.
+    """Ranks derived from a parse of each sentence.
 
     Source: Wang and Eisner, 2016 (Galactic Dependencies).
     """

@@ -1,4 +1,4 @@
-"""Settings about languages, apart from the code that needs NumPy."""
+"""Language settings, kept apart from the code that needs NumPy."""
 
 import re
 from dataclasses import dataclass, field

@@ -20,7 +20,7 @@ WEIGHT = "embeddings.language_embeddings.weight"  # the end of its name in the w
 
 
 def add_language_embeddings(model: PreTrainedModel, languages: int) -> None:
-    """Make a model, with or without a head, accept the numbers of languages as token_type_ids."""
+    """Make a model, with or without a head, accept language numbers as token_type_ids."""
     encoder: Any = model.base_model
     width, spread = model.config.hidden_size, model.config.initializer_range
     table = nn.Embedding(languages, width, padding_idx=0)

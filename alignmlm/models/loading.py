@@ -1,4 +1,4 @@
-"""Models of transformers from a folder: safetensors only, no code, no silently random weights."""
+"""Loading transformers models: only safetensors, no code, and no silently random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ LOADING_ERRORS = (  # of from_pretrained and from_config, for folders that they 
 
 
 def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: Any) -> Any:
-    """The model of a folder in float32, made by a class such as transformers.AutoModel.
+    """The model in a folder, in float32, loaded by a class such as transformers.AutoModel.
 
     Parts above the encoder that the folder lacks, and a pooler, are initialised at random; with
-    `exact` nothing is, and the folder may have no other weights.
+    `exact` nothing is, and the folder may hold no weights besides the model's.
 
     Raises:
         CheckpointError: it cannot be loaded, or a tensor is missing or unexpected.
@@ -58,13 +58,13 @@ def load_pretrained(auto: Any, folder: Path, *, exact: bool = False, **options: 
 
 
 def shown(names: list[str]) -> str:
-    """Names of tensors as they stand in an error; of many, the first ones."""
+    """Tensor names as text for an error message; of many, the first ones."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{names[:SHOWN]}{more}"
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what a library says of an error."""
+    """The first line of a library's error message."""
     return str(error).strip().partition("\n")[0]
 
 

@@ -67,7 +67,7 @@ def bert_matrices(encoder: Any) -> list[Matrix]:
 
 
 def modernbert_matrices(encoder: Any) -> list[Matrix]:
-    """Each layer's fused query, key and value; output; fused gate and input; output."""
+    """Each layer's fused QKV, attention output, fused gate and input, and feed-forward output."""
     return [
         Matrix(module.weight, blocks)
         for layer in encoder.layers
@@ -88,7 +88,7 @@ ROTARY_BASE = 10_000.0  # Su et al., 2021 (RoFormer), section 3.4.2
 
 
 class MaskedOutput(NamedTuple):
-    """What the losses need of the model; ZeRO-3 sees the tied matrix in it, and keeps it whole."""
+    """The outputs that the losses need; ZeRO-3 finds the tied matrix in them and keeps it whole."""
 
     hidden: Float[Tensor, "masked hidden"]  # after the head's transform
     weight: Float[Tensor, "vocab hidden"]  # output and input embedding, tied
@@ -96,7 +96,7 @@ class MaskedOutput(NamedTuple):
 
 
 class MaskedLanguageModel(nn.Module):
-    """Any known encoder with its masked-LM head at masked positions."""
+    """Any known encoder, with its masked-LM head applied to the masked positions only."""
 
     def __init__(self, model: PreTrainedModel, language_embeddings: bool = False) -> None:
         super().__init__()
@@ -229,13 +229,13 @@ MODERNBERT = Architecture(
 def new_model(
     config: ModelConfig, vocabulary: Vocabulary, size: int, seq_len: int, languages: int
 ) -> MaskedLanguageModel:
-    """A model for `size` tokens, initialised at random by model.seed or from model.start.
+    """A model with `size` tokens, initialised at random from model.seed, or from model.start.
 
-    `languages` is how many language embeddings the objective wants; 1 means none.
+    `languages` is the number of language embeddings that the objective needs; 1 means none.
 
     Raises:
-        ConfigError: model.start is no known masked LM, or does not fit the recipe; or no new model
-            can have the architecture.
+        ConfigError: model.start is not a known masked LM, or does not fit the recipe; or the
+            architecture is not one for new models.
     """
     torch.manual_seed(config.seed)
     if config.start is not None:
@@ -256,8 +256,8 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
     """A checkpoint's model, from safetensors only: loading it must not run code.
 
     Raises:
-        ConfigError: it has none, or not all of the encoder's, or it is a folder with a file that
-            leads out of it.
+        ConfigError: it has no safetensors weights, or lacks some of the encoder's, or is a folder
+            with a file that leads out of it.
     """
     if Path(start).is_dir():
         try:
@@ -281,7 +281,7 @@ def started_weights(start: str, shape: PretrainedConfig) -> PreTrainedModel:
 def started_model(
     start: str, dropout: float, size: int, seq_len: int, languages: int
 ) -> PreTrainedModel:
-    """A checkpoint's model with its vocabulary and language embeddings grown to the recipe.
+    """A checkpoint's model, its vocabulary and language embeddings extended to fit the recipe.
 
     Raises:
         ConfigError: it is no known masked LM with tied embeddings, or does not fit the recipe.
@@ -331,7 +331,7 @@ def continue_language_embeddings(model: PreTrainedModel, start: str, languages: 
         described = f"{start} with embeddings of {known} languages"
         raise ConfigError("model.start", described, f"have those of the recipe's {languages}")
     else:
-        # the folder of a hub's name is the one that transformers has downloaded it to
+        # for a name on the hub, the folder is the one that transformers has downloaded it to
         restore_language_embeddings(model, Path(str(cached_file(start, CONFIG))).parent)
 
 

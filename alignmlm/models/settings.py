@@ -1,4 +1,4 @@
-"""The settings of a model, apart from the model, which needs torch and seconds to import."""
+"""The settings of a model, without its code: that needs torch and takes seconds to import."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,1 +1,1 @@
-"""Random numbers by counter, and compiled loops."""
+"""Counter-based random numbers, and compiled loops."""

@@ -1,6 +1,6 @@
 """Random numbers as integer hashes of (seed, purpose, epoch, row, position): no state, no order.
 
-Equal on every machine, rank and worker, so that any batch can be computed at any time.
+They are equal on every machine, rank and worker, so any batch can be computed at any time.
 Source: Steele et al., 2014 (SplitMix64), used as a counter-based hash.
 """
 

@@ -1,4 +1,4 @@
-"""Python functions over arrays as machine code, compiled once and cached between runs."""
+"""Python functions over arrays compiled to machine code, once, and cached between runs."""
 
 import inspect
 import logging
@@ -43,7 +43,7 @@ def cache_folder() -> Path:
         RuntimeError: the user has no home.
     """
     name = sources_id()
-    if given := os.environ.get("NUMBA_CACHE_DIR"):  # of the user, or of a parent process
+    if given := os.environ.get("NUMBA_CACHE_DIR"):  # by the user, or by a parent process
         return Path(given) if Path(given).name == name else Path(given) / name
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alignmlm" / name
 
@@ -80,9 +80,9 @@ def compiled(function: Callable) -> Any:
 
 
 def bare(function: Callable) -> Any:
-    """The same for a function that allocates no arrays, nor calls functions that do.
+    """Like `compiled`, for a function that neither allocates arrays nor calls functions that do.
 
-    Array references are not counted there; counting takes a third of the time of loops over
+    Array references are not counted in it; counting takes a third of the time of loops over
     sentences.
     """
     uncounted: dict[str, Any] = {"_nrt": False}
@@ -92,7 +92,7 @@ def bare(function: Callable) -> Any:
 
 
 def inlined(function: Callable) -> Any:
-    """The same for a small function that is only called by compiled ones."""
+    """Like `compiled`, for a small function that only compiled ones call: it is inlined there."""
     return njit(inline="always", error_model="numpy")(inspect.unwrap(function))
 
 

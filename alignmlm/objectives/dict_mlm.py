@@ -1,6 +1,6 @@
-"""Dictionary MLM: a share of the masked dictionary tokens crosses over to another language.
+"""Dictionary MLM: a share of the masked dictionary tokens is translated to another language.
 
-Two readings: the model sees the translation and predicts the original (princeton-nlp/align-mlm),
+Two variants: the model sees the translation and predicts the original (princeton-nlp/align-mlm),
 or sees <mask> and predicts the translation (Chaudhary et al., 2020, arXiv:2010.12566).
 """
 

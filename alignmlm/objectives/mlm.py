@@ -16,7 +16,7 @@ def mlm(
     pairs: WordPairs | None,
     languages: int,
 ) -> Losses:
-    """Cross entropy of the masked tokens, whatever the corruption made of the rows."""
+    """Cross entropy at the masked positions, however the rows were corrupted."""
     result = masked_softmax_loss(outputs.hidden, outputs.weight, batch.labels, outputs.bias)
     cell = batch.terms * languages + batch.languages
     parts = torch.stack(

@@ -32,7 +32,7 @@ Loss = Callable[[ObjectiveConfig, Batch, MaskedOutput, WordPairs | None, int], L
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The parts of an objective; `loss` takes the number of languages last."""
+    """A corruption of rows and a loss; the last argument of `loss` is the number of languages."""
 
     corruption: Callable[[ObjectiveConfig], Corruption]
     loss: Loss

@@ -1,4 +1,4 @@
-"""The objective of a recipe: what predicts, and what adds a loss to it."""
+"""The objective of a recipe: a prediction objective, and any loss that is added to it."""
 
 from alignmlm.errors import ConfigError
 from alignmlm.objectives.objective import AddedLoss, Objective, ObjectiveConfig

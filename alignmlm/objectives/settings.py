@@ -1,4 +1,4 @@
-"""The settings of an objective, apart from its loss, which needs torch and seconds to import."""
+"""The settings of an objective, without its loss: that needs torch and takes seconds to import."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One output row for the two words of a given pair; their input rows stay apart.
+"""One output label for the two words of a given pair; their input embeddings stay separate.
 
 The label of a target word in a given pair is its source word, so the contexts of both words must
 predict the same label. Source: Hua et al., 2024 (mOthello, arXiv:2404.12444), section 5: a

@@ -89,7 +89,7 @@ def partitioned_transfers(
 ) -> Iterator[Transfer]:
     """ZeRO-3: parameters are gathered for the forward pass, and again for the backward pass.
 
-    The second time is left out where DeepSpeed keeps what it uses again soon (`max_reuse_distance`
+    The second gather is skipped where DeepSpeed keeps what it soon uses again (`max_reuse_distance`
     and `max_live_parameters`, both 10**9 by default: more than these models have). One call for
     each matrix is an upper bound; prefetching merges several into one.
     """

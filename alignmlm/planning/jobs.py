@@ -142,7 +142,7 @@ def size_of(zero: dict[str, Any], key: str, default: float, least: int = 0) -> i
 
 
 def is_offloaded(zero: dict[str, Any], key: str) -> bool:
-    """Whether something is on the host, in its memory or on its disk, and not on the GPU."""
+    """Whether a part of the state is offloaded from the GPU to the host's memory or disk."""
     return ((zero.get(key) or {}).get("device") or "none") != "none"
 
 

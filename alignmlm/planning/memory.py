@@ -43,8 +43,8 @@ def held_bytes(job: Workload, stage: int) -> int:
 def parameter_bytes(job: Workload, policy: Policy, ranks: int) -> int:
     """Bytes of the parameters on one GPU.
 
-    Stages 0 to 2 hold all of them, under autocast with a bf16 copy beside them. ZeRO-3 holds its
-    share, small tensors whole, and what is gathered at once. Source: Rajbhandari et al., 2020
+    Stages 0 to 2 hold all of them, and under autocast a bf16 copy as well. ZeRO-3 holds its share,
+    small tensors whole, and what is gathered at any one time. Source: Rajbhandari et al., 2020
     (arXiv:1910.02054), section 5.3.
     """
     numbers, size = job.shape.parameters, held_bytes(job, policy.stage)

@@ -7,7 +7,7 @@ from alignmlm.models.settings import SIZES, gated_width
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderShape:
-    """An encoder whose output matrix is its input embedding. Sizes are counts."""
+    """The shape of an encoder with tied input and output embeddings. Sizes are counts."""
 
     layers: int
     hidden: int

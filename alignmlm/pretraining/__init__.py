@@ -1,1 +1,1 @@
-"""The engine (DeepSpeed), the loop, checkpoints, metrics, export."""
+"""Pre-training: the DeepSpeed engine, the training loop, checkpoints, metrics and export."""

@@ -63,7 +63,7 @@ def recipe_languages(recipe: Recipe, store: Store) -> list[Language]:
 
 
 def source_of(number: int, languages: list[Language]) -> int | None:
-    """The source of a language in a derived script: the first of its base in the base's script."""
+    """The index of a derived-script language's source: the first of its base in the base script."""
     here = languages[number]
     for other, language in enumerate(languages):
         if language.base == here.base and language.script == "" and here.script != "":
@@ -273,10 +273,10 @@ def assemble(recipe: Recipe) -> Assembly:
 
 
 def check_start_tokenizer(start: Path, store: Store) -> None:
-    """Raise if the folder of a checkpoint has a tokenizer with other tokens than a store's.
+    """Raise if a checkpoint folder's tokenizer has different tokens from a store's.
 
     Raises:
-        ConfigError: it has: the checkpoint's embeddings would be those of other tokens.
+        ConfigError: it does: the checkpoint's embeddings would belong to different tokens.
         DataError: its tokenizer cannot be read.
     """
     if not (start / TOKENIZER).is_file():

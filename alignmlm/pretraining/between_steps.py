@@ -69,7 +69,7 @@ def save_checkpoint(run: Run) -> None:
 
 @torch.no_grad()
 def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
-    """Load a checkpoint's tensors, saved after `updates` updates, into an engine in training."""
+    """Load a checkpoint's tensors, saved after `updates` optimizer updates, into a live engine."""
     restore_state(engine, state)
     for name, parameter in engine.module.named_parameters():
         with engine.whole([parameter], writer=0):
@@ -79,12 +79,12 @@ def put_back(engine: Engine, state: dict[str, Tensor], updates: int) -> None:
 
 
 def rewind(run: Run, spike: int) -> bool:
-    """Rewind to the newest checkpoint and skip a spike's batches; returns whether there is one.
+    """Rewind to the newest checkpoint and skip a spike's batches; returns False if there is none.
 
     All checkpoints are from before the spike, since losses are checked before each save.
 
     Raises:
-        AlignMLMError: it was rewound there too often.
+        AlignMLMError: the run was rewound to that checkpoint too often.
     """
     settled(run.saver, run.engine.control)
     engine, faults, counters = run.engine, run.faults, run.counters
@@ -107,9 +107,9 @@ def rewind(run: Run, spike: int) -> bool:
 
 
 def mean_validation_loss(metrics: Metrics) -> float | None:
-    """The mean over languages of a validation's losses, in nats; None where one is not finite.
+    """The mean over languages of a validation's losses, in nats; None if any is not finite.
 
-    So is that of a language whose validation rows have no masked position.
+    The loss of a language whose validation rows have no masked position is NaN.
     """
     mean = fmean(v for name, v in metrics.items() if name.startswith("validation/loss_nats/"))
     return mean if isfinite(mean) else None

@@ -153,9 +153,9 @@ def save_checkpoint(
 
 
 def finish_save(folder: Path, step: int, rotation: Rotation) -> None:
-    """Finish the save of the step that a run resumes from, in case it was killed before its end.
+    """Finish the save of the step that a run resumes from, in case it was interrupted.
 
-    If that was the last step of the run, no later save would do it.
+    If that was the last step of the run, no later save would finish it.
     """
     clear_partial(folder)
     if (path := folder / f"step-{step}").is_dir():
@@ -210,7 +210,7 @@ def rotate(folder: Path, newest: int, rotation: Rotation) -> None:
     """Remove the checkpoints that need not be kept.
 
     Those of later steps than the newest go too: they are damaged, or the run was rewound past them.
-    All stay while one cannot be read for another reason than damage.
+    None is removed while one cannot be read for a reason other than damage.
     """
     steps = saved_steps(folder)
     try:
@@ -258,7 +258,7 @@ def readable(folder: Path, step: int) -> Progress | None:
 
     Raises:
         SchemaError: it is of another schema.
-        OSError: it cannot be read, which may pass.
+        OSError: it cannot be read, which may be temporary.
     """
     try:
         return read_manifest(folder / f"step-{step}")[0]
@@ -274,7 +274,7 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
     Raises:
         CheckpointError: damaged, or it names other files than its own.
         SchemaError: of another schema.
-        OSError: it cannot be read, which may pass.
+        OSError: it cannot be read, which may be temporary.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
@@ -296,10 +296,10 @@ def read_manifest(path: Path) -> tuple[Progress, dict[str, object]]:
 
 
 def checked(progress: Progress, path: Path) -> Progress:
-    """The same progress, checked: each entry has its type, and the step is that of the folder.
+    """The same progress, after checking its entries' types and that the step is the folder's.
 
     Raises:
-        CheckpointError: it is not.
+        CheckpointError: a check failed.
     """
     faults = progress.faults
     steps = (*faults.not_finite, *faults.left_out, *faults.spikes, faults.in_a_row)
@@ -325,7 +325,7 @@ def read_progress(path: Path) -> Progress:
     Raises:
         CheckpointError: damaged; the message names the file and both hashes.
         SchemaError: of another schema.
-        OSError: it cannot be read, which may pass.
+        OSError: it cannot be read, which may be temporary.
     """
     progress, expected = read_manifest(path)
     try:
@@ -344,8 +344,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, Progress] | None:
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
-        SchemaError: one is of another schema; a run that went back would remove it.
-        OSError: one cannot be read, which may pass; likewise.
+        SchemaError: one is of another schema; resuming from an older one would remove it.
+        OSError: one cannot be read, which may be temporary; likewise.
     """
     known = candidates(folder)
     for step, path in known:

@@ -40,7 +40,7 @@ def order_contents(store: str, languages: Iterable[str]) -> dict[str, str | None
     contents = {}
     for language in map(parse_language, languages):
         if is_syntax(language.order):
-            from alignmlm.data.stored_orders import MANIFEST, order_folder  # a second of compilers
+            from alignmlm.data.stored_orders import MANIFEST, order_folder  # slow to import (1 s)
 
             folder = order_folder(expand_path(store), language.order, language.base)
             key = f"data.order.{language.order}.{language.base}"
@@ -86,8 +86,8 @@ def numbers_of(recipe: Recipe) -> dict[str, object]:
     }
 
 
-# settings that may change when a run resumes: the model, its vocabulary (languages.seed draws the
-# tokens that scripts share) and the numbers of the samples (train.batch_rows) do not
+# settings that may change when a run resumes; those of the model, of its vocabulary (languages.seed
+# draws the tokens that scripts share) and of the samples' numbering (train.batch_rows) may not
 DATA_SETTINGS = (
     "data.", "mask.", "dictionary.", "languages.weight", "train.seed", "train.steps",
 )  # fmt: skip

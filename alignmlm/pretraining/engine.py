@@ -90,7 +90,7 @@ def engine_settings(
 
 
 def bf16_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """How DeepSpeed computes in bf16 with weights and gradients kept in fp32.
+    """Settings for DeepSpeed to compute in bf16 and keep weights and gradients in fp32.
 
     Without ZeRO DeepSpeed cannot do so; torch's autocast is used instead.
     """
@@ -134,12 +134,12 @@ def fastest_precision() -> tuple[Precision, str]:
 
 
 def not_about_untested_optimizers(record: logging.LogRecord) -> bool:
-    """Drop DeepSpeed's untested-optimizer warning: tests/pretraining/test_muon.py tests Muon."""
+    """A log filter that drops DeepSpeed's untested-optimizer warning: test_muon.py tests Muon."""
     return "untested optimizer" not in record.getMessage()
 
 
 class Engine:
-    """A DeepSpeed engine with what the loop needs of it."""
+    """A DeepSpeed engine, with the operations that the training loop needs."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Engine:
         self.optimizer = make_optimizer(module, optimizer, muon)
         deepspeed.utils.logger.addFilter(not_about_untested_optimizers)
         self.matrix_share = optimizer.matrix_learning_rate / optimizer.learning_rate
-        own = {"zero_force_ds_cpu_optimizer": False}  # it takes no optimizer but its own there
+        own = {"zero_force_ds_cpu_optimizer": False}  # else CPU offload allows no other optimizer
         config = own | settings | {"zero_allow_untested_optimizer": True}
         with deepspeed_errors_named(settings), redirect_stdout(StringIO()):  # it prints its memory
             self.deepspeed, *_ = deepspeed.initialize(
@@ -211,11 +211,11 @@ class Engine:
         """Take an optimizer step; returns the micro-batches' summed losses and the gradient norm.
 
         If a loss or the norm is not finite on any rank, the norm is not finite on all ranks, and no
-        parameter, moment or step count of the optimizer changes: DeepSpeed skips the update under
-        ZeRO, the optimizer itself without it, on the device.
+        parameter, moment or step count of the optimizer changes: under ZeRO, DeepSpeed skips the
+        update; without ZeRO, the optimizer itself does, on the device.
 
-        The gradient is that of (nats / masked positions of the whole step) + alignment, at any
-        number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
+        The gradient is that of (nats / masked positions of the whole step) + auxiliary losses, for
+        any number of ranks and micro-batches: DeepSpeed averages over both, hence `share`.
         """
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = rate * self.matrix_share if group["muon"] else rate
@@ -245,7 +245,7 @@ class Engine:
         return MUON_MOMENTS if id(parameter) in matrices else self.kind.moments
 
     def gradient_norm(self) -> Tensor | None:
-        """The norm before clipping where DeepSpeed does not report it: without ZeRO in fp32."""
+        """The norm before clipping where DeepSpeed reports none (fp32 without ZeRO); else None."""
         if self.stage > 0 or self.deepspeed.bfloat16_enabled():
             return None
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]

@@ -34,7 +34,7 @@ from alignmlm.storage.atomic import new_folder, replace_text
 from alignmlm.storage.locks import locked
 
 CARD = "README.md"
-PREFIX = "masked_model."  # of parameter names: the training module around the model
+PREFIX = "masked_model."  # of parameter names: the model's place in the training module
 
 
 def trained_model(
@@ -117,7 +117,7 @@ def export_run(recipe: Recipe, folder: Path, output: Path, step: int | None) -> 
     """Export a run's checkpoint: that of a step, or the newest whole one.
 
     Raises:
-        CheckpointError: there is none, or it is damaged, or of other data than data.store holds.
+        CheckpointError: there is none, it is damaged, or its data is not that of data.store.
     """
     checkpoints = folder / CHECKPOINTS
     if step is None:

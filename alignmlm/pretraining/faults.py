@@ -91,7 +91,7 @@ def read_skip_list(folder: Path) -> SkipList:
     """The skip list of a run's folder, empty where there is none.
 
     Raises:
-        CheckpointError: the file holds something else.
+        CheckpointError: the file is not a skip list.
     """
     path = folder / SKIP
     if not path.is_file():
@@ -107,7 +107,7 @@ def read_skip_list(folder: Path) -> SkipList:
 
 
 def write_skip_list(folder: Path, skip: SkipList) -> None:
-    """Keep a skip list in a run's folder."""
+    """Write a skip list into a run's folder."""
     replace_text(folder / SKIP, json.dumps(asdict(skip)))
 
 
@@ -115,7 +115,7 @@ def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool
     """Whether a loss is far above preceding ones; False until there are enough of them.
 
     The distance from the median is measured in median absolute deviations: earlier spikes among the
-    losses move neither. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
+    losses affect neither. Source: Leys et al., 2013 (J. Exp. Soc. Psychol. 49(4)), section 2.
     """
     if config.spike_threshold == 0 or len(losses) < config.spike_window:
         return False
@@ -126,13 +126,13 @@ def is_spike(losses: list[float], loss_nats: float, config: FaultConfig) -> bool
 
 @dataclass(slots=True)
 class Faults:
-    """A run's fault settings and record, with what a message about a step needs."""
+    """A run's fault settings, fault record and skip list, and what messages about a step need."""
 
     config: FaultConfig
     record: FaultRecord
     skip: SkipList
     folder: Path
-    first_step: int = 0  # where the data's first batch was seen
+    first_step: int = 0  # step at which the data's first batch was seen
 
     def leaves_out(self, step: int) -> bool:
         """Whether the skip list has a step."""
@@ -146,7 +146,7 @@ class Faults:
         return f"step {step} (batch {batch}: `{shown}`)"
 
     def judge(self, outcomes: Iterable[StepOutcome], tell: bool) -> int | None:
-        """The first step with a loss spike, if any; `tell`: log faults.
+        """Record outcomes; returns the first step with a loss spike, if any. `tell`: log faults.
 
         Raises:
             AlignMLMError: too many steps in a row were not finite.
@@ -172,7 +172,7 @@ class Faults:
         """Record a step that was not taken.
 
         Raises:
-            AlignMLMError: it is one too many.
+            AlignMLMError: too many steps in a row were not finite.
         """
         record = self.record
         record.not_finite.append(outcome.step)
@@ -192,7 +192,7 @@ class Faults:
         """Put a spike's batches on the skip list, before the run is rewound to a checkpoint.
 
         Raises:
-            AlignMLMError: it was rewound there too often.
+            AlignMLMError: the run was rewound to that checkpoint too often.
         """
         if self.skip.rewinds.count(checkpoint) >= self.config.stop_after:
             raise AlignMLMError(

@@ -49,7 +49,7 @@ def induced_pairs(recipe: Recipe, assembly: Assembly, folder: Path) -> Dictionar
 
 
 def basis_of(recipe: Recipe, assembly: Assembly) -> Record:
-    """What the induced pairs depend on; the recipe's languages are those of its model."""
+    """What the induced pairs depend on, besides the languages, which are fixed with the model."""
     config = recipe.dictionary
     return {
         "data_id": assembly.store.manifest.data_id,
@@ -91,7 +91,7 @@ def induction_of(pair: LanguagePair, assembly: Assembly, config: DictionaryConfi
 
 
 def record_of(pair: LanguagePair, assembly: Assembly, induction: Induction) -> Record:
-    """Sizes of an induction; precision and recall in percent, None where nothing is known."""
+    """Statistics of an induction; precision and recall in percent, None without known answers."""
     last, languages, asked = induction.rounds[-1], assembly.loader.languages, len(pair.held_out)
     return {
         "source": str(languages[pair.source]),

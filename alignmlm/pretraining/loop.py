@@ -96,7 +96,7 @@ def outcomes(engine: Engine, interval: LogInterval) -> list[StepOutcome]:
 
 
 def interval_metrics(engine: Engine, interval: LogInterval, counters: Counters) -> Metrics:
-    """Speed since the last logged step; advances the counters by the interval."""
+    """Metrics since the last logged step, such as throughput; also advances the counters."""
     here = torch.tensor([interval.tokens, interval.fallbacks], device=engine.device)
     tokens, fallbacks = engine.sum_over_ranks(here).tolist()
     passed = perf_counter() - interval.started
@@ -115,7 +115,7 @@ def train(run: Run) -> None:
     """Train from the run's step to train.steps of its recipe.
 
     Raises:
-        SavedAndStoppedError: a signal to any rank asked for it; all steps are saved.
+        SavedAndStoppedError: a signal to any rank asked the run to stop; all steps are saved.
         AlignMLMError: too many steps in a row were not finite.
     """
     engine, counters, last = run.engine, run.counters, run.recipe.train.steps
@@ -151,7 +151,7 @@ def train_on(run: Run) -> None:
 
 
 def make_step(run: Run, number: int) -> list[Batch]:
-    """This rank's micro-batches of one step; none where the skip list has it."""
+    """This rank's micro-batches of one step; none if it is on the skip list."""
     if run.faults.leaves_out(number + run.counters.first_step + 1):
         return []
     return step_batches(run.engine, run.assembly.loader, run.recipe.train, number)
@@ -172,7 +172,7 @@ def next_batches(
 def take_step(
     run: Run, interval: LogInterval, batches: list[Batch], masked: torch.Tensor
 ) -> tuple[Losses, torch.Tensor] | None:
-    """The losses and the gradient norm of the next step; none where the skip list has it."""
+    """The losses and the gradient norm of the next step; None if it is on the skip list."""
     engine, counters, config = run.engine, run.counters, run.recipe.train
     rate = learning_rate(counters.step, run.recipe.optimizer, config.steps)
     seed = key("dropout", config.seed, counters.step, engine.rank) % 2**62
@@ -242,7 +242,7 @@ class Due:
 
 
 def due_now(step: int, recipe: Recipe) -> Due:
-    """What is due after `step` steps; everything after the last."""
+    """What is due after `step` steps; after the last step, everything."""
     config = recipe.train
     last = step == config.steps
     validation = last or step % config.validation_steps == 0

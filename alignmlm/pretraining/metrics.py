@@ -60,7 +60,7 @@ def progress_line(step: int, steps: int, metrics: Metrics, seconds_left: float) 
 
 
 def validation_line(step: int, metrics: Metrics) -> str:
-    """The line of a validation: loss by language, and aligned words."""
+    """One line about a validation: the loss of each language, and the aligned words."""
     loss, ending = "validation/loss_nats/", "_percent"
     parts = [f"{k.removeprefix(loss)} {v:.3f}" for k, v in metrics.items() if k.startswith(loss)]
     aligned = [

@@ -1,4 +1,4 @@
-"""README.md of an export: what the model is, how it did, and how it is loaded."""
+"""The model card of an export (README.md): the model, its results, and how to load it."""
 
 import json
 
@@ -59,7 +59,7 @@ def named_once(metrics: Metrics) -> Metrics:
 
 
 def model_card(recipe: Recipe, progress: Progress, metrics: Metrics) -> str:
-    """README.md of an export."""
+    """The text of an export's model card."""
     objective = recipe.objective
     adds = isinstance(OBJECTIVES[objective.name], AddedLoss)
     chosen = objective.name + (f" on {objective.base}" if adds else "")

@@ -1,7 +1,7 @@
 """Muon for the matrices of an encoder, AdamW for all else, under any ZeRO stage.
 
-Muon needs a whole matrix, and ZeRO gives an optimizer flat parts of them. So momentum is kept where
-the part is; then each matrix is put together, made orthogonal, and divided again.
+Muon needs whole matrices, but ZeRO gives an optimizer flat partitions of them. So momentum is kept
+with each partition; then each matrix's update is gathered, orthogonalised, and partitioned again.
 """
 
 from math import sqrt
@@ -65,7 +65,7 @@ class Muon(torch.optim.AdamW):
                     self.update(master, master.grad, group["lr"], group["weight_decay"])
 
     def update(self, master: Tensor, grad: Tensor, rate: float, weight_decay: float) -> None:
-        """Muon's update of one tensor; where `found_inf` says so, nothing changes.
+        """Muon's update of one tensor; if `found_inf` is 1, its weight and momentum do not change.
 
         Source: Jordan et al., 2024 (Muon), with Nesterov's momentum as in torch.optim.Muon.
         """
@@ -80,7 +80,7 @@ class Muon(torch.optim.AdamW):
         master.mul_(1 - rate * weight_decay * taken).sub_(update * (rate * taken))
 
     def make_orthogonal(self, master: Tensor) -> None:
-        """Make the update of each matrix that lies in a tensor orthogonal, in place."""
+        """Orthogonalise, in place, the update of each matrix that lies in a master tensor."""
         parts = self.partitions
         for matrix in parts.matrices_in(master):
             whole = parts.whole(matrix.weight, "update")

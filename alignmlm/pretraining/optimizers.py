@@ -29,7 +29,7 @@ class Optimizer:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, muon: list[Matrix]) -> list[dict]:
-    """Groups: weight decay for matrices, none for biases and norms, and one for Muon's matrices."""
+    """Parameter groups: with weight decay (matrices), without (biases, norms), Muon's matrices."""
     apart = {id(matrix.weight) for matrix in muon}
     named = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
     decay = [parameter for parameter in named if parameter.ndim > 1]

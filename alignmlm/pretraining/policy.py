@@ -93,7 +93,7 @@ def deepspeed_errors_named(settings: dict[str, Any]) -> Iterator[None]:
     """Turn DeepSpeed's own refusal of its configuration into an error that names the key.
 
     Raises:
-        ConfigError: it refuses something.
+        ConfigError: DeepSpeed rejects the configuration.
     """
     from deepspeed.runtime.config import DeepSpeedConfigError
     from deepspeed.runtime.zero.utils import ZeRORuntimeException

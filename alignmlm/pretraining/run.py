@@ -130,7 +130,7 @@ def train_to_the_end(run: Run) -> Metrics:
     """Train all steps; returns the last validation's metrics.
 
     Raises:
-        AlignMLMError: the error, with the rank where it occurred: others may not know of it.
+        AlignMLMError: training failed; a note names the rank, as other ranks may see no error.
     """
     try:
         train(run)
@@ -146,7 +146,7 @@ def train_to_the_end(run: Run) -> Metrics:
 
 
 def last_validation(run: Run) -> Metrics:
-    """The metrics after the last step; if none was left to train, as recorded, or measured now."""
+    """The last validation's metrics; if no step was left to train, as recorded or measured now."""
     step = run.counters.step
     recorded = run.validation or from_rank_zero(validation_at)(run.folder, step)
     if not recorded:

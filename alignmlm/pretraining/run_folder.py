@@ -46,7 +46,7 @@ def recorded_numbers(folder: Path) -> dict[str, object] | None:
 
 
 def recorded_data(folder: Path) -> dict[str, Any] | None:
-    """What tells the data of a folder's run from other data; None before its first start.
+    """The record that identifies the data of a folder's run; None before the run's first start.
 
     Raises:
         CheckpointError: the record is damaged.
@@ -60,7 +60,7 @@ def recorded_data(folder: Path) -> dict[str, Any] | None:
 
 
 def check_store(folder: Path, progress: Progress, manifest: Manifest) -> None:
-    """Raise unless a store holds the data of a run's checkpoint, or those the run went on with.
+    """Raise unless a store holds the data of a run's checkpoint, or the data the run continued on.
 
     Raises:
         CheckpointError: it holds other data: its tokenizer and words need not be the model's.
@@ -114,10 +114,10 @@ def last_saved(folder: Path) -> int:
 
 
 def check_unfinished(folder: Path, recipe: Recipe) -> None:
-    """Raise if a run has all its steps: its results are not those of changed settings or data.
+    """Raise if a run has already taken all its steps: changed settings or data come too late.
 
     Raises:
-        ConfigError: it has; its export and summary may be missing.
+        ConfigError: it has, even if its export or summary is still missing.
     """
     if finished(folder, recipe.train.steps) or last_saved(folder) >= recipe.train.steps:
         requirement = (
@@ -128,7 +128,7 @@ def check_unfinished(folder: Path, recipe: Recipe) -> None:
 
 
 def check_data(folder: Path, manifest: Manifest, recipe: Recipe) -> None:
-    """Record a run's data, unless it has changed and may not change; rank 0 calls it.
+    """Record a run's data, or raise if it has changed and may not; only rank 0 calls this.
 
     Raises:
         CheckpointError: it has changed and may not; the message names what differs.
@@ -155,7 +155,7 @@ def first_step_of(
     """The step at which a resumed run sees, or would have seen, batch 0 of its data.
 
     Raises:
-        CheckpointError: it was trained on other data, and run.data_change does not say what to do.
+        CheckpointError: data or settings have changed, and run.data_change is "stop".
     """
     before, now = progress.numbers | {"data": progress.data_id}, numbers | {"data": data_id}
     if not (changed := differences(before, now)):
@@ -193,8 +193,8 @@ def open_folder(folder: Path, recipe: Recipe) -> FileLock:
     """Lock and initialise the run folder; rank 0 calls it and keeps the returned lock.
 
     Raises:
-        ConfigError: another process trains there, it holds the run of another recipe, or
-            something that is no run at all.
+        ConfigError: another process is training there, or the folder holds a run of another
+            recipe, or something that is not a run.
     """
     numbers = as_recorded(numbers_of(recipe))
     if folder.exists() and not folder.is_dir():

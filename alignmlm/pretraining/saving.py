@@ -69,7 +69,7 @@ class Saver:
     news: Metrics = field(default_factory=dict)
 
     def start(self, state: dict[str, Tensor], progress: Progress, background: bool) -> None:
-        """Save, in a thread or here; does nothing while the previous save is running."""
+        """Save, in a thread or synchronously; does nothing while the previous save is running."""
         if self.writing is not None:
             return
         writing = self.writing = Writing(progress)
@@ -153,7 +153,7 @@ def save(
 ) -> SaveStatus:
     """Save during the run; every rank calls it. A failed save is counted and raises nothing.
 
-    In the background the outcome is that of the previous save. `group` is a CPU group.
+    With `background`, the outcome is that of the previous save. `group` is a CPU process group.
 
     Raises:
         CheckpointError: a bug in the thread.
@@ -185,7 +185,7 @@ def save_last(
     A save that is still running is waited for once more, without counting that as an attempt.
 
     Raises:
-        CheckpointError: it failed `attempts` times in a row; raised on every rank.
+        CheckpointError: saving failed `attempts` times in a row; raised on every rank.
     """
     if settled(saver, group).busy:
         settled(saver, group)

@@ -63,7 +63,7 @@ def resume(folder: Path) -> tuple[Progress, dict[str, Tensor]] | None:
 
 
 def check_state(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
-    """Raise unless a state is of this model; `prefix` stands before the model's names in it.
+    """Raise unless a state belongs to this model; in it, `prefix` precedes the model's names.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, or of another shape or type.
@@ -96,7 +96,7 @@ def load_parameters(module: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def start_moments(engine: Engine, steps: int) -> None:
-    """Give every master weight zero moments after `steps` steps.
+    """Give every master weight zero moments and a step count of `steps`.
 
     AdamW would create them at its first step; but DeepSpeed links the moments of ZeRO 1 and 2 to
     the parameters after the step of the first parameter group, when the second has none yet.

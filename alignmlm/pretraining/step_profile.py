@@ -103,7 +103,7 @@ def step_costs(events: Iterable[Any], on_cuda: bool) -> StepCosts:
         if place is not None and not event.name.startswith(PHASE_PREFIX):
             spent_us = event.self_device_time_total if on_cuda else event.self_cpu_time_total
             costs[Cost(OTHER if place == STEP else place, event.name)] += spent_us
-    # on CUDA a phase ends before the device is done with it
+    # on CUDA a phase ends on the CPU before the device has finished its work
     whole_us = {OTHER: step_us - sum(costs.values())} if on_cuda else phases_us(ranges)
     for name, spent_us in whole_us.items():
         inside = 0 if on_cuda else sum(us for cost, us in costs.items() if cost.phase == name)

@@ -66,7 +66,7 @@ class Run:
         return self.folder / CHECKPOINTS
 
     def turn(self) -> tuple[int, int]:
-        """A count that grows while training makes progress, and the steps done."""
+        """A counter that increases while training makes progress, and the number of steps done."""
         return self.engine.turns + self.counters.step, self.counters.step
 
     def progress(self) -> Progress:
@@ -102,9 +102,9 @@ def make_module(
 def start_writers(
     recipe: Recipe, folder: Path, numbers: dict[str, object], step: int
 ) -> tuple[Recorder, Saver]:
-    """What writes metrics and checkpoints of a run that starts or resumes after `step`.
+    """The writers of metrics and checkpoints for a run that starts or resumes after `step`.
 
-    Rank 0 calls it. What an earlier start recorded after `step` is removed.
+    Only rank 0 calls this. Whatever an earlier start recorded after `step` is removed.
 
     Raises:
         ConfigError: a tracker cannot start.
@@ -119,7 +119,7 @@ def start_writers(
 
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
-    """Model, engine and recorder of a run, resumed from its newest checkpoint."""
+    """Set up the parts of a run, resumed from its newest checkpoint if there is one."""
     induced = from_rank_zero(induced_pairs)(recipe, assembly, folder)
     module = make_module(recipe, assembly, induced)
     saved = resume(folder)

@@ -18,7 +18,7 @@ from alignmlm.probes.words import WordProbe, word_probe
 
 
 def word_probes(used: Dictionary, held_out: Dictionary, limit: int | None) -> dict[str, WordProbe]:
-    """Retrieval questions on trained and held-out words, where a dictionary has any.
+    """Retrieval questions on trained and on held-out words, for each dictionary that is not empty.
 
     Candidates are all words of both; a limit keeps that many questions per kind and direction.
     """

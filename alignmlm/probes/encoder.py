@@ -29,7 +29,7 @@ class ProbeRow:
 
 
 def whole(ids: Sequence[int], language: int = 0) -> ProbeRow:
-    """A row whose one vector is the mean of all its tokens, special ones too."""
+    """A row whose only span is all its tokens, special ones included."""
     return ProbeRow(tuple(ids), ((0, len(ids)),), language)
 
 

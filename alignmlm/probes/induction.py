@@ -33,7 +33,7 @@ NEIGHBOURS = 10  # of CSLS
 MARGIN = 0.05  # least lead of the nearest word over the second, in CSLS
 ROUNDS = 20  # at most
 CHANGED = 0.01  # share of the pairs: a round that changes no more is the last
-CONTROL = 10  # one given pair in so many is set aside
+CONTROL = 10  # one given pair in this many is set aside
 LEAST_PRECISION = 0.5  # of the control
 ROWS_AT_ONCE = 4096
 
@@ -56,7 +56,7 @@ class Induction:
 
 
 def neighbour_counts(loader: Loader, language: int, limit_tokens: int, seed: int) -> csr_array:
-    """How often token b stands within WINDOW tokens of token a, in [a, b] of a symmetric matrix.
+    """A symmetric matrix: entry [a, b] counts how often token b is within WINDOW tokens of a.
 
     Reads training rows of a language, in its own order and script, drawn by the seed until
     `limit_tokens` tokens of text or all rows are read. Special tokens are not counted.
@@ -179,7 +179,7 @@ def induce(
 def without_partner(
     vocabulary: int, given: Dictionary, control: Int[np.ndarray, "pair 2"], side: int
 ) -> Int[np.ndarray, " token"]:
-    """The tokens that no given pair, those of the control apart, has as its word of one side."""
+    """The tokens that are not a word of any given pair on one side, not counting control pairs."""
     aside = {((a,), (b,)) for a, b in control.tolist()}
     words = (pair[side] for pair in given.words() if pair not in aside)
     taken = [word[0] for word in words if len(word) == 1]

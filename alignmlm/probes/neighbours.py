@@ -31,7 +31,7 @@ def answers_of(sets: list[frozenset[int]], device: torch.device | None = None) -
 
 
 def own_place(count: int, device: torch.device | None = None) -> Answers:
-    """Query i is answered by candidate i alone."""
+    """Answers in which candidate i alone is right for query i."""
     return Answers(torch.arange(count, device=device), torch.arange(count + 1, device=device))
 
 
@@ -114,9 +114,9 @@ def margin_ratio(
     queries: Float[Tensor, " block"],
     candidates: Float[Tensor, " candidate"],
 ) -> Float[Tensor, "block candidate"]:
-    """Cosines over the mean of both neighbourhoods; 1 where a pair is no nearer than those.
+    """Cosine divided by the mean of both neighbourhood means; 1 if a pair is no nearer than those.
 
-    It ranks as it should only where neighbourhoods are positive, as they are with mean vectors.
+    The ranking is meaningful only if neighbourhood means are positive, as with mean vectors.
     Source: Artetxe and Schwenk, 2019 (arXiv:1811.01136), section 3.1, margin "ratio".
     """
     return cosines / (queries[:, None] + candidates).div_(2)

@@ -35,7 +35,7 @@ class ParallelRows:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How one language of a model reads sentences of its base language."""
+    """How sentences of a base language are rendered in one language of a model."""
 
     language: Language
     table: Int[np.ndarray, " vocab"]  # the model's id of each base token

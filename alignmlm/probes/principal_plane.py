@@ -28,7 +28,7 @@ def unit_length(vectors: Float[np.ndarray, "word hidden"]) -> Float[np.ndarray, 
 def principal_plane(vectors: Float[np.ndarray, "word hidden"]) -> Plane:
     """The plane of the largest variance of some vectors.
 
-    The heaviest entry of each direction is positive, so that a map is always the same way round.
+    The entry of largest magnitude in each direction is positive, which fixes a map's orientation.
     Source: Pearson, 1901 (Philosophical Magazine 2), principal components.
     """
     centre = vectors.mean(axis=0).astype(np.float64)

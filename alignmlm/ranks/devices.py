@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory of a batch for the next one.
 
     By default the C library returns blocks of this size to the system as soon as they are freed,
-    and the system zeroes each page anew: for a loader that takes as long as its actual work.
+    and the system zeroes each page anew, which takes a loader as long as its actual work.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of glibc
     try:

@@ -27,8 +27,8 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     No collective operation waits longer than `timeout_s`, whether ours, torch's or DeepSpeed's.
 
     Raises:
-        ConfigError: what the launcher says contradicts itself, or does not say where rank 0 is; or
-            rank 0's port is in use.
+        ConfigError: the launcher's variables contradict each other, or do not say where rank 0 is;
+            or rank 0's port is in use.
     """
     try:
         place = with_master(launched_by(os.environ))
@@ -36,7 +36,7 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
         error.add_note(f"host {socket.gethostname()}")  # others may see no error
         raise
     if torch.cuda.device_count() == 1:
-        place = replace(place, local_rank=0)  # the launcher showed each rank a device of its own
+        place = replace(place, local_rank=0)  # the launcher exposes one device to each rank
     os.environ.update(place.variables())
     logging.getLogger("alignmlm").setLevel(logging.WARNING if place.rank else logging.INFO)
     name_accelerator()
@@ -102,7 +102,7 @@ def with_master(place: Placement) -> Placement:
     """The placement with rank 0's address and port; under mpirun rank 0 broadcasts them.
 
     Raises:
-        ConfigError: there is no mpi4py that could do it.
+        ConfigError: the broadcast needs mpi4py, which is missing or uses another MPI.
     """
     if place.master_addr is not None and place.master_port is not None:
         return place
@@ -121,7 +121,7 @@ def told_by_first_rank(place: Placement, mine: tuple[str, int]) -> tuple[str, in
     the others. Otherwise MPI_Finalize would wait for them for ever.
 
     Raises:
-        ConfigError: there is no mpi4py, or it uses another MPI than that of mpirun.
+        ConfigError: mpi4py is missing, or uses a different MPI from mpirun's.
     """
     try:
         from mpi4py import MPI

@@ -35,7 +35,7 @@ class Placement:
 
 
 def first_set(names: tuple[str, ...], environ: Environment) -> str:
-    """The first of some variables that is set; where none is, the last."""
+    """The name of the first variable that is set; if none is, the last name."""
     return next((name for name in names if name in environ), names[-1])
 
 
@@ -43,7 +43,7 @@ def number(names: tuple[str, ...], environ: Environment) -> int:
     """The value of the first variable that is set.
 
     Raises:
-        ConfigError: none is, or it is no whole number.
+        ConfigError: none is set, or its value is not a whole number.
     """
     name = first_set(names, environ)
     value = environ.get(name)
@@ -95,7 +95,7 @@ class Launcher:
     ranks_of_node: Callable[[Environment], int] | None = None  # where no variable says it
     master: Callable[[Environment], tuple[str, int]] | None = None  # address and port of rank 0
     mpi: bool = False  # whether rank 0 can broadcast them over MPI
-    # whether mpirun or srun may start it in turn: their variables then place it, not its processes
+    # whether mpirun or srun may start it: their variables then describe the launcher, not its ranks
     innermost: bool = False
     shown: str = ""  # its name in code.json, if other than its key
 
@@ -107,7 +107,7 @@ BY_HAND = Launcher(
     local_rank=("LOCAL_RANK",),
     local_world_size=("LOCAL_WORLD_SIZE", "LOCAL_SIZE"),
 )
-LAUNCHERS: Registry[Launcher] = Registry(  # one that may start another comes after it
+LAUNCHERS: Registry[Launcher] = Registry(  # a launcher comes after those that it may start
     "launchers",
     (Launcher,),
     {
@@ -170,7 +170,7 @@ def master_port(environ: Environment) -> int | None:
     """MASTER_PORT; None where it is not set.
 
     Raises:
-        ConfigError: it is no whole number.
+        ConfigError: it is not a whole number.
     """
     return number(("MASTER_PORT",), environ) if environ.get("MASTER_PORT") else None
 
@@ -227,7 +227,7 @@ def launched_by(environ: Environment) -> Placement:
 
 
 def alone(environ: Environment) -> Placement:
-    """The only rank there is."""
+    """The placement of a process without a launcher, which is the only rank."""
     return Placement(
         launcher="no launcher",
         rank=0,

@@ -16,8 +16,8 @@ Result = TypeVar("Result")
 def from_rank_zero(work: Callable[P, Result]) -> Callable[P, Result]:
     """A function for all ranks to call: rank 0 does the work, and each returns its result.
 
-    The result must be picklable. An AlignMLMError of rank 0 is raised on every rank, and an OSError
-    of its disk as one.
+    The result must be picklable. An AlignMLMError on rank 0 is raised on every rank, and so is an
+    OSError of its disk, as an AlignMLMError.
     """
     return partial(collective, work, True)
 

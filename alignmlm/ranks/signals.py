@@ -75,5 +75,5 @@ def forget() -> None:
 
 
 def asked() -> bool:
-    """Whether a signal has come to this process."""
+    """Whether this process has received a signal."""
     return _asked.is_set()

@@ -1,4 +1,4 @@
-"""The speed of each rank's own work, and stragglers."""
+"""Timing of each rank's own work, and detection of stragglers."""
 
 import logging
 import socket
@@ -18,7 +18,7 @@ SLOW_READINGS = 3  # logged steps in a row before a slow rank is named
 
 
 def phase(name: str) -> record_function:
-    """A context that names a part of a step in traces; costs microseconds where none is taken."""
+    """A context that names a part of a step in traces; costs microseconds if none is recorded."""
     return record_function(PHASE_PREFIX + name)
 
 

@@ -1,8 +1,8 @@
-"""Watchdog over ranks: one that dies, hangs or is cut off is named, and the others end.
+"""A watchdog over ranks: one that dies, hangs or is cut off is named, and the others exit.
 
 Each rank publishes a heartbeat with its state once per interval, over a separate store on rank 0.
-Two threads: one talks to the store and may hang with the network; the other only checks clocks and
-ends the process. So a rank that is cut off from rank 0, or rank 0 from all, ends too.
+Each rank has two threads: one talks to the store and may hang with the network; the other only
+checks clocks and ends the process. So a rank cut off from rank 0, or rank 0 from all, exits too.
 """
 
 import faulthandler

@@ -1,9 +1,9 @@
 """Which objectives of a study differ by more than noise in a cell: task, source and target.
 
-Every two objectives of a cell are compared on the pre-training seeds that both have, the test
-examples taken as given. Holm's adjustment counts all comparisons of one measure. An objective's
-rank in a cell is 1 plus the number of objectives that are better by more than noise: equal ranks
-are ties.
+Each pair of objectives in a cell is compared on the pre-training seeds that both have, with the
+test examples taken as given. Holm's adjustment counts all comparisons of one measure. An
+objective's rank in a cell is 1 plus the number of objectives that are better by more than noise:
+equal ranks are ties.
 """
 
 import math
@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 class TransferPlace(NamedTuple):
-    """Where objectives are compared."""
+    """The task, source and target language in which objectives are compared."""
 
     task: str
     source_language: str

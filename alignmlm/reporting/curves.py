@@ -87,10 +87,10 @@ def figure_of(run: Path) -> Figure:
 
 
 def plot_curves(run: Path) -> Path:
-    """The path of curves.png in the run's folder, drawn from its metrics.jsonl.
+    """Draw a run's metrics.jsonl as curves.png in its folder; returns the path.
 
     Raises:
-        DataError: it is no run, or its metrics are damaged.
+        DataError: it is not a run, or its metrics are damaged.
     """
     figure = figure_of(run)
     set_fonts(figure)

@@ -129,7 +129,7 @@ def free_box(
 def lay_labels(
     figure: Figure, pairs: list[tuple[Annotation, Annotation]], plane: Map, most: int
 ) -> int:
-    """How many pairs are labelled: the first ones whose words hide neither words nor points."""
+    """Label the first pairs whose words hide neither words nor points; returns how many."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     axes = figure.axes[0]
@@ -186,7 +186,7 @@ def points_csv(words: PairedWords, plane: Map) -> str:
 
 
 def write_map(words: PairedWords, folder: Path, name: str = "embedding_map") -> list[Path]:
-    """The paths of the map as PNG and SVG and of its points as CSV."""
+    """Write the map as PNG and SVG, and its points as CSV; returns the paths."""
     plane = word_map(words)
     paths = save_figure(map_figure(words, plane), folder, name)
     table = folder / f"{name}.csv"

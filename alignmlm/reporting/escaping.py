@@ -1,4 +1,4 @@
-"""Names of tasks, languages and words as text of a table, whatever they hold."""
+"""Names of tasks, languages and words, escaped for tables, whatever they hold."""
 
 import re
 
@@ -18,7 +18,7 @@ def one_line(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with "'" before what would begin one."""
+    """A text that no spreadsheet takes for a formula: what would begin one gets a "'" before it."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 

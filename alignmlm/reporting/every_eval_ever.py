@@ -188,9 +188,9 @@ def evaluation_record(document: Document, model_id: str) -> Document:
 
 
 def write_evaluation_record(results: Path, model_id: str, output: Path) -> Path:
-    """The path of a new record: OUTPUT/alignmlm/ORG/NAME/UUID.json, the collection's layout.
+    """Write a record to OUTPUT/alignmlm/ORG/NAME/UUID.json, the collection's layout.
 
-    The same results get the same file name.
+    Returns the path; the same results get the same file name.
 
     Raises:
         ConfigError: the name is not ORG/NAME.
@@ -204,7 +204,7 @@ def write_evaluation_record(results: Path, model_id: str, output: Path) -> Path:
         raise DataError(f"{results} holds no results of one model: there is no {RESULTS}")
     record = evaluation_record(document, model_id)
     known = f"{record['evaluation_id']}/{identity_of(document)}".encode()
-    name = uuid.UUID(bytes=xxhash.xxh3_128_digest(known), version=4)  # no other is taken
+    name = uuid.UUID(bytes=xxhash.xxh3_128_digest(known), version=4)  # no other version is accepted
     path = output / COLLECTION / model_id / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

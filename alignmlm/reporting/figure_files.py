@@ -38,7 +38,7 @@ def settings(fonts: Fonts) -> dict[str, object]:
 
 
 def set_fonts(figure: Figure) -> Fonts:
-    """The fonts of a figure's texts, set in each of them."""
+    """Set the fonts of all texts in a figure; returns the fonts."""
     fonts = fonts_for(texts_of(figure))
     for text in figure.findobj(Text):
         if isinstance(text, Text):
@@ -48,7 +48,7 @@ def set_fonts(figure: Figure) -> Fonts:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """The paths of <name>.png and <name>.svg in the folder, each whole or not there."""
+    """Write <name>.png and <name>.svg in the folder, each atomically; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with rc_context(settings(set_fonts(figure))):  # type: ignore[arg-type]

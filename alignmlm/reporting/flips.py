@@ -39,7 +39,10 @@ class TaskLanguage(NamedTuple):
 
 
 def tested(runs: Iterable[RunFacts]) -> dict[TaskLanguage, list[int]]:
-    """What at least two runs have samples of, and these runs' places; retrieval is left out."""
+    """The tasks and languages that two or more runs have samples of, and the places of these runs.
+
+    Retrieval is left out.
+    """
     places_of: dict[TaskLanguage, list[int]] = defaultdict(list)
     for place, run in enumerate(runs):
         results = run.results or {}
@@ -84,8 +87,8 @@ def with_same_examples(
 ) -> list[dict[int, Answers]]:
     """The answers of runs that share examples and right labels, in groups of at least two.
 
-    Of the right answers to a question, samples have the one nearest to the run's own: examples
-    alone are compared.
+    For questions, only examples are compared: samples hold the right answer nearest to the run's
+    own.
     """
     alike: list[tuple[dict[Document, list[str]], dict[int, Answers]]] = []
     for place in places:
@@ -115,7 +118,7 @@ def evenly(documents: list[Document], count: int) -> list[Document]:
 def shown_texts(
     run: RunFacts, one: TaskLanguage, documents: list[Document], folder: Path
 ) -> tuple[list[Plain | None], str]:
-    """Original and derived texts of some examples; without any, Nones and the reason."""
+    """Original and derived texts of some examples, or Nones and the reason why there are none."""
     try:
         texts = example_texts(run, *one, wanted=set(documents), folder=folder)
     except (AlignMLMError, OSError, KeyError, TypeError) as error:
@@ -172,7 +175,7 @@ def flip_unit(
 
 
 def flip_data(runs: list[RunFacts]) -> list[Plain]:
-    """Units of a task, language and arm, for each two or more runs with the same examples.
+    """Units of a task, language and arm, one per group of runs with the same examples.
 
     Raises:
         DataError: samples are damaged.

@@ -115,7 +115,7 @@ def write_model_map(
     dictionary: Path | None = None,
     pairs: int = PAIRS,
 ) -> list[Path]:
-    """The paths of a map of two languages of a model, its first two unless others are named.
+    """Write a map of two languages of a model, by default its first two; returns the paths.
 
     Raises:
         CheckpointError: there is no export at model.

@@ -1,4 +1,4 @@
-"""Source x target x objective as a table of BS, BZ and Delta, and the holes in it with reasons."""
+"""Tables of BS, BZ and Delta by source, target and objective; the holes in them, with reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Score:
 
     title: str  # "BS"
     mean: str
-    interval: str  # "[54.0, 59.0]", empty where nobody knows
+    interval: str  # "[54.0, 59.0]", empty if unknown
     look: str  # "better", "worse", "between", "tied", "alone"
     told: str  # the same in words
 

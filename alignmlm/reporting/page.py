@@ -64,7 +64,7 @@ class PageGroup:
 
 
 def embedded(value: Any) -> Markup:
-    """A value as JSON that ends no script element, whatever its texts are."""
+    """A value as JSON that cannot close a script element, whatever its texts hold."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.translate(ESCAPED))
 
@@ -112,7 +112,7 @@ def groups(studies: list[Path], runs: list[RunFacts]) -> list[PageGroup]:
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:
-    """The names of folders, each after as many of its parents as tell it from the others."""
+    """The names of folders, each with as many of its parents as it takes to make it unique."""
     every = [folder.absolute().parts for folder in folders]
 
     def parts(own: tuple[str, ...]) -> int:
@@ -203,7 +203,7 @@ def page_of(runs: Sequence[Path], studies: Sequence[Path], live: str = "") -> st
 
 
 def write_page(runs: Sequence[Path], studies: Sequence[Path], output: Path) -> Path:
-    """The path of the page of some runs and studies.
+    """Write the page of some runs and studies; returns its path.
 
     Raises:
         DataError: a run or a study cannot be read.

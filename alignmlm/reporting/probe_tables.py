@@ -93,7 +93,7 @@ def curves_figure(document: dict[str, Any]) -> Figure:
 
 
 def write_curves(document: dict[str, Any], path: Path) -> Path:
-    """The path of the figure."""
+    """Write the figure as PNG; returns its path."""
     with new_file(path) as partial:
         curves_figure(document).savefig(partial, format="png", dpi=DOTS_PER_INCH)
     return path

@@ -1,4 +1,4 @@
-"""What runs and studies leave, read back: metrics by step, settings, rows."""
+"""What runs and studies have written, read back: metrics by step, summaries, rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def read_study(folder: Path) -> tuple[str, list[Row], list[Row]]:
     """Name and rows of the study in a folder, and the runs that it lacks.
 
     Raises:
-        DataError: its file cannot be read, or is no study's.
+        DataError: its file cannot be read, or is not that of a study.
     """
     study = study_document(folder / STUDY)
     return study["name"], study["rows"], study.get("missing", [])
@@ -64,8 +64,8 @@ def read_study(folder: Path) -> tuple[str, list[Row], list[Row]]:
 class RunCurves:
     """What is drawn of a run."""
 
-    train_loss: list[Series]  # nats, one a language
-    validation_loss: list[Series]  # nats, one a language
+    train_loss: list[Series]  # nats, one per language
+    validation_loss: list[Series]  # nats, one per language
     alignment: list[Series]  # percent, in-dictionary and held-out words
     speed: Series  # tokens/s
 
@@ -104,6 +104,6 @@ def run_curves(run: Path) -> RunCurves:
     """The curves of a run; a metric that was never logged is left out.
 
     Raises:
-        DataError: it is no run, or its metrics are damaged.
+        DataError: it is not a run, or its metrics are damaged.
     """
     return curves_of(read_metrics(run))

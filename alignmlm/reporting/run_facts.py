@@ -1,4 +1,4 @@
-"""What a run is known by on a page: its name, its settings, what it cost, its scores."""
+"""What a page shows of a run: its name, its settings, what it cost, its scores."""
 
 import json
 import re
@@ -40,7 +40,7 @@ class RunFacts:
 
     @property
     def planned_steps(self) -> str:
-        """How many steps it is to have, as its recipe says."""
+        """How many steps its recipe plans, as text."""
         return self.settings.get("train.steps", "?")
 
     @property
@@ -87,7 +87,7 @@ def run_facts(run: Path) -> RunFacts:
     """What is known of the run in a folder.
 
     Raises:
-        DataError: it is no run, or a file of it is damaged.
+        DataError: it is not a run, or one of its files is damaged.
     """
     path = run / RECIPE
     settings = flat(read_yaml(path)) if path.is_file() else {}
@@ -127,7 +127,7 @@ def read_part(path: Path) -> dict[str, Any]:
 
 
 def provenance(run: RunFacts) -> dict[str, str]:
-    """Where a run's numbers come from and what they cost; what nobody wrote down is left out."""
+    """Where a run's numbers come from and what they cost; what was not recorded is left out."""
     starts = read_part(run.folder / CODE).get("starts") or [{}]
     start, results, summary = starts[-1], run.results or {}, run.summary
     code = start.get("git", {})

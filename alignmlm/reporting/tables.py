@@ -15,7 +15,7 @@ MISSING = "–"  # noqa: RUF001 - shown where nothing was measured
 
 @dataclass(frozen=True, slots=True)
 class MeasureColumn:
-    """A measure, and where a row has it."""
+    """A measure, and how to read it from a row."""
 
     title: str
     value: Callable[[Row], float | None]
@@ -91,7 +91,7 @@ def cells(
 
 
 def by_target(rows: list[Row]) -> list[Row]:
-    """The rows, those of a task and target together."""
+    """The rows, reordered so that those of one task and target are adjacent."""
     return [row for group in groups_of(rows, ("task", "language")).values() for row in group]
 
 
@@ -138,7 +138,7 @@ def with_interval(row: Row, measure: str) -> str:
 
 
 def transfer_table(rows: list[Row]) -> Table:
-    """One line a task and target of one model, 95 % intervals over seeds of fine-tuning."""
+    """One line per task and target of one model, with 95 % intervals over fine-tuning seeds."""
     sources, seeds = ({str(row[key]) for row in rows} for key in ("source_language", "n_seeds"))
     caption = f"fine-tuned on {', '.join(sorted(sources))}; seeds: {', '.join(sorted(seeds))}"
     table = new_table(str(rows[0]["objective"]), caption)

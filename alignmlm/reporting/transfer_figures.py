@@ -73,7 +73,7 @@ def pair_name(pair: tuple[str, str], several_sources: bool) -> str:
 
 
 def plain(axes: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
-    """Axes with a title, names with units, and no upper and right edge."""
+    """The axes with a title, labels with units, and no top or right spine."""
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -317,7 +317,7 @@ def legend_mark(marker: str, fill: int, label: str) -> Line2D:
 
 
 def scatter_legend(figure: Figure, cells: Iterable[Cell]) -> None:
-    """What the marks and their fillings mean, below the panels."""
+    """A legend of the marks and their fill styles, below the panels."""
     cells = list(cells)
     several = len(names_of(cells, "source_language")) > 1
     handles = [

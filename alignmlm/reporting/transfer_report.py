@@ -34,7 +34,7 @@ TABLES: dict[str, Callable[[list[ScoreRow]], str]] = {
 
 
 def write_tables(rows: list[ScoreRow], folder: Path) -> list[Path]:
-    """The paths of the tables as CSV, Markdown and LaTeX."""
+    """Write the tables as CSV, Markdown and LaTeX; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in TABLES.items():
         replace_text(folder / name, text(rows))
@@ -59,7 +59,7 @@ def confusion_figures(side: ResultSet) -> dict[str, Callable[[], Figure]]:
 
 
 def write_figures(side: ResultSet, folder: Path, words: str | None = None) -> list[Path]:
-    """The paths of the figures as PNG and SVG; `words` names the words whose alignment is drawn."""
+    """Write figures as PNG and SVG; returns the paths. `words`: those whose alignment is drawn."""
     rows = side.rows
     figures: dict[str, Callable[[], Figure]] = {
         "transfer_bars": lambda: bars_figure(rows),
@@ -79,7 +79,7 @@ def write_figures(side: ResultSet, folder: Path, words: str | None = None) -> li
 def write_transfer_report(
     results: Path, output: Path | None = None, words: str | None = None
 ) -> list[Path]:
-    """The paths of all tables and figures of a folder of results, a run or a study.
+    """Write all tables and figures of a folder of results, a run or a study; returns the paths.
 
     The default output is the folder "figures" beside the scores.
 

@@ -1,4 +1,4 @@
-"""The page of a running study on loopback, made anew where its runs have written something."""
+"""A server for the page of a running study, on loopback; rebuilt when runs write something."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ from alignmlm.storage.atomic import files_below
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-EVERY_S = 10.0  # between two looks at the files
+EVERY_S = 10.0  # between two checks of the files
 WATCHED = (METRICS, SUMMARY, RESULTS, STUDY, WORDS)
 
 
@@ -50,12 +50,12 @@ class Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def refresh(self) -> None:
-        """Rebuild the page if files have changed, looking at most once every `every_s` seconds.
+        """Rebuild the page if files have changed, checking at most once every `every_s` seconds.
 
-        A page that cannot be made now, because files are being replaced, is made at the next look.
+        A page that cannot be built because files are being replaced is built at the next check.
 
         Raises:
-            AlignMLMError: the first page cannot be made.
+            AlignMLMError: the first page cannot be built.
         """
         with self.lock:
             if time.monotonic() - self.looked_at < self.every_s:

@@ -1,1 +1,1 @@
-"""Files: how they are read, written and locked."""
+"""Reading, writing and locking files."""

@@ -1,8 +1,8 @@
 """Files and folders that appear whole or not at all, and survive a power failure.
 
-Whatever is written has a temporary name until it is on the disk, and is then renamed; a process
-that is killed leaves at most such a `<name>.tmp-<machine>-<process>`, which the next one that
-writes the file on that machine removes.
+Whatever is written has a temporary name until it is on the disk, and is then renamed. A process
+that is killed leaves at most a `<name>.tmp-<machine>-<process>`, which the next process to write
+the file on that machine removes.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Cells of tables and values of JSON as what they must be: text, a label, a number, a list."""
+"""Table cells and JSON values, checked and converted: text, labels, numbers, lists, objects."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ def cell(row: Mapping[Any, Any], column: str | int, place: str) -> Any:
 
 
 def check_names(names: Iterable[str], place: str) -> None:
-    """Raise unless names of columns differ; empty ones may be repeated.
+    """Raise unless column names are distinct; empty ones may be repeated.
 
     Raises:
         DataError: a name is repeated.

@@ -1,4 +1,4 @@
-"""Files, compressed or not, as streams of bytes; a damaged one is an error that names it."""
+"""Files, compressed or not, as streams of bytes; a damaged one raises an error that names it."""
 
 import bz2
 import gzip
@@ -14,14 +14,14 @@ from alignmlm.errors import DataError
 
 FORMS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 CHUNK_BYTES = 2**17
-ZSTD_WINDOW = 2**31  # bytes that a frame may refer back to; the library takes 128 MiB by default
-INPUT_BYTES = 2**11  # at once: a zstd block of 4 bytes may unpack to 128 KiB, so at most 64 MiB
+ZSTD_WINDOW = 2**31  # bytes that a frame may refer back to; the library's default is 128 MiB
+INPUT_BYTES = 2**11  # read at once: a 4-byte zstd block may unpack to 128 KiB, so at most 64 MiB
 
 
 class FrameReader(io.RawIOBase):
     """Decompressed bytes of all frames (streams) of a file, from its first byte to its last one.
 
-    What follows a frame must begin another one; a file that ends too early is an EOFError, as with
+    What follows a frame must begin another one; a file that ends too early raises EOFError, as with
     gzip. Time and memory do not depend on how much a part of the file unpacks to.
     """
 
@@ -29,7 +29,7 @@ class FrameReader(io.RawIOBase):
         self, raw: io.BufferedReader, begin: Callable[[], Any], *most: int, padding: int = 0
     ) -> None:
         self.raw, self.begin, self.padding = raw, begin, padding
-        self.most = most  # bytes to unpack at once, for a decompressor that can be told
+        self.most = most  # bytes to unpack at once, for a decompressor that takes a limit
         self.data, self.pending, self.used, self.zeros = b"", b"", 0, 0
         self.frame: Any = begin()  # the decompressor of a frame that has not ended
 
@@ -61,7 +61,7 @@ class FrameReader(io.RawIOBase):
             raise EOFError("compressed file ended before the end of a frame")
 
     def decompressed(self) -> bytes:
-        """What the bytes that were read decompress to, up to the end of a frame; perhaps none."""
+        """The input that was read, decompressed up to the end of a frame; perhaps no bytes."""
         if self.frame is None and not self.skip_padding():
             return b""
         self.frame = self.frame or self.begin()
@@ -71,7 +71,7 @@ class FrameReader(io.RawIOBase):
         return part
 
     def skip_padding(self) -> bool:
-        """Skip the zeros between two frames, whole units of them; whether more follows.
+        """Skip the zeros between two frames, in whole units; returns whether more data follows.
 
         Raises:
             LZMAError: the next frame starts within a unit.
@@ -96,7 +96,7 @@ def gzip_file(raw: io.BufferedReader) -> gzip.GzipFile:
     """A decompressor of all members of a gzip file.
 
     Raises:
-        EOFError: there is none; Python takes an empty file for empty content.
+        EOFError: the file is empty, which Python would take for empty content.
     """
     if not raw.peek(1):
         raise EOFError("the file is empty")

@@ -122,7 +122,7 @@ class Builder:
             self.add(self.open.pop().value)
 
     def check(self, event: Any) -> None:
-        """Refuse what is more than lists, mappings and scalars.
+        """Refuse anything but lists, mappings and scalars.
 
         Raises:
             NotPlainError: a tag, an anchor, an alias, a key that is no text, or deep nesting.
@@ -143,7 +143,7 @@ class Builder:
                 raise NotPlainError("nesting", f"{MAX_DEPTH + 1} levels", f"end at {MAX_DEPTH}")
 
     def add(self, value: Any) -> None:
-        """Put a whole value where it belongs."""
+        """Add a finished value to the innermost open node, or make it the root."""
         if self.open:
             self.open[-1].add(value)
         else:

@@ -1,4 +1,4 @@
-"""What is not plain data, and the error that says so."""
+"""Checks for what is not plain data, and the error that they raise."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

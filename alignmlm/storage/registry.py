@@ -1,4 +1,4 @@
-"""Tables that can be extended: built-in records, and those of other packages' entry points.
+"""Extensible tables: built-in records, and those of other packages' entry points.
 
 A built-in record may be given as a place, "module:NAME", like that of an entry point. It is then
 imported on first use, so that a table of names needs neither torch nor the packages above this one.
@@ -20,7 +20,7 @@ Record = TypeVar("Record")
 
 
 def at_place(place: str) -> Any:
-    """What a place such as "alignmlm.objectives.mlm:MLM" names."""
+    """The object at a place such as "alignmlm.objectives.mlm:MLM"."""
     return EntryPoint("", place, "").load()
 
 

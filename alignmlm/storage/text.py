@@ -1,7 +1,7 @@
 """Text files, compressed or not: UTF-8, with or without a byte-order mark.
 
-Lines end where the file says so (LF, CRLF or CR) and nowhere else: a form feed, U+0085 or U+2028
-inside a line is a character like any other.
+Lines end at LF, CRLF or CR and nowhere else: a form feed, U+0085 or U+2028 inside a line is a
+character like any other.
 """
 
 import codecs
@@ -31,14 +31,14 @@ class Line(NamedTuple):
 
     number: int  # from 1
     text: str  # without its end
-    read: float  # share of the file, as it lies on the disk, that was read up to here
+    read: float  # share of the file's bytes on disk that were read up to here
 
 
 def check_encoding(path: Path, start: bytes) -> None:
     """Raise unless a file, judged by its first bytes, may be UTF-8.
 
     Raises:
-        DataError: a byte-order mark of another encoding, or a byte of 0, as UTF-16 begins with.
+        DataError: a byte-order mark of another encoding, or a zero byte, as in UTF-16.
     """
     for mark, name in OTHER_MARKS.items():
         if start.startswith(mark):
@@ -53,10 +53,10 @@ def not_utf8(place: str, byte: int, column: int) -> DataError:
 
 
 def check_line(place: str, line: str) -> None:
-    """Raise unless a line, decoded with `surrogateescape`, is UTF-8 and has an end.
+    """Raise unless a line, decoded with `surrogateescape`, is UTF-8 and not too long.
 
     Raises:
-        DataError: it is not, or it is too long to be a line.
+        DataError: it is not UTF-8, or it is too long to be a line.
     """
     try:
         line.encode()
@@ -84,7 +84,7 @@ def lines_of(path: Path) -> Iterator[Line]:
     """The lines of a text file.
 
     Raises:
-        DataError: the file cannot be read, is damaged, is not UTF-8, or has a line without end.
+        DataError: the file cannot be read, is damaged, is not UTF-8, or has an overlong line.
     """
     size = max(path.stat().st_size, 1) if path.exists() else 1
     with open_text(path) as (text, raw):

@@ -1,6 +1,6 @@
 """Settings from plain data: frozen dataclasses, checked by their type hints before one is built.
 
-Nothing but these dataclasses is ever made: a value has a plain type, and no key names a class.
+Nothing but these dataclasses is constructed: values have plain types, and no key names a class.
 """
 
 import re
@@ -22,7 +22,7 @@ from alignmlm.storage.variables import expanded
 DataPath = Annotated[str, "$VARIABLES are looked up where it is opened, and recorded as written"]
 FolderPath = Annotated[str, "$VARIABLES are looked up where it is read"]  # or the path of a file
 Verbatim = Annotated[str, "as it stands in the data"]
-Layer = tuple[str, dict[str, Any]]  # what is named in errors, and settings by section
+Layer = tuple[str, dict[str, Any]]  # the name to show in errors, and settings by section
 Settings = TypeVar("Settings")
 
 SCALARS = {
@@ -154,7 +154,7 @@ def check(hint: Any, value: Any, key: str, place: str, *, whole: bool = True) ->
 
 
 def advice(hint: Any, value: object) -> str:
-    """What may have gone wrong where a value has another type than its setting."""
+    """A hint at what may have gone wrong where a value does not have the type of its setting."""
     if isinstance(value, (int, float)) and str in sum(map(accepted_types, arms(hint)), ()):
         return "; put it in quotes"
     return "; leave out the quotes" if isinstance(value, str) and value.isdecimal() else ""
@@ -313,7 +313,7 @@ def from_text(hint: Any, text: str, key: str, place: str) -> Any:
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """Settings with dotted names as mappings in mappings."""
+    """Settings with dotted names as nested mappings."""
     together: dict[str, Any] = {}
     for key, value in flat.items():
         *sections, name = key.split(".")

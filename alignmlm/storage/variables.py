@@ -1,4 +1,4 @@
-"""Environment variables in paths; nowhere else is anything looked up."""
+"""Environment variables in paths, the only place where they are expanded."""
 
 import os
 import re
@@ -11,7 +11,7 @@ VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})", re.ASCII)
 def expanded(path: str, key: str = "path") -> str:
     """A path with the values of its $VARIABLES, and the home folder for a leading ~.
 
-    Where one is not set but a file has this very name, dollar sign included, that file is meant.
+    Where one is not set but a file has exactly this name, dollar sign included, that file is meant.
 
     Raises:
         ConfigError: a variable is not set, or is empty.

@@ -1,4 +1,4 @@
-"""What came of each run of a study: a record in <folder>/cells, and how far it is."""
+"""The outcome of each run of a study, recorded in <folder>/cells, and its progress."""
 
 import json
 import os
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CellRecord:
-    """What came of a run when it was last tried."""
+    """The outcome of the last attempt at a run."""
 
     inputs: str = ""  # the hash of what its rows depend on; empty if it failed, or a file is gone
     rows: list[Row] = field(default_factory=list)
@@ -137,7 +137,7 @@ def measured_cell(study: StudyConfig, run: PlannedRun) -> CellRecord | None:
 
 @dataclass(frozen=True, slots=True)
 class StudyOutcome:
-    """What came of a study."""
+    """The outcome of a study."""
 
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # by run and task, and why
@@ -145,7 +145,7 @@ class StudyOutcome:
 
 
 def outcome_of(study: StudyConfig) -> StudyOutcome:
-    """What the records of all runs say."""
+    """The outcome of a study, from the records of all runs."""
     outcome = StudyOutcome()
     for run in planned_runs(study):
         cell = current_cell(study, run)
@@ -167,7 +167,7 @@ def missing_runs(study: StudyConfig) -> list[Row]:
 
 
 def is_complete(study: StudyConfig, page: Path) -> bool:
-    """Whether all is measured, study.json says just that and the page is no older than both."""
+    """Whether all runs are measured, study.json has just their rows, and the page is no older."""
     path = Path(study.folder) / STUDY
     if not (path.is_file() and page.is_file()):
         return False
@@ -195,7 +195,7 @@ def is_running(study: StudyConfig) -> bool:
 
 
 def living_holder(lock: Path) -> int | None:
-    """The id of the process on this machine that took a lock last, if it still runs."""
+    """The id of the process on this machine that last took a lock, if it is still running."""
     words = holder(lock).split() if lock.is_file() else []
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return None
@@ -208,7 +208,7 @@ def living_holder(lock: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a run is."""
+    """The progress of a run."""
 
     run: str
     state: str  # waiting, training, stopped, trained, done or failed
@@ -221,7 +221,7 @@ class Status:
 
 
 def status_of(study: StudyConfig, run: PlannedRun) -> Status:
-    """How far a run is."""
+    """The progress of a run."""
     name, steps = run.folder.name, recipe_of(study, run).train.steps
     path = run.folder / METRICS
     rows = (
@@ -244,5 +244,5 @@ def status_of(study: StudyConfig, run: PlannedRun) -> Status:
 
 
 def statuses(study: StudyConfig) -> Iterator[Status]:
-    """How far each run is."""
+    """The progress of each run."""
     return (status_of(study, run) for run in planned_runs(study))

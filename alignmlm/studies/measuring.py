@@ -14,7 +14,7 @@ from alignmlm.tasks.formats import read_split
 from alignmlm.tasks.task import Task, found_file
 
 FEW, MORE = 64, 256  # examples of each split
-TRAINING = 3  # cost of a trained example in tested ones: a backward pass costs two forward passes
+TRAINING = 3  # cost of a training example, in tested ones: a backward pass costs two forward passes
 
 
 def used_examples(task: Task, split: str, evaluation: EvaluationConfig) -> int:

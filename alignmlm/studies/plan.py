@@ -18,7 +18,7 @@ from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a run takes."""
+    """The time and disk space that a run takes."""
 
     training_s: float
     measuring_s: float | None  # None: its tasks could not be tried
@@ -81,7 +81,7 @@ def tried(study: StudyConfig, recipe: Recipe) -> tuple[RunSpeed, float | None]:
 
 
 def plan_rows(study: StudyConfig) -> Iterator[PlanRow]:
-    """What each run needs: what it took, or a run of another seed took, or a trial predicts.
+    """What each run needs: what it or a run with another seed took, or else what a trial predicts.
 
     Raises:
         AlignMLMError: a run cannot start.

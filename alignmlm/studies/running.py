@@ -68,7 +68,7 @@ def command(study: StudyConfig, run: PlannedRun) -> list[str]:
 
 
 def check_unmixed(study: StudyConfig, run: PlannedRun) -> None:
-    """Raise unless a run's folder is new, or holds a run of this very recipe; if done, of its data.
+    """Raise unless a run's folder is new, or holds a run of this recipe and, if done, of its data.
 
     Raises:
         ConfigError: it holds another one; the message names the settings that differ, or the data.
@@ -87,7 +87,7 @@ def check_unmixed(study: StudyConfig, run: PlannedRun) -> None:
 
 
 def needs_work(study: StudyConfig, run: PlannedRun) -> bool:
-    """Whether something of a run is left to do, or to refuse."""
+    """Whether a run has work left to do, or has to be refused."""
     try:
         check_unmixed(study, run)
     except AlignMLMError:
@@ -222,7 +222,7 @@ def run_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
 
 
 def measured(study: StudyConfig, run: PlannedRun, names: list[str]) -> CellRecord:
-    """The record of a pre-trained run, measured."""
+    """Measure a pre-trained run; returns its record."""
     with ended_by_signals():
         results, skipped = evaluate(run.folder, study.tasks, study.evaluation)
     try:
@@ -238,7 +238,7 @@ def run_one(study: StudyConfig, number: int) -> CellRecord:
     """Pre-train and measure one run of the study, counted from 1; study.json is left as it is.
 
     Raises:
-        ConfigError: there is no such run, or what run_study() raises it for.
+        ConfigError: there is no such run, or as for run_study().
         AlignMLMError: the run failed.
     """
     runs = planned_runs(study)
@@ -248,7 +248,7 @@ def run_one(study: StudyConfig, number: int) -> CellRecord:
 
 
 def run_study(study: StudyConfig, workers: int = 1, path: Path | None = None) -> StudyOutcome:
-    """What came of all runs; <folder>/study.json has their rows, and grows with each run.
+    """Run a study; returns the outcome. <folder>/study.json has the rows, and grows with each run.
 
     Finished runs are not trained again, measured tasks not measured again, an unfinished run
     resumes from its newest checkpoint, and one that fails stops no other. With several workers,

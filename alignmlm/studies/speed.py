@@ -26,7 +26,7 @@ STEPS, INTERVAL = 15, 3
 
 @dataclass(frozen=True, slots=True)
 class RunSpeed:
-    """What a run takes on this machine."""
+    """The time and disk space that a run takes on this machine."""
 
     step_s: float
     other_s: float  # start, one validation, one checkpoint and the export

@@ -89,7 +89,7 @@ class StudyConfig:
             check_overrides(place, settings, OWN[1:])
 
     def check_axes(self) -> None:
-        """Raise unless axes are settings with values, each of its type, that nothing else sets.
+        """Raise unless axes are settings, with values of the right types, that nothing else sets.
 
         Raises:
             ConfigError: they are not.
@@ -106,10 +106,10 @@ class StudyConfig:
         self.check_exclude()
 
     def check_exclude(self) -> None:
-        """Raise unless each rule has settings, of their types, of some run, whatever its seed.
+        """Raise unless each rule has well-typed settings that match some run, whatever its seed.
 
         Raises:
-            ConfigError: one has not.
+            ConfigError: one does not.
         """
         hints = dict(setting_hints(Recipe)) | {SEED: int}
         own = [self.overrides | settings for _, settings in conditions(self)]
@@ -126,7 +126,7 @@ class StudyConfig:
 
 
 def check_overrides(place: str, overrides: dict[str, Any], own: Sequence[str]) -> None:
-    """Raise unless overrides are dotted settings, of their types, that the study does not set.
+    """Raise unless overrides are well-typed dotted settings that the study does not set itself.
 
     Raises:
         ConfigError: they are not.
@@ -146,7 +146,7 @@ def load_study(path: Path) -> StudyConfig:
 
     Raises:
         ConfigError: no such file, not YAML, an unknown, missing or wrong setting, or one of its
-            runs is no recipe.
+            runs has no valid recipe.
     """
     study = build(StudyConfig, (str(path), read_yaml(path)))
     if study.recipe:

@@ -1,4 +1,4 @@
-"""On which side of their heads dependents stand."""
+"""Head direction: on which side of their heads dependents stand."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -51,7 +51,7 @@ def node_order(tree: Tree, head: int, below: Sequence[int]) -> tuple[Signature, 
 
 
 def _forms(label: str) -> tuple[str, str, str]:
-    """Tag alone, relation alone, both."""
+    """The three forms of a label: tag alone, relation alone, both."""
     if label in (BOS, EOS):
         return label, label, label
     upos, _, relation = label.partition("&")

@@ -1,6 +1,6 @@
 """Ordering models estimated from a treebank, and how well a model explains one.
 
-Weights maximise the log-likelihood of the orders seen, minus l2 / 2 times their squared length.
+Weights maximise the log-likelihood of the orders seen, minus l2 / 2 times their squared norm.
 Heads of the same signature are counted together, so large treebanks cost little more.
 Source: Wang and Eisner, 2016 (TACL 4; arXiv:1710.03838). As in their program, gdtreebank
 (princeton-nlp/align-mlm @ 711fdda), the most frequent tenth of the n-grams seen has weights; unlike

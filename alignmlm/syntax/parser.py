@@ -67,7 +67,7 @@ TEMPLATES = [
     *(f"Tag 0,Form {left},Form {right}" for left, right in ((-1, -2), (1, 2))),
     *(f"Tag 0,Prefix{length} 0" for length in range(1, 5)),
     *(f"Tag 0,Suffix{length} 0" for length in range(1, 7)),
-]  # features of a bigram tagger that learns 6 times as fast as with UDPipe's own trigram set
+]  # features of a bigram tagger, trained 6 times as fast as with UDPipe's own trigram set
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def read_treebank(path: Path) -> list[Any]:
 
 
 def tagger_options(effort: Effort) -> str:
-    """UDPipe's tagger, which gives UPOS only: neither lemmas nor XPOS nor features."""
+    """Options of UDPipe's tagger, which predicts UPOS only: no lemmas, XPOS or features."""
     templates = "".join(f"{template}\n" for template in TEMPLATES)
     columns = [
         f"{do}_{what}=0" for what in ("lemma", "xpostag", "feats") for do in ("use", "provide")
@@ -145,7 +145,7 @@ def tagger_options(effort: Effort) -> str:
 
 
 def parser_options(effort: Effort) -> str:
-    """UDPipe's parser, projective, which sees words and predicted UPOS tags."""
+    """Options of UDPipe's parser, which is projective and sees words and predicted UPOS tags."""
     return (
         f"iterations={effort.parser_iterations};hidden_layer={effort.hidden_units};"
         f"embedding_form={effort.form_units};embedding_feats=0;"
@@ -186,7 +186,7 @@ def follow(lines: Iterable[str], effort: Effort, progress: Progress) -> str:
 
 
 def train_apart(train: list[Path], effort: Effort, output: Path, progress: Progress) -> None:
-    """Train in another process, which keeps UDPipe's log from the terminal.
+    """Train in another process, which keeps UDPipe's log off the terminal.
 
     Raises:
         DataError: UDPipe cannot learn from these treebanks.
@@ -322,7 +322,7 @@ def parse_many(
     max_words: int = MAX_WORDS,
     beam: int = BEAM,
 ) -> Iterator[list[str | None]]:
-    """What Parser.parse gives for each batch, in order, the same for any number of workers.
+    """The result of Parser.parse for each batch, in order, the same for any number of workers.
 
     Workers are spawned processes, since UDPipe holds the GIL while it parses; with one worker,
     this process parses. At most two batches per worker are read ahead.

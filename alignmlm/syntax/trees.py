@@ -180,7 +180,7 @@ def write_conllu(path: Path, trees: Iterable[Tree]) -> None:
 
 
 def yields(tree: Tree) -> list[list[int]]:
-    """Positions of each word and of all words below it, sorted."""
+    """The yield of each word: the positions of it and of all words below it, sorted."""
     below = children(tree)
     below_word = [[word] for word in range(len(tree.words))]
     for word in reversed(top_down(tree, below)):
@@ -190,7 +190,7 @@ def yields(tree: Tree) -> list[list[int]]:
 
 
 def is_projective(tree: Tree, below: list[list[int]] | None = None) -> bool:
-    """Whether every word and all words below it stand side by side."""
+    """Whether every word and all words below it form a contiguous span."""
     below = children(tree) if below is None else below
     first, last = list(range(len(tree.heads))), list(range(len(tree.heads)))
     size = [1] * len(tree.heads)

@@ -74,10 +74,10 @@ class SplitFile:
         return column
 
     def check_apart(self, **defaults: str | int) -> None:
-        """Raise unless each of some roles, given with their default columns, has its own column.
+        """Raise unless the given roles, with their default columns, all have different columns.
 
         Raises:
-            ConfigError: two have the same one.
+            ConfigError: two share a column.
         """
         used = {role: self.column(role, default) for role, default in defaults.items()}
         if len(set(used.values())) < len(used):

@@ -165,7 +165,7 @@ def check_roles(columns: dict[str, str | int], forms: Iterable[str], place: str)
     """Raise unless each column has a role that one of the forms knows.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: one does not.
     """
     allowed = [role for form in forms for role in FORMATS[form].columns]
     for role in columns:

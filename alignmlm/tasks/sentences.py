@@ -63,7 +63,7 @@ def columns_of(line: str) -> list[str]:
 
 
 def word_and_label(line: str, place: str, file: SplitFile, count: int) -> tuple[str, str]:
-    """The word and the label, as the file has it, of a line of some number of columns.
+    """The word and the label, as in the file, of a line that must have `count` columns.
 
     Raises:
         DataError: one of them is missing, the word lacks its prefix, or the line has more or
@@ -82,9 +82,9 @@ def word_and_label(line: str, place: str, file: SplitFile, count: int) -> tuple[
 
 
 def spaced(words: Sequence[str]) -> tuple[bool, ...]:
-    """Which words to join to the word before where a file does not say: sentence-final marks.
+    """Which words to join to the previous one if a file does not say: sentence-final marks.
 
-    So a sentence-final mark has the same token as in running text, and stays last.
+    A sentence-final mark thus has the same token as in running text, and stays last.
     """
     return tuple(at > 0 and set(word) <= FINAL_MARKS for at, word in enumerate(words))
 

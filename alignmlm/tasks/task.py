@@ -211,7 +211,7 @@ class AskedTasks:
     """The tasks that some names stand for."""
 
     by_name: dict[str, list[Task]]
-    own: list[Task]  # all tasks of the user's files, even of one that a single task is asked of
+    own: list[Task]  # all tasks of the user's files, even where only one of a file is asked for
 
     def all(self) -> list[Task]:
         """The tasks of each name in turn."""
@@ -365,13 +365,13 @@ def declared_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str
 
 
 def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
-    """The labels of a task, in the order of their numbers: sorted.
+    """The sorted labels of a task; a label's number is its position among them.
 
     Where it declares none, they are those of its training split, or of all if it has no such split.
 
     Raises:
-        DataError: a split has a label that the task or its training split lacks, or tags that are
-            no entity tags where entities are scored.
+        DataError: a split has a label that the task or its training split lacks, or labels that
+            are not entity tags where entities are scored.
     """
     known = [splits["train"]] if "train" in splits else splits.values()
     named = {f"{split} file {task.split(split).path}": splits[split].examples for split in splits}
@@ -386,7 +386,7 @@ def task_labels(task: Task, splits: Mapping[str, SplitExamples]) -> list[str]:
 def check_task_files(
     names: Iterable[str], languages: Container[str], sample_folder: Path
 ) -> list[Task]:
-    """The tasks of some names, checked to have all their files if they are in some languages.
+    """The tasks of some names; those in the given languages are checked to have all their files.
 
     Raises:
         ConfigError: no such task, or a wrong file.

@@ -1,4 +1,4 @@
-"""YAML files of tasks: included bases, and one file for many languages, expanded."""
+"""YAML files of tasks: includes, and files that define a task for many languages, expanded."""
 
 from functools import reduce
 from importlib.resources import files

@@ -13,7 +13,7 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 class Once(torch.autograd.Function):
-    """A gradient as it is; its own derivative is an error."""
+    """Passes a gradient on unchanged; differentiating it is an error."""
 
     @staticmethod
     def forward(ctx: Any, loss: str, gradient: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Once(torch.autograd.Function):
 def differentiable_once(loss: str, gradient: Tensor | None) -> Tensor | None:
     """The gradient of a loss; under create_graph=True, one that cannot be differentiated.
 
-    torch.compile has no second derivatives and its own error for them.
+    torch.compile supports no second derivatives, and has its own error for them.
     """
     if gradient is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return gradient
@@ -45,7 +45,7 @@ def differentiable_once(loss: str, gradient: Tensor | None) -> Tensor | None:
 
 
 def once_differentiable(loss: str) -> Callable[[Backward], Backward]:
-    """Like torch's decorator, which acts only if the upstream gradient requires a gradient."""
+    """Like torch's decorator, but also acts if the upstream gradient requires no gradient."""
 
     def decorated(backward: Backward) -> Backward:
         @wraps(backward)

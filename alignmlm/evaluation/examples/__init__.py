@@ -1,1 +1,1 @@
-"""Labelled examples as rows of a model, in any of its languages."""
+"""Labelled examples as input rows of a model, in any of its languages."""

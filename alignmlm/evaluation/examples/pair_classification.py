@@ -1,4 +1,4 @@
-"""Pairs of texts as rows of a model, in any of its languages; each text is rendered by itself."""
+"""Text pairs as input rows of a model, in any of its languages; each text is rendered by itself."""
 
 from collections import Counter
 from dataclasses import dataclass

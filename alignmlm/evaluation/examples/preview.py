@@ -129,7 +129,7 @@ def change_of_model(export: Export, language: str, syntax: SyntaxConfig, trees: 
 
 
 def drawn(language: str) -> bool:
-    """Whether a language's order or words are drawn from tokens, so that they need a model."""
+    """Whether a language's order or words are drawn by token id, and so depend on a model."""
     parsed = parse_language(language)
     return parsed.order.startswith(("perm", "noise")) or parsed.replaced_percent > 0
 
@@ -275,7 +275,7 @@ def asked_languages(task: Task, known: Sequence[str] | None, language: str | Non
     """The languages to show a task in: the given one, or all that a model derives from it.
 
     Raises:
-        ConfigError: an unknown language, or one that is not made from a language of the task.
+        ConfigError: an unknown language, or one whose base is not a language of the task.
     """
     bases = [name for name in (task.language, task.other_language) if name]
     if language is None:

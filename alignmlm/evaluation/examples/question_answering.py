@@ -1,6 +1,6 @@
-"""Questions as rows of a model, in any of its languages, and answers decoded from its scores.
+"""Questions as input rows of a model, in any of its languages, and answers decoded from its scores.
 
-A context longer than a row is shown in windows that overlap by half, as SQuAD's scripts do.
+A context longer than a row is split into windows that overlap by half, as in SQuAD's scripts.
 """
 
 from collections import Counter
@@ -183,10 +183,10 @@ def answer_place(
 def windows(
     context: list[int], asked: list[int], answer: tuple[int, int], renderer: Renderer, seq_len: int
 ) -> list[tuple[list[int], tuple[int, int], int, int]]:
-    """Of each window: row, answer's first and last token, context's start in the row and offset.
+    """For each window: row, answer's first and last token, context's start in the row and offset.
 
-    The offset is the number of context tokens before the window. A window that lacks a part of the
-    answer has <s>, at 0, in its place.
+    The offset is the number of context tokens before the window. In a window that lacks any part of
+    the answer, the answer is <s>, at 0.
     """
     room = seq_len - 2 - renderer.separators - len(asked)
     rows = []
@@ -244,7 +244,7 @@ def best_span(
 
 
 def answered_text(document: AskedDocument, first_token: int, last_token: int) -> str:
-    """The words that two tokens of the context lie in, and those between them."""
+    """The text of the context from the word of the first token to that of the last."""
     first, last = document.word_of_token[[first_token, last_token]].tolist()
     return question_text(replace(document.words, answers=((first, last + 1),))).answers[0].text
 

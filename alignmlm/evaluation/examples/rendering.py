@@ -84,7 +84,7 @@ def parser_of(path: str) -> Parse:
     """A parser from sentences to CoNLL-U blocks.
 
     Raises:
-        DataError: the file is no parser.
+        DataError: the file is not a parser.
     """
     from alignmlm.syntax.parser import load_parser
 
@@ -220,7 +220,7 @@ class Renderer:
     table: Int[np.ndarray, " vocab"]  # the model's id of each base token
     vocabulary: Vocabulary
     reorderer: Reorderer
-    replaced_percent: int = 0  # of the words, by random ones
+    replaced_percent: int = 0  # of the words, replaced by random ones
     seed: int = 0  # of replaced words
     separators: int = 2  # between two texts: </s></s> of RoBERTa, [SEP] of BERT
 

@@ -1,4 +1,4 @@
-"""Words of a text in its sentences, as the builder of a store sees them, and their base tokens."""
+"""Texts as sentences of words, split as when a store is built, and the words' base tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -49,10 +49,10 @@ def make_room(folder: Path, limit_bytes: float) -> None:
 
 
 def read_model(path: Path, model_class: Any, key: str) -> PreTrainedModel:
-    """The model of a folder in a class of transformers, its files verified.
+    """The model in a folder, loaded as a class of transformers after verifying its files.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the model is another one.
+        CheckpointError: a file is missing or damaged, or the model has another key.
     """
     place = path / MANIFEST
     manifest = verified(read_json(place, CheckpointError), place, CheckpointError)
@@ -73,7 +73,7 @@ def write_model(path: Path, model: PreTrainedModel, key: str) -> None:
 
 
 def cached_model(folder: Path, model_class: Any, key: str) -> PreTrainedModel | None:
-    """The model of a key in the cache, verified; a damaged one is reported and set aside."""
+    """The cached model of a key, verified, or None; a damaged one is reported and set aside."""
     path = folder / key
     if not path.is_dir():
         return None

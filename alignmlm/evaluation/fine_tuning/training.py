@@ -1,4 +1,4 @@
-"""A task in the languages of a model: fine-tuning in one, unless it is cached, and predictions."""
+"""Fine-tuning on a task in one of a model's languages, unless cached, and predictions."""
 
 import json
 import logging
@@ -79,7 +79,7 @@ class TaskData:
         """A split in a language of the model; made once.
 
         Raises:
-            DataError: none of its examples is left, as where the language tears all answers apart.
+            DataError: no example is left, as when the language tears all answers apart.
         """
         if (language, split) not in self.known:
             reorderer = reorderer_of(self.export, language, self.syntax, self.trees)
@@ -96,7 +96,7 @@ class TaskData:
 def task_data(
     export: Export, source: TaskExamples, tested: TaskExamples, config: EvaluationConfig
 ) -> dict[str, TaskData]:
-    """The source and the tested task as tokens and numbers of the source's labels, by name."""
+    """The source and the tested task, by name, as tokens and indices into the source's labels."""
     tokenizer, labels = load_tokenizer(export.path), source.labels
     by_name = {one.task.name: one for one in (source, tested)}
     files = [file for one in by_name.values() for file in one.files.values()]
@@ -135,7 +135,7 @@ class Epochs(TrainerCallback):
         self.began = self.shown = perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Log how far the training is, if that was not logged for a while."""
+        """Log progress, unless that was done in the last LINE_S seconds."""
         if perf_counter() - self.shown >= LINE_S:
             self.show(args, state)
 
@@ -339,7 +339,7 @@ class Tuning:
 def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreTrainedModel:
     """The export fine-tuned on a task in a language, from the cache if it is there.
 
-    Of several processes one fine-tunes, and the others wait for it.
+    If several processes need the same model, one fine-tunes it and the others wait.
     """
     config, kind = tuning.config, data.task.kind
     if tuning.models is None:

@@ -1,9 +1,9 @@
 """Comparison of two sets of results: which cells differ by more than noise.
 
-The noise is that of seeds and of test examples, as far as it can be estimated:
-- samples on both sides and one seed: that of examples, so it is these two models that are compared;
-- samples on both sides and several seeds: that of both, combined;
-- several seeds without samples: that of seeds, the test examples taken as given;
+The noise comes from seeds and from test examples, as far as each can be estimated:
+- samples on both sides and one seed: from examples, so that only these two models are compared;
+- samples on both sides and several seeds: from both, combined;
+- several seeds without samples: from seeds, with the test examples taken as given;
 - one seed without samples, one example, or no spread at all: no p-value can be given.
 Holm's adjustment counts the cells of one measure that have a p-value. Differences are B - A.
 """
@@ -48,7 +48,7 @@ from alignmlm.evaluation.scores.statistics import (
 
 Pair = tuple[list[ScoreRow], list[ScoreRow]]  # the rows of A and of B
 Given = tuple[list[Sample], Whole | None]  # a side's answers, and their metric if it is no sum
-LABELLED = ("token_classification", "pair_classification")  # kinds with the same labels for all
+LABELLED = ("token_classification", "pair_classification")  # right labels same for all models
 ARMS_OF: dict[Measure, dict[Arm, int]] = {
     "source": {"source": 1},
     "bs": {"bs": 1},
@@ -120,7 +120,7 @@ def side_of(path: Path) -> ResultSet:
     """The results of a folder, a run, a study or the paper's published files.
 
     Raises:
-        DataError: there are none of transfer, or they are damaged.
+        DataError: there are no transfer results, or they are damaged.
     """
     if not (rows := score_rows(path)):
         raise DataError(f"{path} holds no scores of transfer: no task there was fine-tuned")
@@ -132,7 +132,7 @@ def side_of(path: Path) -> ResultSet:
 
 
 def check_same_measure(a: ResultSet, b: ResultSet, task: str) -> None:
-    """Raise unless both sides, where they say so, have scored a task in the same way.
+    """Raise if the sides are known to have scored a task in different ways.
 
     Raises:
         DataError: its metric or its version differs.
@@ -148,8 +148,8 @@ def check_same_measure(a: ResultSet, b: ResultSet, task: str) -> None:
 def check_same_labels(task: dict[str, Any], given: tuple[Given, Given]) -> None:
     """Raise unless the examples that both sides answered have the same right labels.
 
-    Of answers to questions, samples have the right one nearest to the answer; entities may be torn
-    apart in another order of words; long sentences may be cut at other places: these are left out.
+    Left out are questions, whose samples hold the right answer nearest to the one given; entities,
+    which another word order may tear apart; and long sentences, which may be cut elsewhere.
 
     Raises:
         DataError: the labels of a task's files were changed between the two evaluations.
@@ -166,7 +166,7 @@ def check_same_labels(task: dict[str, Any], given: tuple[Given, Given]) -> None:
 
 
 def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
-    """The cells of both sides; where each side has one objective, those need not be the same.
+    """The cells that both sides have; if each has a single objective, the two may differ.
 
     Raises:
         DataError: the sides have no cell in common.
@@ -188,10 +188,10 @@ def matched(a: ResultSet, b: ResultSet) -> list[tuple[Cell, Pair]]:
 
 
 def same_seeds(rows_a: list[ScoreRow], rows_b: list[ScoreRow]) -> Pair:
-    """The rows of the seeds that both have, in pairs; all of both where they share no seed.
+    """The rows of the seeds that both sides have, in pairs; all rows if they share no seed.
 
     Raises:
-        DataError: they share no seed and have not equally many.
+        DataError: they share no seed, and one has more seeds than the other.
     """
     seeds = {row.seed for row in rows_a} & {row.seed for row in rows_b}
     if seeds:
@@ -250,8 +250,8 @@ def compare(
     """The differences B - A of all cells that both have, by measure, Holm-adjusted within each.
 
     Raises:
-        DataError: the sides have no cell in common, have scored a task by other metrics, or have
-            answered different examples, or examples with other labels.
+        DataError: the sides have no cell in common, scored a task by different metrics, or
+            answered different examples or examples with different labels.
     """
     wanted = list(measures)
     by_measure: list[list[CellDifference]] = [[] for _ in wanted]

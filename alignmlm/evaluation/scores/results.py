@@ -168,10 +168,10 @@ def with_retrieval(
 
 
 def recorded_metric(name: str, task: str) -> Metric:
-    """The metric that results name as a task's.
+    """The metric that results record for a task.
 
     Raises:
-        DataError: it is that of a package that is not installed.
+        DataError: it comes from a package that is not installed.
     """
     if name not in METRICS:
         remedy = "install the package that has this metric"
@@ -256,7 +256,7 @@ def read_results(folder: Path) -> Document | None:
 
 
 def check_document(document: Document, path: Path) -> None:
-    """Raise unless a results document has all that is read of one.
+    """Raise unless a results document has every key that is read from it.
 
     Raises:
         DataError: it has not; the message names the file and the key.
@@ -352,7 +352,7 @@ class ResultsFolder:
 
     @contextmanager
     def current(self) -> Iterator[Document]:
-        """The current document, which no other process changes meanwhile.
+        """The current document, locked against changes by other processes.
 
         Raises:
             DataError: as document() does.

@@ -1,7 +1,7 @@
 """Transfer scores, one row per seed, from any source: results, studies, the paper.
 
-The rows of one cell differ in their seed: that of fine-tuning within one model's results, that of
-pre-training within a study, whose rows are means over seeds of fine-tuning.
+The rows of one cell differ in seed: the fine-tuning seed within one model's results, the
+pre-training seed within a study, whose rows are means over fine-tuning seeds.
 """
 
 import math
@@ -124,7 +124,7 @@ def study_rows_of(path: Path) -> list[ScoreRow]:
 
 
 def results_folder(path: Path) -> Path | None:
-    """The folder of results.json that a path means: its own, itself, or "evaluation" in a run."""
+    """The folder whose results.json a path refers to: its own, itself, or a run's "evaluation"."""
     path = path.parent if path.name == RESULTS else path
     folders = (path, path / "evaluation", path.parent / "evaluation")
     shown = folders if path.name == "export" else folders[:2]
@@ -173,15 +173,15 @@ def values(rows: list[ScoreRow], measure: Measure) -> Float[np.ndarray, " seed"]
 
 
 def measured(rows: list[ScoreRow], measure: Measure) -> Interval:
-    """Mean of one measure over seeds and its 95 % interval, cut where no score can lie.
+    """Mean of one measure over seeds and its 95 % interval, clipped to the range of scores.
 
-    A single seed of pre-training has the interval over its seeds of fine-tuning, where recorded.
+    A single pre-training seed has the interval over its fine-tuning seeds, where recorded.
     """
     interval = mean_interval(values(rows, measure))
     bounds = rows[0].ci95.get(measure) if len(rows) == 1 else None
     low, high = (interval.low, interval.high) if bounds is None else bounds
     least = -100.0 if measure == "delta" else 0.0
-    return Interval(interval.estimate, max(low, least), min(high, 100.0))  # which keep nan
+    return Interval(interval.estimate, max(low, least), min(high, 100.0))  # max and min keep nan
 
 
 def mean_alignment(rows: list[ScoreRow], words: str) -> float:

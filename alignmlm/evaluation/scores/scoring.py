@@ -1,11 +1,11 @@
 """Answers and scores: of a split, of transfer to a language, of retrieval; their means over seeds.
 
-samples_<task>@<language>_<hash>.jsonl holds what a model answered to each test example. A line has
-the keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target, filtered_resps),
-and what most scores add up from: they are 100 * sum(gained) / sum(possible). For accuracy the two
-are the right answers and all answers of an example; for F1 they are 2 * true positives, and that
-plus false positives and false negatives; for a mean of shares they are the share and 1. Macro F1
-does not add up: it comes from the labels and answers of all examples at once.
+samples_<task>@<language>_<hash>.jsonl holds a model's answer to each test example. A line has the
+keys of EleutherAI/lm-evaluation-harness's samples (doc_id, doc_hash, target, filtered_resps), and
+`gained` and `possible`, from which most scores are computed: 100 * sum(gained) / sum(possible). For
+accuracy the two are the right answers and all answers of an example; for F1, 2 * true positives,
+and that plus false positives and false negatives; for a mean of shares, the share and 1. Macro F1
+is no such sum: it is computed from the labels and answers of all examples at once.
 """
 
 import json
@@ -172,7 +172,7 @@ def recorded_samples(
     """The samples of one task and language that results.json names; none where it names none.
 
     Raises:
-        DataError: the file is missing, damaged, or a line is no sample.
+        DataError: the file is missing or damaged, or a line is not a sample.
     """
     file = recorded.get(task, {}).get(language)
     if file is None:
@@ -195,7 +195,7 @@ def samples_in(data: bytes, path: Path) -> list[Sample]:
     """The samples in the bytes of a file, which `path` names in errors.
 
     Raises:
-        DataError: a line is no sample.
+        DataError: a line is not a sample.
     """
     samples = []
     for number, line in enumerate(data.splitlines(), start=1):
@@ -226,9 +226,9 @@ class Answered:
 
 
 def without_each(whole: Whole, samples: list[Sample]) -> list[float]:
-    """A metric of all examples at once, in percent, without each of them; nan for a single one.
+    """A metric of all examples at once, in percent, with each left out; nan for a single one.
 
-    It is the same for all examples with the same label and answer, and computed once for those.
+    Examples with the same label and answer have the same value, which is computed once.
     """
     if len(samples) == 1:
         return [math.nan]
@@ -268,7 +268,7 @@ def answered(
 def confusion(
     samples: Iterable[Sample], arm: Arm
 ) -> tuple[list[str], Int[np.ndarray, "label label"]]:
-    """The labels in order, and how often each (row) was answered with each (column), all seeds.
+    """The sorted labels, and how often each (row) was answered as each (column), over all seeds.
 
     Raises:
         DataError: an example has more or fewer answers than right labels.

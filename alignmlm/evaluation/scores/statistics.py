@@ -161,7 +161,7 @@ def mean_interval(values: Float[np.ndarray, " seed"], level: float = LEVEL) -> I
 def drawn_indices(
     items: int, draws: int, *names: int | str
 ) -> Iterator[Int[np.ndarray, "draw item"]]:
-    """Bootstrap draws: as many items as there are, with replacement; some draws at a time."""
+    """Bootstrap samples of item indices, drawn with replacement; yielded in chunks of draws."""
     parent, step = key("bootstrap", *names), max(1, DRAWS_AT_ONCE // items)
     places = np.arange(items)
     for start in range(0, draws, step):
@@ -200,7 +200,7 @@ def spearman(x: Float[np.ndarray, " item"], y: Float[np.ndarray, " item"]) -> fl
 
 
 def item_orders(items: int, draws: int, *names: int | str) -> Int[np.ndarray, "draw item"]:
-    """All orders of the items where there are at most `draws` of them, else that many drawn."""
+    """All permutations of the items if there are at most `draws`, else `draws` random ones."""
     if math.factorial(items) <= draws:
         return np.array(list(permutations(range(items))), np.int64)
     rows = keys(key("permutation", *names), np.arange(draws))

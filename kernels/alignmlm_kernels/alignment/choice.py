@@ -45,7 +45,7 @@ def chosen_count(pairs: int, share: float) -> int:
 def chosen_order(
     pairs: int, count: int, seed: int, step: int, device: torch.device
 ) -> Int[Tensor, " chosen"]:
-    """`count` pairs in an order drawn for the step; a smaller count is the start of a larger.
+    """`count` pairs in an order drawn for the step; a smaller count gives a prefix.
 
     Never synchronises with the device.
     """

@@ -12,7 +12,7 @@ from alignmlm_kernels.alignment.tables import exact_type, reciprocal, row_gradie
 
 
 class Pull(NamedTuple):
-    """Distances of a group of pairs, and the gradient of their weighted sum for the cosines."""
+    """Distances of a group of pairs, and the gradient of their weighted sum w.r.t. the cosines."""
 
     distances: Float[Tensor, " pair"]
     cosines: Float[Tensor, "pair pair"]

@@ -45,7 +45,7 @@ class IndexSizes(NamedTuple):
     words: int
     single: int  # words of one token
     slots: int  # words whose gradient is not a row of its own
-    longest: int  # partners of the word that has most
+    longest: int  # most partners of any word
     ids: int  # least number of rows of the embedding
 
 

@@ -1,4 +1,4 @@
-"""The alignment loss as PyTorch operators, opaque to torch.compile and free of autocast.
+"""The alignment loss as PyTorch operators, opaque to torch.compile and unaffected by autocast.
 
 alignmlm::align computes the loss and, in the same pass, the gradient of the rows in use;
 alignmlm::align_backward scales these rows and scatters them into a gradient of the embedding.

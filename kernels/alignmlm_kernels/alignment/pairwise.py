@@ -1,6 +1,6 @@
 """Cosine and l2 distances and their gradients in one pass over the words, in vectorised PyTorch.
 
-A word's gradient is a sum over its partners, so that each is written once, in a fixed order.
+A word's gradient is computed as a sum over its partners, so it is written once, in a fixed order.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Attraction(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The request: whose distances, and the dtype of their gradient, if any."""
+    """A request for a loss: its inputs, and the dtype of its gradient if one is wanted."""
 
     embedding: Float[Tensor, "vocab hidden"]
     pairs: PairIndex

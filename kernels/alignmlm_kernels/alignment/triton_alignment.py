@@ -1,4 +1,4 @@
-"""Cosine and l2 distances and their gradients in one pass: a word's program is its only writer."""
+"""Cosine and l2 distances and gradients in one pass; each word is written by a single program."""
 # ruff: noqa: N803 - sizes are capitals, as in the papers
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 

@@ -52,8 +52,8 @@ def masked_softmax_loss(
     the sum of exp(logit), s is label_smoothing (Szegedy et al., 2016, arXiv:1512.00567, section 7)
     and z is z_loss (Chowdhery et al., 2022, arXiv:2204.02311, section 5). Sums are taken in float32
     (float64 for float64 inputs); under autocast, products in autocast's type. Positions whose label
-    is ignore_index give 0, and "mean" is over the others. No positions give empty results whose
-    gradients are zero, so that a rank without masked positions keeps in step with the others.
+    is ignore_index give 0, and "mean" is over the others. Without positions, results are empty
+    and gradients zero, so that a rank without masked positions keeps in step with the others.
 
     weight_grad: a float32 buffer that the backward pass adds the weight's gradient to; the weight
         itself then gets none.

@@ -17,7 +17,7 @@ from alignmlm_kernels.masked_softmax.head import Head
 from alignmlm_kernels.masked_softmax.memory import Design, chunk_columns, cpu_room
 from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
-ALIGNED = 16  # elements: rows of the exponentials start at a multiple: a GPU's stores are wide
+ALIGNED = 16  # elements: rows of the exponentials start at a multiple, for wide stores on a GPU
 SHIFT = {torch.float16: 10.0}  # added to the exponents: small exponentials keep their precision
 
 

@@ -28,7 +28,7 @@ from alignmlm_kernels.masked_softmax.row_sums import RowSums
 
 
 class Coefficients(NamedTuple):
-    """What the gradient of each row's logits is made of."""
+    """The coefficients in the gradient of each row's logits."""
 
     softmax: Float[Tensor, " masked"]  # a
     label: Float[Tensor, " masked"]  # c

@@ -16,7 +16,7 @@ class Head(NamedTuple):
     labels: Int[Tensor, " masked"]
 
     def part(self, start: int, stop: int) -> "Head":
-        """The head over some tokens of the vocabulary alone."""
+        """The head restricted to the tokens from `start` to `stop` of the vocabulary."""
         here = (self.labels >= start) & (self.labels < stop)
         labels = torch.where(here, self.labels - start, -1)
         bias = None if self.bias is None else self.bias[start:stop]

@@ -65,7 +65,7 @@ def gemm_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """The type that matrices are multiplied in: float32 where a CPU has no bfloat16 instructions.
 
     Without them PyTorch's bfloat16 product takes nine times as long as the float32 one. A process
-    that ATEN_CPU_CAPABILITY keeps from AVX-512 has none either.
+    in which ATEN_CPU_CAPABILITY disables AVX-512 has none either.
     """
     if device.type != "cpu" or dtype not in (torch.bfloat16, torch.float16):
         return dtype

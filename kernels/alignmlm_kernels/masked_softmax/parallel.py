@@ -1,4 +1,4 @@
-"""The loss of a vocabulary whose rows are spread over the ranks of a process group."""
+"""The loss over a vocabulary that is split over the ranks of a process group."""
 
 from typing import Any, NamedTuple
 

@@ -10,7 +10,7 @@ BLOCK_BYTES = 2**19  # of a CPU's bfloat16 product, which is computed and conver
 def product(
     a: Float[Tensor, "row inner"], b: Float[Tensor, "inner column"]
 ) -> Float[Tensor, "row column"]:
-    """A @ b, on a GPU at least in float32; a CPU's is rounded once to the type of its factors."""
+    """The product a @ b: on a GPU at least float32, on a CPU rounded once to the factors' type."""
     exact = torch.promote_types(a.dtype, torch.float32)
     return torch.mm(a, b, out_dtype=exact) if a.is_cuda and a.dtype != exact else a @ b
 

@@ -1,4 +1,4 @@
-"""The softmax of each row in a few numbers."""
+"""The per-row statistics of the logits from which the softmax follows."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Logits into exponentials, row by row, with plain PyTorch: the CPU's way.
+"""Logits to exponentials, row by row, in plain PyTorch: the implementation for CPUs.
 
 Blocks of rows stay in the cache from one pass to the next, which beats inductor's fused C++ loop
 (614 x 80,000 on two cores: 41 ms in place against 104 ms).

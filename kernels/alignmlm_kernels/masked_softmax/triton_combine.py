@@ -1,4 +1,4 @@
-"""Kernels that finish what the tiles of the product began: sums of rows, rows out of range."""
+"""Kernels that combine the sums of the product's tiles, and recompute rows out of range."""
 # ruff: noqa: N803 - sizes are capitals, as in the papers
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 

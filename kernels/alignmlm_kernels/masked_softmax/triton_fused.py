@@ -82,9 +82,9 @@ def fused_row_sums(head: Head) -> RowSums:
 def fused_chunk(
     head: Head, reference: Float[Tensor, " masked"], exponentials: Float[Tensor, "masked chunk"]
 ) -> None:
-    """Write exp(logit - reference) of some of the vocabulary to exponentials, 0 at the label.
+    """Write exp(logit - reference) for part of the vocabulary to `exponentials`, 0 at the label.
 
-    `head` is that part of the whole one. `reference` is the log of the sum of the exponentials of
+    `head` is restricted to that part. `reference` is the log of the sum of the exponentials of
     all logits, so that the results are probabilities.
 
     Raises:
@@ -267,7 +267,7 @@ def _logit_tiles(
             tl.store(block, rounded, mask=inside_n[:, None] & inside_v[None, :])
         else:  # no mask across the columns, so that stores stay wide
             tl.store(block, rounded, mask=inside_n[:, None])
-        tl.debug_barrier()  # the zero comes after the exponential that another warp has stored
+        tl.debug_barrier()  # the zero must be stored after another warp's exponential
         label = tl.load(labels_ptr + first_n + near_n) - first_v
         here = (label >= 0) & (label < tl.minimum(columns_left, BLOCK_V)) & inside_n
         tl.store(row_ptr + label, tl.zeros((BLOCK_N,), rounded.dtype), mask=here)

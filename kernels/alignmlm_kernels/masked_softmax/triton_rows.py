@@ -96,7 +96,7 @@ def column_sums(
 @triton.jit
 @no_type_check
 def _larger(value, column, largest, best):
-    """The larger of two numbers with its column; the second on ties and against NaN."""
+    """The larger of two numbers, with its column; the second on ties or if either is NaN."""
     larger = value > largest
     return tl.where(larger, value, largest), tl.where(larger, column, best)
 
@@ -152,7 +152,7 @@ def _row_exponentials(
         total += power
         tl.store(row_ptr + start + columns, power.to(logits_ptr.dtype.element_ty))
 
-    tl.debug_barrier()  # the zero comes after the exponential that another warp has stored
+    tl.debug_barrier()  # the zero must be stored after another warp's exponential
     tl.store(row_ptr + label, 0.0, mask=label >= 0)
 
     tl.store(reference_ptr + row, reference)

@@ -1,4 +1,4 @@
-"""What the launchers of the kernels check."""
+"""The argument check that the kernel launchers share."""
 
 from torch import Tensor
 
