@@ -56,7 +56,7 @@ def surveyed(language: str, path: str) -> Corpus:
     """The text of a language, read once from end to end.
 
     Raises:
-        DataError: there is none, or a reader refuses it.
+        DataError: there is none or too little, or a reader refuses it.
     """
     files = patterns(Path(path))
     corpus = surveyed_as(SourceConfig(language=language, files=files))

@@ -44,7 +44,7 @@ def decoder_kinds(decoder: dict | None) -> set[str]:
 
 
 def surface_of(token: str, kinds: set[str], added: bool) -> bytes:
-    """The bytes that one token stands for; an added one is its own text, whatever the kind."""
+    """The bytes that one token stands for; for added tokens their text, except in WordPiece."""
     if "WordPiece" in kinds:
         return (token[2:] if token.startswith("##") else f" {token}").encode()
     if added:

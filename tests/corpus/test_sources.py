@@ -104,13 +104,13 @@ def test_compressed_files_give_what_they_hold(tmp_path, ending, form):
 @pytest.mark.parametrize("ending", PACKERS)
 def test_a_compressed_file_that_is_cut_is_named(tmp_path, ending):
     packed = PACKERS[ending](TEXT)
-    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a whole"):
+    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a complete"):
         read(tmp_path, f"a.txt{ending}", packed[: len(packed) - 9])
 
 
 @pytest.mark.parametrize("ending", PACKERS)
 def test_a_compressed_file_of_something_else_is_named(tmp_path, ending):
-    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a whole"):
+    with pytest.raises(DataError, match=rf"a\.txt{ending} is not a complete"):
         read(tmp_path, f"a.txt{ending}", b"not compressed")
 
 

@@ -39,20 +39,20 @@ def test_a_flipped_bit_in_the_header_of_a_later_stream_is_named(tmp_path, form):
     for bit in range(24):  # of its magic number
         damaged = bytearray(stream * 3)
         damaged[len(stream) + bit // 8] ^= 1 << bit % 8
-        with pytest.raises(DataError, match=rf"a\.{form} is not a whole"):
+        with pytest.raises(DataError, match=rf"a\.{form} is not a complete"):
             unpacked(tmp_path, form, bytes(damaged))
 
 
 @by_form
 @pytest.mark.parametrize("rest", [b"\n", b"garbage after the stream", bytes(7)])
 def test_what_follows_a_stream_and_begins_none_is_named(tmp_path, form, rest):
-    with pytest.raises(DataError, match=rf"a\.{form} is not a whole"):
+    with pytest.raises(DataError, match=rf"a\.{form} is not a complete"):
         unpacked(tmp_path, form, PACKERS[form](TEXT) + rest)
 
 
 @by_form
 def test_a_compressed_file_of_no_bytes_is_named(tmp_path, form):
-    with pytest.raises(DataError, match=rf"a\.{form} is not a whole"):
+    with pytest.raises(DataError, match=rf"a\.{form} is not a complete"):
         unpacked(tmp_path, form, b"")
 
 
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_what_a_stream_holds(tmp_path, form):
 
 @pytest.mark.parametrize("form", ["gz", *PACKERS])
 def test_a_file_of_no_bytes_is_no_compressed_file(tmp_path, form):
-    with pytest.raises(DataError, match=f"a.{form} is not a whole"):
+    with pytest.raises(DataError, match=f"a.{form} is not a complete"):
         unpacked(tmp_path, form, b"")
 
 
