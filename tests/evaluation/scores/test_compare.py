@@ -247,7 +247,7 @@ def test_other_examples_on_one_side_are_an_error(tmp_path):
     with_samples(
         b, lambda found: [replace(s, doc_hash=other.get(s.doc_hash, s.doc_hash)) for s in found]
     )
-    with pytest.raises(DataError, match="other test examples"):
+    with pytest.raises(DataError, match="different test examples"):
         compare_paths(a, b)
 
 
