@@ -1,6 +1,7 @@
 """Checks of arguments and results against their annotations, in the process of the tests.
 
-Shapes are checked only in modules that have any, for that takes ten times as long.
+jaxtyping checks shapes too, but its checks take ten times as long as beartype's, so that it is used
+only where there are shapes.
 """
 
 from pathlib import Path
@@ -21,14 +22,12 @@ def modules_with(text: str) -> list[str]:
 
 
 def check_calls() -> None:
-    """Check all calls of modules that are imported from now on.
-
-    Left out: modules with types that only a type checker imports.
-    """
+    """Check all calls of modules that are imported from now on."""
+    unresolved = modules_with("TYPE_CHECKING")  # beartype alone insists on importing their types
     conf = BeartypeConf(
         claw_is_pep526=False,
         claw_decor_place_func=BeartypeDecorPlace.FIRST,  # within decorators of torch and numba
-        claw_skip_package_names=tuple(modules_with("TYPE_CHECKING")),
+        claw_skip_package_names=tuple(unresolved),
     )
     beartype_packages(tuple(ROOTS), conf=conf)
-    install_import_hook(modules_with("from jaxtyping import"), "beartype.beartype")
+    install_import_hook([*modules_with("from jaxtyping import"), *unresolved], "beartype.beartype")

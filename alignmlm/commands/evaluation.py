@@ -188,9 +188,9 @@ def named_tasks(names: Sequence[str]) -> "list[Task]":
     Raises:
         ConfigError: no such task.
     """
-    from alignmlm.tasks.task import asked_tasks, task_names
+    from alignmlm.tasks.task import requested_tasks, task_names
 
-    return asked_tasks(names or task_names()).all()
+    return requested_tasks(names or task_names()).all()
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -173,9 +173,9 @@ def launch_evaluate(
     for model in models:
         if not Path(model).is_dir():
             raise ConfigError("--models", model, "be the folder of a run or an export")
-    from alignmlm.tasks.task import asked_tasks
+    from alignmlm.tasks.task import requested_tasks
 
-    asked_tasks(tasks)  # an unknown one ends this command, and not every element of the array
+    requested_tasks(tasks)  # an unknown one ends this command, and not every element of the array
     asked = Submission(**job)
     settings = [f"--{key}={text}" for key, text in context.meta[GIVEN].items()]
     array = SlurmJob(

@@ -21,10 +21,10 @@ from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import (
     Task,
     TaskExamples,
-    asked_tasks,
     load_task,
     read_examples,
     registry,
+    requested_tasks,
 )
 
 log = logging.getLogger(__name__)
@@ -251,10 +251,10 @@ def selected_tasks(
         AlignMLMError: no task can be measured.
     """
     read: dict[str, TaskExamples] = {}  # by the name of the task
-    asked, selected = asked_tasks(names), []
-    for task in named_tasks(export, asked.by_name, config, skipped):
+    requested, selected = requested_tasks(names), []
+    for task in named_tasks(export, requested.by_name, config, skipped):
         with skipped.on_error(task.name):
-            selected.append(checked_task(export, task, config, asked.own, read))
+            selected.append(checked_task(export, task, config, requested.own, read))
     if not selected:
         raise skipped.all_failed()
     return selected

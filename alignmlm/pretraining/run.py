@@ -67,7 +67,7 @@ def finish(run: Run, metrics: Metrics) -> dict[str, object]:
     return result
 
 
-def choose(recipe: Recipe) -> tuple[Path, Precision]:
+def folder_and_precision(recipe: Recipe) -> tuple[Path, Precision]:
     """The folder of a recipe's run, and its precision; a resume keeps both."""
     folder = choose_folder(recipe.run, numbers_of(recipe), recipe.train.steps)
     precision, reason = chosen_precision(recipe.train, chosen_before(folder, PRECISION))
@@ -91,7 +91,7 @@ def pretrain(
     """
     check_trackers(recipe.run)
     asked = read_policy(policy)
-    folder, precision = from_rank_zero(choose)(recipe)
+    folder, precision = from_rank_zero(folder_and_precision)(recipe)
     in_precision = replace(recipe.train, precision=precision)
     world_size = torch.distributed.get_world_size()
     settings = engine_settings(asked, policy, in_precision, recipe.optimizer, world_size)

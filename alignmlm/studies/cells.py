@@ -25,7 +25,7 @@ from alignmlm.storage.plain_data import read_json
 from alignmlm.storage.records import record
 from alignmlm.studies.study import PlannedRun, StudyConfig, planned_runs, recipe_of
 from alignmlm.tasks.kinds import KINDS
-from alignmlm.tasks.task import AskedTasks, Task, asked_tasks, local_files, split_files
+from alignmlm.tasks.task import RequestedTasks, Task, local_files, requested_tasks, split_files
 
 CELLS, LOGS = "cells", "logs"
 COMMAND = " (exit code "  # after an error of pre-training: its exit code and command
@@ -70,19 +70,19 @@ def read_cell(study: StudyConfig, run: PlannedRun) -> CellRecord:
         return CellRecord()
 
 
-def source_tasks(study: StudyConfig, run: PlannedRun, asked: AskedTasks) -> list[Task]:
+def source_tasks(study: StudyConfig, run: PlannedRun, requested: RequestedTasks) -> list[Task]:
     """The other tasks that a run may be fine-tuned on, to be tested on those of the study.
 
     Raises:
         ConfigError: a named one does not exist.
     """
-    settings, tested = study.evaluation, asked.all()
+    settings, tested = study.evaluation, requested.all()
     languages = settings.languages or recipe_of(study, run).languages.ids
     base = base_of(settings.source or languages[0])
     sources: list[Task] = []
     for task in (task for task in tested if KINDS[task.kind].model):
         name = settings.source_task_of(task.name, task.group)
-        sources += possible_sources(task, base, name, asked.own)
+        sources += possible_sources(task, base, name, requested.own)
     return [task for task in sources if task not in tested]
 
 
@@ -104,9 +104,9 @@ def inputs_of(study: StudyConfig, run: PlannedRun) -> str:
     """
     sample = Path(study.evaluation.sample_folder)
     parts: list[Any] = [numbers_of(recipe_of(study, run)), asdict(study.evaluation)]
-    asked = asked_tasks(study.tasks)
-    parts += [task_state(task, sample) for task in asked.all()]
-    for task in source_tasks(study, run, asked):
+    requested = requested_tasks(study.tasks)
+    parts += [task_state(task, sample) for task in requested.all()]
+    for task in source_tasks(study, run, requested):
         with suppress(DataError):  # a task without its files is not fine-tuned on
             parts.append(task_state(task, sample))
     parts.append((run.folder / EXPORT / DESCRIPTION).read_text("utf-8"))

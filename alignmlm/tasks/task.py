@@ -207,18 +207,18 @@ def own_file(name: str) -> tuple[Path | None, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedTasks:
+class RequestedTasks:
     """The tasks that some names stand for."""
 
     by_name: dict[str, list[Task]]
-    own: list[Task]  # all tasks of the user's files, even where only one of a file is asked for
+    own: list[Task]  # all tasks of the user's files, even where only one of a file is requested
 
     def all(self) -> list[Task]:
         """The tasks of each name in turn."""
         return [task for tasks in self.by_name.values() for task in tasks]
 
 
-def asked_tasks(names: Iterable[str]) -> AskedTasks:
+def requested_tasks(names: Iterable[str]) -> RequestedTasks:
     """The tasks of names or groups that come with alignmlm, and of YAML files of the user's own.
 
     "own.yaml:french" is the task "french" of a file that has several. Each file is read once.
@@ -238,7 +238,7 @@ def asked_tasks(names: Iterable[str]) -> AskedTasks:
         if wanted and wanted not in known:
             raise ConfigError("task", name, f"be one of {list(known)}{nearest(wanted, known)}")
         by_name[name] = [known[wanted]] if wanted else files[path]
-    return AskedTasks(by_name, [task for tasks in files.values() for task in tasks])
+    return RequestedTasks(by_name, [task for tasks in files.values() for task in tasks])
 
 
 def shipped_tasks(name: str) -> list[Task]:
@@ -266,7 +266,7 @@ def load_task(name: str) -> Task:
     Raises:
         ConfigError: no such task, a wrong file, or a name that stands for several.
     """
-    tasks = asked_tasks([name]).all()
+    tasks = requested_tasks([name]).all()
     if len(tasks) > 1:
         raise ConfigError("task", name, f"name one of {[task.name for task in tasks]}")
     return tasks[0]
@@ -392,7 +392,7 @@ def check_task_files(
         ConfigError: no such task, or a wrong file.
         DataError: a file does not exist.
     """
-    tasks = asked_tasks(names).all()
+    tasks = requested_tasks(names).all()
     for task in tasks:
         if task.language in languages:
             split_files(task, sample_folder)

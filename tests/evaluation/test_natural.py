@@ -15,7 +15,7 @@ from alignmlm.evaluation.scores.scoring import recorded_samples
 from alignmlm.evaluation.selection import Skipped, direction_of, named_tasks, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.reporting.every_eval_ever import evaluation_record
-from alignmlm.tasks.task import asked_tasks, load_task
+from alignmlm.tasks.task import load_task, requested_tasks
 from tests.evaluation.shapes import write_checkpoint
 from tests.toys import conllu
 
@@ -121,7 +121,9 @@ def test_a_task_with_a_test_split_only_is_fine_tuned_on_one_of_its_group(model):
 
 def test_a_group_is_all_tasks_that_the_model_has_languages_for(model):
     export = open_model(model, ["eng-Latn", "fra-Latn"])
-    tasks = named_tasks(export, asked_tasks(["pos", "panx"]).by_name, EvaluationConfig(), Skipped())
+    tasks = named_tasks(
+        export, requested_tasks(["pos", "panx"]).by_name, EvaluationConfig(), Skipped()
+    )
     assert [task.name for task in tasks] == ["french_gsd_pos", "sequoia_pos", "panx_fra"]
     with pytest.raises(ConfigError, match="task group"):
         selected_tasks(open_model(model, ["qaa-Latn"]), ["pos"], EvaluationConfig(), Skipped())

@@ -67,10 +67,7 @@ def test_a_gzip_file_reads_like_a_plain_one(tmp_path):
     [
         (conllu(["the/DET dog/_"]), r":2: word 'dog' has no part of speech"),
         ("1\tdog\n", r":1: a CoNLL-U line has 10 columns"),
-        (
-            conllu(["go/VERB"]).replace("1\t", "one\t", 1),
-            r"a word id must look like 3, 3-4 or 3\.1",
-        ),
+        (conllu(["go/VERB"]).replace("1\t", "one\t", 1), r"a word id must look like 3, 3-4 or"),
         ("\n", "has no examples"),
     ],
 )

@@ -7,10 +7,10 @@ from alignmlm.tasks.formats import FORMATS, formats_of
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import (
     Task,
-    asked_tasks,
     load_task,
     local_files,
     read_examples,
+    requested_tasks,
     split_files,
     task_names,
 )
@@ -138,7 +138,7 @@ def test_one_file_is_a_task_in_many_languages(tmp_path):
         "languages:\n  fra-Latn: fr\n  hin-Deva: {code: hi, files: {dev: y}, version: 2}\n",
         encoding="utf-8",
     )
-    french, hindi = asked_tasks([str(path)]).all()
+    french, hindi = requested_tasks([str(path)]).all()
     assert (french.name, french.language, french.files) == (
         "own_fra", "fra-Latn", {"test": f"{tmp_path}/x/fr.conllu"},
     )  # fmt: skip
@@ -162,7 +162,7 @@ def test_paths_start_at_the_file_that_they_stand_in(tmp_path, monkeypatch):
     text = f"include: ../bases/base.yaml\ntasks:\n{tasks}"
     text += "  pairs: {files: {test: {path: a, rows: [0, 9]}}}\n"
     (tmp_path / "tasks/own.yaml").write_text(text, encoding="utf-8")
-    *found, pairs = asked_tasks(["tasks/own.yaml"]).all()
+    *found, pairs = requested_tasks(["tasks/own.yaml"]).all()
     expected = ["tasks/test.conllu", "tasks/../up.conllu", *own[2:]]
     assert [task.files["test"] for task in found] == expected
     assert pairs.files["test"] == {"path": "tasks/a", "rows": [0, 9]}
@@ -181,7 +181,7 @@ def test_two_tasks_of_one_name_are_an_error(tmp_path):
     text = f"{SPLIT}files: {{test: x}}\nlanguages: {{fra-Latn: fr, deu-Latn: de}}\n"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"\['toy'\], but it must differ"):
-        asked_tasks([str(path)]).all()
+        requested_tasks([str(path)]).all()
 
 
 def test_a_file_that_includes_languages_has_no_tasks_of_its_own(tmp_path):
@@ -189,7 +189,7 @@ def test_a_file_that_includes_languages_has_no_tasks_of_its_own(tmp_path):
     (tmp_path / "base.yaml").write_text(base, encoding="utf-8")
     (tmp_path / "own.yaml").write_text("include: base.yaml\ntasks: {a: {}}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"\['languages', 'tasks'\], but it must leave one"):
-        asked_tasks([str(tmp_path / "own.yaml")]).all()
+        requested_tasks([str(tmp_path / "own.yaml")]).all()
 
 
 @pytest.mark.parametrize("key", ["strip_prefix: a", "label_values: {a: b}", "drop_labels: [a]"])
@@ -253,9 +253,9 @@ def test_examples_of_a_hub_dataset_have_a_hash_that_changes_with_a_label(tmp_pat
 
 
 def test_a_group_is_all_its_tasks():
-    assert {"xnli_eng", "xnli_swa"} < {task.name for task in asked_tasks(["xnli"]).all()}
+    assert {"xnli_eng", "xnli_swa"} < {task.name for task in requested_tasks(["xnli"]).all()}
     assert {
-        len({tuple(task.labels) for task in asked_tasks([g]).all()}) for g in ("xnli", "panx")
+        len({tuple(task.labels) for task in requested_tasks([g]).all()}) for g in ("xnli", "panx")
     } == {1}
 
 
@@ -274,4 +274,4 @@ def test_every_file_of_every_shipped_task_lies_in_the_data(shared_data, tmp_path
 
 def test_an_empty_name_is_no_task():
     with pytest.raises(ConfigError, match=r"task = '', but it must be a \.yaml file"):
-        asked_tasks([""]).all()
+        requested_tasks([""]).all()
