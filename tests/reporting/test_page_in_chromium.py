@@ -1,4 +1,5 @@
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_the_table_is_the_same_text_as_the_files_of_the_command_line(page, form,
     page.choose("table-format", form)
     rows = study_score_rows(study_rows(OBJECTIVES, SEEDS))
     assert page.run("document.getElementById('table-text').value") == written(rows)
+
+
+def test_what_the_text_of_the_table_has_in_bold_is_bold_on_the_page(page):
+    text = page.run("document.getElementById('table-text').value")
+    strong = "[...document.querySelectorAll('#table-preview strong')].map(e => e.textContent)"
+    bold = re.findall(r"\*\*(.+?)\*\*", text)
+    assert bold
+    assert page.run(strong) == bold
 
 
 def test_the_table_leaves_out_what_is_switched_off(page):

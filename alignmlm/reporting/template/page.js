@@ -130,7 +130,8 @@ function table(place, key, caption, columns, rows, search = true) {
   });
   const body = shown.map((row) => el("tr", {}, row.map((part, number) => {
     const kind = columns[number].wide ? "text" : columns[number].name ? "name" : null;
-    return number ? el("td", { class: kind }, part) : el("th", { scope: "row", class: kind }, part);
+    const text = row.bold?.[number] ? el("strong", {}, part) : part;
+    return number ? el("td", { class: kind }, text) : el("th", { scope: "row", class: kind }, text);
   })));
   const turn = (by, label) => el("button", {
     type: "button", "data-focus": `${key} ${label}`, disabled: by < 0 ? page === 0 : page === last,
@@ -329,7 +330,8 @@ function drawTable() {
   byId("table-text").value = written(found);
   byId("table-caption").textContent = whole.caption;
   table("table-preview", "table.rows", "The table",
-    found.titles.map((title, place) => ({ title, name: place < 3 })), found.lines.map((line) => line.cells), false);
+    found.titles.map((title, place) => ({ title, name: place < 3 })),
+    found.lines.map((line) => Object.assign([...line.cells], { bold: line.bold })), false);
   const told = byId("table-told");
   byId("table-copy").onclick = async () => {
     byId("table-text").select();
