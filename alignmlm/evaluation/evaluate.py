@@ -33,6 +33,7 @@ from alignmlm.evaluation.scores.scoring import Arm, Retrieved, Sample, Scores, S
 from alignmlm.evaluation.selection import Selected, Skipped, TransferDirection, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
+from alignmlm.ranks.precision import fastest_precision
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import Task, TaskExamples
 
@@ -279,6 +280,7 @@ def evaluate(
         )
     folder = output or results_folder_of(export)
     results = open_results(folder, {"path": str(export.path), **export.identity()})
+    config = in_one_precision(config, results.document())
     before, skipped = results.document().get("skipped", {}), Skipped()
     chosen = selected_tasks(export, tasks, config, skipped)
     folder.mkdir(parents=True, exist_ok=True)
@@ -297,6 +299,19 @@ def evaluate(
         return document, reasons
     with results.current() as document:
         return results.write(with_skipped(document, before, reasons)), reasons
+
+
+def in_one_precision(config: EvaluationConfig, document: Document) -> EvaluationConfig:
+    """The settings with a precision in place of `auto`.
+
+    It is that of the results which are there already, or else the fastest on this machine.
+    """
+    if config.finetune.precision != "auto":
+        return config
+    tuned = [one["finetune"] for one in document["configs"].values() if "finetune" in one]
+    known = [one["precision"] for one in tuned if one.get("precision") in ("fp32", "bf16")]
+    precision = known[0] if known else fastest_precision()[0]
+    return replace(config, finetune=replace(config.finetune, precision=precision))
 
 
 def with_skipped(document: Document, before: dict[str, str], reasons: dict[str, str]) -> Document:

@@ -1,7 +1,9 @@
 """A transformers encoder whose head runs on masked positions only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +51,9 @@ class Architecture:
     matrices: Callable[[Any], list[Matrix]]  # of the encoder's layers: no embedding, no head
     first_position: Callable[[PretrainedConfig], int] = lambda shape: 0  # of a row's first token
     token_types: bool = False  # whether they serve as language embeddings; if not, those are added
+    # of the encoder: its last layer, and a forward of that layer at some positions only, which takes
+    # the layer, the positions and the layer's own arguments; None: the layer runs at all positions
+    last_layer: Callable[[Any], tuple[nn.Module, Callable[..., Tensor]]] | None = None
     # (settings, vocabulary, tokens of all scripts, seq_len, languages): the configuration of a new
     # model; None: no new models, only those that start from a checkpoint
     shape: Callable[[ModelConfig, Vocabulary, int, int, int], PretrainedConfig] | None = None
@@ -78,6 +83,34 @@ def modernbert_matrices(encoder: Any) -> list[Matrix]:
             (layer.mlp.Wo, 1),
         )
     ]
+
+
+def bert_layer_at(
+    layer: Any, positions: Tensor, states: Tensor, mask: Tensor | None, *_: Any, **others: Any
+) -> Tensor:
+    """The output of one of BERT's layers at some positions: after attention, each is by itself."""
+    attended, _attention = layer.attention(states, mask, **others)
+    output: Tensor = layer.feed_forward_chunk(attended.flatten(0, 1)[positions])
+    return output
+
+
+def modernbert_layer_at(layer: Any, positions: Tensor, states: Tensor, **others: Any) -> Tensor:
+    """The output of one of ModernBERT's layers at some positions."""
+    attended, _attention = layer.attn(layer.attn_norm(states), **others)
+    kept: Tensor = (states + attended).flatten(0, 1)[positions]
+    return kept + layer.mlp(layer.mlp_norm(kept))
+
+
+@contextmanager
+def ending_at(
+    positions: Tensor, layer: nn.Module, forward: Callable[..., Tensor]
+) -> Iterator[None]:
+    """A context in which a layer runs at some positions only, by a forward of its own."""
+    layer.forward = partial(forward, layer, positions)
+    try:
+        yield
+    finally:
+        del layer.forward
 
 
 DROPOUTS = (
@@ -112,11 +145,22 @@ class MaskedLanguageModel(nn.Module):
         }
         if self.language_embeddings:
             inputs["token_type_ids"] = batch.language_ids
-        states = self.parts.encoder(self.model)(**inputs).last_hidden_state
+        states = self.states(inputs, batch.masked)
         with phase("head and loss"):
-            hidden = self.parts.transform(self.model, states.flatten(0, 1)[batch.masked])
+            hidden = self.parts.transform(self.model, states)
         decoder = self.parts.decoder(self.model)
         return MaskedOutput(hidden, decoder.weight, decoder.bias)
+
+    def states(
+        self, inputs: dict[str, Tensor | None], masked: Tensor
+    ) -> Float[Tensor, "masked hidden"]:
+        """The encoder's output at the masked positions; its last layer computes no other."""
+        encoder = self.parts.encoder(self.model)
+        if self.parts.last_layer is None:
+            states: Tensor = encoder(**inputs).last_hidden_state
+            return states.flatten(0, 1)[masked]
+        with ending_at(masked, *self.parts.last_layer(encoder)):
+            return encoder(**inputs).last_hidden_state
 
     @property
     def matrices(self) -> list[Matrix]:
@@ -207,6 +251,7 @@ ROBERTA = Architecture(
     matrices=bert_matrices,
     first_position=lambda shape: shape.pad_token_id + 1,
     token_types=True,
+    last_layer=lambda encoder: (encoder.encoder.layer[-1], bert_layer_at),
     shape=roberta_config,
 )
 XLM_ROBERTA = replace(ROBERTA, shape=None)
@@ -216,12 +261,14 @@ BERT = Architecture(
     decoder=lambda model: model.cls.predictions.decoder,
     matrices=bert_matrices,
     token_types=True,
+    last_layer=lambda encoder: (encoder.encoder.layer[-1], bert_layer_at),
 )
 MODERNBERT = Architecture(
     encoder=lambda model: model.model,
     transform=lambda model, hidden: model.head(hidden),
     decoder=lambda model: model.decoder,
     matrices=modernbert_matrices,
+    last_layer=lambda encoder: (encoder.layers[-1], modernbert_layer_at),
     shape=modernbert_config,
 )
 

@@ -21,6 +21,7 @@ from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
 from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, Precision, TrainConfig
 from alignmlm.ranks.micro_batching import micro_batches
+from alignmlm.ranks.precision import fastest_precision, use_fastest_attention
 from alignmlm.ranks.signals import asked
 from alignmlm.ranks.stragglers import DeviceTime, phase
 
@@ -124,15 +125,6 @@ def chosen_precision(train: TrainConfig, before: str | None = None) -> tuple[Pre
     ), f"the run started with it; a new run on this machine would use {fastest}: {reason}"
 
 
-def fastest_precision() -> tuple[Precision, str]:
-    """The precision that is fastest on this machine, and why; docs/performance.md has times."""
-    if torch.cuda.is_available():
-        return "bf16", "there is a GPU"
-    if torch.cpu._is_amx_tile_supported():
-        return "bf16", "this CPU has AMX"
-    return "fp32", "this CPU has no AMX, without which bf16 is slower"
-
-
 def not_about_untested_optimizers(record: logging.LogRecord) -> bool:
     """A log filter that drops DeepSpeed's untested-optimizer warning: test_muon.py tests Muon."""
     return "untested optimizer" not in record.getMessage()
@@ -172,6 +164,7 @@ class Engine:
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.device = torch.device(self.deepspeed.device)
+        use_fastest_attention(module.masked_model.model, self.precision)
         # counts and errors are exchanged between the CPUs: no GPU has to wait for them
         self.control = torch.distributed.new_group(backend="gloo")
         self.turns = 0  # increases with the work done

@@ -63,6 +63,20 @@ def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, t
     assert [row["seed"] for row in second["per_seed"]["toy"]] == [3]
 
 
+def test_results_keep_the_precision_that_they_began_with(
+    run_folder, toy_task, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("alignmlm.evaluation.evaluate.fastest_precision", lambda: ("bf16", "fast"))
+    first, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
+    assert first["configs"]["toy"]["finetune"]["precision"] == "bf16"
+    monkeypatch.setattr("alignmlm.evaluation.evaluate.fastest_precision", lambda: ("fp32", "fast"))
+    assert evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)[0]["date"] == first["date"]
+    asked = replace(QUICK, finetune=replace(QUICK.finetune, precision="fp32"))
+    other, _ = evaluate(run_folder, [str(toy_task.path)], asked, tmp_path)
+    assert other["date"] > first["date"]
+    assert other["configs"]["toy"]["finetune"]["precision"] == "fp32"
+
+
 def test_another_model_starts_its_results_anew(run_folder, toy_task, tmp_path):
     shutil.copytree(run_folder / "export", tmp_path / "export")
     old, _ = evaluate(tmp_path, [str(toy_task.path)], QUICK)

@@ -22,7 +22,7 @@ from alignmlm.probes.encoder import layer_vectors, load_encoder, whole
 HUB_COMMIT = "a" * 40
 SHAPE = {
     "hidden_size": 16,
-    "num_hidden_layers": 1,
+    "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 32,
     "vocab_size": 800,
@@ -43,14 +43,21 @@ def batch(small_recipe):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_head_at_masked_positions_gives_the_logits_of_the_whole_model(name, batch):
+def test_computing_masked_positions_only_changes_no_logit_and_no_gradient(name, batch):
     torch.manual_seed(0)
     whole = AutoModelForMaskedLM.from_config(ARCHITECTURES[name]).eval()
-    with torch.no_grad():
-        output = MaskedLanguageModel(whole)(batch)
-        ours = torch.nn.functional.linear(output.hidden, output.weight, output.bias)
-        every = whole(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    assert (ours - every.flatten(0, 1)[batch.masked]).abs().max() < 1e-5
+    output = MaskedLanguageModel(whole)(batch)
+    ours = torch.nn.functional.linear(output.hidden, output.weight, output.bias)
+    ours.logsumexp(1).sum().backward()
+    found = {key: parameter.grad for key, parameter in whole.named_parameters()}
+    whole.zero_grad()
+    every = whole(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    assert every.shape[:2] == batch.input_ids.shape  # and the model is as it was
+    expected = every.flatten(0, 1)[batch.masked]
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+    expected.logsumexp(1).sum().backward()
+    for key, parameter in whole.named_parameters():
+        torch.testing.assert_close(found[key], parameter.grad, atol=1e-4, rtol=1e-3, msg=key)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(small_recipe):

@@ -12,6 +12,7 @@ from alignmlm.pretraining.engine import chosen_precision
 from alignmlm.pretraining.recipe import TrainConfig
 from alignmlm.pretraining.run import PRECISION
 from alignmlm.pretraining.run_records import METRICS, metric_rows
+from alignmlm.ranks import precision
 from tests.runs import pretrain
 
 AUTO = "--train.precision=auto"
@@ -24,39 +25,53 @@ def losses(folder):
 
 
 @pytest.fixture
-def amx(monkeypatch):
-    """What tells torch's answer to whether this CPU has AMX."""
+def gain(monkeypatch):
+    """Sets how many times as fast as in fp32 this CPU multiplies matrices in bf16."""
 
-    def told(has_it):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_it)
+    def told(gain):
+        times_s = {torch.float32: 1.0, torch.bfloat16: 1 / gain}
+        monkeypatch.setattr(precision, "cpu_computes_in_bf16", lambda: True)
+        monkeypatch.setattr(precision, "product_s", times_s.__getitem__)
 
     return told
 
 
 @on_a_cpu
-def test_bf16_is_chosen_where_the_cpu_has_amx(amx):
-    amx(True)
-    assert chosen_precision(TrainConfig()) == ("bf16", "this CPU has AMX")
+def test_bf16_is_chosen_where_products_are_far_faster_in_it(gain):
+    gain(4.0)
+    reason = "this CPU multiplies matrices 4.0 times as fast in bf16 as in fp32"
+    assert chosen_precision(TrainConfig()) == ("bf16", reason)
     assert chosen_precision(TrainConfig(precision="fp32"))[0] == "fp32"
-    amx(False)
+    gain(1.6)
     assert chosen_precision(TrainConfig())[0] == "fp32"
     assert chosen_precision(TrainConfig(precision="bf16"))[0] == "bf16"
 
 
 @on_a_cpu
+def test_a_cpu_that_only_emulates_bf16_is_not_measured(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_computes_in_bf16", lambda: False)
+    assert chosen_precision(TrainConfig()) == ("fp32", "this CPU does not compute in bf16")
+
+
+@on_a_cpu
+def test_this_machine_chooses_the_same_each_time():
+    assert len({chosen_precision(TrainConfig())[0] for _ in range(5)}) == 1
+
+
+@on_a_cpu
 def test_a_run_that_is_resumed_on_another_machine_keeps_its_precision(
-    small_recipe, tmp_path, amx, caplog
+    small_recipe, tmp_path, gain, caplog
 ):
     caplog.set_level("INFO")
-    amx(True)
+    gain(4.0)
     whole, summary = pretrain(small_recipe(AUTO, f"--run.dir={tmp_path / 'whole'}"), None)
     assert summary["precision"] == chosen_before(whole, PRECISION) == "bf16"
-    assert "computing in bf16 (this CPU has AMX)" in caplog.text
+    assert "computing in bf16 (this CPU multiplies matrices 4.0 times as fast" in caplog.text
     cut = tmp_path / "cut"
     shutil.copytree(whole, cut)
     (cut / "summary.json").unlink()
     shutil.rmtree(cut / "checkpoints" / "step-8")
-    amx(False)
+    gain(1.6)
     resumed, summary = pretrain(small_recipe(AUTO, f"--run.dir={cut}"), None)
     assert summary["precision"] == "bf16"
     assert losses(resumed) == losses(whole)

@@ -14,6 +14,7 @@ import torch
 import transformers
 import xxhash
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -38,10 +39,12 @@ from alignmlm.evaluation.examples.rendering import (
     rows_hash,
     trees_of,
 )
+from alignmlm.evaluation.fine_tuning.batches import LENGTH_STEP, LengthBuckets
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.models.loading import load_pretrained
+from alignmlm.ranks.precision import fastest_attention, fastest_precision
 from alignmlm.storage.locks import locked
 from alignmlm.tasks.examples import document_of, examples_xxh3
 from alignmlm.tasks.kinds import KINDS, TaskKind
@@ -50,7 +53,7 @@ from alignmlm.tasks.task import Task, TaskExamples
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of cached models: increases when the same rows and settings would give another one
+VERSION = 4  # of cached models: increases when the same rows and settings would give another one
 LINE_S = 30.0  # between two lines of progress
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
@@ -190,10 +193,14 @@ class Collator:
     pad: int
     language_embeddings: bool = False  # whether the model takes the language as token type
     segments: bool = False  # whether it takes the number of the text, 0 or 1, as token type
+    length_step: int = 1  # rows are padded to a multiple of it, but not beyond seq_len
+    seq_len: int = 0
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
-        """Tensors of shape (examples, longest)."""
-        shape = (len(examples), max(len(example.input_ids) for example in examples))
+        """Tensors of shape (examples, longest), padded."""
+        longest = max(len(example.input_ids) for example in examples)
+        padded = -(-longest // self.length_step) * self.length_step
+        shape = (len(examples), max(longest, min(padded, self.seq_len)))
         ids, attention, types = (np.full(shape, value) for value in (self.pad, 0, 0))
         for row, example in enumerate(examples):
             length = len(example.input_ids)
@@ -209,9 +216,10 @@ class Collator:
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
-def collator_of(export: Export) -> Collator:
+def collator_of(export: Export, length_step: int = 1) -> Collator:
     """The collator that a model of this export needs."""
-    return Collator(export.vocabulary.pad, export.language_embeddings, export.segments)
+    pad, languages, segments = export.vocabulary.pad, export.language_embeddings, export.segments
+    return Collator(pad, languages, segments, length_step, export.seq_len)
 
 
 def random_rows(weight: Tensor, first: int, spread: float) -> None:
@@ -251,11 +259,32 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
     return model
 
 
+class BucketTrainer(Trainer):
+    """Trainer with batches of rows of similar length, and bf16 where that is the precision."""
+
+    def __init__(self, batches: LengthBuckets | None, precision: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.batches, self.precision = batches, precision
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The batches; without, those of random rows that Trainer makes."""
+        if self.batches is None:
+            return super().get_train_dataloader()
+        rows: Any = self.train_dataset
+        loader = DataLoader(rows, batch_sampler=self.batches, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+    def compute_loss(self, *args: Any, **others: Any) -> Any:
+        """The model's loss; only here is the precision that of training."""
+        bf16 = self.precision == "bf16"
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=bf16):
+            return super().compute_loss(*args, **others)
+
+
 def training_arguments(
-    config: FineTuneConfig, rows: int, seed: int, folder: str
+    config: FineTuneConfig, steps: int, seed: int, folder: str
 ) -> TrainingArguments:
     """Trainer's settings: nothing saved, nothing reported, the order of rows from the seed."""
-    steps = config.epochs * -(-rows // config.batch_rows)
     cuda = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=folder,
@@ -273,7 +302,6 @@ def training_arguments(
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        train_sampling_strategy="group_by_length" if config.group_by_length else "random",
     )
 
 
@@ -285,26 +313,40 @@ def model_class(kind: str) -> Any:
 def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) -> PreTrainedModel:
     """The export fine-tuned on a training split in one of its languages.
 
-    On CPU it is the same to the last bit for the same seed.
+    On CPU it is the same to the last bit for the same seed and precision.
     """
     began, export = perf_counter(), data.export
     train = data.rendered(language, "train").examples
-    epochs, collate = Epochs(data, language, config), collator_of(export)
+    epochs, buckets = Epochs(data, language, config), buckets_of(train, config, seed)
+    collate = collator_of(export, LENGTH_STEP if buckets else 1)
+    steps = config.epochs * (len(buckets) if buckets else -(-len(train) // config.batch_rows))
+    precision = fastest_precision()[0] if config.precision == "auto" else config.precision
     with TemporaryDirectory() as folder, quiet_transformers():
         model = classifier(export, data.task.kind, data.labels, seed)
-        trainer = Trainer(
-            model=model,
-            args=training_arguments(config, len(train), seed, folder),
-            train_dataset=[{"input_ids": row.input_ids, "row": row} for row in train],
-            data_collator=lambda rows: collate([row["row"] for row in rows]),
-            callbacks=[epochs],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        with fastest_attention(model, precision):
+            trainer = BucketTrainer(
+                buckets,
+                precision,
+                model=model,
+                args=training_arguments(config, steps, seed, folder),
+                train_dataset=train,
+                data_collator=collate,
+                callbacks=[epochs],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
     if epochs.weights:
         model.load_state_dict(epochs.weights)
     log.info("fine-tuned on %s rows in %.1f s", f"{len(train):,}", perf_counter() - began)
     return model
+
+
+def buckets_of(rows: list[Example], config: FineTuneConfig, seed: int) -> LengthBuckets | None:
+    """Batches of rows of similar length, if the settings ask for them."""
+    if not config.group_by_length:
+        return None
+    lengths, of_tokens = [len(row.input_ids) for row in rows], isinstance(rows[0].labels, list)
+    return LengthBuckets(lengths, config.batch_rows, seed, equal_tokens=of_tokens)
 
 
 def model_key(

@@ -42,7 +42,8 @@ def test_fine_tuning_beats_chance_and_is_repeatable(export, toy_task, capfd):
 def test_each_epoch_tells_the_time_left(export, toy_task, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(training, "LINE_S", 0.0)
-    fine_tune(data_of(export, toy_task), LANGUAGES[0], replace(QUICK, epochs=2), 0)
+    quick = replace(QUICK, epochs=2, group_by_length=False)
+    fine_tune(data_of(export, toy_task), LANGUAGES[0], quick, 0)
     lines = [line for line in caplog.messages if line.startswith("epoch ")]
     pattern = re.compile(r"epoch (\d) of 2, step (\d)/8 · \d+:\d\d left")
     steps = [tuple(map(int, pattern.fullmatch(line).groups())) for line in lines]
@@ -60,6 +61,30 @@ def test_a_batch_is_as_long_as_its_longest_example_and_padding_is_not_scored(exp
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
     assert batch["labels"][0].tolist() == [IGNORED, 1, IGNORED, IGNORED]
     assert "token_type_ids" not in batch
+
+
+def test_batches_to_train_on_have_lengths_in_steps_but_none_beyond_the_longest_row(export):
+    def width(length):
+        rows = [Example([0] + [7] * (length - 2) + [2], [IGNORED] * length, 0)]
+        batch = collator_of(export, 8)(rows)
+        assert batch["attention_mask"].sum() == length
+        assert (batch["labels"] == IGNORED).all()
+        return batch["input_ids"].shape[1]
+
+    assert [width(length) for length in (3, 8, 9)] == [8, 8, 16]
+    assert width(export.seq_len) == export.seq_len
+    assert width(export.seq_len - 1) == min(-(-(export.seq_len - 1) // 8) * 8, export.seq_len)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fine_tuning_leaves_a_model_that_predicts_in_fp32(export, toy_task, precision):
+    data = data_of(export, toy_task)
+    model = fine_tune(data, LANGUAGES[0], replace(QUICK, precision=precision), 0)
+    assert model.config._attn_implementation == "sdpa"
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    batch = collator_of(export)(data.rendered(LANGUAGES[0], "test").examples[:2])
+    assert model(**batch).logits.dtype == torch.float32
+    assert scored_split(model, data, LANGUAGES[0], "test", 8).percent > 90
 
 
 def test_a_model_with_language_embeddings_is_told_the_language(tmp_path, toy_task):

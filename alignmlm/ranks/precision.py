@@ -1,0 +1,62 @@
+"""Which precision is fastest on this machine, and which of transformers' attentions in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, Literal
+
+import torch
+
+# How many times as fast a matrix product must be in bf16 for a run to compute in it. CPUs lie well to
+# one side: 4 on an AMD EPYC with AVX512-BF16, where training takes 0.6 of fp32's time.
+BF16_GAIN = 2.5
+PRODUCTS = 20  # of which the fastest counts
+
+
+def fastest_precision() -> tuple[Literal["fp32", "bf16"], str]:
+    """The precision that is fastest on this machine, and why; docs/performance.md has times."""
+    if torch.cuda.is_available():
+        return "bf16", "there is a GPU"
+    if not cpu_computes_in_bf16():
+        return "fp32", "this CPU does not compute in bf16"
+    gain = product_s(torch.float32) / product_s(torch.bfloat16)
+    reason = f"this CPU multiplies matrices {gain:.1f} times as fast in bf16 as in fp32"
+    return ("bf16" if gain >= BF16_GAIN else "fp32"), reason
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether this CPU has instructions for bf16; without, its products take many times as long."""
+    has_library = torch.backends.mkldnn.is_available()
+    return has_library and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def product_s(dtype: torch.dtype) -> float:
+    """Seconds for a matrix product of a small encoder's shapes; the best of several."""
+    rows, weight = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
+    times_s = []
+    for _ in range(PRODUCTS):
+        began = perf_counter()
+        torch.matmul(rows, weight)
+        times_s.append(perf_counter() - began)
+    return min(times_s)
+
+
+def use_fastest_attention(model: Any, precision: str) -> None:
+    """Let a model of transformers use matrix products for attention in bf16 on CPU.
+
+    torch's fused attention takes 2 to 5 times as long there (docs/performance.md); elsewhere it is
+    the fastest, and what transformers takes by itself.
+    """
+    if precision == "bf16" and not torch.cuda.is_available():
+        model.set_attn_implementation("eager")
+
+
+@contextmanager
+def fastest_attention(model: Any, precision: str) -> Iterator[None]:
+    """A context in which a model of transformers uses the attention that trains fastest."""
+    before = model.config._attn_implementation
+    use_fastest_attention(model, precision)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
