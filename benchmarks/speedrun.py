@@ -218,9 +218,13 @@ def side_of(name: str, rate: float, asked: argparse.Namespace, folder: Path) -> 
     base = SMOKE if asked.smoke else ["--languages.ids=[eng-Latn]"]
     places = [f"--data.store={asked.store or folder / 'store'}", "--objective.name=mlm"]
     size = [f"--data.vocabulary_size={asked.vocabulary}", f"--model.size={asked.size}"]
-    rates = [f"--optimizer.learning_rate={rate}", f"--optimizer.matrix_learning_rate={MATRIX_SHARE * rate}"]
+    rates = [
+        f"--optimizer.learning_rate={rate}",
+        f"--optimizer.matrix_learning_rate={MATRIX_SHARE * rate}",
+    ]
     path = None if asked.smoke else Path("recipes/wikipedia-laptop.yaml")
-    recipe = load_recipe(path, [*base, *places, *size, *rates, *SIDES[name]])
+    own = asked.settings if name == "alignmlm" else []
+    recipe = load_recipe(path, [*base, *places, *size, *rates, *SIDES[name], *own])
     steps = asked.cap // (recipe.train.batch_rows * recipe.train.seq_len)
     recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     if not (expand_path(recipe.data.store) / MANIFEST).is_file():
@@ -252,7 +256,9 @@ def race(sides: Sequence[Side], targets: Sequence[float], asked: argparse.Namesp
         turn += 1
 
 
-def row_of(side: Side, grid: dict[str, float], targets: Sequence[float]) -> dict[str, Any]:
+def row_of(
+    side: Side, grid: dict[str, float], targets: Sequence[float], settings: list[str]
+) -> dict[str, Any]:
     """One side as it is kept."""
     precision = "fp32" if side.name == "authors" else chosen_precision(side.recipe.train)[0]
     return {
@@ -260,6 +266,7 @@ def row_of(side: Side, grid: dict[str, float], targets: Sequence[float]) -> dict
         "vocabulary": side.assembly.vocabulary_size, "seq_len": side.recipe.train.seq_len,
         "batch_rows": side.recipe.train.batch_rows,
         "learning_rate": side.recipe.optimizer.learning_rate,
+        "settings": settings if side.name == "alignmlm" else [],
         "grid_nats": grid,
         "reached": {str(target): side.reached(target) for target in targets},
         "tokens": side.curve[-1][0], "seconds_s": side.curve[-1][1], "nats": side.nats,
@@ -301,10 +308,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--turn-steps", type=int, default=50, help="between two scores")
     parser.add_argument("--rows", type=int, default=256, help="held-out rows that are scored")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--settings", nargs="+", default=[], help="key=value, for alignmlm alone")
     parser.add_argument("--store", help="folder of the corpus; built where it is missing")
     parser.add_argument("--out", type=Path, help=f"default: {RESULTS.name} in benchmarks/results")
     parser.add_argument("--smoke", action="store_true", help="sample world; kept with --out alone")
     asked = parser.parse_args()
+    asked.settings = [f"--{setting}" for setting in asked.settings]
     if asked.smoke:
         vars(asked).update(SMOKE_ASKED)
     if not asked.targets and asked.vocabulary not in TARGETS_NATS:
@@ -324,7 +333,7 @@ def main() -> None:
             print_line(f"{name}: learning rate {rate:g} of {grids[name]}")
             sides.append(side_of(name, rate, asked, Path(folder)))
         race(sides, targets, asked)
-    rows = [row_of(side, grids[side.name], targets) for side in sides]
+    rows = [row_of(side, grids[side.name], targets, asked.settings) for side in sides]
     out = asked.out or (None if asked.smoke else RESULTS)
     if out:
         with out.open("a", encoding="utf-8") as file:
