@@ -6,7 +6,8 @@ offsets   (--offsets) it is given the text; the first character of a token says 
 
 All of them start from one checkpoint, see the same sentences with the same settings, and take
 turns. alignmlm has batches of similar length and the precision that is fastest, which are its
-defaults; the others have Trainer's random batches, and fp32. A row for each, with the score of every seed, is appended to results/.
+defaults; the others have Trainer's random batches, and fp32. A row for each, with the score of
+every seed, is appended to results/.
 """
 
 import argparse
@@ -281,7 +282,7 @@ def arguments() -> argparse.Namespace:
             flag = f"--{name.replace('_', '-')}"
             parser.add_argument(flag, type=type(value), default=value)
     parser.add_argument(
-        "--random-batches", action="store_true", help="for alignmlm too: the same batches for all"
+        "--alike", action="store_true", help="random batches and fp32 for alignmlm too"
     )
     parser.add_argument("--commit", help="name of what is measured; default: what git says")
     parser.add_argument("--out", type=Path, help=f"default: {RESULTS.name} in benchmarks/results")
@@ -297,7 +298,8 @@ def work_of(asked: argparse.Namespace, folder: Path) -> Work:
     model = asked.model or smoke_model(folder)
     names = [setting.name for setting in fields(FineTuneConfig) if setting.name in asked]
     asked_for = {name: getattr(asked, name) for name in names}
-    settings = FineTuneConfig(**asked_for, group_by_length=not asked.random_batches)
+    plainly = {"group_by_length": False, "precision": "fp32"} if asked.alike else {}
+    settings = FineTuneConfig(**asked_for, **plainly)
     tasks = folder / "tasks"
     return Work(model, limited(load_task(asked.task), asked.limit, tasks), tasks, settings)
 

@@ -28,7 +28,7 @@ class FineTuneConfig:
     """Put rows of similar length into one batch, of as many tokens as any other where tokens have
     labels: three times as fast on short sentences."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the model's arithmetic; auto: as for train.precision. Predictions are in fp32."""
+    """Precision of the model's arithmetic; auto: as for train.precision. Predictions are fp32."""
     selection: Literal["last", "source_dev"] = "last"
     """Which epoch to keep: the last, or the best on the source's development split."""
 

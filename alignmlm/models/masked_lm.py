@@ -51,8 +51,8 @@ class Architecture:
     matrices: Callable[[Any], list[Matrix]]  # of the encoder's layers: no embedding, no head
     first_position: Callable[[PretrainedConfig], int] = lambda shape: 0  # of a row's first token
     token_types: bool = False  # whether they serve as language embeddings; if not, those are added
-    # of the encoder: its last layer, and a forward of that layer at some positions only, which takes
-    # the layer, the positions and the layer's own arguments; None: the layer runs at all positions
+    # of the encoder: its last layer, and a forward of it at some positions only, which takes the
+    # layer, the positions and the layer's own arguments; None: the layer runs at all positions
     last_layer: Callable[[Any], tuple[nn.Module, Callable[..., Tensor]]] | None = None
     # (settings, vocabulary, tokens of all scripts, seq_len, languages): the configuration of a new
     # model; None: no new models, only those that start from a checkpoint

@@ -48,7 +48,7 @@ def test_scores_are_of_the_first_tokens_of_words(metric, percent):
 
 def test_the_short_form_compares_all_sides_on_a_model_that_it_makes(tmp_path):
     out = tmp_path / "rows.jsonl"
-    flags = ["--smoke", "--offsets", "--commit", "none", "--out", str(out)]
+    flags = ["--smoke", "--alike", "--offsets", "--commit", "none", "--out", str(out)]
     command = [sys.executable, str(FOLDER / "token_classification.py"), *flags]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=HANG_S, cwd=FOLDER.parent

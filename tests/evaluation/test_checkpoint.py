@@ -14,7 +14,8 @@ from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_model
 from alignmlm.evaluation.examples.pair_classification import numbered_pairs, pair_rows
 from alignmlm.evaluation.examples.rendering import Trees, renderer_of, reorderer_of
-from alignmlm.evaluation.fine_tuning.training import classifier, collator_of
+from alignmlm.evaluation.fine_tuning.batches import collator_of
+from alignmlm.evaluation.fine_tuning.training import classifier
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.tasks.examples import SentencePair
 from tests.evaluation.conftest import LANGUAGES

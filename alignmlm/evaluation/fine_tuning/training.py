@@ -30,7 +30,6 @@ from alignmlm.data.tokenizer import load_tokenizer
 from alignmlm.errors import CheckpointError, DataError, quoted
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import (
-    IGNORED,
     Example,
     RenderedSplit,
     Trees,
@@ -39,7 +38,12 @@ from alignmlm.evaluation.examples.rendering import (
     rows_hash,
     trees_of,
 )
-from alignmlm.evaluation.fine_tuning.batches import LENGTH_STEP, LengthBuckets
+from alignmlm.evaluation.fine_tuning.batches import (
+    LENGTH_STEP,
+    LengthBuckets,
+    buckets_of,
+    collator_of,
+)
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
@@ -172,56 +176,6 @@ class Epochs(TrainerCallback):
         self.show(args, state, score_text)
 
 
-def label_columns(examples: Sequence[Example], length: int) -> dict[str, np.ndarray]:
-    """The labels under the argument names of transformers' models."""
-    first = examples[0].labels
-    if isinstance(first, tuple):
-        places = np.array([example.labels for example in examples])
-        return {"start_positions": places[:, 0], "end_positions": places[:, 1]}
-    if isinstance(first, int):
-        return {"labels": np.array([example.labels for example in examples])}
-    labels = np.full((len(examples), length), IGNORED)
-    for row, example in enumerate(examples):
-        labels[row, : len(example.input_ids)] = example.labels
-    return {"labels": labels}
-
-
-@dataclass(frozen=True, slots=True)
-class Collator:
-    """Makes a batch of examples, padded to the longest of them."""
-
-    pad: int
-    language_embeddings: bool = False  # whether the model takes the language as token type
-    segments: bool = False  # whether it takes the number of the text, 0 or 1, as token type
-    length_step: int = 1  # rows are padded to a multiple of it, but not beyond seq_len
-    seq_len: int = 0
-
-    def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
-        """Tensors of shape (examples, longest), padded."""
-        longest = max(len(example.input_ids) for example in examples)
-        padded = -(-longest // self.length_step) * self.length_step
-        shape = (len(examples), max(longest, min(padded, self.seq_len)))
-        ids, attention, types = (np.full(shape, value) for value in (self.pad, 0, 0))
-        for row, example in enumerate(examples):
-            length = len(example.input_ids)
-            ids[row, :length], attention[row, :length] = example.input_ids, 1
-            if self.language_embeddings:
-                types[row] = example.language
-            elif self.segments and example.second:
-                types[row, example.second : length] = 1
-        batch = {"input_ids": ids, "attention_mask": attention}
-        if self.language_embeddings or self.segments:
-            batch["token_type_ids"] = types
-        batch |= label_columns(examples, shape[1])
-        return {name: torch.from_numpy(array) for name, array in batch.items()}
-
-
-def collator_of(export: Export, length_step: int = 1) -> Collator:
-    """The collator that a model of this export needs."""
-    pad, languages, segments = export.vocabulary.pad, export.language_embeddings, export.segments
-    return Collator(pad, languages, segments, length_step, export.seq_len)
-
-
 def random_rows(weight: Tensor, first: int, spread: float) -> None:
     """Reinitialise the rows of an embedding from `first` on, reproducibly."""
     drawn = torch.Generator().manual_seed(0)
@@ -339,14 +293,6 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
         model.load_state_dict(epochs.weights)
     log.info("fine-tuned on %s rows in %.1f s", f"{len(train):,}", perf_counter() - began)
     return model
-
-
-def buckets_of(rows: list[Example], config: FineTuneConfig, seed: int) -> LengthBuckets | None:
-    """Batches of rows of similar length, if the settings ask for them."""
-    if not config.group_by_length:
-        return None
-    lengths, of_tokens = [len(row.input_ids) for row in rows], isinstance(rows[0].labels, list)
-    return LengthBuckets(lengths, config.batch_rows, seed, equal_tokens=of_tokens)
 
 
 def model_key(

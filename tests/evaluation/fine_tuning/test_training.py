@@ -10,7 +10,8 @@ from alignmlm.errors import DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.fine_tuning import training
-from alignmlm.evaluation.fine_tuning.training import collator_of, fine_tune, scored_split, task_data
+from alignmlm.evaluation.fine_tuning.batches import collator_of
+from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES, write_export
