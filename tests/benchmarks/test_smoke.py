@@ -12,6 +12,7 @@ TOLD = {
     "checkpoint_matrix.py": ["| 2 x 3 |", "16 cells, 0 do not hold"],
     "flipped_bits.py": ["| checkpoint folder | 10 | 10 |", "| tokenizer | 10 | 10 |"],
     "null_comparisons.py": ["112 rows: 28 without a p-value"],
+    "attention.py": ["products, ms", "bf16"],
     "throughput.py": ["authors", "tokens/s", "vocabulary 800"],
     "speedrun.py": ["trainer modernbert", "alignmlm before", "until 5.9 nats"],
     "first_batch.py": ["first_batch_ms", "late_batch_ms", "grown_mib"],
