@@ -1,6 +1,6 @@
-"""Milliseconds of attention, forward and backward: torch's fused one and plain matrix products.
+"""Milliseconds of attention, forward and backward: torch's fused one and ours by matrix products.
 
-Both as transformers calls them for ModernBERT, in fp32 and bf16, for the rows of each model size;
+Both as transformers calls them, in fp32 and bf16, for the rows of each model size;
 they take turns, and the median counts. A row for each is appended to results/.
 """
 
@@ -15,12 +15,12 @@ import torch
 from machine import commit, processor
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.models.modernbert.modeling_modernbert import eager_attention_forward
 
 from alignmlm.console.terminal import WholeTable, console, new_table
+from alignmlm.models.attention import product_attention
 
 RESULTS = Path(__file__).parent / "results" / "attention.jsonl"
-WAYS = {"fused": sdpa_attention_forward, "products": eager_attention_forward}
+WAYS = {"fused": sdpa_attention_forward, "products": product_attention}
 SHAPES = {"tiny": (32, 2, 128), "small": (16, 4, 128), "paper": (8, 8, 512)}  # rows, heads, tokens
 SMOKE_SHAPES = {"smoke": (2, 2, 16)}
 HEAD = 64  # width of a head, of all sizes

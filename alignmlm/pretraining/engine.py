@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from alignmlm.data.batches import Batch
 from alignmlm.errors import CheckpointError, ConfigError, DataError
+from alignmlm.models.attention import use_fastest_attention
 from alignmlm.models.masked_lm import MaskedLanguageModel
 from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.optimizers import MUON_MOMENTS, make_optimizer
@@ -21,7 +22,7 @@ from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
 from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, Precision, TrainConfig
 from alignmlm.ranks.micro_batching import micro_batches
-from alignmlm.ranks.precision import fastest_precision, use_fastest_attention
+from alignmlm.ranks.precision import fastest_precision
 from alignmlm.ranks.signals import asked
 from alignmlm.ranks.stragglers import DeviceTime, phase
 

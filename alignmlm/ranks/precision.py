@@ -1,9 +1,7 @@
-"""Which precision is fastest on this machine, and which of transformers' attentions in it."""
+"""Which precision is fastest on this machine."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -39,24 +37,3 @@ def product_s(dtype: torch.dtype) -> float:
         torch.matmul(rows, weight)
         times_s.append(perf_counter() - began)
     return min(times_s)
-
-
-def use_fastest_attention(model: Any, precision: str) -> None:
-    """Let a model of transformers use matrix products for attention in bf16 on CPU.
-
-    torch's fused attention takes 2 to 5 times as long there (docs/performance.md); elsewhere it is
-    the fastest, and what transformers takes by itself.
-    """
-    if precision == "bf16" and not torch.cuda.is_available():
-        model.set_attn_implementation("eager")
-
-
-@contextmanager
-def fastest_attention(model: Any, precision: str) -> Iterator[None]:
-    """A context in which a model of transformers uses the attention that trains fastest."""
-    before = model.config._attn_implementation
-    use_fastest_attention(model, precision)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)

@@ -47,8 +47,9 @@ from alignmlm.evaluation.fine_tuning.batches import (
 from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room, write_model
 from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
+from alignmlm.models.attention import fastest_attention
 from alignmlm.models.loading import load_pretrained
-from alignmlm.ranks.precision import fastest_attention, fastest_precision
+from alignmlm.ranks.precision import fastest_precision
 from alignmlm.storage.locks import locked
 from alignmlm.tasks.examples import document_of, examples_xxh3
 from alignmlm.tasks.kinds import KINDS, TaskKind
