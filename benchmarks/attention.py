@@ -5,7 +5,6 @@ they take turns, and the median counts. A row for each is appended to results/.
 """
 
 import argparse
-import json
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 from machine import commit, processor
+from rows import keep_rows
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -77,10 +77,7 @@ def main() -> None:
         for size, shape in (SMOKE_SHAPES if asked.smoke else SHAPES).items()
         for name, dtype in precisions.items()
     ]
-    out = asked.out or (None if asked.smoke else RESULTS)
-    if out:
-        with out.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    keep_rows(rows, asked, RESULTS)
     console.print(table_of(rows))
 
 

@@ -14,7 +14,6 @@ target, or at --cap tokens. A row for each side is appended to results/.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 from machine import commit, processor
+from rows import keep_rows
 from torch import Tensor, nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, RobertaForMaskedLM
 
@@ -334,10 +334,7 @@ def main() -> None:
             sides.append(side_of(name, rate, asked, Path(folder)))
         race(sides, targets, asked)
     rows = [row_of(side, grids[side.name], targets, asked.settings) for side in sides]
-    out = asked.out or (None if asked.smoke else RESULTS)
-    if out:
-        with out.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    keep_rows(rows, asked, RESULTS)
     console.print(table_of(rows))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from machine import commit, processor
+from rows import keep_rows
 from speedrun import SIDES, SMOKE, learner_of
 
 from alignmlm.config import load_recipe
@@ -171,10 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         asked.folder = asked.folder or Path(folder)
         rows = compare(asked)
-    out = asked.out or (None if asked.smoke else RESULTS)
-    if out:
-        with out.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    keep_rows(rows, asked, RESULTS)
     console.print(table_of(rows))
 
 

@@ -11,7 +11,6 @@ every seed, is appended to results/.
 """
 
 import argparse
-import json
 import math
 import tempfile
 import time
@@ -30,6 +29,7 @@ from plain_token_classification import (
     prepared,
     trained_score_percent,
 )
+from rows import keep_rows
 from scipy.stats import ttest_ind
 from torch import zeros_like
 
@@ -260,13 +260,6 @@ def smoke_model(folder: Path) -> Path:
     return export(recipe, assembly, state, start, {}, folder / "export")
 
 
-def keep_rows(path: Path, rows: Sequence[dict[str, Any]], origin: dict[str, Any]) -> None:
-    """Append rows to a file of JSON lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row | origin) + "\n" for row in rows)
-
-
 def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(
@@ -335,9 +328,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         work, rows = compare(asked, Path(folder))
         origin = origin_of(work, asked)
-    out = asked.out or (None if asked.smoke else RESULTS)
-    if out:
-        keep_rows(out, rows, origin)
+    keep_rows([row | origin for row in rows], asked, RESULTS)
     trained = f"{asked.limit:,} sentences" if asked.limit else "all sentences"
     title = f"{work.task.name}, {work.task.metric}: {asked.seeds} seeds, {trained}"
     console.print(score_table(title, rows))

@@ -16,6 +16,7 @@ from alignmlm.evaluation.fine_tuning.training import (
     TaskData,
     Tuning,
     fine_tuned,
+    in_precision,
     scored_split,
     task_data,
 )
@@ -33,7 +34,6 @@ from alignmlm.evaluation.scores.scoring import Arm, Retrieved, Sample, Scores, S
 from alignmlm.evaluation.selection import Selected, Skipped, TransferDirection, selected_tasks
 from alignmlm.evaluation.settings import EvaluationConfig, SyntaxConfig
 from alignmlm.probes.encoder import load_encoder
-from alignmlm.ranks.precision import fastest_precision
 from alignmlm.tasks.kinds import KINDS
 from alignmlm.tasks.task import Task, TaskExamples
 
@@ -306,12 +306,9 @@ def in_one_precision(config: EvaluationConfig, document: Document) -> Evaluation
 
     It is that of the results which are there already, or else the fastest on this machine.
     """
-    if config.finetune.precision != "auto":
-        return config
     tuned = [one["finetune"] for one in document["configs"].values() if "finetune" in one]
     known = [one["precision"] for one in tuned if one.get("precision") in ("fp32", "bf16")]
-    precision = known[0] if known else fastest_precision()[0]
-    return replace(config, finetune=replace(config.finetune, precision=precision))
+    return replace(config, finetune=in_precision(config.finetune, known[0] if known else None))
 
 
 def with_skipped(document: Document, before: dict[str, str], reasons: dict[str, str]) -> Document:

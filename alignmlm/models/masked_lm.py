@@ -105,7 +105,11 @@ def modernbert_layer_at(layer: Any, positions: Tensor, states: Tensor, **others:
 def ending_at(
     positions: Tensor, layer: nn.Module, forward: Callable[..., Tensor]
 ) -> Iterator[None]:
-    """A context in which a layer runs at some positions only, by a forward of its own."""
+    """A context in which a layer runs at some positions only, by a forward of its own.
+
+    transformers' encoders call their layers themselves and have no other place for it. Outside the
+    context the model is transformers' own, for exports and whoever else uses it.
+    """
     layer.forward = partial(forward, layer, positions)
     try:
         yield

@@ -5,13 +5,14 @@ from typing import Literal
 
 import torch
 
+Precision = Literal["fp32", "bf16"]
 # How many times as fast as in fp32 a matrix product must be for bf16 to be chosen: 4 times on an
 # AMD EPYC with AVX512-BF16, where training then takes 0.6 of fp32's time.
 BF16_GAIN = 2.5
-PRODUCTS = 20  # of which the fastest counts
+TIMES = 20  # that each product is timed; the fastest counts
 
 
-def fastest_precision() -> tuple[Literal["fp32", "bf16"], str]:
+def fastest_precision() -> tuple[Precision, str]:
     """The precision that is fastest on this machine, and why; docs/performance.md has times."""
     if torch.cuda.is_available():
         return "bf16", "there is a GPU"
@@ -32,7 +33,7 @@ def product_s(dtype: torch.dtype) -> float:
     """Seconds for a matrix product of a small encoder's shapes; the best of several."""
     rows, weight = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
     times_s = []
-    for _ in range(PRODUCTS):
+    for _ in range(TIMES):
         began = perf_counter()
         torch.matmul(rows, weight)
         times_s.append(perf_counter() - began)

@@ -6,7 +6,8 @@
 4. Two objectives differ by more than noise where Holm's adjusted p is at most 0.05.
 5. Pairs of objectives are reported by how often one is better; both directions, if both occur.
 6. Where Delta is smaller but BZ not higher beyond noise, that is said.
-7. No such pair: no difference beyond noise, and how small a difference could have been noticed.
+7. No such pair: no difference beyond noise in that measure, how small a difference could have been
+   noticed, and in how many places BZ differs nevertheless.
 """
 
 import math
@@ -122,18 +123,21 @@ def no_claim(compared: list[Contrast]) -> Verdict:
     return Verdict("Seeds agree to the last digit: no claim, their noise is unknown.", (detail,))
 
 
-def nothing_beyond_noise(known: list[Contrast]) -> Verdict:
+def nothing_beyond_noise(rows: list[ScoreRow], known: list[Contrast]) -> Verdict:
     """What is said where no difference is larger than noise."""
+    measures = " or ".join(sorted({NAMES[c.measure] for c in known}, reverse=True))
+    by_bz = [c for c in contrasts(rows, "bz") if c.better is not None]
     widths = [(c.difference.interval.high - c.difference.interval.low) / 2 for c in known]
     closest = min(known, key=lambda c: c.p_holm)
     names = f"{objective_name(closest.first)} and {objective_name(closest.second)}"
     count = f"{len(known)} comparison{'s' if len(known) > 1 else ''}"
     return Verdict(
-        f"No difference beyond noise: {count} of objectives, {seeds_text(known)}.",
+        f"No difference in {measures} beyond noise: {count} of objectives, {seeds_text(known)}.",
         (
             f"Half the width of their 95 % intervals is {median(widths):.1f} points (median): "
             "smaller differences could not have been noticed.",
             f"Nearest to one: {names} on {place_text(closest.place)}, {numbers_text(closest)}.",
+            *(f"But {place_text(c.place)}: {numbers_text(c)}." for c in by_bz[:MOST_PAIRS]),
         ),
     )
 
@@ -161,7 +165,7 @@ def verdict(rows: list[ScoreRow]) -> Verdict:
         if one.better is not None:
             won[one.better, str(one.worse)].append(one)
     if not won:
-        return nothing_beyond_noise(known)
+        return nothing_beyond_noise(rows, known)
     pairs = sorted(won.items(), key=lambda item: -len(item[1]))
     sentences = [pair_sentence(*names, cells, known) for names, cells in pairs[:MOST_PAIRS]]
     if len(pairs) > MOST_PAIRS:

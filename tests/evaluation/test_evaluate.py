@@ -7,6 +7,7 @@ from alignmlm.artifacts.description import read_description, write_description
 from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluate import evaluate
 from alignmlm.evaluation.evaluated_model import open_export
+from alignmlm.evaluation.fine_tuning import training
 from alignmlm.evaluation.scores.results import RESULTS, read_results
 from alignmlm.evaluation.selection import direction_of
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
@@ -66,10 +67,10 @@ def test_other_settings_are_measured_and_take_the_place_of_the_old(run_folder, t
 def test_results_keep_the_precision_that_they_began_with(
     run_folder, toy_task, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("alignmlm.evaluation.evaluate.fastest_precision", lambda: ("bf16", "fast"))
+    monkeypatch.setattr(training, "fastest_precision", lambda: ("bf16", "fast"))
     first, _ = evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)
     assert first["configs"]["toy"]["finetune"]["precision"] == "bf16"
-    monkeypatch.setattr("alignmlm.evaluation.evaluate.fastest_precision", lambda: ("fp32", "fast"))
+    monkeypatch.setattr(training, "fastest_precision", lambda: ("fp32", "fast"))
     assert evaluate(run_folder, [str(toy_task.path)], QUICK, tmp_path)[0]["date"] == first["date"]
     asked = replace(QUICK, finetune=replace(QUICK.finetune, precision="fp32"))
     other, _ = evaluate(run_folder, [str(toy_task.path)], asked, tmp_path)

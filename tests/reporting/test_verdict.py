@@ -57,8 +57,21 @@ def test_one_seed_is_no_claim():
 
 def test_noise_is_no_difference_and_says_what_could_have_been_noticed():
     found = verdict(rows_of({"mlm": [20.0, 30.0, 25.0], "tlm": [29.0, 21.0, 26.0]}))
-    assert found.headline.startswith("No difference beyond noise: 1 comparison of")
+    assert found.headline.startswith("No difference in Delta beyond noise: 1 comparison of")
     assert "points (median)" in found.details[0]
+    assert len(found.details) == 2
+
+
+def test_a_difference_in_bz_alone_is_named_where_none_in_delta_is():
+    supervised = {"mlm": [40.0, 90.0, 65.0], "align_mlm": [90.0, 40.0, 60.0]}
+    rows = [
+        row(objective, seed, APART[objective][seed], bs)
+        for objective, scores in supervised.items()
+        for seed, bs in enumerate(scores)
+    ]
+    found = verdict(rows)
+    assert found.headline.startswith("No difference in Delta beyond noise")
+    assert found.details[-1].startswith("But POS (eng → eng, inverted): BZ 60.2 against 20.2")
 
 
 def test_seeds_that_agree_to_the_last_digit_are_no_claim():

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -49,7 +49,7 @@ from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.models.attention import fastest_attention
 from alignmlm.models.loading import load_pretrained
-from alignmlm.ranks.precision import fastest_precision
+from alignmlm.ranks.precision import Precision, fastest_precision
 from alignmlm.storage.locks import locked
 from alignmlm.tasks.examples import document_of, examples_xxh3
 from alignmlm.tasks.kinds import KINDS, TaskKind
@@ -214,6 +214,13 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
     return model
 
 
+def in_precision(config: FineTuneConfig, before: Precision | None = None) -> FineTuneConfig:
+    """The settings with a precision in place of `auto`: the one before, or the fastest here."""
+    if config.precision != "auto":
+        return config
+    return replace(config, precision=before or fastest_precision()[0])
+
+
 class BucketTrainer(Trainer):
     """Trainer with batches of rows of similar length, and bf16 where that is the precision."""
 
@@ -226,7 +233,12 @@ class BucketTrainer(Trainer):
         if self.batches is None:
             return super().get_train_dataloader()
         rows: Any = self.train_dataset
-        loader = DataLoader(rows, batch_sampler=self.batches, collate_fn=self.data_collator)
+        loader = DataLoader(
+            rows,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, *args: Any, **others: Any) -> Any:
@@ -270,18 +282,17 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
 
     On CPU it is the same to the last bit for the same seed and precision.
     """
-    began, export = perf_counter(), data.export
+    began, export, config = perf_counter(), data.export, in_precision(config)
     train = data.rendered(language, "train").examples
     epochs, buckets = Epochs(data, language, config), buckets_of(train, config, seed)
     collate = collator_of(export, LENGTH_STEP if buckets else 1)
     steps = config.epochs * (len(buckets) if buckets else -(-len(train) // config.batch_rows))
-    precision = fastest_precision()[0] if config.precision == "auto" else config.precision
     with TemporaryDirectory() as folder, quiet_transformers():
         model = classifier(export, data.task.kind, data.labels, seed)
-        with fastest_attention(model, precision):
+        with fastest_attention(model, config.precision):
             trainer = BucketTrainer(
                 buckets,
-                precision,
+                config.precision,
                 model=model,
                 args=training_arguments(config, steps, seed, folder),
                 train_dataset=train,
@@ -292,7 +303,8 @@ def fine_tune(data: TaskData, language: str, config: FineTuneConfig, seed: int) 
             trainer.train()
     if epochs.weights:
         model.load_state_dict(epochs.weights)
-    log.info("fine-tuned on %s rows in %.1f s", f"{len(train):,}", perf_counter() - began)
+    rows, seconds = f"{len(train):,}", perf_counter() - began
+    log.info("fine-tuned on %s rows in %.1f s, in %s", rows, seconds, config.precision)
     return model
 
 
@@ -330,7 +342,7 @@ def fine_tuned(data: TaskData, language: str, seed: int, tuning: Tuning) -> PreT
 
     If several processes need the same model, one fine-tunes it and the others wait.
     """
-    config, kind = tuning.config, data.task.kind
+    config, kind = in_precision(tuning.config), data.task.kind
     if tuning.models is None:
         return fine_tune(data, language, config, seed)
     splits = ("train", "dev") if config.selection == "source_dev" else ("train",)
