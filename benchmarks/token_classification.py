@@ -38,7 +38,12 @@ from alignmlm.console.quiet import quiet_transformers
 from alignmlm.console.terminal import WholeTable, console, new_table
 from alignmlm.corpus.build import build_store
 from alignmlm.evaluation.evaluated_model import open_export
-from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
+from alignmlm.evaluation.fine_tuning.training import (
+    fine_tune,
+    in_precision,
+    scored_split,
+    task_data,
+)
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
 from alignmlm.pretraining.assembly import assemble, make_model
 from alignmlm.pretraining.checkpoints import Progress
@@ -50,6 +55,7 @@ RESULTS = Path(__file__).parent / "results" / "token_classification.jsonl"
 SPLITS = ("train", "test")
 COLUMNS = ("words", "labels", "joined")
 LEVEL = 0.95
+PLAIN: dict[str, Any] = {"group_by_length": False, "precision": "fp32"}  # as the plain sides train
 SMOKE_RECIPE = [
     '--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
     "--data.vocabulary_size=400",
@@ -209,6 +215,7 @@ def row_of(one: Measured, ours: Measured) -> dict[str, Any]:
     }
     if one is ours:
         return row
+    row |= PLAIN
     bounds = {f"{k}_points": known(getattr(apart, k), 4) for k in ("low", "high")}
     unlike = round(unlike_percent(one.side, ours.side), 2)
     return {
@@ -291,8 +298,7 @@ def work_of(asked: argparse.Namespace, folder: Path) -> Work:
     model = asked.model or smoke_model(folder)
     names = [setting.name for setting in fields(FineTuneConfig) if setting.name in asked]
     asked_for = {name: getattr(asked, name) for name in names}
-    plainly = {"group_by_length": False, "precision": "fp32"} if asked.alike else {}
-    settings = FineTuneConfig(**asked_for, **plainly)
+    settings = in_precision(FineTuneConfig(**asked_for, **(PLAIN if asked.alike else {})))
     tasks = folder / "tasks"
     return Work(model, limited(load_task(asked.task), asked.limit, tasks), tasks, settings)
 
@@ -328,7 +334,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         work, rows = compare(asked, Path(folder))
         origin = origin_of(work, asked)
-    keep_rows([row | origin for row in rows], asked, RESULTS)
+    keep_rows([origin | row for row in rows], asked, RESULTS)
     trained = f"{asked.limit:,} sentences" if asked.limit else "all sentences"
     title = f"{work.task.name}, {work.task.metric}: {asked.seeds} seeds, {trained}"
     console.print(score_table(title, rows))
