@@ -22,3 +22,10 @@ def processor() -> str:
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def device_name() -> str:
+    """The name of the GPU that torch sees, or of the processor."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()

@@ -6,8 +6,9 @@ trainer modernbert  ModernBERT as published, with its own sparse prediction, lik
 alignmlm before     this project's loop with RoBERTa and AdamW
 alignmlm            this project's defaults
 
-On the CPU. All see the same rows with the same masks, have layers of the same size and the same
-schedule, and take turns of some steps. The trainer's sides and ours compute in bf16 where
+On a GPU where there is one, with the trainer's models compiled and Liger's head for its RoBERTa;
+else on the CPU. All see the same rows with the same masks, have layers of the same size and the
+same schedule, and take turns of some steps. The trainer's sides and ours compute in bf16 where
 `train.precision: auto` does. The learning rate of each is the best of one grid, after
 --grid-tokens. Held-out text is scored after each turn, off the clock. A side ends at its lowest
 target, or at --cap tokens. A row for each side is appended to results/.
@@ -23,7 +24,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from machine import commit, processor
+from machine import commit, device_name
 from rows import keep_rows
 from torch import Tensor, nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, RobertaForMaskedLM
@@ -50,6 +51,7 @@ TARGETS_NATS = {2048: (5.0, 4.5), 16000: (6.0,)}  # by vocabulary
 GRID = (5e-4, 1e-3, 2e-3, 4e-3)
 MATRIX_SHARE = 2.5  # of Muon's learning rate to AdamW's, as in the defaults
 UNSCORED = -100
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SMOKE = [
     '--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
     "--languages.ids=[qaa-Latn]",
@@ -66,7 +68,7 @@ SMOKE_ASKED = {
 
 def full_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss that the model computes itself, from labels at every position."""
-    labels = torch.full((batch.input_ids.numel(),), UNSCORED)
+    labels = torch.full((batch.input_ids.numel(),), UNSCORED, device=batch.labels.device)
     labels[batch.masked] = batch.labels.long()
     labels = labels.view(batch.input_ids.shape)
     loss: Tensor = model(batch.input_ids, batch.attention_mask, labels=labels).loss
@@ -76,23 +78,34 @@ def full_loss(model: nn.Module, batch: Batch) -> Tensor:
 def masked_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss of a RoBERTa whose head is given the masked positions alone."""
     states = model.roberta(batch.input_ids, batch.attention_mask).last_hidden_state
-    logits = model.lm_head(states.flatten(0, 1)[batch.masked])
-    return nn.functional.cross_entropy(logits.float(), batch.labels.long())
+    states, labels = states.flatten(0, 1)[batch.masked], batch.labels.long()
+    if DEVICE.type == "cpu":
+        return nn.functional.cross_entropy(model.lm_head(states).float(), labels)
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+    head = model.lm_head
+    states = head.layer_norm(nn.functional.gelu(head.dense(states)))
+    loss: Tensor = LigerFusedLinearCrossEntropyLoss()(
+        head.decoder.weight.to(states.dtype), states, labels, head.bias.to(states.dtype)
+    )
+    return loss
 
 
 class Plain:
     """transformers' own class under torch's AdamW with Trainer's defaults."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., Tensor], bf16: bool = False) -> None:
-        self.model, self.loss = model, loss
+        self.model, self.loss = model.to(DEVICE), loss
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
-        self.arithmetic = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
+        self.arithmetic = partial(torch.autocast, DEVICE.type, torch.bfloat16, enabled=bf16)
+        if DEVICE.type == "cuda" and bf16:
+            model.base_model.compile(dynamic=False)
 
     def step(self, batch: Batch, rate: float) -> None:
         """Forward, backward, clipped gradients, AdamW."""
         self.optimizer.param_groups[0]["lr"] = rate
         with self.arithmetic():
-            loss = self.loss(self.model, batch)
+            loss = self.loss(self.model, batch.to(DEVICE))
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -102,7 +115,7 @@ class Plain:
     def nats(self, batch: Batch) -> Tensor:
         """Mean loss at the masked positions."""
         with self.arithmetic():
-            return self.loss(self.model, batch)
+            return self.loss(self.model, batch.to(DEVICE))
 
 
 class Ours:
@@ -121,6 +134,12 @@ class Ours:
         """Mean loss at the masked positions."""
         losses = self.engine.evaluate(batch)
         return losses.nats.sum() / losses.positions.sum()
+
+
+def wait_for_device() -> None:
+    """Wait until a GPU has done what it was asked."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def modernbert(recipe: Recipe, assembly: Assembly) -> nn.Module:
@@ -202,6 +221,7 @@ class Side:
             batch = make_batch(loader, batch_samples(loader, step, rows, 0, 1, rows)[0], TRAIN)
             self.learner.step(batch, learning_rate(step, self.recipe.optimizer, config.steps))
             self.tokens += batch.input_ids.numel()
+        wait_for_device()
         self.seconds_s += perf_counter() - began
         sums = [len(each.labels) * float(self.learner.nats(each)) for each in self.held_out]
         nats = sum(sums) / sum(len(each.labels) for each in self.held_out)
@@ -271,7 +291,7 @@ def row_of(
         "reached": {str(target): side.reached(target) for target in targets},
         "tokens": side.curve[-1][0], "seconds_s": side.curve[-1][1], "nats": side.nats,
         "curve": side.curve, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "device": processor(), "commit": commit(),
+        "device": device_name(), "commit": commit(),
     }  # fmt: skip
 
 

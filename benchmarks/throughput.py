@@ -1,5 +1,7 @@
 """Tokens per second and peak memory of a training step: other recipes and this project's.
 
+On a GPU also the MFU: the operations that training on the tokens takes, counted as `alignmlm plan`
+counts them (EncoderShape.training_flops), as a share of the GPU's peak in bf16.
 The sides are those of speedrun.py, on the same rows of English and its inverted, transliterated
 form. Each measurement is a process of its own, so that its peak memory is its own; the sides take
 turns, --rounds times. A row for each side and size is appended to results/.
@@ -17,9 +19,9 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from machine import commit, processor
+from machine import commit, device_name
 from rows import keep_rows
-from speedrun import SIDES, SMOKE, learner_of
+from speedrun import DEVICE, SIDES, SMOKE, learner_of, wait_for_device
 
 from alignmlm.config import load_recipe
 from alignmlm.console.terminal import WholeTable, console, new_table, print_line
@@ -27,6 +29,7 @@ from alignmlm.corpus.build import build_store
 from alignmlm.data.batches import batch_samples, make_batch
 from alignmlm.data.store import TRAIN
 from alignmlm.models.settings import SIZES
+from alignmlm.planning.shapes import sized
 from alignmlm.pretraining.assembly import assemble
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.ranks.distributed import start_distributed
@@ -37,13 +40,25 @@ SHAPES = {  # size: tokens of one script's vocabulary, rows, tokens of a row
     "tiny": (8000, 64, 64),
     "small": (16000, 16, 128),
     "paper": (40000, 8, 512),
+    "base": (40000, 8, 512),
 }
+GPU_ROWS = {"tiny": 1024, "small": 512, "paper": 128, "base": 96}
 SMOKE_SHAPE = (400, 8, 32)
+# Dense bf16 operations per second. Source: NVIDIA's data sheets of the A100, H100 (SXM) and H200
+PEAK_FLOPS_PER_S = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
+
+
+def shape_of(asked: argparse.Namespace) -> tuple[int, int, int]:
+    """Tokens of one script's vocabulary, rows of a step, tokens of a row."""
+    if asked.smoke:
+        return SMOKE_SHAPE
+    vocabulary, rows, seq_len = SHAPES[asked.size]
+    return vocabulary, GPU_ROWS[asked.size] if DEVICE.type == "cuda" else rows, seq_len
 
 
 def recipe_of(side: str, precision: str, asked: argparse.Namespace, folder: Path) -> Recipe:
     """The recipe of one side at one size."""
-    vocabulary, rows, seq_len = SMOKE_SHAPE if asked.smoke else SHAPES[asked.size]
+    vocabulary, rows, seq_len = shape_of(asked)
     text = "qaa-Latn" if asked.smoke else "eng-Latn"
     path = None if asked.smoke else Path("recipes/wikipedia-laptop.yaml")
     settings = {
@@ -69,17 +84,33 @@ def measure_steps(side: str, precision: str, asked: argparse.Namespace) -> dict[
         learner.step(batch, 1e-4)
         return batch.input_ids.numel()
 
-    before_kib = getrusage(RUSAGE_SELF).ru_maxrss
+    before_mib = peak_mib()
     for step in range(2):
         take(step)
+    wait_for_device()
     began = perf_counter()
     tokens = sum(take(2 + step) for step in range(asked.steps))
-    seconds_s, peak_kib = perf_counter() - began, getrusage(RUSAGE_SELF).ru_maxrss
-    return {
+    wait_for_device()
+    seconds_s, peak = perf_counter() - began, peak_mib()
+    found = {
         "tokens_per_s": tokens / seconds_s,
-        "peak_mib": peak_kib / 1024,
-        "step_mib": (peak_kib - before_kib) / 1024,  # beyond weights, data and libraries
+        "peak_mib": peak,
+        "step_mib": peak - before_mib,  # beyond weights, data and libraries
     }
+    for name, peak_flops_per_s in PEAK_FLOPS_PER_S.items():
+        if name in device_name():
+            seq_len, architecture = recipe.train.seq_len, recipe.model.architecture
+            shape = sized(asked.size, assembly.vocabulary_size, seq_len, architecture)
+            flops = shape.training_flops(seq_len, recipe.mask.rate)
+            found["mfu"] = found["tokens_per_s"] * flops / peak_flops_per_s
+    return found
+
+
+def peak_mib() -> float:
+    """The most memory so far: of the GPU, or of this process."""
+    if DEVICE.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return getrusage(RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_a_process(side: str, precision: str, asked: argparse.Namespace) -> dict[str, float]:
@@ -112,15 +143,15 @@ def compare(asked: argparse.Namespace) -> list[dict[str, Any]]:
     for number in range(asked.rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
             found[side].append(in_a_process(*side, asked))
-    vocabulary, rows, seq_len = SMOKE_SHAPE if asked.smoke else SHAPES[asked.size]
+    vocabulary, rows, seq_len = shape_of(asked)
     shape = {"size": asked.size, "vocabulary": 2 * vocabulary, "rows": rows, "seq_len": seq_len}
     origin = {
         "steps": asked.steps, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "device": processor(), "commit": commit(),
+        "device": device_name(), "commit": commit(),
     }  # fmt: skip
     return [
         {"side": side, "precision": precision, **shape}
-        | {key: [round(one[key], 1) for one in found[side, precision]] for key in parts[0]}
+        | {key: [round(one[key], 3) for one in parts] for key in parts[0]}
         | origin
         for (side, precision), parts in found.items()
     ]
@@ -130,7 +161,8 @@ def table_of(rows: list[dict[str, Any]]) -> WholeTable:
     """Medians of all sides at one size."""
     shape = "{size}: vocabulary {vocabulary:,}, {rows} rows of {seq_len} tokens".format(**rows[0])
     table = new_table(shape)
-    for name in ("side", "precision", "tokens/s", "spread", "peak GiB", "of a step, GiB"):
+    names = ["side", "precision", "tokens/s", "spread", "peak GiB", "of a step, GiB"]
+    for name in names + (["MFU (%)"] if "mfu" in rows[0] else []):
         table.add_column(name)
     for row in rows:
         speeds = row["tokens_per_s"]
@@ -138,6 +170,7 @@ def table_of(rows: list[dict[str, Any]]) -> WholeTable:
             row["side"], row["precision"], f"{median(speeds):,.0f}",
             f"{min(speeds):,.0f} to {max(speeds):,.0f}",
             f"{median(row['peak_mib']) / 1024:.2f}", f"{median(row['step_mib']) / 1024:.2f}",
+            *([f"{100 * median(row['mfu']):.1f}"] if "mfu" in row else []),
         )  # fmt: skip
     return table
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import alignment
+import gpu
 import masked_softmax
 import numpy as np
 import pytest
@@ -256,6 +257,16 @@ def test_the_gpu_session_prints_its_plan_and_stops_without_a_gpu(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, (tmp_path / "out").exists()) == (2, False)
     assert "no CUDA device" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_gpu_session_is_rehearsed_on_a_cpu(tmp_path):
+    command = [sys.executable, str(HERE / "gpu.py"), "--rehearse", "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
+    assert done.returncode == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    outcomes = json.loads((tmp_path / "summary.json").read_text())
+    assert len(outcomes) == len(gpu.stages(tmp_path, None, True))
+    assert {row["side"] for row in kept_rows(tmp_path / "throughput.jsonl")} > {"alignmlm"}
 
 
 @pytest.mark.bench

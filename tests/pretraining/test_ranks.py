@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from itertools import product
 from pathlib import Path
 
+import psutil
 import pytest
 
 from alignmlm.ranks.network import free_port
@@ -16,23 +19,52 @@ from tests.limits import HANG_S
 
 pytestmark = pytest.mark.dist
 BIN = Path(sys.executable).parent
+ROBERTA = ["--model.architecture=roberta", "--optimizer.name=adamw"]
 FIFTY = ["--train.steps=50", "--train.validation_steps=50", "--run.checkpoint_steps=25"]
 
 
-def start(*command: str) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
     places = [str(Path.cwd()), str(Path("kernels").absolute()), os.environ.get("PYTHONPATH", "")]
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PATH": path}
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PATH": path}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
+        variables.pop(name, None)
+    return variables
+
+
+def start(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
+        command, env=environment(), capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
+def launcher_of(ranks: int) -> list[str]:
+    return [str(BIN / "torchrun"), f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
+
+
 def torchrun(ranks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    launcher = [str(BIN / "torchrun"), f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
-    return start(*launcher, *arguments)
+    return start(*launcher_of(ranks), *arguments)
+
+
+def killed_at(place: Path, ranks: int, *arguments: str) -> None:
+    """Start ranks and kill them all, as soon as a file or folder appears."""
+    process = subprocess.Popen(
+        [*launcher_of(ranks), *arguments],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + HANG_S
+        while not place.exists():
+            assert process.poll() is None, "ended before it could be killed"
+            assert time.monotonic() < until, f"no {place} in {HANG_S} s"
+            time.sleep(0.02)
+    finally:
+        launcher = psutil.Process(process.pid)
+        for each in [launcher, *launcher.children(recursive=True)]:
+            each.kill()
+        process.wait()
 
 
 def losses(folder: Path) -> list[float]:
@@ -42,8 +74,8 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def runs(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Fifty steps at every ZeRO stage, on one rank and on two."""
-    return runs_of([], small_store, tmp_path_factory)
+    """Fifty steps of RoBERTa and AdamW at every ZeRO stage, on one rank and on two."""
+    return runs_of(ROBERTA, small_store, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +86,13 @@ def muon_runs(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def runs_of(
-    chosen: list[str], small_store: Path, tmp_path_factory: pytest.TempPathFactory
+    chosen: list[str],
+    small_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    worlds: tuple[int, ...] = (1, 2),
 ) -> dict[int, Path]:
     folders = {}
-    for ranks in (1, 2):
+    for ranks in worlds:
         folders[ranks] = tmp_path_factory.mktemp(f"ranks{ranks}")
         settings = [*SMALL, *FIFTY, *chosen, f"--data.store={small_store}"]
         done = torchrun(
@@ -83,13 +118,29 @@ def test_losses_of_muon_are_those_of_one_rank_without_zero(muon_runs, ranks, sta
     assert losses(muon_runs[ranks] / f"zero{stage}") == pytest.approx(alone, abs=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("architecture", ["roberta", "modernbert"])
+def test_losses_agree_at_each_world_size_and_stage(
+    architecture, optimizer, small_store, tmp_path_factory
+):
+    chosen = [f"--model.architecture={architecture}", f"--optimizer.name={optimizer}"]
+    worlds = (1, 2, 4)
+    folders = runs_of(chosen, small_store, tmp_path_factory, worlds)
+    alone = losses(folders[1] / "zero0")
+    assert len(alone) == 50
+    for ranks, stage in product(worlds, range(4)):
+        found = losses(folders[ranks] / f"zero{stage}")
+        assert found == pytest.approx(alone, abs=1e-4), (ranks, stage)
+
+
 def test_a_checkpoint_of_two_ranks_at_zero_3_goes_on_on_one_rank_without_zero(
     runs, small_store, tmp_path
 ):
     shutil.copytree(runs[2] / "zero3", tmp_path / "zero0")
     (tmp_path / "zero0" / "summary.json").unlink()
     shutil.rmtree(tmp_path / "zero0" / "checkpoints" / "step-50")
-    settings = [*SMALL, *FIFTY, f"--data.store={small_store}"]
+    settings = [*SMALL, *FIFTY, *ROBERTA, f"--data.store={small_store}"]
     done = torchrun(1, "-m", "tests.pretraining.ranks", str(tmp_path), "0", *settings)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "going on after step 25" in done.stderr
@@ -153,3 +204,21 @@ def test_two_ranks_train_on_the_pairs_that_one_rank_induces(small_store, tmp_pat
     one, two = (tmp_path / name / "induced_pairs.json" for name in ("1", "2"))
     assert one.read_bytes() == two.read_bytes()
     assert losses(two.parent) == pytest.approx(losses(one.parent), abs=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_killed_run_goes_on_with_the_pairs_that_it_induced(ranks, small_store, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = [*SMALL, "--dictionary.induction=contexts", f"--data.store={small_store}"]
+    settings += ["--train.steps=30", "--run.checkpoint_steps=10"]
+    done = torchrun(ranks, "train.py", *settings, f"--run.dir={whole}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    place = killed / "checkpoints" / "step-10"
+    killed_at(place, ranks, "train.py", *settings, f"--run.dir={killed}")
+    assert not (killed / "summary.json").exists(), "it ended before it could be killed"
+    done = torchrun(ranks, "train.py", *settings, f"--run.dir={killed}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on after step" in done.stderr
+    pairs = [(folder / "induced_pairs.json").read_bytes() for folder in (whole, killed)]
+    assert pairs[0] == pairs[1]
+    assert losses(killed) == losses(whole)
