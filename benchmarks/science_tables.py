@@ -2,6 +2,7 @@
 
 python benchmarks/science_tables.py                  # prints them
 python benchmarks/science_tables.py --collect runs/study-half-dictionary   # records a study
+python benchmarks/science_tables.py --figures        # draws the figures in docs/figures
 """
 
 import argparse
@@ -20,15 +21,92 @@ from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.plain_data import read_json
 
 RESULTS = Path(__file__).parent / "results"
-INDUCTION, STUDY_ROWS = RESULTS / "induction.jsonl", RESULTS / "half_dictionary.jsonl"
+INDUCTION, SCIENCE = RESULTS / "induction.jsonl", RESULTS / "science"
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 ORDERS = {
     "eng-Latn-x-trans": "as it is", "eng-Latn-x-inv-trans": "reversed",
     "eng-Latn-x-perm-trans": "permuted", "fra-Latn": "French",
 }  # fmt: skip
-ARMS = {
-    "mlm": "MLM", "half": "ALIGN-MLM, half", "half-induced": "half, and induced pairs",
-    "tenth-induced": "a tenth, and induced pairs", "whole": "ALIGN-MLM, all pairs",
-}  # fmt: skip
+HALF, TRANS, CONTROLS = "half-dictionary", "half-dictionary-trans", "controls"
+TABLE = "paper-table-laptop"
+Arm = tuple[str, str]  # a study and one of its objectives or variants
+
+
+def arms_of(study: str) -> dict[str, Arm]:
+    """The arms of half-dictionary.yaml and of its sibling."""
+    return {
+        "MLM": (study, "mlm"),
+        "ALIGN-MLM, half": (study, "half"),
+        "half, and induced pairs": (study, "half-induced"),
+        "a tenth, and induced pairs": (study, "tenth-induced"),
+        "ALIGN-MLM, all pairs": (study, "whole"),
+    }
+
+
+def rivals_of(study: str, order: str) -> dict[str, Arm]:
+    """The paper's objectives with all pairs, for one derived language."""
+    return {
+        "MLM": (study, "mlm"),
+        "TLM": (TABLE, f"tlm-{order}"),
+        "DICT-MLM": (TABLE, f"dict_mlm-{order}"),
+        "ALIGN-MLM": (study, "whole"),
+        "ALIGN-MLM, half, and induced pairs": (study, "half-induced"),
+    }
+
+
+COMPARISONS: dict[str, dict[str, Arm]] = {  # one table each, under this heading of the page
+    "inverted": arms_of(HALF),
+    "same order": arms_of(TRANS),
+    "rivals, same order": rivals_of(TRANS, "trans"),
+    "rivals, inverted": rivals_of(HALF, "inv-trans"),
+    "dictionary": {
+        "no pairs": (HALF, "mlm"),
+        "1 %": (CONTROLS, "dictionary-1"),
+        "5 %": (CONTROLS, "dictionary-5"),
+        "25 %": (CONTROLS, "dictionary-25"),
+        "50 %": (HALF, "half"),
+        "100 %": (HALF, "whole"),
+    },
+    "alpha": {
+        "0 (MLM)": (HALF, "mlm"),
+        "0.1": (CONTROLS, "alpha-0.1"),
+        "1": (CONTROLS, "alpha-1"),
+        "10": (HALF, "whole"),
+        "100": (CONTROLS, "alpha-100"),
+    },
+    "mixture": {
+        "50 / 50": (HALF, "whole"),
+        "75 / 25": (CONTROLS, "mixture-75"),
+        "90 / 10": (CONTROLS, "mixture-90"),
+    },
+    "positions": {
+        "rotary, MLM": (HALF, "mlm"),
+        "rotary, ALIGN-MLM": (HALF, "whole"),
+        "learned, MLM": (CONTROLS, "learned-mlm"),
+        "learned, ALIGN-MLM": (CONTROLS, "learned-whole"),
+    },
+    "shared words": {
+        "0 %": (HALF, "mlm"),
+        "25 %": (CONTROLS, "shared-25"),
+        "50 %": (CONTROLS, "shared-50"),
+        "75 %": (CONTROLS, "shared-75"),
+    },
+    "unified output": {
+        "MLM": (HALF, "mlm"),
+        "MLM, unified output": (CONTROLS, "unified-mlm"),
+        "ALIGN-MLM": (HALF, "half"),
+        "ALIGN-MLM, unified output": (CONTROLS, "unified-half"),
+        "ALIGN-MLM, induced pairs": (HALF, "half-induced"),
+    },
+}
+GAINS: list[tuple[str, str, str]] = [  # a comparison, one of its arms, and that which it is beside
+    ("inverted", "half, and induced pairs", "ALIGN-MLM, half"),
+    ("inverted", "a tenth, and induced pairs", "ALIGN-MLM, half"),
+    ("inverted", "ALIGN-MLM, all pairs", "half, and induced pairs"),
+    ("inverted", "ALIGN-MLM, half", "MLM"),
+    ("same order", "half, and induced pairs", "ALIGN-MLM, half"),
+    ("same order", "ALIGN-MLM, half", "MLM"),
+]
 Row = dict[str, Any]
 
 
@@ -74,56 +152,96 @@ def induction_lines(rows: list[Row]) -> Iterator[str]:
         yield f"| {' | '.join([*cells, *measures])} |"
 
 
-def study_lines(rows: list[Row]) -> Iterator[str]:
-    """One line for each arm of the study: means over seeds of pre-training."""
-    by_arm = {arm: [row for row in rows if row["objective"] == arm] for arm in ARMS}
-    for arm, group in by_arm.items():
+def study_rows(study: str) -> dict[tuple[str, int], Row]:
+    """The committed rows of a study by arm and seed of pre-training; none before it was run."""
+    path = SCIENCE / f"{study}.jsonl"
+    rows = rows_of(path) if path.exists() else []
+    return {(row["objective"], row["seed"]): row for row in rows}
+
+
+def arm_rows(arm: Arm) -> dict[int, Row]:
+    """The rows of an arm by seed of pre-training."""
+    study, name = arm
+    return {seed: row for (own, seed), row in study_rows(study).items() if own == name}
+
+
+def comparison_lines(arms: dict[str, Arm]) -> Iterator[str]:
+    """One line for each arm: means over seeds of pre-training."""
+    for label, arm in arms.items():
+        group = arm_rows(arm).values()
         means = [
             over_seeds([row[name] for row in group])
             for name in ("alignment_held_out_percent", "source", "bz", "delta")
         ]
-        yield f"| {' | '.join([ARMS[arm], str(len(group)), *means])} |"
+        yield f"| {' | '.join([label, str(len(group)), *means])} |"
 
 
-def gain_lines(rows: list[Row]) -> Iterator[str]:
+def gain_lines() -> Iterator[str]:
     """Differences in BZ between arms, seed by seed."""
-    bz = {(row["objective"], row["seed"]): row["bz"] for row in rows}
-    seeds = sorted({seed for _, seed in bz})
-    for one, other in (("half-induced", "half"), ("tenth-induced", "half"),
-                       ("whole", "half-induced"), ("half", "mlm")):  # fmt: skip
-        gains = [bz[one, seed] - bz[other, seed] for seed in seeds]
+    for comparison, one, other in GAINS:
+        arms = COMPARISONS[comparison]
+        ones, others = arm_rows(arms[one]), arm_rows(arms[other])
+        gains = [ones[seed]["bz"] - others[seed]["bz"] for seed in sorted(ones) if seed in others]
         each = ", ".join(f"{gain:+.1f}" for gain in gains)
-        yield f"| {ARMS[one]} - {ARMS[other]} | {each} | {over_seeds(gains)} |"
+        yield f"| {comparison} | {one} - {other} | {each} | {over_seeds(gains)} |"
+
+
+def draw(comparison: str, path: Path) -> None:
+    """The BZ of each arm of a comparison, each seed a point, with the mean's interval."""
+    import matplotlib.pyplot as plt
+
+    arms = COMPARISONS[comparison]
+    figure, axes = plt.subplots(figsize=(6, 0.45 * len(arms) + 1), layout="constrained")
+    for place, arm in enumerate(arms.values()):
+        found = np.array([row["bz"] for row in arm_rows(arm).values()])
+        interval = mean_interval(found)
+        axes.plot(found, np.full(len(found), place), "o", color="0.65", markersize=4)
+        half = interval.high - interval.estimate
+        axes.errorbar(interval.estimate, place, xerr=half, fmt="D", color="tab:blue", capsize=3)
+    axes.set_yticks(range(len(arms)), list(arms))
+    axes.invert_yaxis()
+    axes.set_xlabel("zero-shot tagging accuracy, BZ (%)")
+    axes.grid(axis="x", color="0.9")
+    figure.savefig(path, dpi=120, metadata={"Software": ""})
+    plt.close(figure)
 
 
 def collect(study: Path) -> None:
     """Record the rows of a finished study with the commit of each run and this machine.
 
-    Rows of seeds that this study lacks stay.
+    Rows of arms and seeds that this study lacks stay.
     """
-    rows = read_json(study / STUDY)["rows"]
-    new = {(row["objective"], row["seed"]) for row in rows}
-    lines = [row for row in rows_of(STUDY_ROWS) if (row["objective"], row["seed"]) not in new]
-    for row in rows:
+    found = read_json(study / STUDY)
+    rows = study_rows(found["name"])
+    for row in found["rows"]:
         code = read_json(study / f"{row['objective']}-seed{row['seed']}" / CODE)
-        commit = code["starts"][0]["git"]["commit"][:9]
-        lines.append(row | {"device": processor(), "commit": commit})
-    STUDY_ROWS.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        origin = {"device": processor(), "commit": code["starts"][0]["git"]["commit"][:9]}
+        rows[row["objective"], row["seed"]] = row | origin
+    SCIENCE.mkdir(exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows.values())
+    (SCIENCE / f"{found['name']}.jsonl").write_text(text, encoding="utf-8")
 
 
 def lines_of_page() -> list[str]:
     """All lines of the page's tables that hold results."""
-    study = rows_of(STUDY_ROWS)
-    return [*induction_lines(rows_of(INDUCTION)), *study_lines(study), *gain_lines(study)]
+    compared = [line for arms in COMPARISONS.values() for line in comparison_lines(arms)]
+    return [*induction_lines(rows_of(INDUCTION)), *compared, *gain_lines()]
 
 
 def main() -> None:
-    """Record a study, or print the lines."""
+    """Record a study, draw the figures, or print the lines."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--collect", type=Path, metavar="STUDY", help="folder of a finished study")
+    parser.add_argument(
+        "--collect", type=Path, nargs="+", default=[], metavar="STUDY", help="finished studies"
+    )
+    parser.add_argument("--figures", action="store_true", help="draw those of the page")
     options = parser.parse_args()
-    if options.collect:
-        collect(options.collect)
+    for study in options.collect:
+        collect(study)
+    if options.figures:
+        for comparison in COMPARISONS:
+            name = comparison.replace(",", "").replace(" ", "-")
+            draw(comparison, FIGURES / f"science-{name}.png")
     print("\n".join(lines_of_page()))  # noqa: T201
 
 

@@ -194,9 +194,9 @@ def make_batch(loader: Loader, samples: Samples, split: str) -> Batch:
     seconds = seconds if training else np.full(samples.size, -1)
     rows, fell_back = make_rows(loader, samples, split, seconds)
     room = empty_masked(rows.ids.size)
-    cross = training and loader.corruption.dictionary > 0
+    translate = training and loader.corruption.translates
     phase = phase_at(loader.masks, int(samples.numbers[0]), training)
-    count = mask_rows(rows, row_keys, phase.masks, cross, room)
+    count = mask_rows(rows, row_keys, phase.masks, translate, room)
     places, labels, languages, terms = (torch.from_numpy(part[:count].copy()) for part in room)
     present = None
     if rows.lengths.min() < loader.seq_len:

@@ -23,6 +23,12 @@ class Corruption:
     translation_rows: float = 0.0  # share of rows that show sentences and their translation
     dictionary: float = 0.0  # share of masked dictionary tokens that cross languages
     predict: Literal["original", "translation"] = "original"  # label of those tokens
+    code_switch: float = 0.0  # share of the other dictionary tokens that are shown translated
+
+    @property
+    def translates(self) -> bool:
+        """Whether single tokens are translated."""
+        return self.dictionary > 0 or self.code_switch > 0
 
 
 class LossTerm(IntEnum):
@@ -57,6 +63,7 @@ class MaskingTables(NamedTuple):
     kept: np.uint64  # and stays as it is where its fate is not below this
     crossed: np.uint64  # and crosses languages below this, if the dictionary has its token
     to_translation: bool  # whether a crossed token's label is the translation
+    switched: np.uint64  # a dictionary token that is not chosen is shown translated below this
     purposes: tuple[np.uint64, ...]
 
 
@@ -73,7 +80,7 @@ def masks_of(
 ) -> list[MaskPhase]:
     """Settings and tables as the compiled code takes them, for each phase of the run."""
     shares = (config.rate, config.random, 1 - config.keep, corruption.dictionary)
-    names = ("mask", "fate", "replace", "partner", "cross")
+    names = ("mask", "fate", "replace", "partner", "cross", "switch")
     chosen, random, unchanged, crossed = (np.uint64(threshold(share)) for share in shares)
     masks = MaskingTables(
         lexicon.special,
@@ -86,6 +93,7 @@ def masks_of(
         unchanged,
         crossed,
         corruption.predict == "translation",
+        np.uint64(threshold(corruption.code_switch)),
         tuple(np.uint64(key(name)) for name in names),
     )
     phases = [MaskPhase(0, config.rate, masks)]
@@ -128,13 +136,22 @@ def choose(parent, length, masks, below, drawn):
 
 
 @bare
-def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
+def partner_of(token, language, at, partners, masks):
+    """Another language, drawn for this position, and the token's translation there or -1."""
+    languages = len(masks.tables)
+    step = 1 + bounded(child(partners, at), max(languages - 1, 1))
+    other = (language + step) % languages
+    return other, masks.translations[language, other, token]
+
+
+@bare
+def mask_row(rows, row, row_key, masks, translate, below, drawn, out, count):
     """Mask one row in place; returns the number of positions in `out`, which had `count` before."""
     hits = choose(child(masks.purposes[0], row_key), rows.lengths[row], masks, below, drawn)
     fates, replacements = child(masks.purposes[1], row_key), child(masks.purposes[2], row_key)
     partners, crossings = child(masks.purposes[3], row_key), child(masks.purposes[4], row_key)
     term = LossTerm.TLM.value if rows.halves[row] == 2 else LossTerm.MLM.value
-    seq_len, languages = rows.ids.shape[1], len(masks.tables)
+    seq_len = rows.ids.shape[1]
     for hit in range(hits):
         at = drawn[hit]
         label, language = rows.ids[row, at], rows.languages[row, at]
@@ -148,34 +165,40 @@ def mask_row(rows, row, row_key, masks, cross, below, drawn, out, count):
             if is_below(fate, masks.random):
                 place = bounded(child(replacements, at), len(masks.ordinary))
                 rows.ids[row, at] = masks.tables[language, masks.ordinary[place]]
-        if cross:
-            step = 1 + bounded(child(partners, at), max(languages - 1, 1))
-            other = (language + step) % languages
-            partner = masks.translations[language, other, label]
+        if translate:
+            other, partner = partner_of(label, language, at, partners, masks)
             if partner >= 0 and is_below(child(crossings, at), masks.crossed):
                 rows.ids[row, at] = masks.mask_id if masks.to_translation else partner
                 out.labels[count] = partner if masks.to_translation else label
                 out.terms[count] = LossTerm.DICT.value
                 rows.languages[row, at] = other
         count += 1
+    if translate:
+        switches = child(masks.purposes[5], row_key)
+        for at in range(rows.lengths[row]):
+            if not below[at] and is_below(child(switches, at), masks.switched):
+                token, language = rows.ids[row, at], rows.languages[row, at]
+                other, partner = partner_of(token, language, at, partners, masks)
+                if partner >= 0:
+                    rows.ids[row, at], rows.languages[row, at] = partner, other
     return count
 
 
 @bare
-def mask_each(rows, row_keys, masks, cross, below, drawn, out):
+def mask_each(rows, row_keys, masks, translate, below, drawn, out):
     """Mask rows in place, with scratch space for one row; returns what mask_rows returns."""
     count = np.int64(0)  # a plain 0 would make numba compile mask_row again, for a literal
     for row in range(len(row_keys)):
-        count = mask_row(rows, row, row_keys[row], masks, cross, below, drawn, out, count)
+        count = mask_row(rows, row, row_keys[row], masks, translate, below, drawn, out, count)
     return count
 
 
 @compiled
-def mask_rows(rows, row_keys, masks, cross, out):
+def mask_rows(rows, row_keys, masks, translate, out):
     """Mask rows in place; returns the number of masked positions written to `out`.
 
-    cross says whether chosen dictionary tokens may cross to another language.
+    translate says whether dictionary tokens may cross to another language.
     """
     seq_len = rows.ids.shape[1]
     below, drawn = np.empty(seq_len, np.uint8), np.empty(seq_len + 1, np.int64)
-    return mask_each(rows, row_keys, masks, cross, below, drawn, out)
+    return mask_each(rows, row_keys, masks, translate, below, drawn, out)

@@ -3,7 +3,7 @@
 Tests compare the compiled code with it, bit for bit; nothing else calls it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -162,6 +162,16 @@ def mask_rows(
     return Corrupted(inputs, ids, languages, chosen, np.zeros_like(chosen))
 
 
+def partners(
+    masked: Corrupted, row_keys: UInt64[np.ndarray, " row"], lexicon: CorruptionTables
+) -> tuple[Int[np.ndarray, "row seq"], Int[np.ndarray, "row seq"]]:
+    """Another language for each position, and its token's translation there or -1."""
+    count = len(lexicon.tables)
+    step = 1 + below(draw("partner", row_keys, masked.inputs.shape), max(count - 1, 1))
+    other = (masked.languages + step) % count
+    return other, lexicon.translations[masked.languages, other, masked.labels]
+
+
 def cross_languages(
     masked: Corrupted,
     row_keys: UInt64[np.ndarray, " row"],
@@ -174,11 +184,8 @@ def cross_languages(
     "translation": the input is <mask>, the label is the translation.
     Source: Chaudhary et al., 2020 (arXiv:2010.12566), DICT-MLM.
     """
-    shape, count = masked.inputs.shape, len(lexicon.tables)
-    step = 1 + below(draw("partner", row_keys, shape), max(count - 1, 1))
-    other = (masked.languages + step) % count
-    partner = lexicon.translations[masked.languages, other, masked.labels]
-    taken = uniform(draw("cross", row_keys, shape)) < corruption.dictionary
+    other, partner = partners(masked, row_keys, lexicon)
+    taken = uniform(draw("cross", row_keys, masked.inputs.shape)) < corruption.dictionary
     crossed = masked.chosen & (partner >= 0) & taken
     languages = np.where(crossed, other, masked.languages)
     if corruption.predict == "original":
@@ -187,6 +194,21 @@ def cross_languages(
     inputs = np.where(crossed, lexicon.mask_id, masked.inputs)
     labels = np.where(crossed, partner, masked.labels)
     return Corrupted(inputs, labels, languages, masked.chosen, crossed)
+
+
+def switch_languages(
+    masked: Corrupted,
+    row_keys: UInt64[np.ndarray, " row"],
+    lexicon: CorruptionTables,
+    share: float,
+) -> Corrupted:
+    """A share of the dictionary tokens that are not to be predicted, translated."""
+    other, partner = partners(masked, row_keys, lexicon)
+    taken = uniform(draw("switch", row_keys, masked.inputs.shape)) < share
+    switched = ~masked.chosen & (partner >= 0) & taken
+    inputs = np.where(switched, partner, masked.inputs)
+    languages = np.where(switched, other, masked.languages)
+    return replace(masked, inputs=inputs, languages=languages)
 
 
 def rendering_of(loader: Loader, number: int, seed: int) -> Rendering:
@@ -242,6 +264,9 @@ def reference_batch(loader: Loader, samples: Samples, split: str, seed: int) -> 
     masked = mask_rows(ids, languages, row_keys, loader.lexicon, loader.mask, rate)
     if loader.corruption.dictionary and split == TRAIN:
         masked = cross_languages(masked, row_keys, loader.lexicon, loader.corruption)
+    if loader.corruption.code_switch and split == TRAIN:
+        share = loader.corruption.code_switch
+        masked = switch_languages(masked, row_keys, loader.lexicon, share)
     halves = np.array([row.halves for row in rows])[:, None]
     terms = np.where(
         masked.crossed, LossTerm.DICT, np.where(halves == 2, LossTerm.TLM, LossTerm.MLM)

@@ -29,6 +29,9 @@ class FineTuneConfig:
     labels: three times as fast on short sentences."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the model's arithmetic; auto: as for train.precision. Predictions are fp32."""
+    frozen: Literal["none", "embeddings", "lower_half"] = "none"
+    """What keeps its pre-trained values: nothing, the embeddings, or the embeddings and the lower
+    half of the layers."""
     selection: Literal["last", "source_dev"] = "last"
     """Which epoch to keep: the last, or the best on the source's development split."""
 

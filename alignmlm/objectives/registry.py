@@ -1,5 +1,8 @@
 """The objective of a recipe: a prediction objective, and any loss that is added to it."""
 
+from dataclasses import replace
+
+from alignmlm.data.masking import Corruption
 from alignmlm.errors import ConfigError
 from alignmlm.objectives.objective import AddedLoss, Objective, ObjectiveConfig
 from alignmlm.objectives.settings import OBJECTIVES
@@ -19,3 +22,8 @@ def objective_of(config: ObjectiveConfig) -> Objective:
     if config.output == "unified":
         prediction = unified_output(prediction)
     return asked.put_on(prediction) if isinstance(asked, AddedLoss) else prediction
+
+
+def corruption_of(config: ObjectiveConfig) -> Corruption:
+    """How the rows of a recipe are corrupted."""
+    return replace(objective_of(config).corruption(config), code_switch=config.code_switch)

@@ -64,6 +64,9 @@ class ObjectiveConfig:
     """Share of rows that hold a sentence and its translation (tlm)."""
     dictionary: float = 0.5
     """Share of masked dictionary tokens that are translated (dict_mlm)."""
+    code_switch: float = 0.0
+    """Share of the dictionary words in the input that are shown translated, where they are not to
+    be predicted; labels stay. With any objective; validation shows none."""
     predict: Literal["original", "translation"] = "original"
     """What dict_mlm predicts: the original (the authors' code) or the translation (the paper)."""
 
@@ -76,6 +79,6 @@ class ObjectiveConfig:
             raise ConfigError("objective.margin", self.margin, "be 0 or more")
         if self.temperature <= 0:
             raise ConfigError("objective.temperature", self.temperature, "be above 0")
-        for name in ("translation_rows", "dictionary"):
+        for name in ("translation_rows", "dictionary", "code_switch"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name}", getattr(self, name), "lie in [0, 1]")

@@ -32,7 +32,7 @@ from alignmlm.languages.language import Language, Scripts, lay_out_scripts, pars
 from alignmlm.languages.orders import is_plain, is_syntax
 from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.models.masked_lm import MaskedLanguageModel, new_model
-from alignmlm.objectives.registry import objective_of
+from alignmlm.objectives.registry import corruption_of, objective_of
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.probes.words import word_pairs
 from alignmlm.ranks.devices import keep_freed_memory
@@ -166,7 +166,7 @@ def check_objective(
     name, usable = recipe.objective.name, sum(len(pair.used) for pair in pairs)
     if recipe.objective.output == "unified":
         check_unified_output(pairs, scripts)
-    if (objective_of(recipe.objective).needs_pairs or corruption.dictionary) and not usable:
+    if (objective_of(recipe.objective).needs_pairs or corruption.translates) and not usable:
         raise DataError(
             f"{name} ({recipe.objective.output} output) needs a dictionary, and there is no usable "
             f"pair: languages.ids = {recipe.languages.ids} gives pairs where a language has "
@@ -184,14 +184,14 @@ def make_loader(
     recipe: Recipe, store: Store, languages: list[Language], scripts: Scripts, pairs: list
 ) -> Loader:
     """The loader of a recipe."""
-    corruption = objective_of(recipe.objective).corruption(recipe.objective)
+    corruption = corruption_of(recipe.objective)
     check_objective(recipe, corruption, pairs, scripts)
     keep_freed_memory()
     vocabulary = store.vocabulary
     special = np.zeros(scripts.vocabulary_size, bool)
     special[list(vocabulary.special)] = True
     ordinary = vocabulary.alphabet().ordinary()
-    translations = translation_table(pairs if corruption.dictionary else [], scripts)
+    translations = translation_table(pairs if corruption.translates else [], scripts)
     lexicon = CorruptionTables(special, vocabulary.mask, ordinary, scripts.tables, translations)
     orders, plain = orders_of(languages, is_syntax), orders_of(languages, is_plain)
     splits = {

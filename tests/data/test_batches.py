@@ -210,6 +210,21 @@ def test_dict_mlm_of_the_paper_masks_the_word_and_predicts_the_translation(small
     assert torch.equal(b.labels[crossed] % size, without.labels[crossed] % size)
 
 
+def test_code_switching_translates_words_that_are_not_predicted_and_no_label(small_recipe):
+    loader = loader_of(small_recipe, "--objective.name=mlm", "--objective.code_switch=0.4")
+    b, without = batch(loader, 2), batch(loader_of(small_recipe, "--objective.name=mlm"), 2)
+    switched = b.input_ids != without.input_ids
+    assert torch.equal(b.masked, without.masked) and torch.equal(b.labels, without.labels)
+    assert not switched.flatten()[b.masked].any()
+    size = loader.vocabulary.size
+    assert torch.equal(b.input_ids[switched] % size, without.input_ids[switched] % size)
+    words = torch.from_numpy(loader.lexicon.translations.max((0, 1)) >= 0)[without.input_ids.long()]
+    words.view(-1)[b.masked] = False
+    assert switched[words].float().mean() == pytest.approx(0.4, abs=0.05)
+    assert not switched[~words].any()
+    assert torch.equal(b.language_ids != without.language_ids, switched)
+
+
 def test_only_dictionary_words_cross_over(small_recipe):
     assembly = assemble(small_recipe("--objective.name=dict_mlm", "--dictionary.fraction=0.5"))
     b = batch(assembly.loader, 2)

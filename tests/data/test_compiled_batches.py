@@ -18,6 +18,8 @@ CASES = {
     "tlm": ["--objective.name=tlm", "--objective.translation_rows=0.5"],
     "dict_mlm": ["--objective.name=dict_mlm"],
     "translation": ["--objective.name=dict_mlm", "--objective.predict=translation"],
+    "code switch": ["--objective.name=mlm", "--objective.code_switch=0.5"],
+    "both": ["--objective.name=dict_mlm", "--objective.code_switch=0.3"],
     "masks": ["--objective.name=mlm", "--mask.random=0.6", "--mask.keep=0.4", "--mask.rate=0.7"],
     "rates": ['--mask.rate_changes=[{"step": 2, "rate": 0.4}, {"step": 4, "rate": 0.05}]'],
     "every change": ["--objective.name=tlm", f"--languages.ids=[{CHANGES}]"],

@@ -27,8 +27,6 @@ ODD_SHAPE = "1001x30011x512"  # no size is a multiple of a tile
 WITHOUT_BIAS = ["9832x80000x512", "9832x80000x1024"]  # quack takes multiples of 8 only
 STAGE_LIMIT_S = 540.0
 RECIPE = str(ROOT / "recipes" / "wikipedia-laptop.yaml")
-SAMPLE = ['--data.sources=[{"language": "qaa-Latn", "files": ["sample:600"]}]',
-          "--data.vocabulary_size=400"]  # fmt: skip
 STUDY = "study.yaml"
 UNTIL_A_LOSS = ["trainer modernbert", "alignmlm"]
 
@@ -90,8 +88,9 @@ def stages(folder: Path, commit: str | None, rehearse: bool) -> list[Stage]:
     odd = [] if rehearse else ["--shapes", ODD_SHAPE, "--rounds", "10"]
     unbiased = ["--no-bias", *([] if rehearse else ["--shapes", *WITHOUT_BIAS])]
     short = ["--smoke"] if rehearse else []
+    paper, base = (short or ["--size", size] for size in ("paper", "base"))
     device = ["--device", "cpu" if rehearse else "cuda", *short]
-    corpus = SAMPLE if rehearse else ["--config", RECIPE]
+    corpus = [] if rehearse else ["--config", RECIPE]
     throughput, curves = folder / "throughput.jsonl", folder / "speedrun.jsonl"
 
     def comparison(name: str, rows: Path, commit: list[str], *arguments: str) -> list[str]:
@@ -108,14 +107,16 @@ def stages(folder: Path, commit: str | None, rehearse: bool) -> list[Stage]:
         ),
         "alignment": comparison("alignment.py", alignment, told),
         "training-step": comparison("training_step.py", step, told),
-        "throughput-paper": training("throughput.py", throughput, "--size", "paper", *short),
-        "throughput-base": training("throughput.py", throughput, "--size", "base", *short),
+        "throughput-paper": training("throughput.py", throughput, *paper),
+        "throughput-base": training("throughput.py", throughput, *base),
         "until-a-loss": training("speedrun.py", curves, "--sides", *UNTIL_A_LOSS, *short),
         "corpus": command("data", "build", *corpus, f"--data.store={folder / 'store'}"),
         "transfer": command("study", "run", folder / STUDY),
         "picture-alignment": script("roofline.py", alignment),
         "picture-head": script("roofline.py", head, "--inputs", "trained"),
     }
+    if rehearse:
+        del lists["throughput-base"]  # which would be throughput-paper at the small size
     return [
         Stage(name=name, command=command, needs_gpu="picture" not in name)
         for name, command in lists.items()

@@ -4,9 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import (
+    AlbertConfig,
+    AutoModelForTokenClassification,
+    ModernBertConfig,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import DataError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.evaluation.evaluated_model import open_export
 from alignmlm.evaluation.examples.rendering import IGNORED, Example
 from alignmlm.evaluation.fine_tuning import training
@@ -86,6 +93,41 @@ def test_fine_tuning_leaves_a_model_that_predicts_in_fp32(export, toy_task, prec
     batch = collator_of(export)(data.rendered(LANGUAGES[0], "test").examples[:2])
     assert model(**batch).logits.dtype == torch.float32
     assert scored_split(model, data, LANGUAGES[0], "test", 8).percent > 90
+
+
+@pytest.mark.parametrize("config", [RobertaConfig, ModernBertConfig])
+@pytest.mark.parametrize(("part", "moved"), [("embeddings", 4), ("lower_half", 2)])
+def test_what_is_frozen_keeps_its_values(config, part, moved):
+    shape = config(vocab_size=60, hidden_size=16, num_hidden_layers=4, num_attention_heads=2,
+                   intermediate_size=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+                   cls_token_id=1, sep_token_id=2)  # fmt: skip
+    model = AutoModelForTokenClassification.from_config(shape)
+    training.freeze(model, "none")
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    training.freeze(model, part)
+    encoder = model.base_model
+    layers = encoder.layers if config is ModernBertConfig else encoder.encoder.layer
+    learning = [all(p.requires_grad for p in layer.parameters()) for layer in layers]
+    assert learning == [number >= 4 - moved for number in range(4)]
+    assert not any(parameter.requires_grad for parameter in encoder.embeddings.parameters())
+    assert all(parameter.requires_grad for parameter in model.classifier.parameters())
+
+
+def test_frozen_embeddings_are_those_of_the_export_after_fine_tuning(export, toy_task):
+    data = data_of(export, toy_task)
+    model = fine_tune(data, LANGUAGES[0], replace(QUICK, frozen="embeddings"), 0)
+    before = RobertaForMaskedLM.from_pretrained(export.path).roberta.embeddings.state_dict()
+    after = model.roberta.embeddings.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert scored_split(model, data, LANGUAGES[0], "test", 8).percent > 60
+
+
+def test_layers_that_are_not_known_cannot_be_frozen():
+    shape = AlbertConfig(vocab_size=60, hidden_size=16, num_attention_heads=2,
+                         num_hidden_layers=3, intermediate_size=16, embedding_size=8)  # fmt: skip
+    model = AutoModelForTokenClassification.from_config(shape)
+    with pytest.raises(ConfigError, match=r"evaluation\.finetune\.frozen.*no list of its layers"):
+        training.freeze(model, "lower_half")
 
 
 def test_a_model_with_language_embeddings_is_told_the_language(tmp_path, toy_task):
