@@ -74,6 +74,12 @@ COMPARISONS: dict[str, dict[str, Arm]] = {  # one table each, under this heading
         "10": (HALF, "whole"),
         "100": (CONTROLS, "alpha-100"),
     },
+    "when": {
+        "never (MLM)": (HALF, "mlm"),
+        "first 100 steps of 500": (CONTROLS, "early"),
+        "last 100 steps": (CONTROLS, "late"),
+        "all steps": (HALF, "whole"),
+    },
     "mixture": {
         "50 / 50": (HALF, "whole"),
         "75 / 25": (CONTROLS, "mixture-75"),
@@ -91,8 +97,10 @@ COMPARISONS: dict[str, dict[str, Arm]] = {  # one table each, under this heading
         "50 %": (CONTROLS, "shared-50"),
         "75 %": (CONTROLS, "shared-75"),
     },
-    "unified output": {
+    "ways to use half a dictionary": {
         "MLM": (HALF, "mlm"),
+        "MLM, code-switching 20 %": (CONTROLS, "code-switch-20"),
+        "MLM, code-switching 50 %": (CONTROLS, "code-switch-50"),
         "MLM, unified output": (CONTROLS, "unified-mlm"),
         "ALIGN-MLM": (HALF, "half"),
         "ALIGN-MLM, unified output": (CONTROLS, "unified-half"),

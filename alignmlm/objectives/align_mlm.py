@@ -16,7 +16,7 @@ ALIGNMENT = "alignment"  # the term's name among the auxiliary losses
 
 
 def with_alignment(prediction: Loss) -> Loss:
-    """A prediction loss plus alpha times the mean distance of the pairs."""
+    """A prediction loss plus alpha, which may change over the steps, times the mean distance."""
 
     def loss(
         config: ObjectiveConfig,
@@ -37,7 +37,8 @@ def with_alignment(prediction: Loss) -> Loss:
             margin=config.margin,
             temperature=config.temperature,
         )
-        return losses._replace(auxiliary={**losses.auxiliary, ALIGNMENT: config.alpha * distance})
+        term = config.alpha_at(batch.step) * distance
+        return losses._replace(auxiliary={**losses.auxiliary, ALIGNMENT: term})
 
     return loss
 

@@ -1,7 +1,7 @@
 """The settings of an objective, without its loss: that needs torch and takes seconds to import."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from alignmlm.errors import ConfigError
@@ -41,6 +41,22 @@ BASES = Names("objectives", *(name for name in OBJECTIVES.built_in if name != "a
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AlphaChange:
+    """The weight of the alignment loss from a step on."""
+
+    step: int
+    """First training step of this weight; counted from 0."""
+    alpha: float
+    """Weight of the alignment loss of align_mlm."""
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ConfigError("objective.alpha_changes.step", self.step, "be at least 1")
+        if self.alpha < 0:
+            raise ConfigError("objective.alpha_changes.alpha", self.alpha, "be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveConfig:
     """Which objective, and the settings of each."""
 
@@ -52,6 +68,8 @@ class ObjectiveConfig:
     """Labels of the two words of a given pair: one each, or (unified) one for both."""
     alpha: float = 10.0
     """Weight of the alignment loss of align_mlm."""
+    alpha_changes: list[AlphaChange] = field(default_factory=list)
+    """Other weights, each from a given training step on: [{step: 400, alpha: 0}]."""
     distance: Annotated[str, DISTANCES.names] = "cosine"
     """Distance between a pair's embeddings in the alignment loss of align_mlm."""
     share: float = 1.0
@@ -73,6 +91,9 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise ConfigError("objective.alpha", self.alpha, "be 0 or more")
+        steps = [change.step for change in self.alpha_changes]
+        if steps != sorted(set(steps)):
+            raise ConfigError("objective.alpha_changes", steps, "name each step once, in order")
         if not 0 < self.share <= 1:
             raise ConfigError("objective.share", self.share, "lie in (0, 1]")
         if self.margin < 0:
@@ -82,3 +103,8 @@ class ObjectiveConfig:
         for name in ("translation_rows", "dictionary", "code_switch"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name}", getattr(self, name), "lie in [0, 1]")
+
+    def alpha_at(self, step: int) -> float:
+        """The weight of the alignment loss in a training step, counted from 0."""
+        begun = [change.alpha for change in self.alpha_changes if change.step <= step]
+        return begun[-1] if begun else self.alpha

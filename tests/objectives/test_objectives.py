@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,30 @@ def test_align_mlm_adds_alpha_times_the_distance_of_the_pairs(small_recipe, dist
     assert found.auxiliary["alignment"] == pytest.approx(expected.item())
 
 
+def test_alpha_changes_at_its_steps(small_recipe):
+    changes = '--objective.alpha_changes=[{"step": 2, "alpha": 0}, {"step": 5, "alpha": 20}]'
+    recipe = small_recipe(changes)
+    _, batch, outputs, pairs = losses(recipe)
+    objective, whole = objective_of(recipe.objective), alignment_loss(outputs.weight, pairs)
+    for step, alpha in ((0, 10), (1, 10), (2, 0), (4, 0), (5, 20), (10**6, 20)):
+        here = replace(batch, step=step)
+        found = objective.loss(recipe.objective, here, outputs, pairs, 2).auxiliary["alignment"]
+        assert found.item() == pytest.approx(alpha * whole.item())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([{"step": 3, "alpha": 1}, {"step": 3, "alpha": 2}], "name each step once, in order"),
+        ([{"step": 0, "alpha": 1}], "alpha_changes.step = 0, but it must be at least 1"),
+        ([{"step": 1, "alpha": -1}], "alpha_changes.alpha = -1.0, but it must be 0 or more"),
+    ],
+)
+def test_wrong_changes_of_alpha_are_named(small_recipe, changes, told):
+    with pytest.raises(ConfigError, match=told):
+        small_recipe(f"--objective.alpha_changes={json.dumps(changes)}")
+
+
 def test_align_mlm_predicts_what_its_base_predicts(small_recipe):
     aligned, *_ = losses(small_recipe("--objective.base=tlm"))
     base, *_ = losses(small_recipe("--objective.name=tlm"))
@@ -70,7 +95,8 @@ def test_align_mlm_without_pairs_is_an_error(small_recipe):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("alpha", -1.0), ("translation_rows", 1.5), ("dictionary", -0.1)]
+    ("setting", "value"),
+    [("alpha", -1.0), ("translation_rows", 1.5), ("dictionary", -0.1), ("code_switch", 2.0)],
 )
 def test_a_setting_outside_its_range_is_named(setting, value):
     with pytest.raises(ConfigError, match=f"objective.{setting}"):
