@@ -87,7 +87,7 @@ def percent(value: float | None) -> str:
 
 def show(measured: dict[str, Any]) -> None:
     """Print tables of one checkpoint: words and sentences of each language pair."""
-    from alignmlm.reporting.probe_tables import layer_rows, word_rows
+    from alignmlm.reporting.probe_tables import gradient_rows, layer_rows, word_rows
 
     for name, metrics in measured["pairs"].items():
         table = new_table(
@@ -104,6 +104,8 @@ def show(measured: dict[str, Any]) -> None:
         console.print(table)
         if layers := layer_rows(metrics):
             console.print(sentence_table(layers))
+        if gradients := gradient_rows(metrics):
+            console.print(gradient_table(gradients))
 
 
 def sentence_table(layers: Sequence[Any]) -> Table:
@@ -114,4 +116,19 @@ def sentence_table(layers: Sequence[Any]) -> Table:
     for row in layers:
         cka = "-" if row.linear_cka is None else f"{row.linear_cka:.3f}"
         table.add_row(str(row.layer), percent(row.alignment_error_percent), cka)
+    return table
+
+
+def gradient_table(gradients: Sequence[Any]) -> Table:
+    """Cosines of gradients, by part of the model."""
+    table = new_table(
+        "Cosines of gradients",
+        "Languages: of the prediction losses of both. Alignment: of the prediction loss and the "
+        "alignment term. Below 0, a step for one undoes some of the other's.",
+    )
+    for title in ("part", "languages", "alignment"):
+        table.add_column(title, justify="left" if title == "part" else "right")
+    for part, *cosines in gradients:
+        cells = ["-" if value is None else f"{value:.2f}" for value in cosines]
+        table.add_row(part, *cells)
     return table

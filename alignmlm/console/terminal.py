@@ -183,5 +183,6 @@ def set_up_logging() -> None:
     logging.getLogger("alignmlm").setLevel(logging.INFO if first else logging.WARNING)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler tells of its start otherwise
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch.*")

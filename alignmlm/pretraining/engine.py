@@ -20,9 +20,9 @@ from alignmlm.objectives.objective import Losses, Objective, ObjectiveConfig
 from alignmlm.pretraining.optimizers import MUON_MOMENTS, make_optimizer
 from alignmlm.pretraining.partitions import Partitions
 from alignmlm.pretraining.policy import OWNERS, deepspeed_errors_named
-from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, Precision, TrainConfig
+from alignmlm.pretraining.recipe import OPTIMIZERS, OptimizerConfig, TrainConfig
 from alignmlm.ranks.micro_batching import micro_batches
-from alignmlm.ranks.precision import fastest_precision
+from alignmlm.ranks.precision import Precision, fastest_precision
 from alignmlm.ranks.signals import asked
 from alignmlm.ranks.stragglers import DeviceTime, phase
 

@@ -22,8 +22,6 @@ OPTIMIZERS: Registry = Registry(  # of Optimizer
     },
 )
 
-Precision = Literal["auto", "fp32", "bf16"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightChange:
@@ -127,7 +125,7 @@ class TrainConfig:
     """Rows of one step, over all ranks."""
     micro_rows: int | None = None
     """Rows of one forward pass on one rank; null: all rows of the rank's share."""
-    precision: Precision = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the model's arithmetic; auto: bf16 on CUDA and on CPUs that multiply matrices at
     least 2.5 times as fast in it, fp32 on others; a resumed run keeps what it began with."""
     seed: int = 0

@@ -20,12 +20,13 @@ from alignmlm.pretraining.export import export
 from alignmlm.pretraining.loop import train
 from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.policy import read_policy
-from alignmlm.pretraining.recipe import Precision, Recipe
+from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import check_data, choose_folder, finished, open_folder
 from alignmlm.pretraining.run_records import read_summary, validation_at
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import check_trackers
 from alignmlm.pretraining.training_run import Run, prepare
+from alignmlm.ranks.precision import Precision
 from alignmlm.ranks.rank_zero import from_rank_zero, on_rank_zero
 from alignmlm.ranks.watchdog import watched
 from alignmlm.storage.atomic import replace_text

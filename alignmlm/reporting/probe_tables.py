@@ -68,6 +68,28 @@ def layer_rows(metrics: dict[str, float | int]) -> list[LayerRow]:
     return rows
 
 
+class GradientRow(NamedTuple):
+    """Cosines of gradients in one part of the model; None: one of the two losses has none there."""
+
+    part: str  # "embeddings", "layer 1", "head"
+    languages: float | None  # of the two languages' prediction loss
+    alignment: float | None  # of the prediction loss and the alignment term
+
+
+def gradient_rows(metrics: dict[str, float | int]) -> list[GradientRow]:
+    """Cosines of gradients by part of the model, from the embeddings up."""
+    first, last = "gradients/languages/", "/gradient_cosine"
+    parts = [key.removeprefix(first).removesuffix(last) for key in metrics if key.startswith(first)]
+    return [
+        GradientRow(
+            part.replace("_", " "),
+            metrics[f"{first}{part}{last}"],
+            metrics.get(f"gradients/alignment/{part}{last}"),
+        )
+        for part in parts
+    ]
+
+
 def curves_figure(document: dict[str, Any]) -> Figure:
     """P@1 of held-out words by checkpoint: a panel per language pair, a line per kind and space."""
     steps = document["steps"]

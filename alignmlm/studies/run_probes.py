@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from alignmlm_kernels import alignment_loss
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from alignmlm.data.batches import make_batch, validation_samples
 from alignmlm.data.coverage import DictionarySide, word_counts
 from alignmlm.data.store import VALIDATION
 from alignmlm.errors import CheckpointError, ConfigError
-from alignmlm.languages.dictionary import Dictionary, merged
+from alignmlm.languages.dictionary import Dictionary, from_pairs, merged
 from alignmlm.languages.language import lay_out_scripts
 from alignmlm.languages.orders import is_syntax
+from alignmlm.models.masked_lm import MaskedLanguageModel
 from alignmlm.objectives.registry import objective_of
+from alignmlm.objectives.settings import DISTANCES
 from alignmlm.pretraining.assembly import Assembly, LanguagePair, assemble
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, load_state, read_progress, saved_steps
 from alignmlm.pretraining.export import trained_model
@@ -28,6 +32,7 @@ from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import check_store
 from alignmlm.probes.contexts import ContextMeans, context_means, seen_pairs, validation_rows
 from alignmlm.probes.encoder import token_embedding
+from alignmlm.probes.gradients import gradient_cosines
 from alignmlm.probes.hubs import neighbourhood_metrics
 from alignmlm.probes.parallel import ParallelRows, Reading, word_rows
 from alignmlm.probes.probe import ProbeConfig, embedding_metrics, prefixed, text_metrics
@@ -37,7 +42,14 @@ from alignmlm.probes.word_alignment import (
     alignment_error_metrics,
     split_sentences,
 )
-from alignmlm.probes.words import Counts, Metrics, unit_vectors, word_metrics, word_probe
+from alignmlm.probes.words import (
+    Counts,
+    Metrics,
+    unit_vectors,
+    word_metrics,
+    word_pairs,
+    word_probe,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +74,7 @@ class ProbeSizes:
 
     context_rows: int = 1000  # of each language, for the mean states of words
     sentences: int = 500  # for word alignment and geometry, of languages of one base
+    gradient_rows: int = 64  # of each language, for the gradients of its loss
 
     def __post_init__(self) -> None:
         check_sizes("probe", asdict(self))
@@ -232,7 +245,37 @@ def step_metrics(
         rows = validation_rows(assembly.loader, number, sizes.context_rows, own)
         contexts[number] = context_means(encoder, rows)
     pairs = {own.name: pair_metrics(encoder, embedding, contexts, own) for own in material}
+    for asked_pair in material:
+        found = gradient_metrics(recipe, assembly, model, asked_pair.pair, sizes.gradient_rows)
+        pairs[asked_pair.name] |= prefixed("gradients", found)
     return {"step": progress.step, "tokens": progress.tokens, "pairs": pairs}
+
+
+def gradient_metrics(
+    recipe: Recipe, assembly: Assembly, model: MaskedLanguageModel, pair: LanguagePair, rows: int
+) -> Metrics:
+    """Cosines of gradients: of both languages' prediction loss, and of it and the alignment term.
+
+    The losses are means over the first validation rows of each language; the term is that of the
+    given pairs, with the recipe's distance, whether or not the run was trained with it.
+    """
+    config, loader = recipe.objective, assembly.loader
+    given = assembly.training_pairs(recipe, from_pairs([]))
+
+    def loss(language: int) -> Tensor:
+        batch = make_batch(loader, validation_samples(loader, language, rows), VALIDATION)
+        outputs, languages = model(batch), len(loader.languages)
+        losses = objective_of(config).loss(config, batch, outputs, given, languages)
+        return losses.prediction_nats / max(1, len(batch.labels))
+
+    with torch.enable_grad():
+        source, target = loss(pair.source), loss(pair.target)
+        metrics = prefixed("languages", gradient_cosines(model, source, target))
+        if len(pair.used):
+            between = DISTANCES[config.distance].between
+            term = alignment_loss(model.embedding, word_pairs(pair.used), between)
+            metrics |= prefixed("alignment", gradient_cosines(model, source + target, term))
+    return metrics
 
 
 def asked_steps(folder: Path, step: int | None, every: bool) -> list[int]:

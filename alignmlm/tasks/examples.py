@@ -9,7 +9,7 @@ from typing import Any
 import xxhash
 
 from alignmlm.corpus.sources import HUB_PREFIX, expand_path
-from alignmlm.errors import ConfigError
+from alignmlm.errors import ConfigError, DataError
 from alignmlm.storage.typed_settings import DataPath, Verbatim, check_section
 
 IDS = ("file", "rows")
@@ -92,15 +92,22 @@ class SplitFile:
         return self.label_values.get(label, label)
 
     def taken(self, examples: Iterator[Any], dropped: Counter[str]) -> Iterator[Any]:
-        """The examples of the wanted rows; `dropped` no longer counts what came before them."""
+        """The examples of the wanted rows; `dropped` no longer counts what came before them.
+
+        Raises:
+            DataError: the file ends before the last of them.
+        """
         start, stop = self.rows or (0, None)
-        for number, example in enumerate(examples):
-            if number < start:
+        count = 0
+        for count, example in enumerate(examples, start=1):
+            if count <= start:
                 dropped.clear()
                 continue
             yield example
-            if number + 1 == stop:
+            if count == stop:
                 return
+        if stop is not None:
+            raise DataError(f"{self.path} has {count:,} examples, but rows = {self.rows}")
 
 
 def check_split_keys(mapping: dict[str, Any], place: str) -> None:

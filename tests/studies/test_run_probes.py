@@ -18,7 +18,7 @@ from alignmlm.pretraining.recipe import RunConfig
 from alignmlm.probes.contexts import context_means, validation_rows
 from alignmlm.probes.encoder import layer_vectors
 from alignmlm.probes.words import word_metrics, word_probe
-from alignmlm.reporting.probe_tables import layer_rows, word_rows
+from alignmlm.reporting.probe_tables import gradient_rows, layer_rows, word_rows
 from alignmlm.studies.run_probes import (
     ProbeSizes,
     asked_steps,
@@ -47,7 +47,12 @@ def test_the_command_writes_every_probe_of_every_checkpoint(run, tmp_path, capsy
     assert set(spaces) == {"as they are", "centred", "rotated"}
     assert [row.layer for row in layer_rows(metrics)] == [0, 1, 2]
     assert metrics["rows/as_is/given/forward/words"] > metrics["contexts/given_pairs"] > 0
-    assert "held out" in capsys.readouterr().out
+    rows = gradient_rows(metrics)
+    assert [row.part for row in rows] == ["embeddings", "layer 1", "layer 2", "head"]
+    assert all(-1 <= row.languages <= 1 for row in rows)
+    assert [row.alignment is None for row in rows] == [False, True, True, True]
+    told = capsys.readouterr().out
+    assert "held out" in told and "Cosines of gradients" in told
 
 
 def test_the_number_of_the_paper_is_the_one_that_validation_logged(run, tmp_path):

@@ -253,8 +253,8 @@ def test_a_split_may_be_some_rows_of_a_file(tmp_path):
 
 def test_what_was_dropped_before_and_after_the_rows_is_not_counted(tmp_path):
     text = "".join(f"a{i}\tb\tx\n\tempty\tx\n" for i in range(9))
-    parts = [split(tmp_path, "pair_table", text, rows=rows) for rows in ([0, 2], [2, 7], [7, 99])]
-    assert [part.dropped["empty"] for part in parts] == [1, 5, 3]
+    parts = [split(tmp_path, "pair_table", text, rows=rows) for rows in ([0, 2], [2, 7], [7, 9])]
+    assert [part.dropped["empty"] for part in parts] == [1, 5, 2]
 
 
 @pytest.mark.parametrize(
@@ -366,9 +366,11 @@ def test_the_ending_of_a_table_has_capitals_or_not(tmp_path, name):
     assert (pair.first, pair.second, pair.label) == ("a, b", "c", "1")
 
 
-def test_rows_past_the_end_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"has no examples in rows \[3, 5\]"):
-        split(tmp_path, "pair_table", "a\tb\tyes\n", rows=[3, 5])
+@pytest.mark.parametrize("rows", [[3, 5], [0, 2], [1, 2]])
+def test_rows_past_the_end_are_an_error_and_not_fewer_examples(tmp_path, rows):
+    told = rf"has 1 examples, but rows = \[{rows[0]}, {rows[1]}\]"
+    with pytest.raises(DataError, match=told):
+        split(tmp_path, "pair_table", "a\tb\tyes\n", rows=rows)
 
 
 @pytest.mark.parametrize("name", ["label", "gold_label", "Label"])

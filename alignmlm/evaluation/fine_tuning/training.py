@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import transformers
 import xxhash
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
@@ -27,7 +27,7 @@ from transformers import (
 from alignmlm.console.quiet import quiet_transformers
 from alignmlm.console.terminal import clock
 from alignmlm.data.tokenizer import load_tokenizer
-from alignmlm.errors import CheckpointError, ConfigError, DataError, quoted
+from alignmlm.errors import CheckpointError, DataError, quoted
 from alignmlm.evaluation.evaluated_model import Export
 from alignmlm.evaluation.examples.rendering import (
     Example,
@@ -48,6 +48,7 @@ from alignmlm.evaluation.fine_tuning.model_cache import cached_model, make_room,
 from alignmlm.evaluation.scores.scoring import SplitScore
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig, SyntaxConfig
 from alignmlm.models.attention import fastest_attention
+from alignmlm.models.layers import freeze
 from alignmlm.models.loading import load_pretrained
 from alignmlm.ranks.precision import Precision, fastest_precision
 from alignmlm.storage.locks import locked
@@ -212,25 +213,6 @@ def classifier(export: Export, kind: str, labels: list[str], seed: int) -> PreTr
     if export.baseline == "random_embeddings":
         random_rows(model.get_input_embeddings().weight, 0, spread)
     return model
-
-
-def freeze(model: PreTrainedModel, part: str) -> None:
-    """Let the embeddings keep their values; for "lower_half", half of the encoder's layers too.
-
-    Raises:
-        ConfigError: the encoder's layers are not known.
-    """
-    frozen = [] if part == "none" else [model.base_model.embeddings]
-    if part == "lower_half":
-        count = model.config.num_hidden_layers
-        lists = [each for each in model.base_model.modules() if isinstance(each, nn.ModuleList)]
-        layers = next((each for each in lists if len(each) == count), None)
-        if layers is None:
-            requirement = f"be none or embeddings: {type(model).__name__} has no list of its layers"
-            raise ConfigError("evaluation.finetune.frozen", part, requirement)
-        frozen += layers[: count // 2]
-    for module in frozen:
-        module.requires_grad_(False)
 
 
 def in_precision(config: FineTuneConfig, before: Precision | None = None) -> FineTuneConfig:

@@ -20,6 +20,7 @@ from alignmlm.evaluation.fine_tuning import training
 from alignmlm.evaluation.fine_tuning.batches import collator_of
 from alignmlm.evaluation.fine_tuning.training import fine_tune, scored_split, task_data
 from alignmlm.evaluation.settings import EvaluationConfig, FineTuneConfig
+from alignmlm.models.layers import freeze
 from alignmlm.tasks.task import load_task, read_examples
 from tests.evaluation.conftest import LANGUAGES, write_export
 
@@ -102,9 +103,9 @@ def test_what_is_frozen_keeps_its_values(config, part, moved):
                    intermediate_size=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
                    cls_token_id=1, sep_token_id=2)  # fmt: skip
     model = AutoModelForTokenClassification.from_config(shape)
-    training.freeze(model, "none")
+    freeze(model, "none")
     assert all(parameter.requires_grad for parameter in model.parameters())
-    training.freeze(model, part)
+    freeze(model, part)
     encoder = model.base_model
     layers = encoder.layers if config is ModernBertConfig else encoder.encoder.layer
     learning = [all(p.requires_grad for p in layer.parameters()) for layer in layers]
@@ -127,7 +128,7 @@ def test_layers_that_are_not_known_cannot_be_frozen():
                          num_hidden_layers=3, intermediate_size=16, embedding_size=8)  # fmt: skip
     model = AutoModelForTokenClassification.from_config(shape)
     with pytest.raises(ConfigError, match=r"evaluation\.finetune\.frozen.*no list of its layers"):
-        training.freeze(model, "lower_half")
+        freeze(model, "lower_half")
 
 
 def test_a_model_with_language_embeddings_is_told_the_language(tmp_path, toy_task):
