@@ -184,10 +184,20 @@ def comparison_lines(arms: dict[str, Arm]) -> Iterator[str]:
         yield f"| {' | '.join([label, str(len(group)), *means])} |"
 
 
+def measured_comparisons() -> dict[str, dict[str, Arm]]:
+    """The comparisons all of whose arms were run."""
+    return {
+        name: arms
+        for name, arms in COMPARISONS.items()
+        if all(arm_rows(arm) for arm in arms.values())
+    }
+
+
 def gain_lines() -> Iterator[str]:
     """Differences in BZ between arms, seed by seed."""
-    for comparison, one, other in GAINS:
-        arms = COMPARISONS[comparison]
+    measured = measured_comparisons()
+    for comparison, one, other in (gain for gain in GAINS if gain[0] in measured):
+        arms = measured[comparison]
         ones, others = arm_rows(arms[one]), arm_rows(arms[other])
         gains = [ones[seed]["bz"] - others[seed]["bz"] for seed in sorted(ones) if seed in others]
         each = ", ".join(f"{gain:+.1f}" for gain in gains)
@@ -232,7 +242,8 @@ def collect(study: Path) -> None:
 
 def lines_of_page() -> list[str]:
     """All lines of the page's tables that hold results."""
-    compared = [line for arms in COMPARISONS.values() for line in comparison_lines(arms)]
+    measured = measured_comparisons().values()
+    compared = [line for arms in measured for line in comparison_lines(arms)]
     return [*induction_lines(rows_of(INDUCTION)), *compared, *gain_lines()]
 
 
@@ -247,7 +258,7 @@ def main() -> None:
     for study in options.collect:
         collect(study)
     if options.figures:
-        for comparison in COMPARISONS:
+        for comparison in measured_comparisons():
             name = comparison.replace(",", "").replace(" ", "-")
             draw(comparison, FIGURES / f"science-{name}.png")
     print("\n".join(lines_of_page()))  # noqa: T201
