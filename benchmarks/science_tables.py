@@ -2,6 +2,7 @@
 
 python benchmarks/science_tables.py                  # prints them
 python benchmarks/science_tables.py --collect runs/study-half-dictionary   # records a study
+python benchmarks/science_tables.py --probes runs/study-probe              # its probes
 python benchmarks/science_tables.py --figures        # draws the figures in docs/figures
 """
 
@@ -19,9 +20,11 @@ from alignmlm.artifacts.names import STUDY
 from alignmlm.artifacts.provenance import CODE
 from alignmlm.evaluation.scores.statistics import mean_interval
 from alignmlm.storage.plain_data import read_json
+from alignmlm.studies.run_probes import PROBES
 
 RESULTS = Path(__file__).parent / "results"
 INDUCTION, SCIENCE = RESULTS / "induction.jsonl", RESULTS / "science"
+PROBED = SCIENCE / "probe.jsonl"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 ORDERS = {
     "eng-Latn-x-trans": "as it is", "eng-Latn-x-inv-trans": "reversed",
@@ -106,6 +109,11 @@ COMPARISONS: dict[str, dict[str, Arm]] = {  # one table each, under this heading
         "ALIGN-MLM, unified output": (CONTROLS, "unified-half"),
         "ALIGN-MLM, induced pairs": (HALF, "half-induced"),
     },
+}
+HELD_OUT = {  # of probes.json: P@1 of held-out words from the embeddings, by space
+    "as they are": "rows/as_is/held_out/forward/cosine_p1_percent",
+    "rotated": "rows/rotated/held_out/forward/cosine_p1_percent",
+    "rotated, CSLS": "rows/rotated/held_out/forward/csls_p1_percent",
 }
 GAINS: list[tuple[str, str, str]] = [  # a comparison, one of its arms, and that which it is beside
     ("inverted", "half, and induced pairs", "ALIGN-MLM, half"),
@@ -240,11 +248,35 @@ def collect(study: Path) -> None:
     (SCIENCE / f"{found['name']}.jsonl").write_text(text, encoding="utf-8")
 
 
+def collect_probes(study: Path) -> None:
+    """Record the held-out words of each checkpoint of a study, from `alignmlm probe RUN --all`."""
+    rows = []
+    for path in sorted(study.glob(f"*/{PROBES}")):
+        code = read_json(path.parent / CODE)["starts"][0]
+        for step in read_json(path)["steps"]:
+            (metrics,) = step["pairs"].values()
+            origin = {"device": processor(), "commit": code["git"]["commit"][:9]}
+            found = {name: metrics[key] for name, key in HELD_OUT.items()}
+            rows.append({"run": path.parent.name, "tokens": step["tokens"], **found, **origin})
+    PROBED.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def probe_lines(rows: list[Row]) -> Iterator[str]:
+    """One line for each number of tokens: means over seeds of pre-training."""
+    by_tokens: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_tokens[row["tokens"]].append(row)
+    for tokens, group in sorted(by_tokens.items()):
+        means = [over_seeds([row[name] for row in group]) for name in HELD_OUT]
+        yield f"| {' | '.join([f'{tokens / 1e6:.1f}', str(len(group)), *means])} |"
+
+
 def lines_of_page() -> list[str]:
     """All lines of the page's tables that hold results."""
     measured = measured_comparisons().values()
     compared = [line for arms in measured for line in comparison_lines(arms)]
-    return [*induction_lines(rows_of(INDUCTION)), *compared, *gain_lines()]
+    probed = probe_lines(rows_of(PROBED)) if PROBED.exists() else []
+    return [*induction_lines(rows_of(INDUCTION)), *compared, *gain_lines(), *probed]
 
 
 def main() -> None:
@@ -253,10 +285,15 @@ def main() -> None:
     parser.add_argument(
         "--collect", type=Path, nargs="+", default=[], metavar="STUDY", help="finished studies"
     )
+    parser.add_argument(
+        "--probes", type=Path, metavar="STUDY", help="a study whose runs were probed with --all"
+    )
     parser.add_argument("--figures", action="store_true", help="draw those of the page")
     options = parser.parse_args()
     for study in options.collect:
         collect(study)
+    if options.probes:
+        collect_probes(options.probes)
     if options.figures:
         for comparison in measured_comparisons():
             name = comparison.replace(",", "").replace(" ", "-")
