@@ -93,20 +93,20 @@ def stages(folder: Path, commit: str | None, rehearse: bool) -> list[Stage]:
     corpus = [] if rehearse else ["--config", RECIPE]
     throughput, curves = folder / "throughput.jsonl", folder / "speedrun.jsonl"
 
-    def comparison(name: str, rows: Path, commit: list[str], *arguments: str) -> list[str]:
+    def comparison(name: str, rows: Path, *arguments: str) -> list[str]:
         """The command of a comparison that appends its rows to a file."""
-        return script(name, *device, "--keep", rows, *commit, *arguments)
+        return script(name, *device, "--keep", rows, *told, *arguments)
 
     lists = {
         "correctness": [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels"],
-        "errors": comparison("masked_softmax.py", variants, told, *odd),
-        "head": comparison("masked_softmax.py", head, told),
-        "without-bias": comparison("masked_softmax.py", variants, told, *unbiased),
+        "errors": comparison("masked_softmax.py", variants, *odd),
+        "head": comparison("masked_softmax.py", head),
+        "without-bias": comparison("masked_softmax.py", variants, *unbiased),
         "all-tokens": comparison(
-            "masked_softmax.py", variants, told, "--all-tokens", "--only", *EAGER_AND_OURS
+            "masked_softmax.py", variants, "--all-tokens", "--only", *EAGER_AND_OURS
         ),
-        "alignment": comparison("alignment.py", alignment, told),
-        "training-step": comparison("training_step.py", step, told),
+        "alignment": comparison("alignment.py", alignment),
+        "training-step": comparison("training_step.py", step),
         "throughput-paper": training("throughput.py", throughput, *paper),
         "throughput-base": training("throughput.py", throughput, *base),
         "until-a-loss": training("speedrun.py", curves, "--sides", *UNTIL_A_LOSS, *short),
