@@ -115,7 +115,7 @@ HELD_OUT = {  # of probes.json: P@1 of held-out words from the embeddings, by sp
     "rotated": "rows/rotated/held_out/forward/cosine_p1_percent",
     "rotated, CSLS": "rows/rotated/held_out/forward/csls_p1_percent",
 }
-GAINS: list[tuple[str, str, str]] = [  # a comparison, one of its arms, and that which it is beside
+GAINS: list[tuple[str, str, str]] = [  # a comparison, an arm, the arm to subtract
     ("inverted", "half, and induced pairs", "ALIGN-MLM, half"),
     ("inverted", "a tenth, and induced pairs", "ALIGN-MLM, half"),
     ("inverted", "ALIGN-MLM, all pairs", "half, and induced pairs"),

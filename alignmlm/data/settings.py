@@ -15,6 +15,18 @@ def check_rate(name: str, rate: float) -> None:
         raise ConfigError(name, rate, "lie strictly between 0 and 1")
 
 
+def check_steps(name: str, steps: list[int]) -> None:
+    """Raise unless a schedule's changes come at training steps from 1 up, in order.
+
+    Raises:
+        ConfigError: a step is 0 or less, is named twice, or follows a later one.
+    """
+    if any(step < 1 for step in steps):
+        raise ConfigError(f"{name}.step", min(steps), "be at least 1")
+    if steps != sorted(set(steps)):
+        raise ConfigError(name, steps, "name each step once, in order")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateChange:
     """The masking rate from a step on."""
@@ -25,8 +37,6 @@ class RateChange:
     """Share of ordinary tokens to predict."""
 
     def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("mask.rate_changes.step", self.step, "be at least 1")
         check_rate("mask.rate_changes.rate", self.rate)
 
 
@@ -45,9 +55,7 @@ class MaskConfig:
 
     def __post_init__(self) -> None:
         check_rate("mask.rate", self.rate)
-        steps = [change.step for change in self.rate_changes]
-        if steps != sorted(set(steps)):
-            raise ConfigError("mask.rate_changes", steps, "name each step once, in order")
+        check_steps("mask.rate_changes", [change.step for change in self.rate_changes])
         if min(self.random, self.keep) < 0 or self.random + self.keep > 1:
             shares = (self.random, self.keep)
             raise ConfigError("mask.random, mask.keep", shares, "be shares that sum to 1 at most")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from alignmlm.data.settings import check_steps
 from alignmlm.errors import ConfigError
 from alignmlm.storage.registry import Names, Registry
 
@@ -50,8 +51,6 @@ class AlphaChange:
     """Weight of the alignment loss of align_mlm."""
 
     def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("objective.alpha_changes.step", self.step, "be at least 1")
         if self.alpha < 0:
             raise ConfigError("objective.alpha_changes.alpha", self.alpha, "be 0 or more")
 
@@ -91,9 +90,7 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise ConfigError("objective.alpha", self.alpha, "be 0 or more")
-        steps = [change.step for change in self.alpha_changes]
-        if steps != sorted(set(steps)):
-            raise ConfigError("objective.alpha_changes", steps, "name each step once, in order")
+        check_steps("objective.alpha_changes", [change.step for change in self.alpha_changes])
         if not 0 < self.share <= 1:
             raise ConfigError("objective.share", self.share, "lie in (0, 1]")
         if self.margin < 0:

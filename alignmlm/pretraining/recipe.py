@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from alignmlm.corpus.settings import DataConfig
-from alignmlm.data.settings import MaskConfig
+from alignmlm.data.settings import MaskConfig, check_steps
 from alignmlm.errors import ConfigError
 from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.models.settings import ModelConfig
@@ -32,10 +32,6 @@ class WeightChange:
     weights: list[float]
     """Weight of each language of the mixture, in the order of languages.ids."""
 
-    def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ConfigError("languages.weight_changes.step", self.step, "be at least 1")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LanguagesConfig:
@@ -61,9 +57,7 @@ class LanguagesConfig:
         for weights in (*lists, *(change.weights for change in self.weight_changes)):
             if len(weights) != len(self.ids):
                 raise ConfigError("languages.weights", weights, f"be {len(self.ids)} numbers")
-        steps = [change.step for change in self.weight_changes]
-        if steps != sorted(set(steps)):
-            raise ConfigError("languages.weight_changes", steps, "name each step once, in order")
+        check_steps("languages.weight_changes", [change.step for change in self.weight_changes])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

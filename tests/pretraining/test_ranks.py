@@ -54,6 +54,7 @@ def killed_at(place: Path, ranks: int, *arguments: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    launcher = psutil.Process(process.pid)
     try:
         until = time.monotonic() + HANG_S
         while not place.exists():
@@ -61,9 +62,9 @@ def killed_at(place: Path, ranks: int, *arguments: str) -> None:
             assert time.monotonic() < until, f"no {place} in {HANG_S} s"
             time.sleep(0.02)
     finally:
-        launcher = psutil.Process(process.pid)
-        for each in [launcher, *launcher.children(recursive=True)]:
-            each.kill()
+        if launcher.is_running():
+            for each in [*launcher.children(recursive=True), launcher]:
+                each.kill()
         process.wait()
 
 
