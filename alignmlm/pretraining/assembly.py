@@ -163,13 +163,16 @@ def check_objective(
         DataError: no dictionary pair for an objective that needs one.
         ConfigError: no two languages of one base for tlm, or shared tokens for a unified output.
     """
-    name, usable = recipe.objective.name, sum(len(pair.used) for pair in pairs)
+    wish, usable = f"objective.name = {recipe.objective.name}", sum(len(p.used) for p in pairs)
+    if recipe.objective.code_switch:
+        wish = f"objective.code_switch = {recipe.objective.code_switch:g}"
     if recipe.objective.output == "unified":
+        wish = "objective.output = unified"
         check_unified_output(pairs, scripts)
     if (objective_of(recipe.objective).needs_pairs or corruption.translates) and not usable:
         raise DataError(
-            f"{name} ({recipe.objective.output} output) needs a dictionary, and there is no usable "
-            f"pair: languages.ids = {recipe.languages.ids} gives pairs where a language has "
+            f"{wish} needs a dictionary, and there is no usable pair: "
+            f"languages.ids = {recipe.languages.ids} gives pairs where a language has "
             f"another script than its base (such as -x-trans); "
             f"dictionary.fraction = {recipe.dictionary.fraction}; "
             f"dictionary.files = {[file.path for file in recipe.dictionary.files]}"

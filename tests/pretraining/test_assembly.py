@@ -108,3 +108,17 @@ def test_a_start_with_other_tokens_under_the_ids_of_the_store_is_refused(small_r
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
     with pytest.raises(ConfigError, match=r"model\.start.*2 tokens.*data\.tokenizer"):
         check_start_tokenizer(tmp_path, store)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wish"),
+    [
+        (["--objective.name=align_mlm"], "objective.name = align_mlm"),
+        (["--objective.name=mlm", "--objective.code_switch=0.2"], "objective.code_switch = 0.2"),
+        (["--objective.name=mlm", "--objective.output=unified"], "objective.output = unified"),
+    ],
+)
+def test_what_needs_a_dictionary_is_named_where_there_is_none(small_recipe, settings, wish):
+    recipe = small_recipe("--languages.ids=[qaa-Latn]", *settings)
+    with pytest.raises(DataError, match=f"{wish} needs a dictionary, and there is no usable pair"):
+        assemble(recipe)
