@@ -59,12 +59,21 @@ def planned_job(recipe: Recipe, shape: str | None) -> Workload:
 
 
 def planned_policies(path: Path | None) -> dict[int, Policy]:
-    """The policy of a ds_configs file, or those of all stages."""
+    """The policy of a ds_configs file, or those of all stages.
+
+    Raises:
+        ConfigError: no such file, or a setting in it that cannot be planned with.
+    """
     if path is None:
         return POLICIES
     from alignmlm.pretraining.policy import read_policy
 
-    policy = policy_of(read_policy(path))
+    settings = read_policy(path)
+    try:
+        policy = policy_of(settings)
+    except ConfigError as error:
+        key, value, requirement = error.args
+        raise ConfigError(f"{path}: {key}", value, requirement) from error
     return {policy.stage: policy}
 
 

@@ -7,6 +7,7 @@ from time import sleep
 from typing import Any, TypeVar
 
 from alignmlm.errors import DataError
+from alignmlm.ranks.cores import usable_cores
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # as launchers set it
 PLACES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
@@ -85,14 +86,14 @@ def share_threads() -> None:
     Rank 0 gets all of them: the others wait while it trains the tokenizer; see tokenizer_threads.
     """
     if launched_size() > 1:
-        threads = len(os.sched_getaffinity(0)) if launched_rank() == 0 else own_cores()
+        threads = usable_cores() if launched_rank() == 0 else own_cores()
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
 
 
 def own_cores() -> int:
     """This rank's share of the cores of its machine, at least 1."""
     local = number_in(LOCAL_SIZES) or launched_size()
-    return max(1, len(os.sched_getaffinity(0)) // local)
+    return max(1, usable_cores() // local)
 
 
 def tokenizer_threads(alone: bool) -> None:

@@ -1,6 +1,5 @@
 """Inspecting a store and its batches: verification, statistics, any batch of any run as text."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from alignmlm.data.shards import Shard
 from alignmlm.data.store import Store
 from alignmlm.data.stored_orders import ORDERS, OrderShard
 from alignmlm.errors import DataError
+from alignmlm.ranks.cores import usable_cores
 
 CHUNK_BLOCKS = 4096  # verified at once: 8 MB of uint16 tokens
 
@@ -70,13 +70,13 @@ def damages(
 ) -> list[str]:
     """What is wrong with the files of a store, one line each; every block is read.
 
-    Threads share the work: by default one for each core that this process may use.
+    Threads share the work: by default one for each of `usable_cores`.
     """
     messages: list[str] = []
     checks = checks_of(store, messages)
     total = sum(last + 1 - first for _, first, last in checks)
     done = 0
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(workers or usable_cores()) as threads:
         for (_, first, last), error in zip(checks, threads.map(check, checks), strict=True):
             if error is not None:
                 messages.append(error)

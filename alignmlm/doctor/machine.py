@@ -18,6 +18,7 @@ from alignmlm.corpus.sources import expand_path
 from alignmlm.data.store import Store
 from alignmlm.doctor.report import Check, Report
 from alignmlm.errors import AlignMLMError
+from alignmlm.ranks.cores import usable_cores
 from alignmlm.ranks.devices import name_accelerator
 from alignmlm.ranks.network import OUTSIDE, addresses, host_address, interface_towards
 from alignmlm.storage.variables import expanded
@@ -90,7 +91,7 @@ def device() -> Check:
     import torch
 
     if not torch.cuda.is_available():
-        return Check("device", "ok", f"CPU, {len(os.sched_getaffinity(0))} cores")
+        return Check("device", "ok", f"CPU, {usable_cores()} cores")
     names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     kinds = ", ".join(f"{names.count(name)} x {name}" for name in sorted(set(names)))
     if torch.cuda.get_device_capability(0) < (8, 0):

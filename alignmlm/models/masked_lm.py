@@ -347,6 +347,9 @@ def started_model(
         described = f"{start} of type {shape.model_type}"
         raise ConfigError("model.start", described, f"be one of {sorted(ARCHITECTURES)}")
     parts = ARCHITECTURES[shape.model_type]
+    if shape.pad_token_id is None:
+        described = f"{start} with pad_token_id = null"
+        raise ConfigError("model.start", described, "have the id of its padding token")
     room = shape.max_position_embeddings - parts.first_position(shape)
     if room < seq_len:
         raise ConfigError("train.seq_len", seq_len, f"be at most {room} with model.start = {start}")

@@ -5,6 +5,8 @@ import os
 
 import torch
 
+from alignmlm.ranks.cores import usable_cores
+
 
 def name_accelerator() -> None:
     """Tell DeepSpeed, which transformers imports too, to use the CPU where there is no GPU."""
@@ -19,7 +21,7 @@ def share_cores() -> None:
     """
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks))
+        torch.set_num_threads(max(1, usable_cores() // ranks))
 
 
 def keep_freed_memory() -> None:

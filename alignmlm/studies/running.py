@@ -28,6 +28,7 @@ from alignmlm.languages.language import parse_language
 from alignmlm.pretraining.contents import differences, numbers_of
 from alignmlm.pretraining.run_folder import as_recorded, recorded_data, recorded_numbers
 from alignmlm.pretraining.run_records import read_summary
+from alignmlm.ranks.cores import usable_cores
 from alignmlm.ranks.signals import SIGNALS, SavedAndStoppedError
 from alignmlm.storage.atomic import replace_text, set_aside
 from alignmlm.storage.locks import LockHeldError, held_or_refused, locked
@@ -303,7 +304,7 @@ def run_side_by_side(study: StudyConfig, path: Path, workers: int) -> None:
     runs, processes, stopped = planned_runs(study), list[subprocess.Popen](), threading.Event()
     logs = Path(study.folder) / LOGS
     logs.mkdir(parents=True, exist_ok=True)
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, usable_cores() // workers)
     own = {"OMP_NUM_THREADS": str(threads)} | os.environ
 
     def make(number: int) -> None:

@@ -207,6 +207,15 @@ def test_a_checkpoint_that_is_too_short_is_refused_with_its_length(small_recipe,
         new_model(ModelConfig(start=str(tmp_path / "short")), vocabulary, 800, 32, 1)
 
 
+def test_a_start_without_a_padding_token_is_refused(small_recipe, tmp_path):
+    vocabulary = assemble(small_recipe()).store.vocabulary
+    AutoModelForMaskedLM.from_config(RobertaConfig(**SHAPE)).save_pretrained(tmp_path)
+    shape = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(shape | {"pad_token_id": None}))
+    with pytest.raises(ConfigError, match=r"pad_token_id = null.* have the id of its padding"):
+        new_model(ModelConfig(start=str(tmp_path)), vocabulary, 800, 32, 1)
+
+
 def test_a_start_that_is_no_checkpoint_is_named(small_recipe, tmp_path):
     vocabulary = assemble(small_recipe()).store.vocabulary
     with pytest.raises(ConfigError, match=r"model\.start"):

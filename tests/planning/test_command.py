@@ -52,3 +52,10 @@ def test_the_tables_say_which_stage_to_take_and_cut_no_number(capsys):
 def test_what_cannot_be_planned_is_refused(wrong, told):
     with pytest.raises(ConfigError, match=told):
         plan_command(wrong)
+
+
+def test_an_unusable_policy_is_named_with_its_file(tmp_path):
+    path = tmp_path / "zero7.json"
+    path.write_text('{"zero_optimization": {"stage": 7}}')
+    with pytest.raises(ConfigError, match=r"zero7\.json: zero_optimization\.stage = 7"):
+        plan_command([f"--deepspeed={path}", *FAST])
