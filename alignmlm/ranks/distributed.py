@@ -31,7 +31,8 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
             or rank 0's port is in use.
     """
     try:
-        place = with_master(launched_by(os.environ))
+        launched = launched_by(os.environ)
+        place = with_master(launched)
     except ConfigError as error:
         error.add_note(f"host {socket.gethostname()}")  # others may see no error
         raise
@@ -52,6 +53,11 @@ def start_distributed(timeout_s: float = 600.0) -> tuple[int, int]:
     if not torch.distributed.is_initialized():
         limit = limit_collectives(timeout_s)
         backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if place.world_size == 1 and launched.master_port is None:
+            # in memory: runs that start at the same time could be given the same free port
+            torch.distributed.init_process_group(
+                backend, timeout=limit, store=torch.distributed.HashStore(), rank=0, world_size=1
+            )
         try:
             deepspeed.init_distributed(dist_backend=backend, timeout=limit, verbose=False)
         except torch.distributed.DistNetworkError as error:

@@ -12,6 +12,7 @@ from alignmlm.errors import ConfigError, ExitCode
 from alignmlm.ranks import distributed, network
 from alignmlm.ranks.distributed import choose_interface, start_distributed, with_master
 from alignmlm.ranks.placement import launched_by
+from tests.limits import HANG_S
 
 
 def test_loopback_has_an_address_but_leads_to_nobody():
@@ -58,6 +59,21 @@ def test_a_process_that_is_alone_needs_no_mpi_to_find_itself():
     place = with_master(launched_by(single | {"OMPI_COMM_WORLD_LOCAL_RANK": "0"}))
     assert place.master_addr == "127.0.0.1"
     assert place.master_port is not None
+
+
+def test_a_process_that_is_alone_listens_at_no_port_that_another_could_be_given():
+    code = (
+        "import os, socket, torch\n"
+        "from alignmlm.ranks.distributed import start_distributed\n"
+        "print(start_distributed())\n"
+        "socket.create_server(('', int(os.environ['MASTER_PORT']))).close()\n"
+        "one = torch.ones(1)\n"
+        "torch.distributed.all_reduce(one)\n"
+        "print(one.item())\n"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert done.stdout.splitlines() == ["(0, 1)", "1.0"], done.stderr
 
 
 def test_a_contradiction_is_told_with_its_host_as_other_ranks_may_not_have_it(monkeypatch):
