@@ -31,7 +31,7 @@ ORDERS = {
     "eng-Latn-x-perm-trans": "permuted", "fra-Latn": "French",
 }  # fmt: skip
 HALF, TRANS, CONTROLS = "half-dictionary", "half-dictionary-trans", "controls"
-TABLE = "paper-table-laptop"
+FROZEN, TABLE = "half-dictionary-frozen", "paper-table-laptop"
 Arm = tuple[str, str]  # a study and one of its objectives or variants
 
 
@@ -60,6 +60,14 @@ def rivals_of(study: str, order: str) -> dict[str, Arm]:
 COMPARISONS: dict[str, dict[str, Arm]] = {  # one table each, under this heading of the page
     "inverted": arms_of(HALF),
     "same order": arms_of(TRANS),
+    "frozen": {
+        "MLM": (FROZEN, "mlm"),
+        "ALIGN-MLM, half": (FROZEN, "half"),
+        "half, and induced pairs": (FROZEN, "half-induced"),
+        "ALIGN-MLM, all pairs": (FROZEN, "whole"),
+        "ALIGN-MLM, half, not frozen": (HALF, "half"),
+        "half, and induced pairs, not frozen": (HALF, "half-induced"),
+    },
     "rivals, same order": rivals_of(TRANS, "trans"),
     "rivals, inverted": rivals_of(HALF, "inv-trans"),
     "dictionary": {
@@ -120,6 +128,9 @@ GAINS: list[tuple[str, str, str]] = [  # a comparison, an arm, the arm to subtra
     ("inverted", "a tenth, and induced pairs", "ALIGN-MLM, half"),
     ("inverted", "ALIGN-MLM, all pairs", "half, and induced pairs"),
     ("inverted", "ALIGN-MLM, half", "MLM"),
+    ("frozen", "half, and induced pairs", "ALIGN-MLM, half"),
+    ("frozen", "half, and induced pairs", "half, and induced pairs, not frozen"),
+    ("frozen", "half, and induced pairs", "ALIGN-MLM, half, not frozen"),
     ("same order", "half, and induced pairs", "ALIGN-MLM, half"),
     ("same order", "ALIGN-MLM, half", "MLM"),
 ]
