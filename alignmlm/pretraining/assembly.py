@@ -34,6 +34,7 @@ from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.models.masked_lm import MaskedLanguageModel, new_model
 from alignmlm.objectives.registry import corruption_of, objective_of
 from alignmlm.pretraining.recipe import Recipe
+from alignmlm.probes.induction import Candidates, without_control
 from alignmlm.probes.words import word_pairs
 from alignmlm.ranks.devices import keep_freed_memory
 
@@ -46,6 +47,18 @@ class LanguagePair:
     target: int
     used: Dictionary
     held_out: Dictionary
+
+
+def trained_pairs(pair: LanguagePair, config: DictionaryConfig) -> Dictionary:
+    """The given pairs of two languages, less those set aside where embeddings induce others."""
+    return without_control(pair.used) if config.induction == "embeddings" else pair.used
+
+
+def own_tokens(pair: LanguagePair, tables: Int[np.ndarray, "language vocab"]) -> Candidates:
+    """The source language's tokens that are not the target's, and those of the target alone."""
+    others = np.delete(tables, pair.target, axis=0)
+    source = np.setdiff1d(tables[pair.source], tables[pair.target])
+    return source, np.setdiff1d(tables[pair.target], others)
 
 
 def recipe_languages(recipe: Recipe, store: Store) -> list[Language]:
@@ -154,6 +167,17 @@ def check_unified_output(pairs: list[LanguagePair], scripts: Scripts) -> None:
             raise ConfigError("objective.output", problem, requirement)
 
 
+def check_rotation(step: int, pairs: list[LanguagePair], scripts: Scripts) -> None:
+    """Raise unless each target language has tokens of its own, whose embeddings can be rotated.
+
+    Raises:
+        ConfigError: one has none, as all of them are another language's too.
+    """
+    if not all(len(own_tokens(pair, scripts.tables)[1]) for pair in pairs):
+        requirement = "be null where languages share their tokens; give each a script of its own"
+        raise ConfigError("dictionary.rotation_step", step, requirement)
+
+
 def check_objective(
     recipe: Recipe, corruption: Corruption, pairs: list[LanguagePair], scripts: Scripts
 ) -> None:
@@ -169,7 +193,11 @@ def check_objective(
     if recipe.objective.output == "unified":
         wish = "objective.output = unified"
         check_unified_output(pairs, scripts)
-    if (objective_of(recipe.objective).needs_pairs or corruption.translates) and not usable:
+    needed = objective_of(recipe.objective).needs_pairs or corruption.translates
+    if (step := recipe.dictionary.rotation_step) is not None:
+        wish, needed = f"dictionary.rotation_step = {step}", True
+        check_rotation(step, pairs, scripts)
+    if needed and not usable:
         raise DataError(
             f"{wish} needs a dictionary, and there is no usable pair: "
             f"languages.ids = {recipe.languages.ids} gives pairs where a language has "
@@ -261,8 +289,10 @@ class Assembly:
 
     def training_pairs(self, recipe: Recipe, induced: Dictionary) -> WordPairs | None:
         """The dictionary's pairs and induced ones, for objectives that need pairs."""
-        wanted = objective_of(recipe.objective).needs_pairs
-        return word_pairs(merged([self.used, induced])) if wanted else None
+        if not objective_of(recipe.objective).needs_pairs:
+            return None
+        given = [trained_pairs(pair, recipe.dictionary) for pair in self.pairs]
+        return word_pairs(merged([*given, induced]))
 
 
 def assemble(recipe: Recipe) -> Assembly:

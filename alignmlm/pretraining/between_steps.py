@@ -11,8 +11,10 @@ from torch import Tensor
 
 from alignmlm.pretraining.engine import Engine
 from alignmlm.pretraining.faults import write_skip_list
+from alignmlm.pretraining.induced_pairs import pairs_of
 from alignmlm.pretraining.metrics import Metrics, progress_line, validation_line
 from alignmlm.pretraining.saving import save, save_last, settled
+from alignmlm.pretraining.self_learning import train_with
 from alignmlm.pretraining.state import collect_state, restore_state, resume
 from alignmlm.pretraining.training_run import Run
 from alignmlm.pretraining.validation import validate, word_probes
@@ -98,6 +100,7 @@ def rewind(run: Run, spike: int) -> bool:
     from_rank_zero(write_skip_list)(faults.folder, faults.skip)
     faults.record = progress.faults
     put_back(engine, state, progress.step - faults.record.not_taken)
+    train_with(run, pairs_of(progress.induced))
     counters.step, counters.tokens = progress.step, progress.tokens
     counters.seconds = progress.seconds
     if run.recorder is not None:

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"  # in a run's folder
 STATE, MANIFEST, LATEST = "state.safetensors", "manifest.json", "LATEST"
-SCHEMA_VERSION = 4
-READABLE = (2, 3, 4)  # 2 has no validation loss
+SCHEMA_VERSION = 5
+READABLE = (2, 3, 4, 5)  # 2 has no validation loss, 5 alone induced pairs
 UNCHECKED = 3  # the last version whose manifest has no checksum
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # damage: no such file there
 MOST = 2**53  # of steps and tokens
@@ -59,6 +59,7 @@ class Progress:
         None  # mean over languages; none: not measured at this step
     )
     faults: FaultRecord = field(default_factory=FaultRecord)
+    induced: list[list[list[int]]] = field(default_factory=list)  # from embeddings: pairs of words
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +311,7 @@ def checked(progress: Progress, path: Path) -> Progress:
         or any(type(time) not in (int, float) or not math.isfinite(time) for time in times)
         or not isinstance(progress.data_id, str)
         or not isinstance(progress.numbers, dict)
+        or not all(map(is_pair, progress.induced))
     )
     if wrong:
         raise CheckpointError(f"{path / MANIFEST} holds values that no run has: {progress}")
@@ -317,6 +319,16 @@ def checked(progress: Progress, path: Path) -> Progress:
     if name and int(name[1]) != progress.step:
         raise CheckpointError(f"{path / MANIFEST} is of step {progress.step}")
     return progress
+
+
+def is_pair(pair: object) -> bool:
+    """Whether a value is a pair of words, each a list of token ids."""
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(isinstance(word, list) and word for word in pair)
+        and all(type(token) is int and 0 <= token < MOST for word in pair for token in word)
+    )
 
 
 def read_progress(path: Path) -> Progress:

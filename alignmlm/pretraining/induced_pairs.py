@@ -1,9 +1,15 @@
-"""The induced pairs of a run, computed once and kept in its folder: a resumed run reads them."""
+"""The induced pairs of a run.
+
+Those from text are computed once and kept in the run's folder, where a resumed run reads them;
+those from embeddings change during training, and belong to its checkpoints.
+"""
 
 import json
 import logging
 from pathlib import Path
 from typing import Any
+
+from scipy.sparse import csr_array
 
 from alignmlm.errors import CheckpointError
 from alignmlm.languages.dictionary import Dictionary, from_pairs, merged
@@ -11,8 +17,16 @@ from alignmlm.languages.settings import DictionaryConfig
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, LanguagePair
 from alignmlm.pretraining.contents import dictionary_contents, order_contents
+from alignmlm.pretraining.metrics import Metrics
 from alignmlm.pretraining.recipe import Recipe
-from alignmlm.probes.induction import Induction, Round, induce, neighbour_counts
+from alignmlm.probes.induction import (
+    Candidates,
+    Induction,
+    Round,
+    candidates,
+    induce_from_text,
+    neighbour_counts,
+)
 from alignmlm.storage.atomic import replace_text
 from alignmlm.storage.checksums import verified, with_checksum
 from alignmlm.storage.plain_data import read_json
@@ -25,14 +39,14 @@ Record = dict[str, Any]
 
 
 def induced_pairs(recipe: Recipe, assembly: Assembly, folder: Path) -> Dictionary:
-    """The induced pairs of a run, read from its folder or induced and recorded there, by rank 0.
+    """The pairs of a run induced from text, read from its folder or recorded there, by rank 0.
 
     Raises:
         CheckpointError: the record is damaged, or of other data or settings.
         DataError: a damaged block of a shard.
     """
     config, path = recipe.dictionary, folder / INDUCED
-    if config.induction == "none" or not objective_of(recipe.objective).needs_pairs:
+    if config.induction != "contexts" or not objective_of(recipe.objective).needs_pairs:
         return from_pairs([])
     basis = basis_of(recipe, assembly)
     if path.exists():
@@ -78,16 +92,39 @@ def read_induced(path: Path, basis: Record) -> Dictionary:
         raise CheckpointError(f"{error}; {remedy}") from error
     if document["basis"] != basis:
         raise CheckpointError(f"{path} is of {document['basis']}, not of {basis}; {remedy}")
-    return from_pairs((tuple(source), tuple(target)) for source, target in document["pairs"])
+    return pairs_of(document["pairs"])
 
 
-def induction_of(pair: LanguagePair, assembly: Assembly, config: DictionaryConfig) -> Induction:
-    """The induced pairs of two languages."""
+def pairs_of(pairs: list[list[list[int]]]) -> Dictionary:
+    """A dictionary from what a JSON file has of it."""
+    return from_pairs((tuple(source), tuple(target)) for source, target in pairs)
+
+
+def listed_pairs(dictionary: Dictionary) -> list[list[list[int]]]:
+    """A dictionary for a JSON file."""
+    return [[list(word) for word in pair] for pair in dictionary.words()]
+
+
+def counts_of(
+    pair: LanguagePair, assembly: Assembly, config: DictionaryConfig
+) -> tuple[csr_array, csr_array]:
+    """The neighbour counts of two languages."""
     source, target = (
         neighbour_counts(assembly.loader, language, config.induction_tokens, config.seed)
         for language in (pair.source, pair.target)
     )
-    return induce(source, target, pair.used, pair.held_out)
+    return source, target
+
+
+def candidates_of(assembly: Assembly, config: DictionaryConfig) -> list[Candidates]:
+    """The words of each language pair that pairs may be induced for."""
+    return [candidates(*counts_of(pair, assembly, config), pair.used) for pair in assembly.pairs]
+
+
+def induction_of(pair: LanguagePair, assembly: Assembly, config: DictionaryConfig) -> Induction:
+    """The pairs of two languages induced from text."""
+    source, target = counts_of(pair, assembly, config)
+    return induce_from_text(source, target, pair.used, pair.held_out)
 
 
 def record_of(pair: LanguagePair, assembly: Assembly, induction: Induction) -> Record:
@@ -108,6 +145,13 @@ def record_of(pair: LanguagePair, assembly: Assembly, induction: Induction) -> R
 def precision_percent(induced: Round) -> float | None:
     """The share of the induced pairs with a known answer that are right, in percent."""
     return 100 * induced.right / induced.known if induced.known else None
+
+
+def induction_metrics(record: Record) -> Metrics:
+    """What metrics.jsonl has of an induction."""
+    place = f"induction/{record['source']}/{record['target']}"
+    names = ("induced", "control_precision_percent", "precision_percent", "recall_percent")
+    return {f"{place}/{name}": record[name] for name in names if record[name] is not None}
 
 
 def message(record: Record) -> str:

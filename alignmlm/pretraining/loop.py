@@ -27,6 +27,7 @@ from alignmlm.pretraining.faults import StepOutcome
 from alignmlm.pretraining.metrics import Metrics, loss_metrics, peak_memory_mib
 from alignmlm.pretraining.optimizers import learning_rate
 from alignmlm.pretraining.recipe import Recipe, TrainConfig
+from alignmlm.pretraining.self_learning import learn, learns_after
 from alignmlm.pretraining.training_run import Counters, Run
 from alignmlm.ranks.micro_batching import micro_batches
 from alignmlm.ranks.signals import SavedAndStoppedError
@@ -143,6 +144,8 @@ def train_on(run: Run) -> None:
             if rewound(run, interval):
                 return
             log_step(run, interval, taken)
+            if due.learning:
+                learn(run)
             if due.validation:
                 validate_run(run)
             if due.checkpoint:
@@ -234,9 +237,10 @@ def log_step(run: Run, interval: LogInterval, taken: tuple[Losses, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is due after a step; validation and checkpoint steps are logged too."""
+    """What is due after a step; whatever else is due, the step is logged too."""
 
     log: bool
+    learning: bool  # from the run's own embeddings
     validation: bool
     checkpoint: bool
 
@@ -247,4 +251,6 @@ def due_now(step: int, recipe: Recipe) -> Due:
     last = step == config.steps
     validation = last or step % config.validation_steps == 0
     checkpoint = last or step % recipe.run.checkpoint_steps == 0
-    return Due(validation or checkpoint or step % config.log_steps == 0, validation, checkpoint)
+    learning = learns_after(step, recipe)
+    logged = learning or validation or checkpoint or step % config.log_steps == 0
+    return Due(logged, learning, validation, checkpoint)

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from alignmlm.languages.dictionary import Dictionary, from_pairs
+from alignmlm.languages.dictionary import Dictionary, from_pairs, merged
 from alignmlm.objectives.registry import objective_of
 from alignmlm.pretraining.assembly import Assembly, make_model
 from alignmlm.pretraining.checkpoints import CHECKPOINTS, Progress, finish_save
 from alignmlm.pretraining.contents import numbers_of
 from alignmlm.pretraining.engine import Engine, TrainingModule
 from alignmlm.pretraining.faults import FaultRecord, Faults, read_skip_list
-from alignmlm.pretraining.induced_pairs import induced_pairs
+from alignmlm.pretraining.induced_pairs import induced_pairs, listed_pairs, pairs_of
 from alignmlm.pretraining.metrics import Metrics, Recorder, keep_until
 from alignmlm.pretraining.recipe import Recipe
 from alignmlm.pretraining.run_folder import as_recorded, first_step_of
@@ -24,6 +24,7 @@ from alignmlm.pretraining.saving import Saver, make_saver
 from alignmlm.pretraining.state import load_parameters, restore_state, resume, start_moments
 from alignmlm.pretraining.step_profile import StepProfile
 from alignmlm.pretraining.trackers import start_trackers
+from alignmlm.probes.induction import Candidates
 from alignmlm.probes.words import WordProbe
 from alignmlm.ranks.rank_zero import from_rank_zero, on_rank_zero
 from alignmlm.ranks.stragglers import SlowRank, slow_rank
@@ -55,6 +56,8 @@ class Run:
     saver: Saver | None  # on rank 0
     slow_rank: SlowRank
     numbers: dict[str, object]  # the recipe, flat, and hashes of its files when the run started
+    induced: Dictionary  # the pairs induced from embeddings so far
+    candidates: list[Candidates] | None = None  # of each language pair, on rank 0, once counted
     profile: StepProfile | None = None  # on rank 0, if asked for
     validation: Metrics = field(default_factory=dict)  # the last one's
     validated_step: int | None = None  # the step after which the last validation ran
@@ -81,6 +84,7 @@ class Run:
             done.first_step,
             self.numbers,
             faults=deepcopy(self.faults.record),
+            induced=listed_pairs(self.induced),
         )
 
 
@@ -120,9 +124,10 @@ def start_writers(
 
 def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str, Any]) -> Run:
     """Set up the parts of a run, resumed from its newest checkpoint if there is one."""
-    induced = from_rank_zero(induced_pairs)(recipe, assembly, folder)
-    module = make_module(recipe, assembly, induced)
+    from_text = from_rank_zero(induced_pairs)(recipe, assembly, folder)
     saved = resume(folder)
+    induced = pairs_of(saved[0].induced) if saved else from_pairs([])
+    module = make_module(recipe, assembly, merged([from_text, induced]))
     if saved is not None:
         load_parameters(module, saved[1])
     engine = Engine(module, settings, recipe.optimizer)
@@ -141,6 +146,5 @@ def prepare(recipe: Recipe, assembly: Assembly, folder: Path, settings: dict[str
     skip = from_rank_zero(read_skip_list)(folder)
     faults = Faults(recipe.faults, record, skip, folder, counters.first_step)
     slowest = slow_rank(engine.control)
-    return Run(
-        recipe, assembly, folder, engine, counters, faults, recorder, saver, slowest, numbers
-    )
+    writing = (recorder, saver, slowest, numbers, induced)
+    return Run(recipe, assembly, folder, engine, counters, faults, *writing)

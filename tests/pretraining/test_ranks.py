@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from alignmlm.pretraining.checkpoints import read_progress
 from alignmlm.ranks.network import free_port
 from tests.conftest import SMALL
 from tests.limits import HANG_S
@@ -205,6 +206,26 @@ def test_two_ranks_train_on_the_pairs_that_one_rank_induces(small_store, tmp_pat
     one, two = (tmp_path / name / "induced_pairs.json" for name in ("1", "2"))
     assert one.read_bytes() == two.read_bytes()
     assert losses(two.parent) == pytest.approx(losses(one.parent), abs=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_killed_run_goes_on_with_the_pairs_of_its_embeddings(ranks, small_store, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    script = ["-m", "tests.pretraining.trusting_ranks", "ds_configs/zero2.json", *SMALL]
+    script += ["--dictionary.induction=embeddings", "--dictionary.induction_steps=4"]
+    script += ["--dictionary.rotation_step=8"]
+    script += ["--train.steps=18", "--run.checkpoint_steps=6", f"--data.store={small_store}"]
+    done = torchrun(ranks, *script, f"--run.dir={whole}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    killed_at(killed / "checkpoints" / "step-6", ranks, *script, f"--run.dir={killed}")
+    assert not (killed / "summary.json").exists(), "it ended before it could be killed"
+    done = torchrun(ranks, *script, f"--run.dir={killed}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on after step" in done.stderr
+    lists = [read_progress(run / "checkpoints/step-18").induced for run in (whole, killed)]
+    assert lists[0]
+    assert lists[0] == lists[1]
+    assert losses(killed) == losses(whole)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
