@@ -135,6 +135,7 @@ def record_of(pair: LanguagePair, assembly: Assembly, induction: Induction) -> R
         "target": str(languages[pair.target]),
         "given": len(pair.used),
         "induced": len(induction.pairs),
+        "control_words": induction.control.known,
         "control_precision_percent": precision_percent(induction.control),
         "precision_percent": precision_percent(last),
         "recall_percent": 100 * last.right / asked if asked else None,
@@ -161,7 +162,8 @@ def message(record: Record) -> str:
     if not record["induced"]:
         if control is None:
             return f"{pair}, no other could be induced"
-        return f"{pair}; none induced, for only {control:.1f} % of the control were right"
+        share = f"{control:.1f} % of {record['control_words']}"
+        return f"{pair}; none induced, as too few control words were right: {share}"
     shares = {
         "precision on given pairs set aside": control,
         "precision on held-out pairs": record["precision_percent"],
