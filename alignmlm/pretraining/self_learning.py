@@ -89,19 +89,20 @@ def rotate(run: Run) -> None:
     """Rotate each target language's word embeddings onto those of its source.
 
     Rows keep their distances from the others of their language, and the layers what they learned,
-    but for where those rows lie.
+    but for where those rows lie. Two languages without a given pair stay as they are.
     """
-    weight, partitions = run.engine.module.masked_model.embedding, run.engine.partitions
+    loader, step = run.assembly.loader, run.counters.step
     for pair in run.assembly.pairs:
-        table = partitions.whole(weight, None)
-        rows = own_tokens(pair, run.assembly.loader.lexicon.tables)
+        source, target = loader.languages[pair.source], loader.languages[pair.target]
         given = trained_pairs(pair, run.recipe.dictionary)
-        turn = from_rank_zero(fitted_turn)(table.detach().float().cpu(), rows, given)
+        if not len(given):
+            log.info("step %d: no given pair to rotate %s onto %s by", step, target, source)
+            continue
+        rows = own_tokens(pair, loader.lexicon.tables)
+        turn = from_rank_zero(fitted_turn)(run.engine.embedding().cpu(), rows, given)
         turn_rows(run.engine, torch.from_numpy(rows[1]), turn)
-        if run.engine.rank == 0:
-            names = [str(run.assembly.loader.languages[n]) for n in (pair.source, pair.target)]
-            text = "step %d: embeddings of %s rotated onto those of %s by %d given pairs"
-            log.info(text, run.counters.step, names[1], names[0], len(given))
+        text = "step %d: embeddings of %s rotated onto those of %s by %d given pairs"
+        log.info(text, step, target, source, len(given))
 
 
 @torch.no_grad()
@@ -122,12 +123,12 @@ def turn_rows(engine: Engine, rows: Int[Tensor, " row"], turn: Turn) -> None:
     """Turn some rows of the embedding on all ranks, and AdamW's mean of their gradients."""
     weight, partitions = engine.module.masked_model.embedding, engine.partitions
     before, rotation, after = (part.to(engine.device) for part in turn)
-    table = partitions.whole(weight, None).float().clone()
+    table = partitions.whole(weight, None).to(engine.device, copy=True)
     table[rows] = (table[rows] - before) @ rotation + after
     partitions.put(weight, table, None)
     with engine.whole([weight], writer=0):
         weight.copy_(table)
     if FIRST_MOMENT in engine.moments_of(weight):
-        moment = partitions.whole(weight, FIRST_MOMENT).float().clone()
+        moment = partitions.whole(weight, FIRST_MOMENT).to(engine.device, copy=True)
         moment[rows] = moment[rows] @ rotation
         partitions.put(weight, moment, FIRST_MOMENT)

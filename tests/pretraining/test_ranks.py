@@ -208,6 +208,20 @@ def test_two_ranks_train_on_the_pairs_that_one_rank_induces(small_store, tmp_pat
     assert losses(two.parent) == pytest.approx(losses(one.parent), abs=1e-4)
 
 
+def test_a_rotation_is_the_same_for_each_world_size_and_stage(small_store, tmp_path):
+    found = {}
+    for ranks, stage in ((1, 2), (2, 0), (2, 1), (2, 3)):
+        folder = tmp_path / f"{ranks}-{stage}"
+        settings = [f"--data.store={small_store}", "--dictionary.rotation_step=4"]
+        policy = ["--deepspeed", f"ds_configs/zero{stage}.json", f"--run.dir={folder}"]
+        done = torchrun(ranks, "train.py", *SMALL, *settings, *policy)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "rotated onto those of qaa-Latn by" in done.stderr
+        found[ranks, stage] = losses(folder)
+    for each in found.values():
+        assert each == pytest.approx(found[1, 2], abs=1e-4)
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_killed_run_goes_on_with_the_pairs_of_its_embeddings(ranks, small_store, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
